@@ -1,0 +1,48 @@
+# `make demo` and `make test` do all their own set-up: python3 (3.11+), pip and make are enough.
+PY ?= python3
+V  := .venv
+OK := $(V)/.ok
+
+.PHONY: setup demo test lab bench fuzz check lock clean
+.DEFAULT_GOAL := demo
+
+setup: $(OK)
+
+$(OK): requirements.lock pyproject.toml
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is %d.%d: make PY=/path/to/python3.11" % sys.version_info[:2])'
+	@echo "Setting up $(V), once: about a minute and 1 GB"
+	@$(PY) -m venv --clear $(V) || { echo "On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@$(V)/bin/python -m pip install -qq --disable-pip-version-check "uv>=0.9,<1" 2>/dev/null \
+	  && VIRTUAL_ENV=$(V) $(V)/bin/uv pip install -q --require-hashes -r requirements.lock \
+	  || $(V)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(V)/bin/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(OK)
+	$(V)/bin/workbench demo
+
+test: $(OK)
+	$(V)/bin/python -m pytest -q
+
+lab: $(OK)
+	$(V)/bin/jupyter lab notebooks
+
+bench: $(OK)
+	$(V)/bin/python -m tests.benchmarks
+
+fuzz: $(OK)
+	$(V)/bin/python -m tests.fuzz --cases 200000
+
+check: $(OK)
+	$(V)/bin/ruff check .
+	$(V)/bin/ruff format --check .
+	$(V)/bin/mypy
+	$(V)/bin/lint-imports
+
+lock:
+	@d=$$(mktemp -d) && cp pyproject.toml $$d && touch $$d/README.md && mkdir $$d/pipecat_bandwidth && cp pipecat_bandwidth/__init__.py $$d/pipecat_bandwidth/ \
+	  && (cd $$d && uv lock -q && uv export -q --no-header --no-annotate --no-emit-project --all-extras --all-groups -o requirements.lock) \
+	  && cp $$d/requirements.lock requirements.lock && rm -rf $$d && wc -l requirements.lock
+
+clean:
+	rm -rf $(V) demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
