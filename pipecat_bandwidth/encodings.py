@@ -1,0 +1,137 @@
+"""The audio encodings of the media stream: content types, rates, and bytes to and from PCM.
+
+``pcm`` is 16-bit signed little-endian mono; ``payload`` is what stands, base64-coded, in a message.
+
+======== ================ ============================================================ =============
+encoding sample_rate      content type                                                 bytes/sample
+======== ================ ============================================================ =============
+PCMU     8000             ``audio/pcmu``                                               1
+PCM      8000 16000 24000 ``audio/pcm;rate=R;channels=1;bit-depth=16;endian=little;``  2
+                          ``encoding=signed``
+======== ================ ============================================================ =============
+
+References:
+    ITU-T G.711, mu-law. The coder is CPython's ``audioop`` (CCITT reference), bit for bit.
+    RFC 3551, section 4.5.14: the name PCMU.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+with warnings.catch_warnings():
+    # On 3.11 and 3.12 the module is CPython's own; from 3.13 it is the package audioop-lts.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import audioop
+
+__all__ = [
+    "FORMATS",
+    "PCMU",
+    "Encoding",
+    "PCMRate",
+    "WireFormat",
+    "from_content_type",
+    "wire_format",
+]
+
+Encoding: TypeAlias = Literal["PCMU", "PCM"]
+PCMRate: TypeAlias = Literal[8000, 16000, 24000]
+
+
+@dataclass(frozen=True)
+class WireFormat:
+    """One encoding at one rate.
+
+    Parameters:
+        encoding: ``"PCMU"`` or ``"PCM"``.
+        sample_rate: In hertz.
+        content_type: The exact string that Bandwidth expects: this order, no space, lower case.
+        bytes_per_sample: 1 or 2.
+    """
+
+    encoding: Encoding
+    sample_rate: int
+    content_type: str
+    bytes_per_sample: int
+
+    def encode(self, pcm: bytes) -> bytes:
+        """Encode PCM.
+
+        Args:
+            pcm: 16-bit little-endian samples at :attr:`sample_rate`, an even number of bytes.
+
+        Returns:
+            The payload, whole samples.
+        """
+        return pcm if self.bytes_per_sample == 2 else audioop.lin2ulaw(pcm, 2)
+
+    def decode(self, payload: bytes) -> bytes:
+        """Decode a payload; the inverse of :meth:`encode` up to quantisation.
+
+        Args:
+            payload: Encoded samples. A trailing half sample is left out.
+
+        Returns:
+            16-bit little-endian PCM at :attr:`sample_rate`.
+        """
+        if self.bytes_per_sample == 1:
+            return audioop.ulaw2lin(payload, 2)
+        return payload if len(payload) % 2 == 0 else payload[:-1]
+
+    def duration(self, payload: bytes) -> float:
+        """Length of a payload in seconds."""
+        return len(payload) / self.bytes_per_sample / self.sample_rate
+
+    def __str__(self) -> str:
+        return self.encoding if self.encoding == "PCMU" else f"PCM {self.sample_rate // 1000} kHz"
+
+
+def _pcm(rate: int) -> WireFormat:
+    parameters = "channels=1;bit-depth=16;endian=little;encoding=signed"
+    return WireFormat("PCM", rate, f"audio/pcm;rate={rate};{parameters}", 2)
+
+
+PCMU: Final = WireFormat("PCMU", 8000, "audio/pcmu", 1)
+
+#: Every format that ``playAudio`` takes, cheapest first.
+FORMATS: Final[tuple[WireFormat, ...]] = (PCMU, _pcm(8000), _pcm(16000), _pcm(24000))
+
+
+def wire_format(encoding: str, sample_rate: int = 8000) -> WireFormat:
+    """Look up a format.
+
+    Args:
+        encoding: ``"PCMU"`` or ``"PCM"``.
+        sample_rate: In hertz; for PCM one of 8000, 16000, 24000, for PCMU 8000.
+
+    Raises:
+        ValueError: If there is no such format; the message lists those there are.
+    """
+    for known in FORMATS:
+        if (known.encoding, known.sample_rate) == (encoding, sample_rate):
+            return known
+    allowed = ", ".join(f"{f.encoding} {f.sample_rate}" for f in FORMATS)
+    raise ValueError(f"no format {encoding!r} at {sample_rate!r} Hz, there are: {allowed}")
+
+
+def from_content_type(content_type: str) -> WireFormat:
+    """Read a media type, in any case and with its parameters in any order.
+
+    Raises:
+        ValueError: If it names no format of :data:`FORMATS`.
+    """
+    found = _BY_PARAMETERS.get(_parameters(content_type))
+    if found is None:
+        allowed = ", ".join(f.content_type for f in FORMATS)
+        raise ValueError(f"unknown content type {content_type[:120]!r}, there are: {allowed}")
+    return found
+
+
+def _parameters(content_type: str) -> frozenset[str]:
+    return frozenset(re.sub(r"\s", "", content_type).lower().split(";"))
+
+
+_BY_PARAMETERS: Final = {_parameters(known.content_type): known for known in FORMATS}
