@@ -1,0 +1,181 @@
+"""What happened on a call as text: a label track for Audacity, CSV for a spreadsheet.
+
+References:
+    Audacity manual, "Importing and Exporting Labels": ``start<tab>end<tab>text``, seconds.
+    OWASP, "CSV Injection": what a spreadsheet would run as a formula.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.call import Call, Stream
+from workbench.capture import CaptureReader, Record
+
+if TYPE_CHECKING:
+    from workbench.findings import Finding
+
+__all__ = ["write_csv", "write_findings", "write_labels"]
+
+#: Fields of a finding that stand in the CSV under their own names, besides its span.
+_COLUMNS: Final = (
+    "severity",
+    "kind",
+    "side",
+    "value",
+    "unit",
+    "threshold",
+    "confidence",
+    "measurement",
+    "cause",
+    "remedy",
+    "listen",
+)
+
+
+class _Row(NamedTuple):
+    """One line of the CSV; ``None`` leaves a cell empty."""
+
+    time_s: float
+    source: str
+    direction: str = ""
+    kind: str = ""
+    sequence: int | None = None
+    bytes: int | None = None
+    duration_ms: float | None = None
+    lead_ms: float | None = None
+    text: str = ""
+
+
+def write_labels(call: Call, findings: Sequence[Finding], path: str | Path) -> None:
+    """Write turns, events and findings as a label track; in Audacity File > Import > Labels.
+
+    Put it beside the sound of :func:`~workbench.exports.write_audio`: both begin at t = 0.
+
+    Args:
+        call: The call.
+        findings: As ``diagnose(call)`` returned them; none is fine.
+        path: A text file.
+    """
+    labels = [
+        *((turn.start, turn.end, f"{turn.side} speaks") for turn in call.turns),
+        *((event.time, event.time, f"{event.kind} {event.text}") for event in call.events),
+        *((*found.span, f"{found.severity}: {_title(found)}") for found in findings),
+    ]
+    labels.sort(key=lambda label: label[:2])
+    lines = (f"{start:.6f}\t{end:.6f}\t{' '.join(text.split())}\n" for start, end, text in labels)
+    Path(path).write_text("".join(lines), encoding="utf-8")
+
+
+def write_csv(call: Call, path: str | Path) -> None:
+    """Write every wire message and every event, in the order of time.
+
+    The columns: ``time_s`` on the call's clock; ``source`` (wire or event); ``direction``;
+    ``kind``; of messages also the wire ``sequence``, size of the JSON in ``bytes``, and of audio
+    ``duration_ms``; of outbound audio ``lead_ms``, what was still queued at the far end when it
+    was sent; ``text`` of events.
+
+    Args:
+        call: The call; its capture is read again for the messages.
+        path: A CSV file (UTF-8, header line).
+    """
+    events = (
+        _Row(event.time, "event", kind=event.kind, text=event.text)
+        for event in sorted(call.events, key=lambda event: event.time)
+    )
+    with Path(path).open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(_Row._fields)
+        table.writerows(map(_cells, merge(_wire(call), events, key=lambda row: row.time_s)))
+
+
+def write_findings(findings: Sequence[Finding], path: str | Path) -> None:
+    """Write findings, one a line, in the order given.
+
+    Args:
+        findings: As ``diagnose(call)`` returned them.
+        path: A CSV file (UTF-8, header line).
+    """
+    with Path(path).open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(("start_s", "end_s", *_COLUMNS))
+        for found in findings:
+            cells = (*found.span, *(getattr(found, name) for name in _COLUMNS))
+            table.writerow(_cells(cells))
+
+
+# -- rows --------------------------------------------------------------------------------------
+
+_TOPICS: Final = {
+    "/ws/rx": "inbound",
+    "/ws/tx": "outbound",
+    "/ws/rx/invalid": "inbound",
+    "/ws/tx/binary": "outbound",
+}
+
+
+class _Typed(msgspec.Struct):
+    event_type: str = msgspec.field(default="", name="eventType")
+
+
+_TYPE: Final = msgspec.json.Decoder(_Typed)
+
+
+def _wire(call: Call) -> Iterator[_Row]:
+    """Every message; what is known of its audio stands in the streams, in the same order."""
+    audio = {"inbound": _audio(call.inbound), "outbound": _audio(call.outbound, call.playout.lead)}
+    coming = {direction: next(rows, None) for direction, rows in audio.items()}
+    with CaptureReader(call.path) as reader:
+        for record in reader.records(*_TOPICS):
+            direction = _TOPICS[record.topic]
+            time = (record.time_ns - call.contents.anchor_ns) / 1e9
+            row = coming[direction]
+            kind = _kind(record)
+            if row and row.time_s == time and kind in ("media", "playAudio"):
+                coming[direction] = next(audio[direction], None)
+            else:
+                row = _Row(time, "wire", direction)
+            yield row._replace(kind=kind, bytes=len(record.body))
+
+
+def _audio(stream: Stream, lead: NDArray[np.float64] | None = None) -> Iterator[_Row]:
+    direction = "inbound" if lead is None else "outbound"
+    leads = [None] * len(stream) if lead is None else (lead * 1000).tolist()
+    columns = (stream.time.tolist(), stream.sequence.tolist(), stream.duration.tolist(), leads)
+    for time, sequence, duration, ahead in zip(*columns, strict=True):
+        number = sequence if sequence >= 0 else None
+        yield _Row(time, "wire", direction, "", number, None, 1000 * duration, ahead)
+
+
+def _kind(record: Record) -> str:
+    if record.topic not in ("/ws/rx", "/ws/tx"):
+        return "invalid"
+    try:
+        return _TYPE.decode(record.body).event_type
+    except msgspec.DecodeError:
+        return "invalid"
+
+
+def _cells(row: Iterable[Any]) -> list[Any]:
+    """Times to the microsecond; text that a spreadsheet would run as a formula, quoted."""
+    cells: list[Any] = []
+    for cell in row:
+        if isinstance(cell, float):
+            cell = round(cell, 6)
+        elif isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+            cell = "'" + cell
+        cells.append(cell)
+    return cells
+
+
+def _title(found: Finding) -> str:
+    side = f" ({found.side})" if found.side else ""
+    return f"{found.kind}{side}, {found.measurement}"
