@@ -27,6 +27,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     import audioop
 
+import numpy as np
+
 __all__ = [
     "FORMATS",
     "PCMU",
@@ -36,6 +38,12 @@ __all__ = [
     "from_content_type",
     "wire_format",
 ]
+
+#: The mu-law code of every sample, by the sample read as unsigned. Looking up 40 ms of speech takes
+#: less than half of audioop's time, which searches the segment of each sample.
+_ULAW: Final = np.frombuffer(
+    audioop.lin2ulaw(np.arange(65536, dtype=np.uint16).tobytes(), 2), np.uint8
+)
 
 Encoding: TypeAlias = Literal["PCMU", "PCM"]
 PCMRate: TypeAlias = Literal[8000, 16000, 24000]
@@ -66,7 +74,9 @@ class WireFormat:
         Returns:
             The payload, whole samples.
         """
-        return pcm if self.bytes_per_sample == 2 else audioop.lin2ulaw(pcm, 2)
+        if self.bytes_per_sample == 2:
+            return pcm
+        return _ULAW.take(np.frombuffer(pcm, np.uint16)).tobytes()
 
     def decode(self, payload: bytes) -> bytes:
         """Decode a payload; the inverse of :meth:`encode` up to quantisation.

@@ -1,0 +1,315 @@
+r"""Streaming sample-rate conversion with a small, constant delay.
+
+A resampler inside a telephone call has to give out audio whenever it is given some: what it holds
+back is heard as delay, and what it holds back when a speaker stops is heard late or never. So this
+is the plainest of converters, one linear-phase low-pass filter evaluated at the output instants:
+
+======================= ===========================================================================
+delay                   32 samples of the lower of the two rates: 4 ms at 8 kHz, 2 ms at 16 kHz
+output                  on every call, all that is due: ``n`` samples in, ``n * out / in`` out
+pass band               flat within 0.01 dB to 0.85 of the lower Nyquist frequency (3.4 kHz when
+                        one side is 8 kHz), -0.1 dB at 0.87, -3 dB at 0.91
+stop band               at least 73 dB down from the lower Nyquist frequency on, images and aliases
+chunking                makes no difference, not even in the last bit
+======================= ===========================================================================
+
+The filter is a windowed sinc. For an attenuation of :math:`A` dB and a length of :math:`N` taps
+Kaiser's empirical formulas give the window's shape and the width of the transition band, here laid
+so that the stop band begins exactly at the lower Nyquist frequency [1]_ [2]_:
+
+.. math:: \beta = 0.1102\,(A - 8.7), \qquad \Delta f = \frac{A - 7.95}{14.36\,(N - 1)} f_s
+
+Every tap is rounded to a multiple of :math:`2^{-32}`. With 16-bit samples all products and partial
+sums are then whole multiples of it below :math:`2^{53}`, hence exact in double precision: the order
+of summation, which a BLAS is free to choose, cannot matter. That is why the chunking makes no
+difference.
+
+References:
+    .. [1] J. F. Kaiser, "Nonrecursive digital filter design using the I0-sinh window function",
+       Proc. 1974 IEEE Int. Symp. Circuits and Systems, pp. 20-23.
+    .. [2] A. V. Oppenheim, R. W. Schafer, "Discrete-Time Signal Processing", 3rd ed., section 7.6.
+    .. [3] Ibid., section 4.7: polyphase implementation.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from math import gcd
+from typing import Final, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+__all__ = ["RATES", "StreamResampler"]
+
+#: The rates that can be converted into each other, in hertz.
+RATES: Final = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
+
+#: Half the filter's length, in samples of the lower rate: this is the delay.
+_HALF_LENGTH: Final = 32
+
+#: Attenuation asked of the design, in dB. 74 gives 73 and leaves the pass band its 0.85.
+_ATTENUATION: Final = 74.0
+
+#: Taps are multiples of one part in this.
+_TAP_UNIT: Final = 2.0**32
+
+#: Outputs computed together, at least. More waste products on zeros, fewer waste calls.
+_BLOCK: Final = 16
+
+#: Multiplications in one matrix product, at most. OpenBLAS starts threads at four times 65,536;
+#: waking them costs more than the whole product.
+_PRODUCT: Final = 200_000
+
+_Doubles: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+_Shorts: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.int16]]
+
+_LOWEST: Final = np.array(-32768.0)
+_HIGHEST: Final = np.array(32767.0)
+
+
+class StreamResampler:
+    """Convert one stream of 16-bit PCM from one rate to another.
+
+    Example::
+
+        >>> resampler = StreamResampler(8000, 16000)
+        >>> len(resampler.process(bytes(320))), len(resampler.flush()), resampler.delay_ms
+        (640, 128, 4.0)
+
+    Attributes:
+        in_rate: Of what goes in, in hertz.
+        out_rate: Of what comes out, in hertz.
+        delay_ms: Constant delay of the output; 0.0 when the rates are equal.
+    """
+
+    def __init__(self, in_rate: int, out_rate: int) -> None:
+        """Set the rates. The filter of a pair of rates is computed once per process.
+
+        Args:
+            in_rate: One of :data:`RATES`.
+            out_rate: One of :data:`RATES`; when equal, audio passes through untouched.
+
+        Raises:
+            ValueError: If a rate is not among them.
+        """
+        for name, rate in (("in_rate", in_rate), ("out_rate", out_rate)):
+            if type(rate) is not int or rate not in RATES:
+                raise ValueError(f"{name}={rate!r} is not one of {', '.join(map(str, RATES))}")
+        self.in_rate = in_rate
+        self.out_rate = out_rate
+        self.delay_ms = 0.0 if in_rate == out_rate else 1000 * _HALF_LENGTH / min(in_rate, out_rate)
+        self._bank = bank = None if in_rate == out_rate else _bank(in_rate, out_rate)
+        # The last inputs, then the piece being converted, then room that only meets zero taps.
+        self._input = np.zeros(0 if bank is None else bank.buffered)
+        self._phase = 0  # inputs taken so far, modulo the bank's step
+        self._begun = False
+        self._pieces: dict[tuple[int, int], _Piece] = {}
+
+    def process(self, pcm: bytes) -> bytes:
+        """Convert the next samples of the stream.
+
+        Args:
+            pcm: 16-bit little-endian mono, any whole number of samples.
+
+        Returns:
+            What is due by now: after ``n`` samples in all, ``ceil(n * out_rate / in_rate)``. Each
+            is :attr:`delay_ms` behind the input, so that a stream begins with that much silence.
+
+        Raises:
+            ValueError: If ``pcm`` holds half a sample.
+        """
+        if len(pcm) % 2:
+            raise ValueError(f"{len(pcm)} bytes are not a whole number of 16-bit samples")
+        bank = self._bank
+        if bank is None or not pcm:
+            return pcm
+        self._begun = True
+        longest = 2 * bank.longest
+        if len(pcm) <= longest:
+            return self._convert(bank, pcm)
+        starts = range(0, len(pcm), longest)
+        return b"".join(self._convert(bank, pcm[start : start + longest]) for start in starts)
+
+    def flush(self) -> bytes:
+        """End the stream.
+
+        Returns:
+            The tail, :attr:`delay_ms` long (rounded up to whole samples). Afterwards the resampler
+            is as new. Nothing when there has been no stream, or nothing to convert.
+        """
+        if self._bank is None or not self._begun:
+            return b""
+        tail = self._convert(self._bank, bytes(2 * self._bank.delay))
+        self.reset()
+        return tail
+
+    def reset(self) -> None:
+        """Forget the stream: its tail is dropped, the next sample begins a new one."""
+        self._input.fill(0.0)
+        self._phase = 0
+        self._begun = False
+
+    def __repr__(self) -> str:
+        return f"StreamResampler({self.in_rate}, {self.out_rate})"
+
+    def _convert(self, bank: _Bank, pcm: bytes) -> bytes:
+        key = self._phase, len(pcm)
+        piece = self._pieces.get(key)
+        if piece is None:
+            if len(self._pieces) == 8:  # real streams come in one or two lengths
+                self._pieces.clear()
+            piece = self._pieces[key] = _piece(bank, self._input, self._phase, len(pcm) // 2)
+        piece.new[...] = np.frombuffer(pcm, "<i2")
+        piece.gathered[...] = piece.windows
+        for gathered, rows, product in piece.groups:
+            np.dot(gathered, rows, out=product)
+        np.minimum(piece.product, _HIGHEST, out=piece.product)
+        np.maximum(piece.product, _LOWEST, out=piece.product)
+        np.rint(piece.product, out=piece.product)
+        piece.output[...] = piece.ordered
+        piece.kept[...] = piece.last
+        self._phase = piece.phase
+        return piece.due.tobytes()
+
+
+class _Bank(NamedTuple):
+    """The filter of one pair of rates, laid out for matrix products.
+
+    Outputs come in *periods* of ``L`` (times a power of two, to be at least :data:`_BLOCK`) after
+    which the position between the inputs repeats, ``step`` inputs later. A period is cut into
+    *groups* of ``rows.shape[2]`` outputs. Each group is one product of the inputs that it needs
+    with a banded matrix, in whose column ``j`` stand the taps of output ``j``.
+
+    Parameters:
+        rows: The matrices, shape (groups, inputs, outputs).
+        step: Inputs per period.
+        stride: Inputs from the first input of one group to that of the next.
+        history: Inputs before the newest that may still be needed.
+        delay: In inputs, rounded up.
+        longest: Most inputs that are converted at a time.
+    """
+
+    rows: _Doubles
+    step: int
+    stride: int
+    history: int
+    delay: int
+    longest: int
+
+    @property
+    def buffered(self) -> int:
+        """Inputs that a stream keeps, with the room that the last windows reach into."""
+        return self.history + self.longest + self.step + self.rows.shape[1]
+
+
+class _Piece(NamedTuple):
+    """Everything about converting so many inputs from such a phase: views made once, reused.
+
+    Parameters:
+        new: Where the inputs go.
+        windows: The inputs that each block of outputs needs, overlapping.
+        gathered: The same, contiguous.
+        groups: For each group what to multiply, by what, and where to put the product.
+        product: Outputs as computed, shape (groups, periods, outputs per group).
+        ordered: The same in order of time.
+        output: The same, rounded.
+        due: Those that are due now.
+        kept: Where the history goes.
+        last: What becomes the history.
+        phase: Afterwards.
+    """
+
+    new: _Doubles
+    windows: _Doubles
+    gathered: _Doubles
+    groups: tuple[tuple[_Doubles, _Doubles, _Doubles], ...]
+    product: _Doubles
+    ordered: _Doubles
+    output: _Shorts
+    due: _Shorts
+    kept: _Doubles
+    last: _Doubles
+    phase: int
+
+
+def _taps(up: int, down: int) -> _Doubles:
+    """Design the low-pass filter at ``up`` times the input rate.
+
+    Returns:
+        Shape (taps per phase, up): column ``p`` holds the taps of the outputs that lie ``p / up``
+        of an input period after an input. Each column sums to 1, so that a constant stays one.
+    """
+    oversampling = max(up, down)  # rate of the taps, in units of the lower rate
+    half = _HALF_LENGTH * oversampling
+    width = (_ATTENUATION - 7.95) / (14.36 * 2 * half) * oversampling
+    cutoff = (0.5 - width / 2) / oversampling  # in units of the rate of the taps
+    ideal = 2 * cutoff * np.sinc(2 * cutoff * np.arange(-half, half + 1))
+    taps = np.zeros((2 * half // up + 1) * up)
+    taps[: 2 * half + 1] = ideal * np.kaiser(2 * half + 1, 0.1102 * (_ATTENUATION - 8.7))
+    phases = taps.reshape(-1, up)
+    rounded: _Doubles = np.rint(phases / phases.sum(axis=0) * _TAP_UNIT) / _TAP_UNIT
+    return rounded
+
+
+@cache
+def _bank(in_rate: int, out_rate: int) -> _Bank:
+    """Lay out the filter of a pair of rates; one copy serves the whole process."""
+    divisor = gcd(in_rate, out_rate)
+    up, down = out_rate // divisor, in_rate // divisor
+    taps = _taps(up, down)
+    repeat = 1
+    while up * repeat < _BLOCK:
+        repeat *= 2
+    period, step = up * repeat, down * repeat
+    size = min(size for size in range(_BLOCK, period + 1) if period % size == 0)
+    groups = period // size
+    stride = step // groups
+
+    position = np.arange(period) * down  # of each output, in units of 1 / up of an input
+    newest = (position // up).reshape(groups, 1, size) - stride * np.arange(groups)[:, None, None]
+    phase = (position % up).reshape(groups, 1, size)
+    inputs = len(taps) + int(newest.max())
+    age = newest - np.arange(1 - len(taps), inputs - len(taps) + 1)[:, None]
+    rows = np.where((age >= 0) & (age < len(taps)), taps[np.clip(age, 0, len(taps) - 1), phase], 0)
+    rows.flags.writeable = False
+    return _Bank(
+        rows,
+        step,
+        stride,
+        history=len(taps) - 1 + step,
+        delay=-(-_HALF_LENGTH * in_rate // min(in_rate, out_rate)),
+        longest=step * max(1, min(_PRODUCT // (inputs * size), in_rate // 10 // step)),
+    )
+
+
+def _piece(bank: _Bank, inputs: _Doubles, phase: int, length: int) -> _Piece:
+    """Prepare to convert ``length`` inputs, of which ``phase`` belong to a period already begun."""
+    groups, width, size = bank.rows.shape
+    period = groups * size
+    first = -(-phase * period // bank.step)
+    end = -(-(phase + length) * period // bank.step)
+    periods = -(-end // period)
+    item = inputs.itemsize
+    windows = as_strided(
+        inputs[bank.step - phase :],
+        (groups, periods, width),
+        (bank.stride * item, bank.step * item, item),
+        writeable=False,
+    )
+    gathered = np.empty((groups, periods, width))
+    product = np.empty((groups, periods, size))
+    output = np.empty((periods, groups, size), "<i2")
+    return _Piece(
+        new=inputs[bank.history : bank.history + length],
+        windows=windows,
+        gathered=gathered,
+        groups=tuple(zip(gathered, bank.rows, product, strict=True)),
+        product=product,
+        ordered=product.transpose(1, 0, 2),
+        output=output,
+        due=output.reshape(-1)[first:end],
+        kept=inputs[: bank.history],
+        last=inputs[length : length + bank.history],
+        phase=(phase + length) % bank.step,
+    )

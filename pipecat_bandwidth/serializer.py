@@ -1,0 +1,593 @@
+"""Pipecat frames to Bandwidth's messages and back.
+
+::
+
+    caller --media--> deserialize --InputAudioRawFrame--> bot
+    caller <-playAudio- serialize <-OutputAudioRawFrame-- bot
+              <-clear-            <-InterruptionFrame----
+           <-hang-up-             <-EndFrame, CancelFrame   (through the Voice API)
+
+Nothing that arrives raises out of :meth:`~BandwidthFrameSerializer.deserialize`: in Pipecat's
+transports that would end the receive loop, hence the bot, hence the caller's call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
+
+import numpy as np
+from loguru import logger
+from pipecat.frames.frames import (
+    AudioRawFrame,
+    CancelFrame,
+    EndFrame,
+    Frame,
+    InputAudioRawFrame,
+    InterruptionFrame,
+    OutputTransportMessageFrame,
+    OutputTransportMessageUrgentFrame,
+    StartFrame,
+)
+from pipecat.serializers.base_serializer import FrameSerializer
+from pydantic import ConfigDict, Field, ValidationError
+
+from pipecat_bandwidth.encodings import PCMU, Encoding, PCMRate, wire_format
+from pipecat_bandwidth.exceptions import ProtocolError, VoiceAPIError
+from pipecat_bandwidth.messages import (
+    Clear,
+    Media,
+    Message,
+    Start,
+    Stop,
+    Track,
+    encode,
+    encode_play_audio,
+    parse,
+)
+from pipecat_bandwidth.resampler import RATES, StreamResampler
+from pipecat_bandwidth.stats import Sequence, Stats
+from pipecat_bandwidth.voice_api import HangUp, VoiceAPI
+
+if TYPE_CHECKING:
+    from pipecat.processors.frame_processor import FrameProcessorSetup
+
+__all__ = ["BandwidthFrameSerializer"]
+
+#: Seconds between two log lines about bad messages.
+_LOG_EVERY_SECS: Final = 10.0
+
+#: Longest audio in one message that passes without remark; a barge-in cannot cut into a message.
+_LONG_MS: Final = 100
+
+#: Ids become path segments of an authenticated request: no dot, no slash, no line break.
+_IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
+
+#: The event loop keeps only weak references to its tasks; a hang-up outlives its serializer.
+_hang_ups: Final[set[asyncio.Task[None]]] = set()
+
+
+class BandwidthFrameSerializer(FrameSerializer):
+    """Serializer for Bandwidth Programmable Voice's bidirectional media streams.
+
+    ``call_id`` and ``account_id`` go into an authenticated request that ends a call. They must come
+    from a source that the server trusts, such as the body of the authenticated voice webhook, and
+    never from the WebSocket's ``start`` message, which anyone can send.
+
+    DTMF does not come over the WebSocket; Bandwidth posts it to a webhook.
+
+    Event handlers available:
+
+    - on_stream_start(serializer, start): the stream has begun; ``start`` is a
+      :class:`~pipecat_bandwidth.messages.Start`, not authenticated.
+    - on_stream_stop(serializer): the stream has ended.
+    - on_hang_up(serializer, outcome): a hang-up has come to an end; ``outcome`` is a
+      :class:`~pipecat_bandwidth.voice_api.HangUp` or a
+      :class:`~pipecat_bandwidth.exceptions.VoiceAPIError`.
+
+    Example::
+
+        serializer = BandwidthFrameSerializer(
+            stream_id=stream_id,
+            call_id=call_id,
+            account_id=account_id,
+            client_id=os.environ["BANDWIDTH_CLIENT_ID"],
+            client_secret=os.environ["BANDWIDTH_CLIENT_SECRET"],
+        )
+    """
+
+    class InputParams(FrameSerializer.InputParams):
+        """Configuration of a :class:`BandwidthFrameSerializer`.
+
+        Unknown names and values of a wrong type are refused.
+
+        Parameters:
+            bandwidth_sample_rate: Rate of the caller's audio on the wire, in hertz: always 8000.
+            sample_rate: Rate of the caller's audio in the pipeline, in hertz; ``None`` for the
+                pipeline's own ``audio_in_sample_rate``.
+            outbound_encoding: ``"PCMU"`` (mu-law, 8 kHz) or ``"PCM"`` (16 bits, at
+                ``outbound_pcm_sample_rate``).
+            outbound_pcm_sample_rate: In hertz; used with ``"PCM"``.
+            auto_hang_up: Whether an EndFrame or a CancelFrame ends the call.
+            ignore_rtvi_messages: Inherited from Pipecat, where it is True: RTVI messages are for
+                apps and do not belong on a phone line.
+            resampler_clear_after_secs: Forget what the resamplers hold after so many seconds
+                without audio. ``None``, never, suits their 4 ms.
+        """
+
+        model_config = ConfigDict(extra="forbid", strict=True)
+
+        bandwidth_sample_rate: Literal[8000] = 8000
+        sample_rate: Literal[8000, 16000, 22050, 24000, 32000, 44100, 48000] | None = None
+        outbound_encoding: Encoding = "PCMU"
+        outbound_pcm_sample_rate: PCMRate = 24000
+        auto_hang_up: bool = True
+        resampler_clear_after_secs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+
+        @classmethod
+        def load(cls, path: str | Path) -> Self:
+            """Read parameters from a JSON file.
+
+            Args:
+                path: A file of :meth:`save`, or one that holds such an object under ``"params"``.
+
+            Raises:
+                ValueError: If the file cannot be read, is not JSON, or holds an unknown name or a
+                    value of a wrong type; the message names file and key.
+            """
+            try:
+                fields = json.loads(Path(path).read_text("utf-8"))
+            except OSError as error:
+                raise ValueError(f"{path}: {error.strerror}") from error
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"{path}: not JSON: {error}") from None
+            if isinstance(fields, dict) and "params" in fields:
+                fields = fields["params"]
+            if not isinstance(fields, dict):
+                raise ValueError(f"{path}: not an object but {type(fields).__name__}")
+            try:
+                return cls.model_validate(fields)
+            except ValidationError as error:
+                problems = "; ".join(_problem(cls, item) for item in error.errors())
+                raise ValueError(f"{path}: {problems}") from None
+
+        def save(self, path: str | Path) -> None:
+            """Write all parameters to a JSON file."""
+            Path(path).write_text(self.model_dump_json(indent=2) + "\n", "utf-8")
+
+    def __init__(
+        self,
+        stream_id: str,
+        call_id: str | None = None,
+        account_id: str | None = None,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        params: InputParams | None = None,
+        *,
+        voice_api: VoiceAPI | None = None,
+    ) -> None:
+        """Bind the serializer to one stream.
+
+        Args:
+            stream_id: The stream's id, from ``start``: a label.
+            call_id: The call to hang up, from a trusted source.
+            account_id: Its account, from a trusted source.
+            client_id: OAuth client id for the Voice API.
+            client_secret: OAuth client secret for the Voice API.
+            params: Configuration.
+            voice_api: A client to hang up with, instead of one made of the two above: for own
+                URLs, or one token shared by many calls. It is not closed.
+
+        Raises:
+            ValueError: If ``stream_id`` is empty; or if the call is to be hung up and what that
+                takes is missing, or an id is not 1 to 256 letters, digits, ``-`` or ``_``.
+        """
+        self._params: BandwidthFrameSerializer.InputParams = params or self.InputParams()
+        super().__init__(self._params)
+        if not isinstance(stream_id, str) or not stream_id:
+            raise ValueError(f"{stream_id=} must be a string that is not empty")
+        self._stream_id = stream_id
+        self._call_id = call_id
+        self._account_id = account_id
+        self._auto_hang_up = self._params.auto_hang_up
+        if self._auto_hang_up:
+            # No line that may raise names the secret: loguru prints the variables of such lines.
+            given = {"call_id": bool(call_id), "account_id": bool(account_id)}
+            if voice_api is None:
+                given |= {"client_id": bool(client_id), "client_secret": bool(client_secret)}
+            missing = [name for name, there in given.items() if not there]
+            if missing:
+                raise ValueError(
+                    f"auto_hang_up needs {', '.join(missing)}; or set auto_hang_up=False"
+                )
+            _require_identifiers(call_id=call_id, account_id=account_id)
+        self._own_voice_api = (
+            VoiceAPI(client_id or "", client_secret or "")
+            if self._auto_hang_up and voice_api is None
+            else None
+        )
+        self._voice_api = voice_api or self._own_voice_api
+        self._hang_up_task: asyncio.Task[None] | None = None
+        self._hung_up = False
+
+        self._stats = Stats()
+        self._sequence = Sequence(self._stats)
+        self._stream_format: Track | None = None
+        self._stopped = False
+        self._warned: set[str] = set()
+        self._next_log = 0.0
+
+        self._wire = wire_format(
+            self._params.outbound_encoding,
+            self._params.outbound_pcm_sample_rate
+            if self._params.outbound_encoding == "PCM"
+            else self._params.bandwidth_sample_rate,
+        )
+        self._inbound = StreamResampler(PCMU.sample_rate, self._params.sample_rate or 8000)
+        self._stats.inbound_delay_ms = self._inbound.delay_ms
+        self._outbound: StreamResampler | None = None  # the first audio tells its rate
+        self._clear_after = self._params.resampler_clear_after_secs
+        self._last_audio = {"inbound": 0.0, "outbound": 0.0}
+
+        self._register_event_handler("on_stream_start")
+        self._register_event_handler("on_stream_stop")
+        self._register_event_handler("on_hang_up")
+
+    @property
+    def stream_id(self) -> str:
+        """The stream that this serializer is bound to."""
+        return self._stream_id
+
+    @property
+    def call_id(self) -> str | None:
+        """The call that it would hang up."""
+        return self._call_id
+
+    @property
+    def stream_format(self) -> Track | None:
+        """The caller's track as ``start`` announced it; ``None`` before, or without one."""
+        return self._stream_format
+
+    @property
+    def stats(self) -> Stats:
+        """A copy of the counters as they stand."""
+        return replace(self._stats)
+
+    async def setup(  # type: ignore[override]
+        self, setup: FrameProcessorSetup | StartFrame
+    ) -> None:
+        """Learn the pipeline's rate. Pipecat calls this once per direction.
+
+        Args:
+            setup: Pipecat's object with ``audio_in_sample_rate``: a StartFrame up to Pipecat 1.7, a
+                FrameProcessorSetup from 1.8 on.
+        """
+        rate: Any = self._params.sample_rate or getattr(setup, "audio_in_sample_rate", None)
+        if type(rate) is not int or rate not in RATES:
+            self._warn_once(
+                "in rate",
+                f"audio_in_sample_rate={rate!r} is not one of {RATES}; the caller's audio goes "
+                "into the pipeline at 8000 Hz",
+            )
+            rate = PCMU.sample_rate
+        if rate != self._inbound.out_rate:
+            self._inbound = StreamResampler(PCMU.sample_rate, rate)
+        self._stats.inbound_delay_ms = self._inbound.delay_ms
+        if self._inbound.delay_ms:
+            setting = "sample_rate" if self._params.sample_rate else "audio_in_sample_rate"
+            self._warn_once(
+                "inbound",
+                f"the caller's audio is resampled from 8000 to {rate} Hz, which adds "
+                f"{self._inbound.delay_ms:.1f} ms; {setting}=8000 avoids it",
+            )
+
+    # -- from the caller ---------------------------------------------------------------------------
+
+    async def deserialize(self, data: str | bytes) -> Frame | None:
+        """Read a message.
+
+        Args:
+            data: What arrived; anything at all.
+
+        Returns:
+            The caller's audio, or ``None`` when the message holds none.
+        """
+        stats = self._stats
+        stats.messages_in += 1
+        try:
+            stats.bytes_in += len(data)
+            message = parse(data)
+            if type(message) is not Media:
+                await self._note(message)
+                return None
+            # In place rather than in a method: this runs fifty times a second in every call.
+            if message.track != "inbound" and message.track is not None:
+                stats.other_track += 1
+                return None
+            if self._stopped:
+                stats.after_stop += 1
+                return None
+            sequence, inbound = self._sequence, self._inbound
+            if message.sequence_number == sequence.expected:
+                sequence.expected = next(sequence.upcoming)
+            else:
+                sequence.follow(message.sequence)
+            pcm = PCMU.decode(message.payload)
+            if not pcm:
+                return None
+            duration = len(pcm) / 16
+            stats.wire_in_ms += duration
+            if inbound.delay_ms:
+                if self._clear_after is not None and self._is_stale("inbound"):
+                    inbound.reset()
+                pcm = inbound.process(pcm)
+                duration = len(pcm) * 500 / inbound.out_rate
+            stats.audio_in_ms += duration
+            return InputAudioRawFrame(pcm, inbound.out_rate, 1)
+        except ProtocolError as error:
+            self._refuse(str(error))
+        except Exception as error:  # an exception here would hang up the caller
+            self._refuse(type(error).__name__)
+        return None
+
+    async def _note(self, message: Message) -> None:
+        """Take note of a message without audio."""
+        if type(message) is Start:
+            await self._begin(message)
+        elif type(message) is Stop and not self._stopped:
+            self._stopped = True
+            logger.debug(f"{self}: stream stopped")
+            await self._call_event_handler("on_stream_stop")
+
+    async def _begin(self, start: Start) -> None:
+        self._stats.starts += 1
+        if self._stats.starts > 1:
+            self._warn_once("starts", "a second start message; it is ignored")
+            return
+        for what, announced, known in (
+            ("stream", start.stream_id, self._stream_id),
+            ("call", start.call_id, self._call_id),
+        ):
+            if announced and known and announced != known:
+                self._warn_once(
+                    f"{what} id",
+                    f"start announces the {what} {_clean(announced)}, this serializer was made "
+                    f"for {_clean(known)}",
+                )
+        track = next((track for track in start.tracks if track.name == "inbound"), None)
+        self._stream_format = track
+        if track is None:
+            self._warn_once(
+                "format", "start announces no inbound track; PCMU at 8000 Hz is assumed"
+            )
+        elif (track.encoding, track.sample_rate) != (PCMU.encoding, PCMU.sample_rate):
+            self._warn_once(
+                "format",
+                f"start announces {_clean(track.encoding) or 'no encoding'} at {track.sample_rate} Hz; it is read as "
+                "PCMU at 8000 Hz, the only format that Bandwidth documents",
+            )
+        logger.debug(f"{self}: stream started")
+        await self._call_event_handler("on_stream_start", start)
+
+    def _refuse(self, reason: str) -> None:
+        """Count a bad message, and log the first and then at most one line per interval."""
+        self._stats.bad += 1
+        now = time.monotonic()
+        if now >= self._next_log:
+            self._next_log = now + _LOG_EVERY_SECS
+            count = (
+                f"{self._stats.bad} bad messages so far, the last" if self._stats.bad > 1 else ""
+            )
+            logger.warning(f"{self}: {count or 'bad message'}: {_clean(reason)}")
+
+    # -- to the caller -----------------------------------------------------------------------------
+
+    async def serialize(self, frame: Frame) -> str | None:
+        """Write what a frame asks for.
+
+        An EndFrame or a CancelFrame hangs up, and comes back when that is done or has failed, after
+        :class:`~pipecat_bandwidth.voice_api.VoiceAPI`'s deadline at the latest. It does not wait
+        for the far end to play what it has been sent: that is what the silence is for that
+        Pipecat's transports send before an EndFrame (``audio_out_end_silence_secs``).
+
+        Args:
+            frame: Any frame. The caller's own audio is never sent back.
+
+        Returns:
+            The message, or ``None`` when there is nothing to send. For an EndFrame that is the last
+            of the audio, if the resampler held any.
+        """
+        if isinstance(frame, InputAudioRawFrame):
+            return None
+        if isinstance(frame, AudioRawFrame):
+            return self._say(frame)
+        if isinstance(frame, InterruptionFrame):
+            if self._outbound is not None:
+                self._outbound.reset()
+            return self._send(encode(Clear()))
+        if isinstance(frame, (EndFrame, CancelFrame)):
+            tail = self._play(self._flush()) if isinstance(frame, EndFrame) else None
+            if self._auto_hang_up:
+                await self._hang_up()
+            return tail
+        if isinstance(frame, (OutputTransportMessageFrame, OutputTransportMessageUrgentFrame)):
+            return self._pass_on(frame)
+        return None
+
+    def _say(self, frame: AudioRawFrame) -> str | None:
+        pcm: bytes | None = frame.audio
+        if type(pcm) is not bytes or frame.num_channels != 1 or len(pcm) % 2:
+            pcm = self._mono(frame)
+        if not pcm:
+            return None
+        if self._stopped:
+            self._stats.after_stop += 1
+            return None
+        rate, tail, outbound = frame.sample_rate, b"", self._outbound
+        if outbound is None or rate != outbound.in_rate:
+            tail = self._flush()
+            outbound = self._open_outbound(rate)
+            if outbound is None:
+                return self._play(tail)
+        duration = len(pcm) * 500 / outbound.in_rate
+        self._stats.audio_out_ms += duration
+        if duration > _LONG_MS and "long" not in self._warned and pcm.strip(b"\0"):
+            self._warn_once(
+                "long",
+                f"{duration:.0f} ms of audio in one message, which a barge-in cannot cut into; "
+                "audio_out_10ms_chunks=4 sends 40 ms at a time",
+            )
+        if outbound.delay_ms:
+            if self._clear_after is not None and self._is_stale("outbound"):
+                outbound.reset()
+            pcm = outbound.process(pcm)
+        return self._play(tail + pcm if tail else pcm)
+
+    def _play(self, pcm: bytes) -> str | None:
+        if not pcm or self._stopped:
+            return None
+        wire, stats = self._wire, self._stats
+        message = encode_play_audio(wire.content_type, wire.encode(pcm))
+        stats.wire_out_ms += len(pcm) * 500 / wire.sample_rate
+        stats.messages_out += 1
+        stats.bytes_out += len(message)
+        return message
+
+    def _send(self, message: str) -> str | None:
+        if self._stopped:
+            return None
+        self._stats.messages_out += 1
+        self._stats.bytes_out += len(message)
+        return message
+
+    def _flush(self) -> bytes:
+        """Take what the outbound resampler still holds."""
+        if self._outbound is None or self._stopped:
+            return b""
+        tail = self._outbound.flush()
+        self._stats.tail_out_ms += len(tail) * 500 / self._outbound.out_rate
+        return tail
+
+    def _open_outbound(self, rate: Any) -> StreamResampler | None:
+        try:
+            outbound = StreamResampler(rate, self._wire.sample_rate)
+        except ValueError as error:
+            self._warn_once("out rate", f"audio is not sent: {_clean(str(error))}")
+            return None
+        self._outbound = outbound
+        self._stats.outbound_delay_ms = outbound.delay_ms
+        if outbound.delay_ms:
+            self._warn_once(
+                "outbound",
+                f"the bot's audio is resampled from {rate} to {outbound.out_rate} Hz, which adds "
+                f"{outbound.delay_ms:.1f} ms; audio_out_sample_rate={outbound.out_rate} avoids it",
+            )
+        return outbound
+
+    def _mono(self, frame: AudioRawFrame) -> bytes | None:
+        """Make whole mono samples of a frame that does not hold just that."""
+        audio: object = frame.audio
+        channels: object = frame.num_channels
+        if not isinstance(audio, (bytes, bytearray)):
+            self._warn_once(
+                "audio type", f"audio is not sent: it must be bytes, not {type(audio).__name__}"
+            )
+            return None
+        if type(channels) is not int or channels < 1:
+            self._warn_once("channels", f"audio is not sent: num_channels is {channels!r:.40}")
+            return None
+        odd = len(audio) % (2 * channels)
+        if odd:
+            self._warn_once(
+                "odd", f"{len(audio)} bytes are not whole samples; the rest is left out"
+            )
+        pcm = bytes(audio[: len(audio) - odd])
+        if channels == 1:
+            return pcm
+        mixed = np.frombuffer(pcm, "<i2").reshape(-1, channels).mean(axis=1)
+        return bytes(np.rint(mixed).astype("<i2"))
+
+    def _pass_on(
+        self, frame: OutputTransportMessageFrame | OutputTransportMessageUrgentFrame
+    ) -> str | None:
+        try:
+            message: object = frame.message
+            if not isinstance(message, dict):
+                raise TypeError(f"not a dict but {type(message).__name__}")
+            if self.should_ignore_frame(frame):
+                return None
+            return self._send(json.dumps(message, allow_nan=False))
+        except (TypeError, ValueError, RecursionError) as error:
+            self._warn_once("message", f"a transport message is not sent: {_clean(str(error))}")
+            return None
+
+    # -- hanging up --------------------------------------------------------------------------------
+
+    async def _hang_up(self) -> None:
+        """Wait for the hang-up under way, or for a new one if there is none or it failed.
+
+        The hang-up is a task of its own: it goes on when whoever waits here is cancelled.
+        """
+        task = self._hang_up_task
+        if task is None or (task.done() and not self._hung_up):
+            task = self._hang_up_task = asyncio.create_task(self._try_to_hang_up())
+            _hang_ups.add(task)
+            task.add_done_callback(_hang_ups.discard)
+        await asyncio.wait((task,))
+
+    async def _try_to_hang_up(self) -> None:
+        assert self._voice_api is not None
+        outcome: HangUp | VoiceAPIError
+        try:
+            outcome = await self._voice_api.hang_up(self._account_id or "", self._call_id or "")
+            self._hung_up = True
+        except asyncio.CancelledError:
+            logger.error(f"{self}: call {self._call_id} may still be up: the loop was closed")
+            raise
+        except Exception as error:  # nobody waits for this task's exceptions
+            outcome = (
+                error
+                if isinstance(error, VoiceAPIError)
+                else VoiceAPIError("hang up", type(error).__name__)
+            )
+            logger.error(f"{self}: call {self._call_id} may still be up: {outcome}")
+        finally:
+            if self._own_voice_api is not None:
+                await self._own_voice_api.aclose()
+        await self._call_event_handler("on_hang_up", outcome)
+
+    # -- small things ------------------------------------------------------------------------------
+
+    def _is_stale(self, side: Literal["inbound", "outbound"]) -> bool:
+        """Whether more than the set time has passed since the last audio of a side."""
+        now = time.monotonic()
+        last, self._last_audio[side] = self._last_audio[side], now
+        return self._clear_after is not None and now - last > self._clear_after
+
+    def _warn_once(self, what: str, text: str) -> None:
+        if what not in self._warned:
+            self._warned.add(what)
+            logger.warning(f"{self}: {text}")
+
+
+def _require_identifiers(**values: str | None) -> None:
+    for name, value in values.items():
+        if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
+            raise ValueError(f"{name} must be 1 to 256 letters, digits, '-' or '_', not {value!r:.60}")
+
+
+def _problem(params: type[FrameSerializer.InputParams], error: Any) -> str:
+    key = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        return f"{key}: unknown, there are: {', '.join(params.model_fields)}"
+    return f"{key}: {error['msg']}, not {error['input']!r:.60}"
+
+
+def _clean(text: str) -> str:
+    """Make foreign text fit for one log line."""
+    return re.sub(r"[^ -~]", "?", text[:200])

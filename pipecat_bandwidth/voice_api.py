@@ -1,0 +1,439 @@
+"""Hanging up a call through Bandwidth's Voice API: the only network code of this package.
+
+One :class:`VoiceAPI` serves any number of calls at once: they share a token and connections. A
+hang-up is idempotent, so whatever may pass is tried again until the deadline:
+
+============================== ==============================================================
+what happens                   what is done
+============================== ==============================================================
+any 2xx                        completed, whatever the body holds and however slowly it comes
+no connection, reset, silence  again after a random pause
+429, 5xx                       the same, and not before ``Retry-After`` as far as time allows
+401                            again, once, with a new token
+404                            already over
+409                            again, once, after half a second; then already over
+any other status, redirects    :class:`~pipecat_bandwidth.exceptions.VoiceAPIError`
+token answer without a token   the same
+============================== ==============================================================
+
+Client secret and token appear in no message, no log line and no ``repr``, nor in the variables
+that loguru prints beside a traceback; bodies of answers are never quoted.
+
+References:
+    Bandwidth, Voice API v2, ``POST /accounts/{accountId}/calls/{callId}``: status codes.
+    RFC 6749, sections 4.4 and 5: client credentials. RFC 6750, section 2.1: what a token holds.
+    RFC 9110, section 10.2.3: ``Retry-After``.
+    M. Brooker, "Exponential Backoff And Jitter", 2015: the "full jitter" pauses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import itertools
+import math
+import random
+import re
+import ssl
+import time
+from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
+from types import TracebackType
+from typing import Any, Final, Literal, NamedTuple, Self
+
+import httpx
+import msgspec
+from loguru import logger
+
+from pipecat_bandwidth.exceptions import VoiceAPIError
+
+__all__ = ["HangUp", "VoiceAPI"]
+
+#: Longest part of an answer that is read, in bytes. A token answer has one to two thousand.
+_BODY_LIMIT: Final = 16 * 1024
+
+#: Seconds given to a body that decides nothing, so that its connection can be used again.
+_DRAIN_SECS: Final = 0.25
+
+#: Ceilings of the random pauses between attempts, in seconds: 0.25, 0.5, 1, 2, 2, ...
+_FIRST_PAUSE_SECS: Final = 0.25
+_LONGEST_PAUSE_SECS: Final = 2.0
+
+#: Pause after a 409: the call ended a moment ago, or is just being answered.
+_CONFLICT_PAUSE_SECS: Final = 0.5
+
+#: A token is renewed this long before it expires, as Bandwidth's own clients do.
+_TOKEN_MARGIN_SECS: Final = 60.0
+
+#: Taken for the lifetime when the answer gives none, or none between 0 s and a week.
+_TOKEN_LIFETIME_SECS: Final = 3600.0
+_LONGEST_LIFETIME_SECS: Final = 7 * 24 * 3600.0
+
+_IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+
+#: RFC 6749, section 5.2: the only words of a body that are ever repeated.
+_OAUTH_ERRORS: Final = frozenset(
+    "invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type "
+    "invalid_scope".split()
+)
+
+_MEANING: Final = {
+    400: "the request was refused as malformed",
+    401: "the credentials were refused",
+    403: "these credentials lack the role, or the account the feature",
+    404: "there is no such address",
+    429: "too many requests",
+    500: "internal error",
+    503: "overloaded",
+}
+
+
+@dataclass(frozen=True)
+class HangUp:
+    """How a hang-up ended well.
+
+    Parameters:
+        outcome: ``"completed"`` by this request, or ``"already_over"`` before it.
+        status_code: HTTP status of the last answer.
+        attempts: Requests made for the call, without those for the token.
+        took_secs: From the beginning to the last answer.
+    """
+
+    outcome: Literal["completed", "already_over"]
+    status_code: int
+    attempts: int
+    took_secs: float
+
+
+class _Token:
+    """A bearer token that does not show itself."""
+
+    def __init__(self, value: str, lifetime_secs: float) -> None:
+        self.headers = httpx.Headers({"Authorization": f"Bearer {value}"})  # masked in its repr
+        margin = min(_TOKEN_MARGIN_SECS, lifetime_secs / 2)
+        self.good_until = time.monotonic() + lifetime_secs - margin
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    retry_after: str | None
+    body: bytes = field(repr=False)  # may hold a token
+    attempts: int = 1
+
+
+class _Refusal(NamedTuple):
+    """Why the last token request failed for good, and when."""
+
+    at: float
+    reason: str
+    status: int | None
+
+
+class VoiceAPI:
+    """A client of Bandwidth's Voice API, for one pair of OAuth credentials.
+
+    It opens no connection before the first request. It belongs to the event loop that uses it;
+    in a new loop it starts with new connections and keeps its token.
+
+    Example::
+
+        async with VoiceAPI(client_id, client_secret) as api:
+            await api.hang_up("9900000", "c-15ac29a2-1331029c")
+    """
+
+    def __init__(
+        self,
+        client_id: str,
+        client_secret: str,
+        *,
+        base_url: str = "https://voice.bandwidth.com/api/v2",
+        token_url: str = "https://api.bandwidth.com/api/v1/oauth2/token",
+        deadline_secs: float = 10.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Keep the credentials; nothing is sent yet.
+
+        Args:
+            client_id: OAuth client id.
+            client_secret: OAuth client secret.
+            base_url: Root of the Voice API.
+            token_url: The OAuth token endpoint.
+            deadline_secs: Longest time that :meth:`hang_up` may take in all, token included. One
+                attempt gets at most half of it, so that one silent server does not use it up.
+            transport: How requests travel, instead of httpx's own connections.
+
+        Raises:
+            ValueError: If a credential is empty, a URL is not http(s), or the deadline not a
+                positive number.
+        """
+        if not client_id or not client_secret:
+            raise ValueError("client_id and client_secret must not be empty")
+        if not (math.isfinite(deadline_secs) and deadline_secs > 0):
+            raise ValueError(f"{deadline_secs=} must be a positive number of seconds")
+        self._credentials = httpx.BasicAuth(client_id, client_secret)
+        self._base_url = _url("base_url", base_url)
+        self._token_url = _url("token_url", token_url)
+        self._deadline_secs = deadline_secs
+        self._transport = transport
+        self._token: _Token | None = None
+        self._refusal: _Refusal | None = None
+        self._client: httpx.AsyncClient | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._token_lock = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"VoiceAPI({self._base_url!r})"
+
+    async def hang_up(self, account_id: str, call_id: str) -> HangUp:
+        """End a call, and return when that is known.
+
+        If the caller is cancelled, so is the hang-up.
+
+        Args:
+            account_id: Bandwidth account, from a trusted source.
+            call_id: The call, from a trusted source.
+
+        Returns:
+            How it ended.
+
+        Raises:
+            ValueError: If an id is not 1 to 256 letters, digits, ``-`` or ``_``.
+            VoiceAPIError: If the call may still be up.
+        """
+        account, call = _identifier("account_id", account_id), _identifier("call_id", call_id)
+        self._open()
+        url = f"{self._base_url}/accounts/{account}/calls/{call}"
+        started = time.monotonic()
+        answer = await self._complete(url, started + self._deadline_secs)
+        took = time.monotonic() - started
+        over = answer.status in (404, 409)
+        logger.log(
+            "WARNING" if answer.status == 409 else "INFO",
+            f"Call {call} {'was already over' if over else 'hung up'}"
+            f" (HTTP {answer.status}, attempts: {answer.attempts}, {took:.2f} s)",
+        )
+        return HangUp("already_over" if over else "completed", answer.status, answer.attempts, took)
+
+    async def aclose(self) -> None:
+        """Close the connections; hang-ups still under way fail. A later one opens new ones."""
+        client, self._client = self._client, None
+        if client is not None and self._loop is asyncio.get_running_loop():
+            await client.aclose()
+
+    async def __aenter__(self) -> Self:
+        """Return the client itself."""
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the connections."""
+        await self.aclose()
+
+    # -- the two operations ----------------------------------------------------------------------
+
+    async def _complete(self, url: str, deadline: float) -> _Answer:
+        """Ask for the call's end until the answer settles it."""
+        attempts, seen = 0, set[int]()
+        while True:
+            token = await self._fresh_token(deadline)
+            answer = await self._send(
+                "hang up", url, deadline, headers=token.headers, json={"state": "completed"}
+            )
+            attempts += answer.attempts
+            settled = 200 <= answer.status < 300 or answer.status == 404
+            if settled or (answer.status == 409 and 409 in seen):
+                return replace(answer, attempts=attempts)
+            if answer.status not in (401, 409) or answer.status in seen:
+                raise VoiceAPIError("hang up", _meaning(answer.status), answer.status)
+            seen.add(answer.status)
+            if answer.status == 409:
+                await asyncio.sleep(min(_CONFLICT_PAUSE_SECS, _left(deadline) / 2))
+            elif self._token is token:
+                self._token = None
+
+    async def _fresh_token(self, deadline: float) -> _Token:
+        """Return the token, fetching it if need be; those who wait share one fetch, good or bad."""
+        asked, lock = time.monotonic(), self._token_lock
+        try:
+            async with asyncio.timeout(_left(deadline)):
+                await lock.acquire()
+        except TimeoutError:
+            raise VoiceAPIError("token", "still being fetched at the deadline") from None
+        try:
+            if self._token is not None and time.monotonic() < self._token.good_until:
+                return self._token
+            if self._refusal is not None and self._refusal.at >= asked:
+                raise VoiceAPIError("token", self._refusal.reason, self._refusal.status)
+            answer = await self._send(
+                "token",
+                self._token_url,
+                deadline,
+                auth=self._credentials,
+                data={"grant_type": "client_credentials"},
+            )
+            token = _read_token(answer)
+            if isinstance(token, str):
+                self._refusal = _Refusal(time.monotonic(), token, answer.status)
+                raise VoiceAPIError("token", token, answer.status)
+            self._token = token
+            return token
+        finally:
+            lock.release()
+
+    # -- requests --------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """Make the client of the running loop, unless there is one."""
+        loop = asyncio.get_running_loop()
+        if self._client is not None and self._loop is loop:
+            return
+        self._loop, self._token_lock = loop, asyncio.Lock()
+        self._client = httpx.AsyncClient(
+            transport=self._transport,
+            verify=_ssl_context(),
+            headers={"Accept-Encoding": "identity"},  # no small body that unfolds into a large one
+            timeout=None,  # asyncio.timeout covers more: a body that drips never times out here
+            follow_redirects=False,
+        )
+
+    async def _send(self, operation: str, url: str, deadline: float, **request: Any) -> _Answer:
+        """Make a request until something other than 429, 5xx or silence comes of it."""
+        client, patience = self._client, self._deadline_secs / 2
+        reason, status = "no answer in time", None
+        for attempt in itertools.count(1):
+            if client is None or client.is_closed:
+                raise VoiceAPIError(operation, "the client was closed meanwhile")
+            retry_after, allowed = None, min(patience, _left(deadline))
+            try:
+                async with asyncio.timeout(allowed):
+                    answer = await _exchange(client, url, operation == "token", request)
+            except TimeoutError:
+                if allowed == patience:  # of an attempt that was cut short this says nothing
+                    reason, status = "no answer in time", None
+            except httpx.TransportError as error:
+                reason, status = _trouble(error), None
+            else:
+                if answer.status != 429 and answer.status < 500:
+                    return replace(answer, attempts=attempt)
+                reason, status = _meaning(answer.status), answer.status
+                retry_after = answer.retry_after
+            if _left(deadline) < self._deadline_secs / 20:
+                break
+            pause = _pause(attempt, retry_after, _left(deadline))
+            logger.debug(f"{operation}: attempt {attempt}: {reason}; again in {pause:.2f} s")
+            await asyncio.sleep(pause)
+        tries = "1 attempt" if attempt == 1 else f"{attempt} attempts"
+        reason = f"{reason}, {tries} in {self._deadline_secs:g} s"
+        raise VoiceAPIError(operation, reason, status) from None
+
+
+async def _exchange(
+    client: httpx.AsyncClient, url: str, wants_body: bool, request: dict[str, Any]
+) -> _Answer:
+    """Make one request. Of an answer that its status settles the body may come short or late."""
+    async with client.stream("POST", url, **request) as response:
+        needed = wants_body and response.is_success
+        body = b""
+        try:
+            async with asyncio.timeout(None if needed else _DRAIN_SECS):
+                body = await _read(response)
+        except (TimeoutError, httpx.TransportError):
+            if needed:
+                raise
+        return _Answer(response.status_code, response.headers.get("Retry-After"), body)
+
+
+async def _read(response: httpx.Response) -> bytes:
+    body = b""
+    async for part in response.aiter_raw():
+        body += part
+        if len(body) > _BODY_LIMIT:
+            break
+    return body
+
+
+@functools.cache
+def _ssl_context() -> ssl.SSLContext:
+    """One for the process: loading the certificates takes about 20 ms of the event loop."""
+    return httpx.create_ssl_context()
+
+
+# -- values ------------------------------------------------------------------------------------
+
+
+def _read_token(answer: _Answer) -> _Token | str:
+    """Read the token endpoint's answer: a token, or the reason why there is none."""
+    try:
+        fields = msgspec.json.decode(answer.body)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        fields = None
+    if not 200 <= answer.status < 300:
+        code = fields.get("error") if isinstance(fields, dict) else None
+        known = isinstance(code, str) and code in _OAUTH_ERRORS
+        return f"{_meaning(answer.status)}{f' ({code})' if known else ''}"
+    if len(answer.body) > _BODY_LIMIT:
+        return f"the answer is longer than {_BODY_LIMIT} bytes"
+    if not isinstance(fields, dict):
+        return "the answer is not a JSON object"
+    value = fields.get("access_token")
+    if not isinstance(value, str) or not value:
+        return "the answer holds no access_token"
+    if not _TOKEN.fullmatch(value):
+        return "the access_token holds characters that no token may have"
+    lifetime = fields.get("expires_in")
+    if not isinstance(lifetime, (int, float)) or not 0 < lifetime <= _LONGEST_LIFETIME_SECS:
+        lifetime = _TOKEN_LIFETIME_SECS
+    return _Token(value, lifetime)
+
+
+def _meaning(status: int) -> str:
+    if 300 <= status < 400:
+        return "a redirect, which is not followed"
+    return _MEANING.get(status, "unexpected answer")
+
+
+def _trouble(error: httpx.TransportError) -> str:
+    """Describe a connection error; only texts made on this machine are quoted."""
+    if isinstance(error, httpx.ConnectError):
+        return re.sub(r"[^ -~]", " ", f"no connection ({str(error)[:120]})")
+    return f"connection lost ({type(error).__name__})"
+
+
+def _pause(attempt: int, retry_after: str | None, left: float) -> float:
+    """Seconds to wait after the ``attempt``-th failure; always leaves a quarter of what is left."""
+    ceiling = min(_FIRST_PAUSE_SECS * 2 ** min(attempt - 1, 10), _LONGEST_PAUSE_SECS)
+    return min(_retry_after_secs(retry_after) + random.uniform(0, ceiling), left * 3 / 4)
+
+
+def _retry_after_secs(value: str | None) -> float:
+    """Read ``Retry-After``, a number of seconds or a date; 0.0 for none and for nonsense."""
+    if value is None:
+        return 0.0
+    if re.fullmatch(r"[0-9]{1,9}", value):
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+
+
+def _left(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())
+
+
+def _identifier(name: str, value: str) -> str:
+    if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
+        raise ValueError(f"{name} must be 1 to 256 letters, digits, '-' or '_'")
+    return value
+
+
+def _url(name: str, value: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value):
+        raise ValueError(f"{name} must be an http or https URL without user, query or fragment")
+    return value.rstrip("/")

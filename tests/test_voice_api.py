@@ -1,0 +1,587 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+import gc
+import gzip
+import io
+import logging
+import re
+import socket
+import ssl
+import threading
+import time
+import tracemalloc
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from email.utils import formatdate
+
+import httpx
+import pytest
+import trustme
+from loguru import logger
+
+from pipecat_bandwidth.exceptions import VoiceAPIError
+from pipecat_bandwidth.voice_api import HangUp, VoiceAPI
+from tests.http_server import HANG, RESET, Answer, Server, http_server
+
+ACCOUNT, CALL = "9900000", "c-15ac29a2-1331029c-2cb0"
+CALL_PATH = f"/api/v2/accounts/{ACCOUNT}/calls/{CALL}"
+CLIENT, SECRET = "client-7", "hunter2-is-the-secret"
+BASIC = base64.b64encode(f"{CLIENT}:{SECRET}".encode()).decode()
+TOKENS = ("eyJhbGciOi.first.T0ken", "eyJhbGciOi.second.T0ken")
+SECRETS = (SECRET, BASIC, *TOKENS)
+
+
+def token(value: object = TOKENS[0], expires_in: object = 3600) -> Answer:
+    return Answer(200, {"access_token": value, "token_type": "Bearer", "expires_in": expires_in})
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    async with http_server() as state:
+        state.on("/token", token())
+        state.on("/api", Answer(200))
+        yield state
+
+
+@asynccontextmanager
+async def client(server: Server, deadline: float = 20.0, **options) -> AsyncIterator[VoiceAPI]:
+    urls = {"base_url": f"{server.url}/api/v2", "token_url": f"{server.url}/token"}
+    async with VoiceAPI(CLIENT, SECRET, deadline_secs=deadline, **urls | options) as api:
+        yield api
+
+
+@pytest.fixture(autouse=True)
+def said() -> Iterator[io.StringIO]:
+    """All that is logged, by us and below us, variables beside tracebacks included.
+
+    No test of this file may leave a secret in it.
+    """
+    text = io.StringIO()
+    sink = logger.add(text, level=0, diagnose=True, backtrace=False)
+    handler = logging.StreamHandler(text)
+    root, level = logging.getLogger(), logging.getLogger().level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield text
+    root.removeHandler(handler)
+    root.setLevel(level)
+    logger.remove(sink)
+    for secret in SECRETS:
+        assert secret not in text.getvalue()
+
+
+@contextmanager
+def failure(operation: str, reason: str, status: int | None) -> Iterator[None]:
+    """Expect a VoiceAPIError, and nothing secret in it, around it or in its traceback."""
+    with pytest.raises(VoiceAPIError, match=reason) as caught:
+        yield
+    error = caught.value
+    assert (error.operation, error.status_code) == (operation, status)
+    logger.opt(exception=error).error("as a bot would log it")  # into `said`
+    assert error.__cause__ is None and (error.__suppress_context__ or error.__context__ is None)
+    shown = f"{error} {error!r} {vars(error)}"
+    assert not [secret for secret in SECRETS if secret in shown]
+
+
+# -- what is sent, and success -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [200, 201, 204])
+async def test_any_2xx_completes_the_call(server: Server, status: int, said: io.StringIO) -> None:
+    server.on("/api", Answer(status))
+    async with client(server) as api:
+        done = await api.hang_up(ACCOUNT, CALL)
+    assert done == HangUp("completed", status, 1, done.took_secs)
+    assert 0 < done.took_secs < 20
+    assert len(re.findall("INFO.*Call c-15ac29a2-1331029c-2cb0 hung up", said.getvalue())) == 1
+
+
+async def test_requests_are_those_of_the_documentation(server: Server) -> None:
+    async with client(server) as api:
+        await api.hang_up(ACCOUNT, CALL)
+    asked, posted = server.requests
+    assert (asked.method, asked.path) == ("POST", "/token")
+    assert asked.headers["authorization"] == f"Basic {BASIC}"
+    assert asked.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert asked.form == {"grant_type": ["client_credentials"]}
+    assert (posted.method, posted.path) == ("POST", CALL_PATH)
+    assert posted.headers["authorization"] == f"Bearer {TOKENS[0]}"
+    assert posted.headers["content-type"] == "application/json"
+    assert posted.headers["accept-encoding"] == "identity"
+    assert posted.json == {"state": "completed"}
+
+
+async def test_token_and_connection_serve_many_calls(server: Server) -> None:
+    async with client(server) as api:
+        for number in range(5):
+            await api.hang_up(ACCOUNT, f"c-{number}")
+    assert len(server.paths("/token")) == 1
+    assert len(server.paths("/api")) == 5
+    assert server.connections == 1
+
+
+async def test_200_hang_ups_at_once_share_one_token(server: Server) -> None:
+    server.on("/token", Answer(200, {"access_token": TOKENS[0]}, delay=0.1))
+    async with client(server, deadline=60) as api:
+        calls = [f"c-{number}" for number in range(200)]
+        done = await asyncio.gather(*(api.hang_up(ACCOUNT, call) for call in calls))
+    assert {result.outcome for result in done} == {"completed"}
+    assert len(server.paths("/token")) == 1
+    assert sorted(server.paths("/api")) == sorted(
+        f"/api/v2/accounts/{ACCOUNT}/calls/{call}" for call in calls
+    )
+
+
+async def test_an_expired_token_is_renewed_before_use(server: Server) -> None:
+    server.on("/token", token(TOKENS[0], expires_in=0.2), token(TOKENS[1]))
+    async with client(server) as api:
+        await api.hang_up(ACCOUNT, CALL)
+        await asyncio.sleep(0.15)  # half of a short life is its margin
+        await api.hang_up(ACCOUNT, CALL)
+    used = [r.headers["authorization"] for r in server.requests if r.path == CALL_PATH]
+    assert used == [f"Bearer {value}" for value in TOKENS]
+
+
+@pytest.mark.parametrize("expires_in", [None, "3600", -1, 0, 1e30, [], True, {}])
+async def test_a_strange_lifetime_does_no_harm(server: Server, expires_in: object) -> None:
+    server.on("/token", token(expires_in=expires_in))
+    async with client(server) as api:
+        assert (await api.hang_up(ACCOUNT, CALL)).outcome == "completed"
+
+
+async def test_https(server: Server) -> None:
+    authority = trustme.CA()
+    ours, theirs = ssl.create_default_context(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.configure_trust(ours)
+    authority.issue_cert("127.0.0.1").configure_cert(theirs)
+    async with http_server(theirs) as secure:
+        secure.on("/token", token())
+        secure.on("/api", Answer(200))
+        async with client(secure, transport=httpx.AsyncHTTPTransport(verify=ours)) as api:
+            assert (await api.hang_up(ACCOUNT, CALL)).outcome == "completed"
+        async with client(secure, deadline=1.0) as api:
+            with failure("token", "CERTIFICATE_VERIFY_FAILED", None):
+                await api.hang_up(ACCOUNT, CALL)
+
+
+# -- what may pass is tried again --------------------------------------------------------------
+
+PASSING = {
+    "reset": RESET,
+    "429": Answer(429),
+    "429 in a second": Answer(429, headers=(("Retry-After", "1"),)),
+    "500": Answer(500),
+    "503": Answer(503, {"type": "overload", "description": f"Bearer {TOKENS[0]}"}),
+    "a 500 whose body drips": Answer(500, b"x" * 100, drip=0.5),
+}
+
+
+@pytest.mark.parametrize("trouble", PASSING)
+async def test_trouble_with_the_call_is_outlasted(server: Server, trouble: str) -> None:
+    server.on("/api", PASSING[trouble], Answer(200))
+    async with client(server) as api:
+        done = await api.hang_up(ACCOUNT, CALL)
+    assert (done.outcome, done.status_code, done.attempts) == ("completed", 200, 2)
+    assert len(server.paths("/api")) == 2
+    if "second" in trouble:
+        assert done.took_secs >= 1
+
+
+@pytest.mark.parametrize("trouble", ["reset", "429", "503", "a 500 whose body drips"])
+async def test_trouble_with_the_token_is_outlasted(server: Server, trouble: str) -> None:
+    server.on("/token", PASSING[trouble], token())
+    async with client(server) as api:
+        done = await api.hang_up(ACCOUNT, CALL)
+    assert (done.outcome, done.attempts) == ("completed", 1)
+    assert len(server.paths("/token")) == 2
+
+
+async def test_a_silent_server_gets_half_of_the_time(server: Server) -> None:
+    server.on("/api", HANG, Answer(200))
+    async with client(server, deadline=1.6) as api:
+        done = await api.hang_up(ACCOUNT, CALL)
+    assert (done.outcome, done.attempts) == ("completed", 2)
+    assert done.took_secs >= 0.8
+
+
+async def test_retry_after_may_be_a_date(server: Server) -> None:
+    date = formatdate(time.time() + 2, usegmt=True)
+    server.on("/api", Answer(429, headers=(("Retry-After", date),)), Answer(200))
+    async with client(server) as api:
+        assert (await api.hang_up(ACCOUNT, CALL)).took_secs >= 0.9  # dates have whole seconds
+
+
+@pytest.mark.parametrize(
+    "value", ["", "soon", "-1", "nan", "1e9", "9" * 6000, "Mon, 99 Foo 2026 00:00:00 GMT", "\xff"]
+)
+async def test_nonsense_in_retry_after_is_passed_over(server: Server, value: str) -> None:
+    server.on("/api", Answer(429, headers=(("Retry-After", value),)), Answer(200))
+    async with client(server) as api:
+        done = await api.hang_up(ACCOUNT, CALL)
+    assert (done.outcome, done.attempts) == ("completed", 2)
+    assert done.took_secs < 5
+
+
+async def test_a_long_retry_after_is_cut_to_fit_the_deadline(server: Server) -> None:
+    server.on("/api", Answer(429, headers=(("Retry-After", "3600"),)), Answer(200))
+    async with client(server, deadline=1.6) as api:
+        done = await api.hang_up(ACCOUNT, CALL)
+    assert done.outcome == "completed"
+    assert 0.8 <= done.took_secs <= 1.6
+
+
+async def test_401_brings_a_new_token(server: Server) -> None:
+    server.on("/token", token(TOKENS[0]), token(TOKENS[1]))
+    async with client(server) as api:
+        await api.hang_up(ACCOUNT, CALL)
+        server.on("/api", Answer(401), Answer(200))
+        done = await api.hang_up(ACCOUNT, CALL)
+    assert (done.outcome, done.attempts) == ("completed", 2)
+    assert server.requests[-1].headers["authorization"] == f"Bearer {TOKENS[1]}"
+    assert len(server.paths("/token")) == 2
+
+
+async def test_100_calls_with_a_stale_token_share_the_new_one(server: Server) -> None:
+    server.on("/token", token(TOKENS[0]), Answer(200, {"access_token": TOKENS[1]}, delay=0.4))
+    async with client(server, deadline=60) as api:
+        await api.hang_up(ACCOUNT, CALL)
+        late = [Answer(401, delay=number / 100) for number in range(100)]  # after the new token
+        server.on("/api", *late, Answer(200))
+        done = await asyncio.gather(*(api.hang_up(ACCOUNT, f"c-{n}") for n in range(100)))
+    assert {result.outcome for result in done} == {"completed"}
+    assert len(server.paths("/token")) == 2
+
+
+# -- already over ------------------------------------------------------------------------------
+
+
+async def test_404_means_already_over(server: Server) -> None:
+    server.on("/api", Answer(404, {"type": "not-found"}))
+    async with client(server) as api:
+        done = await api.hang_up(ACCOUNT, CALL)
+    assert (done.outcome, done.status_code, done.attempts) == ("already_over", 404, 1)
+
+
+async def test_409_is_asked_twice_and_then_over(server: Server, said: io.StringIO) -> None:
+    server.on("/api", Answer(409))
+    async with client(server) as api:
+        done = await api.hang_up(ACCOUNT, CALL)
+    assert (done.outcome, done.status_code, done.attempts) == ("already_over", 409, 2)
+    assert done.took_secs >= 0.4
+    assert re.search("WARNING.*already over .HTTP 409", said.getvalue())
+
+
+async def test_409_and_then_200_is_completed(server: Server) -> None:
+    server.on("/api", Answer(409), Answer(200))
+    async with client(server) as api:
+        assert (await api.hang_up(ACCOUNT, CALL)).outcome == "completed"
+
+
+# -- failures ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (400, "malformed"),
+        (403, "role"),
+        (405, "unexpected"),
+        (415, "unexpected"),
+        (307, "redirect"),
+    ],
+)
+async def test_other_answers_fail_at_once(server: Server, status: int, reason: str) -> None:
+    echo = {"type": TOKENS[0], "description": f"Authorization: Bearer {TOKENS[0]}"}
+    server.on("/api", Answer(status, echo))
+    async with client(server) as api:
+        with failure("hang up", reason, status):
+            await api.hang_up(ACCOUNT, CALL)
+    assert len(server.paths("/api")) == 1
+
+
+async def test_two_401_are_a_failure(server: Server) -> None:
+    server.on("/api", Answer(401))
+    async with client(server) as api:
+        with failure("hang up", "credentials", 401):
+            await api.hang_up(ACCOUNT, CALL)
+    assert (len(server.paths("/api")), len(server.paths("/token"))) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "status"),
+    [
+        ("/token", HANG, None),
+        ("/token", Answer(429, headers=(("Retry-After", "9"),)), 429),
+        ("/token", Answer(503), 503),
+        ("/api", HANG, None),
+        ("/api", RESET, None),
+        ("/api", Answer(503), 503),
+    ],
+)
+async def test_lasting_trouble_ends_at_the_deadline(
+    server: Server, path: str, answer: Answer, status: int | None
+) -> None:
+    server.on(path, answer)
+    began = time.monotonic()
+    async with client(server, deadline=0.8) as api:
+        operation = "token" if path == "/token" else "hang up"
+        with failure(operation, r"\d attempts? in 0.8 s", status):
+            await api.hang_up(ACCOUNT, CALL)
+    assert time.monotonic() - began < 5
+    assert len(server.paths(path)) >= 2
+
+
+async def test_a_token_that_drips_ends_at_the_deadline(server: Server) -> None:
+    server.on("/token", Answer(200, b" " * 1000, drip=0.05))
+    began = time.monotonic()
+    async with client(server, deadline=0.6) as api:
+        with failure("token", "no answer in time", None):
+            await api.hang_up(ACCOUNT, CALL)
+    assert time.monotonic() - began < 5
+
+
+async def test_success_does_not_wait_for_a_body_that_drips(server: Server) -> None:
+    server.on("/api", Answer(200, b" " * 1000, drip=0.05))
+    async with client(server) as api:
+        done = await api.hang_up(ACCOUNT, CALL)
+    assert (done.outcome, done.attempts) == ("completed", 1)
+    assert done.took_secs < 10
+
+
+async def test_nobody_listens() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound, not listening: refused
+        nowhere = Server(url=f"http://127.0.0.1:{taken.getsockname()[1]}")
+        async with client(nowhere, deadline=0.5) as api:
+            with failure("token", "no connection", None):
+                await api.hang_up(ACCOUNT, CALL)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Answer(200, b"<html><body>Sign in</body></html>"), "not a JSON object"),
+        (Answer(200, b'{"access_token": "eyJhbGci'), "not a JSON object"),
+        (Answer(200, b""), "not a JSON object"),
+        (Answer(200, b"[]"), "not a JSON object"),
+        (Answer(200, b"null"), "not a JSON object"),
+        (Answer(200, b"[" * 10_000), "not a JSON object"),
+        (Answer(200, b'"\\ud800"'), "not a JSON object"),
+        (Answer(200, b"\xff\xfe"), "not a JSON object"),
+        (Answer(200, {"token": TOKENS[0]}), "no access_token"),
+        (token(None), "no access_token"),
+        (token(7), "no access_token"),
+        (token(""), "no access_token"),
+        (token(f"{TOKENS[0]}\r\nX-Evil: 1"), "characters"),
+        (token(f"{TOKENS[0]}\n"), "characters"),
+        (token(f"{TOKENS[0]} {SECRET}"), "characters"),
+        (token("t\u00f6ken"), "characters"),
+        (Answer(200, {"access_token": "x" * 100_000}), "longer than 16384 bytes"),
+        (Answer(204), "not a JSON object"),
+        (Answer(302, headers=(("Location", "/elsewhere"),)), "redirect"),
+        (Answer(401, {"error": "invalid_client"}), r"credentials were refused \(invalid_client\)"),
+        (Answer(401, {"error": SECRET}), "credentials were refused$"),
+        (Answer(401, [SECRET]), "credentials were refused$"),
+        (Answer(400, {"error": ["x"]}), "malformed$"),
+        (Answer(403, b"x", repeat=1000), "role"),
+    ],
+)
+async def test_bad_token_answers(server: Server, answer: Answer, reason: str) -> None:
+    server.on("/token", answer)
+    async with client(server) as api:
+        with failure("token", reason, answer.status):
+            await api.hang_up(ACCOUNT, CALL)
+    assert (len(server.paths("/token")), len(server.paths("/api"))) == (1, 0)
+
+
+async def test_200_hang_ups_share_a_refused_token(server: Server) -> None:
+    server.on("/token", Answer(401, {"error": "invalid_client"}, delay=0.1))
+    async with client(server, deadline=60) as api:
+        hang_ups = (api.hang_up(ACCOUNT, f"c-{number}") for number in range(200))
+        results = await asyncio.gather(*hang_ups, return_exceptions=True)
+        assert {(type(result), result.status_code) for result in results} == {(VoiceAPIError, 401)}
+        assert len(server.paths("/token")) == 1
+        server.on("/token", token())
+        assert (await api.hang_up(ACCOUNT, CALL)).outcome == "completed"  # a later one asks anew
+
+
+@contextmanager
+def memory_below(limit: int) -> Iterator[None]:
+    """Expect no more than so many bytes of new memory at any time."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < limit
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("path", ["/token", "/api"])
+async def test_a_huge_error_body_is_not_read(server: Server, path: str) -> None:
+    block = SECRET.encode() * 4096
+    server.on(path, Answer(403, block, repeat=30_000_000 // len(block)))
+    with memory_below(4_000_000):
+        async with client(server) as api:
+            with failure("token" if path == "/token" else "hang up", "role", 403):
+                await api.hang_up(ACCOUNT, CALL)
+    assert server.sent < 20_000_000  # what the kernel took, at most
+
+
+async def test_a_small_body_is_not_unfolded(server: Server) -> None:
+    bomb = gzip.compress(bytes(50_000_000))
+    server.on("/token", Answer(200, bomb, (("Content-Encoding", "gzip"),)))
+    with memory_below(4_000_000):
+        async with client(server) as api:
+            with failure("token", "longer than 16384 bytes", 200):
+                await api.hang_up(ACCOUNT, CALL)
+
+
+async def test_redirects_are_not_followed(server: Server) -> None:
+    async with http_server() as other:
+        other.on("/", Answer(200))
+        server.on("/api", Answer(307, headers=(("Location", f"{other.url}/api"),)))
+        async with client(server) as api:
+            with failure("hang up", "redirect", 307):
+                await api.hang_up(ACCOUNT, CALL)
+        assert other.connections == 0
+
+
+async def test_endless_headers_end_at_the_deadline(server: Server) -> None:
+    headers = tuple((f"X-{number}", "x" * 1000) for number in range(1000))
+    server.on("/api", Answer(200, headers=headers))
+    async with client(server, deadline=0.5) as api:
+        with failure("hang up", "connection lost", None):
+            await api.hang_up(ACCOUNT, CALL)
+
+
+# -- lives -------------------------------------------------------------------------------------
+
+
+async def test_cancelling_the_caller_cancels_the_hang_up(server: Server) -> None:
+    server.on("/api", HANG, Answer(200))
+    async with client(server) as api:
+        hang_up = asyncio.create_task(api.hang_up(ACCOUNT, CALL))
+        await server.seen("/api")
+        hang_up.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await hang_up
+        assert (await api.hang_up(ACCOUNT, CALL)).outcome == "completed"
+
+
+async def test_cancelling_the_one_that_fetches_the_token_spares_the_others(server: Server) -> None:
+    server.on("/token", HANG, token())
+    async with client(server) as api:
+        first, *others = (asyncio.create_task(api.hang_up(ACCOUNT, f"c-{n}")) for n in range(5))
+        await server.seen("/token")
+        first.cancel()
+        done = await asyncio.gather(*others)
+    assert first.cancelled()
+    assert {result.outcome for result in done} == {"completed"}
+    assert len(server.paths("/token")) == 2
+
+
+async def test_hang_ups_given_up_leave_room_for_later_ones(server: Server) -> None:
+    async with client(server, deadline=1.0) as api:
+        await api.hang_up(ACCOUNT, CALL)
+        server.on("/api", HANG)
+        hang_ups = (api.hang_up(ACCOUNT, f"c-{number}") for number in range(150))
+        results = await asyncio.gather(*hang_ups, return_exceptions=True)
+        assert {type(result) for result in results} == {VoiceAPIError}
+        server.on("/api", Answer(200))
+        assert (await api.hang_up(ACCOUNT, CALL)).outcome == "completed"
+
+
+async def test_closing_ends_what_is_under_way_and_a_later_hang_up_opens_anew(
+    server: Server,
+) -> None:
+    server.on("/api", HANG, Answer(200))
+    async with client(server) as api:
+        hang_up = asyncio.create_task(api.hang_up(ACCOUNT, CALL))
+        await server.seen("/api")
+        await api.aclose()
+        with failure("hang up", "closed", None):
+            await hang_up
+        assert (await api.hang_up(ACCOUNT, CALL)).outcome == "completed"
+        await api.aclose()
+        await api.aclose()
+
+
+@pytest.mark.parametrize("closing", [True, False])
+def test_several_event_loops_in_turn(closing: bool) -> None:
+    server, ready, finished = Server(), threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        nonlocal server
+        async with http_server() as server:
+            server.on("/token", token())
+            server.on("/api", Answer(200))
+            ready.set()
+            await asyncio.to_thread(finished.wait)
+
+    async def hang_up(api: VoiceAPI) -> str:
+        done = await api.hang_up(ACCOUNT, CALL)
+        if closing:
+            await api.aclose()
+        return done.outcome
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    try:
+        ready.wait(10)
+        urls = {"base_url": f"{server.url}/api/v2", "token_url": f"{server.url}/token"}
+        with warnings.catch_warnings():
+            if not closing:  # connections are left to loops that are no more
+                warnings.simplefilter("ignore", ResourceWarning)
+            api = VoiceAPI(CLIENT, SECRET, **urls)
+            assert [asyncio.run(hang_up(api)) for _ in range(3)] == ["completed"] * 3
+            del api
+            gc.collect()
+        assert len(server.paths("/token")) == 1
+    finally:
+        finished.set()
+        thread.join()
+
+
+# -- the caller's mistakes, and what is shown ----------------------------------------------------
+
+
+@pytest.mark.parametrize("which", ["account_id", "call_id"])
+@pytest.mark.parametrize(
+    "value", ["", ".", "..", "a/b", "a\n", "a b", "%2e%2e", "a?b", "\u00e9", "x" * 257, None, 7]
+)
+async def test_ids_that_could_change_the_address(server: Server, which: str, value: object) -> None:
+    ids = {"account_id": ACCOUNT, "call_id": CALL, which: value}
+    async with client(server) as api:
+        with pytest.raises(ValueError, match=which):
+            await api.hang_up(**ids)
+    assert not server.requests
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"client_id": ""}, "client_id"),
+        ({"client_secret": ""}, "client_secret"),
+        ({"deadline_secs": 0}, "deadline_secs"),
+        ({"deadline_secs": float("nan")}, "deadline_secs"),
+        ({"deadline_secs": float("inf")}, "deadline_secs"),
+        ({"base_url": "voice.bandwidth.com"}, "base_url"),
+        ({"base_url": "https://user:pass@voice.bandwidth.com"}, "base_url"),
+        ({"token_url": "ftp://api.bandwidth.com"}, "token_url"),
+        ({"token_url": "https://"}, "token_url"),
+    ],
+)
+def test_bad_settings(options: dict, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        VoiceAPI(**{"client_id": CLIENT, "client_secret": SECRET} | options)
+
+
+async def test_nothing_secret_is_shown(server: Server) -> None:
+    async with client(server) as api:
+        await api.hang_up(ACCOUNT, CALL)
+        shown = f"{api} {api!r} {vars(api)} {vars(api._token)}"
+    assert not [secret for secret in SECRETS if secret in shown]
+    assert repr(api) == f"VoiceAPI('{server.url}/api/v2')"
