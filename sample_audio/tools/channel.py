@@ -1,6 +1,7 @@
 """Telephone channel: band-pass, optional GSM-FR (libsndfile), noise, mu-law. numpy/scipy/soundfile only."""
 
 import io
+
 import numpy as np
 import soundfile as sf
 from scipy.signal import butter, fftconvolve, resample_poly, sosfilt

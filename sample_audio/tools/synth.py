@@ -25,8 +25,8 @@ def cadence(freqs, pattern, repeats, sr, dbfs=-19.0):
 
 DTMF = {
     k: (r, c)
-    for r, row in zip((697, 770, 852, 941), ("123A", "456B", "789C", "*0#D"))
-    for c, k in zip((1209, 1336, 1477, 1633), row)
+    for r, row in zip((697, 770, 852, 941), ("123A", "456B", "789C", "*0#D"), strict=False)
+    for c, k in zip((1209, 1336, 1477, 1633), row, strict=False)
 }
 
 

@@ -1,0 +1,39 @@
+"""Bandwidth's side of a call, on loopback and in real time.
+
+:func:`place_call` calls a bot as Bandwidth does and returns what truly happened.
+
+============= =================================================================================
+module        holds
+============= =================================================================================
+platform      ``place_call``: one call from ``initiate`` to ``disconnect``
+webhooks      the HTTP requests to the bot's server, and the call's identity
+bxml          what the webhook returned, read as strictly as Bandwidth does
+stream        one live WebSocket on a real 20 ms clock
+playback      the far end's queue: what is heard, underruns, ``clear``
+caller        when the caller speaks: he reacts to what he hears
+telephone     his phone: codec, noise, echo, overload
+script        what both sides say: the file
+line          jitter, loss, duplicates, reordering: when each packet leaves
+voice_api     the OAuth and Voice API endpoints, with faults on demand
+truth         ``SimulatedCall``: the ground truth of a call
+============= =================================================================================
+"""
+
+from __future__ import annotations
+
+from workbench.simulator.line import Line
+from workbench.simulator.platform import Progress, SimulationError, place_call
+from workbench.simulator.script import Script
+from workbench.simulator.truth import SimulatedCall
+from workbench.simulator.voice_api import Fault, VoiceAPIServer
+
+__all__ = [
+    "Fault",
+    "Line",
+    "Progress",
+    "Script",
+    "SimulatedCall",
+    "SimulationError",
+    "VoiceAPIServer",
+    "place_call",
+]

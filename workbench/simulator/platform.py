@@ -1,0 +1,230 @@
+"""Bandwidth's side of a phone call, on this machine: webhook, BXML, WebSocket, media, webhooks.
+
+All of it is real: HTTP requests, a WebSocket client, 20 ms of audio every 20 ms of the clock. What
+it takes from Bandwidth's documentation and live calls is in the shape of its messages; what nobody
+has documented (queue limits, pacing, time-outs) it does in the plainest way. A bot that passes here
+conforms to the protocol as known, not to Bandwidth's undocumented behaviour.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidHandshake, InvalidStatus
+from websockets.headers import build_authorization_basic
+
+from pipecat_bandwidth.encodings import PCMU, WireFormat
+from pipecat_bandwidth.messages import Start, Track
+from workbench.audio import Audio
+from workbench.simulator.bxml import Document, StartStream, parse
+from workbench.simulator.caller import PATIENCE, Caller
+from workbench.simulator.line import Line
+from workbench.simulator.script import Script
+from workbench.simulator.stream import MAX_PLAY_AUDIO, Progress, SimulationError, Stream
+from workbench.simulator.truth import EndedBy, SimulatedCall
+from workbench.simulator.voice_api import VoiceAPIServer
+from workbench.simulator.webhooks import ACCOUNT, WEBHOOK_SECS, Webhooks
+
+__all__ = ["Progress", "SimulationError", "place_call"]
+
+#: Bandwidth states none for the WebSocket; the webhook's is taken.
+_CONNECT_SECS: Final = 15.0
+#: How long a bot may take to answer the closing of the WebSocket.
+_CLOSE_SECS: Final = 2.0
+
+#: ``cause`` of the ``disconnect`` webhook, by the step that failed.
+_CAUSES: Final = {"webhook": "callback-error", "BXML": "invalid-bxml"}
+
+_PERFECT_LINE: Final = Line()
+
+
+async def place_call(
+    webhook_url: str,
+    script: Script,
+    *,
+    username: str = "",
+    password: str = "",
+    status_url: str = "",
+    line: Line = _PERFECT_LINE,
+    leg: WireFormat = PCMU,
+    voice_api: VoiceAPIServer | None = None,
+    max_secs: float = 300.0,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> SimulatedCall:
+    """Call a bot, speak the script to it, and say what truly happened.
+
+    Args:
+        webhook_url: Where the bot takes the ``initiate`` webhook.
+        script: What the caller says.
+        username: HTTP Basic user for the webhooks; ``""`` for none.
+        password: Its password.
+        status_url: Where the ``disconnect`` webhook goes; ``""`` for nowhere.
+        line: How bad the line from the caller to the bot is.
+        leg: Encoding and rate of the line to the caller: what he hears has been through it.
+        voice_api: Where the bot hangs up. The call is made known there, and ends when it is asked
+            to end.
+        max_secs: Longest duration in seconds; then the caller hangs up.
+        on_progress: Told of every turn, and of every second.
+
+    Returns:
+        The ground truth of the call.
+
+    Raises:
+        SimulationError: If a step fails; it names the step and what came back.
+    """
+    caller = Caller(script, seed=line.seed)
+    # Nothing of the environment (proxies, netrc) belongs on a loopback call.
+    async with httpx.AsyncClient(trust_env=False, timeout=WEBHOOK_SECS) as client:
+        voice_url = voice_api.base_url if voice_api else ""
+        webhooks = Webhooks(client, webhook_url, status_url, (username, password), voice_url)
+        hung_up = asyncio.Event()
+        if voice_api:
+            hung_up = voice_api.add(webhooks.account_id, webhooks.call_id)
+        try:
+            document = _read(await webhooks.initiate())
+            stream = Stream(
+                await _connect(webhooks, document.stream),
+                _start(webhooks, document.stream),
+                document.stream.bidirectional,
+                caller,
+                line,
+                leg,
+                on_progress,
+            )
+            ended_by = await _carry(webhooks, document, stream, hung_up, max_secs)
+        except SimulationError as error:
+            await webhooks.disconnect(_CAUSES.get(error.step, "error"), error.reason)
+            raise
+        finally:
+            if voice_api:
+                voice_api.remove(webhooks.account_id, webhooks.call_id)
+        await webhooks.stream_event(document.stream, "mediaStreamStopped", cause="closed")
+        await webhooks.disconnect("hangup")
+    return _truth(webhooks, document, stream, ended_by, voice_api)
+
+
+def _read(response: httpx.Response) -> Document:
+    """Read the webhook's answer; refuse what would end the call at once."""
+    try:
+        document = parse(response.content)
+    except ValueError as error:
+        raise SimulationError("BXML", str(error)) from None
+    if document.keep_alive is None:
+        raise SimulationError(
+            "BXML",
+            "nothing holds the call while the stream runs, so it ends at once: "
+            'after <StartStream name="bot"> put <StopStream name="bot" wait="true"/>',
+        )
+    return document
+
+
+async def _connect(webhooks: Webhooks, stream: StartStream) -> ClientConnection:
+    headers = {}
+    if stream.credentials:
+        headers["Authorization"] = build_authorization_basic(*stream.credentials)
+    try:
+        return await connect(
+            stream.destination,
+            additional_headers=headers,
+            open_timeout=_CONNECT_SECS,
+            close_timeout=_CLOSE_SECS,
+            ping_interval=None,  # Not documented, so a bot need not answer.
+            max_size=MAX_PLAY_AUDIO,
+            proxy=None,
+            compression=None,
+        )
+    except InvalidStatus as error:
+        reason = f"the bot answered {error.response.status_code} {error.response.reason_phrase}"
+    except TimeoutError:
+        reason = f"no answer within {_CONNECT_SECS:.0f} s"
+    except OSError as error:
+        # Without the path: there may be a token in it.
+        reason = f"no connection to {urlsplit(stream.destination).netloc}: {error}"
+    except InvalidHandshake as error:
+        reason = str(error) or type(error).__name__
+    cause = {"cause": "connection-error", "errorMessage": reason}
+    await webhooks.stream_event(stream, "mediaStreamRejected", **cause)
+    raise SimulationError("WebSocket", reason)
+
+
+def _start(webhooks: Webhooks, stream: StartStream) -> Start:
+    return Start(
+        stream_id=webhooks.stream_id,
+        call_id=webhooks.call_id,
+        account_id=webhooks.account_id,
+        stream_name=stream.name or webhooks.stream_id,
+        tracks=tuple(Track(name) for name in stream.tracks),
+        stream_params=dict(stream.params),
+    )
+
+
+async def _carry(
+    webhooks: Webhooks, document: Document, stream: Stream, hung_up: asyncio.Event, max_secs: float
+) -> EndedBy:
+    """Run the stream, and what of the BXML follows it."""
+    webhooks.clock = lambda: stream.now
+    started = asyncio.create_task(webhooks.stream_event(document.stream, "mediaStreamStarted"))
+    try:
+        ended_by = await stream.run(hung_up, max_secs)
+    except SimulationError as error:
+        cause = {"cause": "connection-error", "errorMessage": error.reason}
+        await webhooks.stream_event(document.stream, "mediaStreamStopped", **cause)
+        raise
+    finally:
+        await started
+    if ended_by == "closed" and document.keep_alive == "Pause":
+        # A <Pause> outlives the stream: silence, until somebody hangs up.
+        try:
+            await asyncio.wait_for(hung_up.wait(), min(PATIENCE, document.pause_secs))
+        except TimeoutError:
+            return "caller"
+        return "hang up"
+    return ended_by
+
+
+def _truth(
+    webhooks: Webhooks,
+    document: Document,
+    stream: Stream,
+    ended_by: EndedBy,
+    voice_api: VoiceAPIServer | None,
+) -> SimulatedCall:
+    playback, caller = stream.playback, stream.caller
+    turns = [*caller.heard_turns(playback.utterances), *caller.spoken]
+    requests = voice_api.hang_ups(webhooks.call_id) if voice_api else []
+    completed = [request.time for request in requests if 200 <= request.status < 300]
+    return SimulatedCall(
+        title=caller.script.title,
+        account_id=ACCOUNT,
+        call_id=webhooks.call_id,
+        stream_id=webhooks.stream_id,
+        started_at=stream.started_at,
+        started_ns=stream.started_ns,
+        duration=stream.duration,
+        ended_by=ended_by,
+        close_code=stream.close_code,
+        keep_alive=document.keep_alive or "",
+        caller_sent=Audio.from_pcm(PCMU.decode(bytes(stream.caller_sent)), PCMU.sample_rate),
+        caller_heard=Audio.from_pcm(playback.played, playback.leg.sample_rate),
+        turns=tuple(sorted(turns, key=lambda turn: turn.start)),
+        occurrences=tuple(caller.occurrences),
+        sent_time=np.array([sent for sent, _ in stream.sent]),
+        sent_sequence=np.array([number for _, number in stream.sent], dtype=np.int64),
+        received_time=np.array([arrived for arrived, _ in stream.received]),
+        received_duration=np.array([length for _, length in stream.received]),
+        clears=tuple(stream.clears),
+        underruns=tuple(playback.underruns),
+        said_secs=playback.said_secs,
+        discarded_secs=playback.discarded_secs,
+        high_water_secs=playback.high_water_secs,
+        protocol_errors=tuple(stream.protocol_errors),
+        hung_up=completed[0] - stream.started_ns / 1e9 if completed else None,
+        webhooks=tuple(webhooks.posted),
+        late_ms=stream.late_secs * 1000,
+    )

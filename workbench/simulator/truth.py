@@ -1,0 +1,137 @@
+"""What truly happened in a simulated call: the ground truth that a capture of it can be held to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.audio import Audio
+from workbench.simulator.caller import Occurrence, Spoken
+
+__all__ = ["BargeIn", "EndedBy", "SimulatedCall", "Webhook"]
+
+#: Who ended a call: the bot by closing the stream, the bot through the Voice API, the caller by
+#: hanging up when all was said, or the time limit.
+EndedBy: TypeAlias = Literal["closed", "hang up", "caller", "timeout"]
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """A webhook that was posted.
+
+    Parameters:
+        time: Second of the call; negative before the stream began.
+        event_type: Its ``eventType``.
+        status: What the bot's server answered; 0 for no answer.
+    """
+
+    time: float
+    event_type: str
+    status: int
+
+
+@dataclass(frozen=True)
+class BargeIn:
+    """The caller began to speak while the bot was heard.
+
+    Parameters:
+        turn: Id of the caller's turn.
+        onset: Second of the call when it began.
+        clear: When the next ``clear`` arrived; ``None`` if none did before the bot fell silent.
+    """
+
+    turn: str
+    onset: float
+    clear: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedCall:
+    """One call as the far end lived it. Times in seconds; 0 is when ``start`` was sent.
+
+    Parameters:
+        title: The script's.
+        account_id: Simulated account.
+        call_id: Simulated call.
+        stream_id: Simulated stream.
+        started_at: Wall clock at 0.
+        started_ns: ``time.monotonic_ns()`` at 0, to line up what this process recorded.
+        duration: Until the socket was closed.
+        ended_by: Who ended it.
+        close_code: The socket's; 1006 for none.
+        keep_alive: What of the BXML held the call: ``"StopStream"`` or ``"Pause"``.
+        caller_sent: What the caller's line carried, before any loss; sample 0 at 0.
+        caller_heard: What was played to him, through the far leg's codec; sample 0 at 0.
+        turns: What both sides really said, by start; the bot's as they were heard.
+        occurrences: Faults of the script that took place.
+        sent_time: When each inbound message was sent, shape ``(n,)``.
+        sent_sequence: Its sequence number, shape ``(n,)``.
+        received_time: When each ``playAudio`` arrived, shape ``(m,)``.
+        received_duration: Seconds of audio in it, shape ``(m,)``.
+        clears: When each ``clear`` arrived.
+        underruns: When the queue ran dry inside an utterance, and for how long.
+        said_secs: Length of all ``playAudio``.
+        discarded_secs: What ``clear`` took away of it.
+        high_water_secs: The longest that the queue was.
+        protocol_errors: What the bot sent that the protocol does not have.
+        hung_up: When the Voice API was asked to end the call, successfully.
+        webhooks: What was posted.
+        late_ms: The most that the simulator's own 20 ms clock was late: its machine's share.
+    """
+
+    title: str
+    account_id: str
+    call_id: str
+    stream_id: str
+    started_at: datetime
+    started_ns: int
+    duration: float
+    ended_by: EndedBy
+    close_code: int
+    keep_alive: str
+    caller_sent: Audio
+    caller_heard: Audio
+    turns: tuple[Spoken, ...]
+    occurrences: tuple[Occurrence, ...]
+    sent_time: NDArray[np.float64]
+    sent_sequence: NDArray[np.int64]
+    received_time: NDArray[np.float64]
+    received_duration: NDArray[np.float64]
+    clears: tuple[float, ...]
+    underruns: tuple[tuple[float, float], ...]
+    said_secs: float
+    discarded_secs: float
+    high_water_secs: float
+    protocol_errors: tuple[str, ...]
+    hung_up: float | None
+    webhooks: tuple[Webhook, ...]
+    late_ms: float
+
+    def response_gaps(self) -> dict[str, float]:
+        """Seconds from the end of a caller's turn to the bot's next, by the id of the caller's."""
+        return {
+            turn.id: after.start - turn.end
+            for turn, after in zip(self.turns, self.turns[1:], strict=False)
+            if (turn.side, after.side) == ("caller", "bot")
+        }
+
+    def barge_ins(self) -> list[BargeIn]:
+        """Where the caller spoke up while the bot was heard, and how it took that."""
+        found = []
+        for turn in self.turns:
+            heard = [b for b in self.turns if b.side == "bot" and b.start < turn.start < b.end]
+            if turn.side == "caller" and heard:
+                until = heard[-1].end + 0.1
+                clear = next((c for c in self.clears if turn.start <= c <= until), None)
+                found.append(BargeIn(turn.id, turn.start, clear))
+        return found
+
+    def __repr__(self) -> str:
+        return (
+            f"SimulatedCall({self.title!r}, {self.duration:.1f} s, ended by {self.ended_by}, "
+            f"{len(self.turns)} turns, {len(self.protocol_errors)} protocol errors)"
+        )

@@ -1,0 +1,262 @@
+"""Bandwidth's OAuth token endpoint and Voice API on loopback, with faults on demand.
+
+A real HTTP/1.1 server, because the faults worth having are those of a connection: an answer that
+comes late, or a reset in its place. It knows the calls it was told of (:meth:`VoiceAPIServer.add`)
+and ends them when it is asked to.
+
+============================================ ===================================================
+``POST /api/v1/oauth2/token``                200 with a token, 401 for wrong client credentials
+``POST /api/v2/accounts/{a}/calls/{c}``      200 for ``{"state": "completed"}``, 400 for another
+                                             body, 401 without a good token, 404 for a call that
+                                             is unknown or over
+============================================ ===================================================
+
+References:
+    Bandwidth, Voice API v2: update call. RFC 6749, section 4.4: client credentials.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import re
+import secrets
+import time
+from base64 import b64encode
+from collections import defaultdict, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any, Final, Literal, Self, TypeAlias
+
+__all__ = ["Fault", "Request", "VoiceAPIServer"]
+
+Operation: TypeAlias = Literal["token", "hang up"]
+
+_TOKEN_PATH: Final = "/api/v1/oauth2/token"
+_CALL_PATH: Final = re.compile(r"/api/v2/accounts/([\w-]+)/calls/([\w-]+)")
+_TOKEN_LIFETIME_SECS: Final = 3600
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What to do with one request instead of answering it properly.
+
+    Parameters:
+        status: Answer with this status; ``None`` answers properly (after ``delay_secs``).
+        retry_after: Seconds for the ``Retry-After`` header, if any.
+        delay_secs: Wait before answering.
+        reset: Break the connection instead of answering.
+    """
+
+    status: int | None = None
+    retry_after: int | None = None
+    delay_secs: float = 0.0
+    reset: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that was received.
+
+    Parameters:
+        time: ``time.monotonic()`` when it had been read.
+        operation: ``"token"`` or ``"hang up"``; ``""`` for any other address.
+        account_id: As in its path.
+        call_id: As in its path.
+        status: What was answered; 0 for a connection that was broken.
+    """
+
+    time: float
+    operation: Operation | Literal[""]
+    account_id: str
+    call_id: str
+    status: int
+
+
+class VoiceAPIServer:
+    """The server; an async context manager.
+
+    Example::
+
+        async with VoiceAPIServer() as server:
+            server.fail("hang up", Fault(429, retry_after=1), Fault(503))
+            api = VoiceAPI(server.client_id, server.client_secret,
+                           base_url=server.base_url, token_url=server.token_url)
+
+    Attributes:
+        client_id: OAuth client id that it accepts.
+        client_secret: Its secret, made anew for each server.
+        requests: What was received, in order.
+    """
+
+    def __init__(self) -> None:
+        """Nothing listens yet."""
+        self.client_id = "simulated-client"
+        self.client_secret = secrets.token_urlsafe(24)
+        self.requests: list[Request] = []
+        self._tokens: set[str] = set()
+        self._calls: dict[tuple[str, str], asyncio.Event] = {}
+        self._faults: dict[Operation, deque[Fault]] = defaultdict(deque)
+        self._server: asyncio.Server | None = None
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
+    @property
+    def base_url(self) -> str:
+        """Root of the Voice API."""
+        return f"{self._origin}/api/v2"
+
+    @property
+    def token_url(self) -> str:
+        """The OAuth token endpoint."""
+        return f"{self._origin}{_TOKEN_PATH}"
+
+    def add(self, account_id: str, call_id: str) -> asyncio.Event:
+        """Make a call known; the event is set when a request ends it."""
+        return self._calls.setdefault((account_id, call_id), asyncio.Event())
+
+    def remove(self, account_id: str, call_id: str) -> None:
+        """Forget a call that is over: requests for it are answered with 404 from now on."""
+        self._calls.pop((account_id, call_id), None)
+
+    def fail(self, operation: Operation, *faults: Fault) -> None:
+        """Lay up faults for the next requests of that operation, one each, in order."""
+        self._faults[operation].extend(faults)
+
+    def revoke_tokens(self) -> None:
+        """Refuse every token issued so far."""
+        self._tokens.clear()
+
+    def hang_ups(self, call_id: str) -> list[Request]:
+        """The requests to end that call."""
+        return [r for r in self.requests if r.operation == "hang up" and r.call_id == call_id]
+
+    async def __aenter__(self) -> Self:
+        """Listen on a free port of the loopback interface."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop listening and drop every connection."""
+        if self._server is not None:
+            self._server.close()
+            for task, writer in self._connections.items():
+                task.cancel()
+                writer.transport.abort()
+            await asyncio.gather(*self._connections, return_exceptions=True)
+            await self._server.wait_closed()
+
+    @property
+    def _origin(self) -> str:
+        if self._server is None or not self._server.sockets:
+            raise RuntimeError("the server is not running")
+        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    # -- one connection ------------------------------------------------------------------------
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections[task] = writer
+        try:
+            while await self._exchange(reader, writer):
+                pass
+        except (
+            ConnectionError,
+            asyncio.IncompleteReadError,
+            asyncio.LimitOverrunError,
+            ValueError,
+        ):
+            pass
+        except asyncio.CancelledError:
+            pass  # The server is closing; asyncio would report the cancellation as an error.
+        finally:
+            del self._connections[task]
+            writer.close()
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Read one request and answer it; whether the connection stays open."""
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        method, path, _ = head[0].split(" ", 2)
+        pairs = (line.split(":", 1) for line in head[1:] if ":" in line)
+        headers = {name.strip().lower(): value.strip() for name, value in pairs}
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        received = time.monotonic()
+        call = _CALL_PATH.fullmatch(path)
+        operation: Operation | Literal[""] = "token" if path == _TOKEN_PATH else ""
+        account_id, call_id = "", ""
+        if call:
+            operation, (account_id, call_id) = "hang up", call.groups()
+        fault = Fault()
+        if operation and self._faults[operation]:
+            fault = self._faults[operation].popleft()
+        await asyncio.sleep(fault.delay_secs)
+        if fault.reset:
+            self.requests.append(Request(received, operation, account_id, call_id, 0))
+            writer.transport.abort()
+            return False
+        status, fields = fault.status, None
+        if status is None:
+            status, fields = self._answer(
+                operation if method == "POST" else "", account_id, call_id, headers, body
+            )
+        self.requests.append(Request(received, operation, account_id, call_id, status))
+        writer.write(_response(status, fields, fault.retry_after))
+        await writer.drain()
+        return headers.get("connection", "").lower() != "close"
+
+    def _answer(
+        self, operation: str, account_id: str, call_id: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, dict[str, Any] | None]:
+        """Answer properly: status and JSON fields."""
+        given = headers.get("authorization", "").encode()
+        if operation == "token":
+            client = b64encode(f"{self.client_id}:{self.client_secret}".encode())
+            if not hmac.compare_digest(given, b"Basic " + client):
+                return 401, {"error": "invalid_client"}
+            token = secrets.token_urlsafe(32)
+            self._tokens.add(token)
+            lifetime = {"token_type": "Bearer", "expires_in": _TOKEN_LIFETIME_SECS}
+            return 200, {"access_token": token, **lifetime}
+        if operation != "hang up":
+            return 404, _problem("not-found", "There is nothing at this address")
+        if given.decode().removeprefix("Bearer ") not in self._tokens:
+            return 401, _problem("authentication-required", "The token is missing or not valid")
+        if (account_id, call_id) not in self._calls:
+            return 404, _problem("not-found", f"Call {call_id} is not active")
+        if not _asks_for_completion(body):
+            return 400, _problem("bad-request", 'The body must be {"state": "completed"}')
+        self._calls[account_id, call_id].set()
+        self.remove(account_id, call_id)
+        return 200, None
+
+
+def _asks_for_completion(body: bytes) -> bool:
+    try:
+        return bool(json.loads(body) == {"state": "completed"})
+    except ValueError:
+        return False
+
+
+def _problem(kind: str, description: str) -> dict[str, Any]:
+    return {"type": kind, "description": description, "id": secrets.token_hex(8)}
+
+
+def _response(status: int, fields: Mapping[str, Any] | None, retry_after: int | None) -> bytes:
+    if fields is None and status >= 400:
+        fields = _problem("simulated-fault", f"A fault on demand: {status}")
+    body = b"" if fields is None else json.dumps(fields).encode()
+    phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else "Unknown"
+    lines = [f"HTTP/1.1 {status} {phrase}", f"Content-Length: {len(body)}"]
+    if body:
+        lines.append("Content-Type: application/json")
+    if retry_after is not None:
+        lines.append(f"Retry-After: {retry_after}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
