@@ -1,0 +1,269 @@
+"""The same speech through every outbound setting and far leg, in numbers, words and sound.
+
+Conventions:
+    The reference is what the bot said, as the pipeline produced it. Each setting is a pass through
+    the real serializer, each leg a model of what lies beyond Bandwidth: an assumption, which is
+    printed with every table. All signals are brought to 16 kHz, or to the reference's own rate
+    where that is lower; what is compared is speech, at one level, in step.
+
+Columns of the table:
+    ===================== ==========================================================================
+    ``setting``, ``leg``  What was tried.
+    ``active_level_dbov`` Level of the speech as heard (ITU-T P.56).
+    ``peak_dbov``         Its largest sample.
+    ``bandwidth_hz``      Up to where there is anything to hear.
+    ``lsd_db``            Spectral distance to the reference, 100 to 3400 Hz: less is better.
+    ``lsd_wide_db``       The same to 7000 Hz; NaN if the bot's own rate does not reach there.
+    ``seg_snr_db``        Segmental SNR in the telephone band, at most 35.
+    ``si_sdr_db``         Signal to distortion ratio in the telephone band, level left out.
+    ``estoi``             Predicted intelligibility, at most 1.
+    ``first_audio_ms``    What the serializer adds to the first sound.
+    ``delay_ms``          What it adds to all of it.
+    ``conserved_pct``     How much of the audio came out of it.
+    ``kbit_s``            On the wire, for each second of audio, JSON and base64 included.
+    ``cpu_us_per_s``      CPU of the serializer for each second of audio; depends on the machine.
+    ===================== ==========================================================================
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from html import escape
+from itertools import repeat
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from workbench.audio import Audio
+from workbench.farleg import LEGS, Leg
+from workbench.levels import MetricWarning, effective_bandwidth, speech_activity
+from workbench.metrics import evaluate_aligned
+from workbench.objective import objective_for
+from workbench.said import Source, said_by_bot
+from workbench.trial import COMMON_RATE, SETTINGS, Setting, Trial, distinct, run_trials
+
+__all__ = ["SETTINGS", "Comparison", "Setting", "compare", "legs_named", "listed"]
+
+#: The columns that come from :func:`workbench.metrics.evaluate`.
+QUALITY: Final = (
+    "active_level_dbov",
+    "peak_dbov",
+    "bandwidth_hz",
+    "lsd_db",
+    "lsd_wide_db",
+    "seg_snr_db",
+    "si_sdr_db",
+    "estoi",
+)
+
+Metric = Callable[[Audio, Audio], float]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The outcome.
+
+    Parameters:
+        table: One row for each leg and setting; the columns are those of this module's docstring.
+        signals: What the caller hears, by setting and leg, all in step with ``reference``.
+        reference: What the bot said, one frame behind the other.
+        sentences: The outcome in words: one for each leg, and what else is to be said.
+        assumption: What was assumed of the far end.
+    """
+
+    table: pd.DataFrame
+    signals: dict[tuple[str, str], Audio]
+    reference: Audio
+    sentences: tuple[str, ...]
+    assumption: str
+
+    @property
+    def sentence(self) -> str:
+        """The outcome in words."""
+        return " ".join(self.sentences)
+
+    def __str__(self) -> str:
+        numbers = self.table.to_string(index=False, float_format=_short)
+        return f"{numbers}\n\n{self.sentence}\n\n{self.assumption}"
+
+    def __repr__(self) -> str:
+        settings, legs = (self.table[name].nunique() for name in ("setting", "leg"))
+        return f"Comparison({settings} settings, {legs} legs, {self.reference.duration:.1f} s)"
+
+    def _repr_html_(self) -> str:
+        table = self.table.to_html(index=False, float_format=_short, border=0, na_rep="-")
+        said = "".join(f"<p>{escape(sentence)}</p>" for sentence in self.sentences)
+        return f"{table}{said}<p><small>{escape(self.assumption)}</small></p>"
+
+
+def compare(
+    call: Source,
+    settings: Iterable[Setting] | None = None,
+    legs: str | Leg | Iterable[str | Leg] | None = None,
+    metrics: Mapping[str, Metric] | None = None,
+    *,
+    executor: Executor | None = None,
+) -> Comparison:
+    """Send a call's outbound audio through several settings and far legs, and measure.
+
+    Args:
+        call: A call, the frames it gave to ``serialize``, or any audio of speech.
+        settings: What to try; by default PCMU and PCM at 8, 16 and 24 kHz.
+        legs: One or several names of :data:`~workbench.farleg.LEGS`, or legs of your own; by
+            default G.711 and G.722.
+        metrics: Further columns: a function of (reference, degraded) for each name.
+        executor: Where the settings are tried, side by side; threads by default.
+
+    Raises:
+        ValueError: If the bot said nothing, a leg is not known, or two settings are one.
+    """
+    tried = distinct(settings or SETTINGS)
+    far = legs_named(legs or ("G.711", "G.722"))
+    work = repeat(call), tried, repeat(far), repeat(dict(metrics or {}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MetricWarning)  # the table shows the NaN, a sentence why
+        if executor is None:
+            with ThreadPoolExecutor(os.cpu_count()) as threads:
+                groups = list(threads.map(_cells, *work))
+        else:
+            groups = list(executor.map(_cells, *work))
+    cells = [cell for group in groups for cell in group]
+    cells.sort(key=lambda cell: [leg.name for leg in far].index(cell[1]))
+    table = pd.DataFrame([row for *_, row in cells])
+    reference = said_by_bot(call).audio
+    return Comparison(
+        table=table,
+        signals={(setting, leg): heard for setting, leg, heard, _ in cells},
+        reference=reference,
+        sentences=tuple(_sentences(table, far, reference)),
+        assumption=_assumption(far),
+    )
+
+
+def legs_named(legs: str | Leg | Iterable[str | Leg]) -> tuple[Leg, ...]:
+    """Look up one or several legs by name; legs themselves pass.
+
+    Raises:
+        ValueError: For an unknown name; the message lists those there are.
+    """
+    named = (legs,) if isinstance(legs, (str, Leg)) else tuple(legs)
+    unknown = [leg for leg in named if isinstance(leg, str) and leg not in LEGS]
+    if unknown:
+        raise ValueError(f"no far leg {unknown[0]!r}, there are: {', '.join(LEGS)}")
+    return tuple(LEGS[leg] if isinstance(leg, str) else leg for leg in named)
+
+
+def _cells(
+    call: Source, setting: Setting, legs: Sequence[Leg], metrics: Mapping[str, Metric]
+) -> list[tuple[str, str, Audio, dict[str, object]]]:
+    """One setting on all legs: label, leg, what is heard, and the row of the table."""
+    return [
+        (setting.label, trial.leg.name, trial.heard, _row(trial, metrics))
+        for trial in run_trials(call, setting, legs)
+    ]
+
+
+def _row(trial: Trial, metrics: Mapping[str, Metric]) -> dict[str, object]:
+    passed = trial.replay
+    pair = trial.reference, trial.degraded
+    if len(trial.reference.samples):
+        quality = evaluate_aligned(*pair, QUALITY)
+        quality |= {name: metric(*pair) for name, metric in metrics.items()}
+    else:
+        quality = dict.fromkeys([*QUALITY, *metrics], np.nan)
+    return {
+        "setting": trial.setting.label,
+        "leg": trial.leg.name,
+        **quality,
+        "first_audio_ms": passed.first_audio_ms,
+        "delay_ms": passed.delay_ms,
+        "conserved_pct": 100 * passed.conserved_ms / passed.said_ms,
+        "kbit_s": passed.kbit_s,
+        "cpu_us_per_s": passed.cpu_us_per_s,
+    }
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}"
+
+
+# -- in words ----------------------------------------------------------------------------------
+
+
+def _sentences(table: pd.DataFrame, legs: Sequence[Leg], reference: Audio) -> list[str]:
+    rows = table.to_dict("records")
+    speech = np.count_nonzero(speech_activity(reference)) / reference.sample_rate
+    if not speech:
+        cheapest = min(rows, key=lambda row: row["kbit_s"])
+        return [
+            "There is no speech in it, so quality cannot be compared; "
+            f"{cheapest['setting']} is the cheapest at {cheapest['kbit_s']:.0f} kbit/s."
+        ]
+    rate = min(COMMON_RATE, reference.sample_rate)
+    sentences = [_on_leg([r for r in rows if r["leg"] == leg.name], leg, rate) for leg in legs]
+    if speech < 3:
+        sentences.append(f"That is {speech:.1f} s of speech: too little to rely on.")
+    return [*sentences, *_waste(table, reference)]
+
+
+def _on_leg(rows: list[dict[Hashable, Any]], leg: Leg, rate: int) -> str:
+    objective = objective_for(leg, rate)
+    scores = [row[objective.metric] for row in rows]
+    if not np.isfinite(scores).any():
+        return f"Over {leg.name} nothing could be measured."
+    best = np.nanmax(scores) if objective.higher_is_better else np.nanmin(scores)
+    behind = [objective.gain(best, over=score) for score in scores]
+    tied = [row for row, gap in zip(rows, behind, strict=True) if gap <= objective.matters]
+    tied.sort(key=lambda row: row["kbit_s"])
+    first, last = tied[0], tied[-1]
+    take = f"take {first['setting']}, {first['kbit_s']:.0f} kbit/s"
+    figures = objective.range(row[objective.metric] for row in tied)
+    if len(tied) == len(rows) > 1:
+        return (
+            f"Over {leg.name} all {len(rows)} settings sound the same ({figures}): {take}; "
+            f"{last['setting']} costs {last['kbit_s'] / first['kbit_s']:.1f} times as much for nothing."
+        )
+    lead = f"{take}: the best ({figures})."
+    if len(tied) > 1:
+        names = listed(row["setting"] for row in tied)
+        lead = f"{names} sound the same ({figures}): {take}, the cheapest of them."
+    worse = [
+        f"{row['setting']} by {objective.text(gap)}"
+        for row, gap in zip(rows, behind, strict=True)
+        if gap > objective.matters
+    ]
+    return f"Over {leg.name} {lead}" + (f" Behind: {', '.join(worse)}." if worse else "")
+
+
+def _waste(table: pd.DataFrame, reference: Audio) -> list[str]:
+    """Say where the voice itself ends, when the dearest setting could carry more."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MetricWarning)
+        reach = effective_bandwidth(reference)
+    if not reach <= 4200 or table["setting"].nunique() < 2:
+        return []
+    top = table["setting"][table["kbit_s"].argmax()]
+    made = f"comes at {reference.sample_rate} Hz but was narrowband before"
+    if reference.sample_rate <= 8000:
+        made = f"was made at {reference.sample_rate} Hz"
+    return [f"The voice {made} and ends at {reach:.0f} Hz: {top} has nothing more to carry."]
+
+
+def _assumption(legs: Sequence[Leg]) -> str:
+    described = " ".join(f"{leg.name}: {leg.description}" for leg in legs)
+    return (
+        "Assumed of the far end, which no capture shows: " + described + " Bandwidth is assumed to "
+        "resample well, and to lose and level nothing. "
+        "Compared with what the bot said; pauses over 0.5 s are left out."
+    )
+
+
+def listed(names: Iterable[str]) -> str:
+    """Join names: ``a, b and c``."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last

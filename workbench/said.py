@@ -1,0 +1,160 @@
+"""What the bot said in a call: its audio frames, one behind the other, at one rate.
+
+The time between frames is left out. So is what makes a comparison sample by sample impossible: if a
+pipeline changed its rate in mid-call, all frames are brought to the highest; and where an
+interruption cut in, at which a resampler begins anew, audio ends at a multiple of 20 ms, which is
+a whole number of samples at every rate in use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.audio import Audio
+
+if TYPE_CHECKING:
+    from workbench.call import Call, FrameRecord
+
+__all__ = ["Said", "Source", "Stretch", "said_by_bot"]
+
+#: A call; or the frames it gave to ``serialize``; or audio of a bot's voice.
+Source: TypeAlias = "Call | Audio | Sequence[FrameRecord]"
+
+#: Pipecat's output transport sends 40 ms at a time by default.
+FRAME_SECS: Final = 0.04
+
+#: Part of a second that is a whole number of samples at 8, 16, 22.05, 24, 32, 44.1 and 48 kHz.
+_GRID: Final = 50
+
+
+class Stretch(NamedTuple):
+    """Frames between two interruptions.
+
+    Parameters:
+        frames: int16 mono samples of each.
+        interrupted: Whether an interruption follows.
+    """
+
+    frames: list[NDArray[np.int16]]
+    interrupted: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Said:
+    """All that was said.
+
+    Parameters:
+        stretches: In order.
+        sample_rate: Of all of them, in hertz.
+    """
+
+    stretches: tuple[Stretch, ...]
+    sample_rate: int
+
+    @cached_property
+    def audio(self) -> Audio:
+        """One frame behind the other."""
+        frames = [frame for stretch in self.stretches for frame in stretch.frames]
+        return _audio(frames, self.sample_rate)
+
+    def resampled(self, sample_rate: int) -> Said:
+        """Convert each stretch as a whole, and cut it into frames of 40 ms."""
+        if sample_rate == self.sample_rate:
+            return self
+        converted = (
+            Stretch(_recut(_audio(s.frames, self.sample_rate), sample_rate), s.interrupted)
+            for s in self.stretches
+        )
+        return Said(tuple(converted), sample_rate)
+
+
+def said_by_bot(call: Source) -> Said:
+    """Collect what the bot said.
+
+    Args:
+        call: A call; or the frames it gave to ``serialize``, in order; or any audio, which is cut
+            into frames of 40 ms.
+
+    Raises:
+        ValueError: If it said nothing.
+    """
+    if isinstance(call, Audio):
+        stretches = [Stretch(_recut(call, call.sample_rate), interrupted=False)]
+        return _checked(stretches, call.sample_rate)
+    records = call if isinstance(call, Sequence) else call.frames_out
+    kept = [record for record in records if _is_speech(record) or _is_interruption(record)]
+    top = max((record.sample_rate for record in kept), default=0)
+    return _checked(_stretches(kept, top), top)
+
+
+def _checked(stretches: Iterable[Stretch], rate: int) -> Said:
+    said = Said(tuple(stretches), rate)
+    if not any(frame.size for stretch in said.stretches for frame in stretch.frames):
+        raise ValueError("the bot said nothing: there is no audio to send")
+    return said
+
+
+def _is_interruption(record: FrameRecord) -> bool:
+    return "Interruption" in record.frame
+
+
+def _is_speech(record: FrameRecord) -> bool:
+    """Whether the serializer would send it: the caller's own audio it sends to nobody."""
+    return bool(record.pcm and record.sample_rate) and not record.frame.startswith(
+        ("Input", "User")
+    )
+
+
+def _stretches(records: Sequence[FrameRecord], top: int) -> Iterator[Stretch]:
+    for is_interruption, group in groupby(records, key=_is_interruption):
+        if is_interruption:
+            continue
+        run = list(group)
+        frames: list[NDArray[np.int16]] = []
+        for rate, part in groupby(run, key=lambda record: record.sample_rate):
+            pcm = [_mono(record) for record in part]
+            frames += pcm if rate == top else _recut(_audio(pcm, rate), top)
+        interrupted = run[-1] is not records[-1]
+        yield Stretch(_trimmed(frames, top) if interrupted else frames, interrupted)
+
+
+def _mono(record: FrameRecord) -> NDArray[np.int16]:
+    """Whole samples of a frame, channels mixed, as the serializer makes them."""
+    pcm, channels = record.pcm or b"", max(1, record.num_channels)
+    count = len(pcm) // (2 * channels) * channels
+    samples: NDArray[np.int16] = np.frombuffer(pcm, "<i2", count=count)
+    if channels == 1:
+        return samples
+    mixed: NDArray[np.int16] = np.rint(samples.reshape(-1, channels).mean(axis=1)).astype(np.int16)
+    return mixed
+
+
+def _trimmed(frames: list[NDArray[np.int16]], rate: int) -> list[NDArray[np.int16]]:
+    """Let a stretch end at a multiple of 20 ms."""
+    excess = sum(frame.size for frame in frames) % (rate // _GRID)
+    kept = list(frames)
+    while excess:
+        last = kept.pop()
+        if last.size > excess:
+            kept.append(last[: last.size - excess])
+        excess = max(0, excess - last.size)
+    return kept
+
+
+def _audio(frames: Sequence[NDArray[np.int16]], rate: int) -> Audio:
+    joined = np.concatenate([np.empty(0, np.int16), *frames]).astype("<i2")
+    return Audio.from_pcm(joined.tobytes(), rate)
+
+
+def _recut(audio: Audio, rate: int) -> list[NDArray[np.int16]]:
+    """Convert and cut into frames of 40 ms."""
+    samples = np.frombuffer(audio.resampled(rate).pcm(), "<i2")
+    size = max(1, round(FRAME_SECS * rate))
+    return [samples[start : start + size] for start in range(0, samples.size, size)]

@@ -1,0 +1,132 @@
+"""Scores of every setting on every segment of speech of some calls.
+
+Segments last 8 to 20 seconds, where there is that much: shorter ones make intelligibility and
+spectra unsteady, longer ones leave little to compare. They end where the voice is quietest, and are
+the same for all settings and legs, so that scores can be compared pair by pair.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from itertools import product
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from workbench.audio import Audio
+from workbench.farleg import Leg
+from workbench.levels import MetricWarning, framed
+from workbench.metrics import evaluate_aligned
+from workbench.said import Source
+from workbench.trial import Setting, run_trials
+
+__all__ = ["SEGMENT_SECS", "Scores", "score", "segments"]
+
+#: Length aimed at, in seconds.
+SEGMENT_SECS: Final = 10.0
+
+
+class Scores(NamedTuple):
+    """What was measured.
+
+    Parameters:
+        quality: Columns ``call``, ``segment``, ``leg``, ``setting`` and one for each metric; one
+            row for each segment, leg and setting; none for calls without speech.
+        cost: Columns ``call``, ``setting``, ``seconds``, ``kbit_s``, ``delay_ms``.
+    """
+
+    quality: pd.DataFrame
+    cost: pd.DataFrame
+
+
+def segments(speech: Audio) -> list[slice]:
+    """Cut speech into segments of about ten seconds.
+
+    Args:
+        speech: Without long pauses.
+
+    Returns:
+        The samples of each, in order, without gaps; one for anything shorter than 16 s, none for
+        nothing.
+    """
+    n, rate = len(speech.samples), speech.sample_rate
+    if not n:
+        return []
+    count = max(1, round(n / rate / SEGMENT_SECS))
+    hop = round(0.02 * rate)
+    energy = np.sum(framed(speech.samples, hop, hop).astype(np.float64) ** 2, axis=1)
+    edges = [0]
+    for k in range(1, count):
+        middle, around = round(k * n / count / hop), round(1.0 * rate / hop)
+        first = max(0, middle - around)
+        edges.append(hop * (first + int(np.argmin(energy[first : middle + around]))))
+    return [slice(*pair) for pair in zip(edges, [*edges[1:], n], strict=True)]
+
+
+def score(
+    calls: Sequence[Source],
+    settings: Sequence[Setting],
+    legs: Sequence[Leg],
+    metrics: Sequence[str],
+    executor: Executor | None = None,
+) -> Scores:
+    """Score all settings on all calls and legs.
+
+    Args:
+        calls: Calls, or audio of the bot's speech.
+        settings: What to try.
+        legs: The far legs.
+        metrics: Names of :func:`workbench.metrics.evaluate`.
+        executor: Where calls and settings are tried, side by side; threads by default.
+
+    Raises:
+        ValueError: If in a call the bot said nothing, or for an unknown metric.
+    """
+    pairs = list(product(range(len(calls)), settings))
+    numbers, tried = zip(*pairs, strict=True)
+    work = [calls[k] for k in numbers], numbers, tried, [legs] * len(pairs), [metrics] * len(pairs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MetricWarning)  # what is NaN is left out
+        if executor is None:
+            with ThreadPoolExecutor(os.cpu_count()) as threads:
+                results = list(threads.map(_score_one, *work))
+        else:
+            results = list(executor.map(_score_one, *work))
+    columns = ["call", "segment", "leg", "setting", *metrics]
+    quality = pd.DataFrame([row for rows, _ in results for row in rows], columns=columns)
+    return Scores(quality, pd.DataFrame([cost for _, cost in results]))
+
+
+def _score_one(
+    call: Source, number: int, setting: Setting, legs: Sequence[Leg], metrics: Sequence[str]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """One setting on one call: a row for each segment and leg, and what it costs."""
+    trials = run_trials(call, setting, legs)
+    rows = [
+        {
+            "call": number,
+            "segment": segment,
+            "leg": trial.leg.name,
+            "setting": setting.label,
+            **evaluate_aligned(_cut(trial.reference, span), _cut(trial.degraded, span), metrics),
+        }
+        for trial in trials
+        for segment, span in enumerate(segments(trial.reference))
+    ]
+    passed = trials[0].replay
+    cost = {
+        "call": number,
+        "setting": setting.label,
+        "seconds": passed.said.duration,
+        "kbit_s": passed.kbit_s,
+        "delay_ms": passed.delay_ms,
+    }
+    return rows, cost
+
+
+def _cut(audio: Audio, span: slice) -> Audio:
+    return Audio(audio.samples[span], audio.sample_rate)

@@ -1,0 +1,263 @@
+"""The verdict on one leg: which setting to take, in numbers and in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from workbench.comparison import listed
+from workbench.objective import OBJECTIVES, Objective
+from workbench.trial import Setting
+from workbench.tuning.choice import RESAMPLINGS, Choice, choose
+from workbench.tuning.scores import Scores
+
+__all__ = ["COSTS", "LEAST_SPEECH", "SURE", "Verdict", "judge"]
+
+#: What a setting costs, and how that is said; other constraints are metrics of OBJECTIVES.
+COSTS: Final = {"kbit_s": "needs", "delay_ms": "adds"}
+_UNITS: Final = {"kbit_s": "kbit/s", "delay_ms": "ms"}
+
+#: Less speech than this is no ground for a choice, in seconds.
+LEAST_SPEECH: Final = 3.0
+
+#: Share of the resamplings that must agree before a choice is called sure.
+SURE: Final = 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """The choice on one leg.
+
+    Parameters:
+        setting: The one to take.
+        ties: Labels of those that cannot be told apart from the best, the chosen one first.
+        confidence: Share of the resamplings that lead to the same choice; NaN when there is too
+            little speech, or a single segment.
+        table: One row for each setting: ``leg``, ``setting``, ``metric`` of the objective with
+            its mean ``score``, how far ``behind`` the best that is (95 %: ``low`` to ``high``),
+            ``kbit_s``, ``delay_ms``, ``verdict``.
+        why: The reasons, in sentences; the first says what to take.
+    """
+
+    setting: Setting
+    ties: tuple[str, ...]
+    confidence: float
+    table: pd.DataFrame
+    why: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Evidence:
+    """The scores of one leg as arrays, settings in the order in which they were given."""
+
+    leg: str
+    goal: Objective
+    labels: list[str]
+    scores: NDArray[np.float64]  # (segments, settings)
+    calls: NDArray[np.intp]  # (segments,)
+    cost: pd.DataFrame  # a row for each setting: kbit_s, delay_ms
+    quality: pd.DataFrame  # a row for each setting: mean of each metric
+    without: int  # segments that have no score, and are left out
+
+
+def judge(
+    scores: Scores,
+    leg: str,
+    goal: Objective,
+    settings: Sequence[Setting],
+    *,
+    limits: Mapping[str, float],
+    speech_secs: float,
+    seed: int = 0,
+) -> Verdict:
+    """Choose a setting for one leg.
+
+    Args:
+        scores: Of all settings on all legs.
+        leg: The leg's name.
+        goal: What is better.
+        settings: What to choose from.
+        limits: At most so much of a cost, at least or (distances) at most so much of a metric.
+        speech_secs: How much speech the scores rest on.
+        seed: Of the resampling.
+
+    Raises:
+        ValueError: If no setting keeps within the limits.
+    """
+    evidence = _evidence(scores, leg, goal, settings)
+    excluded = _excluded(evidence, limits)
+    admitted = np.array([label not in excluded for label in evidence.labels])
+    if not admitted.any():
+        raise ValueError("no setting keeps within the constraints: " + "; ".join(excluded.values()))
+    why = tuple(f"{reason}: left out." for reason in excluded.values())
+    if speech_secs < LEAST_SPEECH or not len(evidence.scores):
+        return _unfounded(evidence, settings, admitted, excluded, why, speech_secs)
+    choice = choose(
+        evidence.scores,
+        evidence.cost["kbit_s"].to_numpy(),
+        goal,
+        groups=evidence.calls,
+        admitted=admitted,
+        seed=seed,
+    )
+    return Verdict(
+        setting=settings[choice.chosen],
+        ties=tuple(evidence.labels[i] for i in choice.ties),
+        confidence=choice.agreement,
+        table=_table(evidence, choice, excluded),
+        why=(*_reasons(evidence, choice, admitted), *why, _certainty(evidence, choice)),
+    )
+
+
+def _evidence(scores: Scores, leg: str, goal: Objective, settings: Sequence[Setting]) -> _Evidence:
+    labels = [setting.label for setting in settings]
+    rows = scores.quality[scores.quality["leg"] == leg]
+    wide = rows.pivot(index=["call", "segment"], columns="setting", values=goal.metric)
+    wide = wide.reindex(columns=labels)
+    scored = wide.dropna()
+    weighted = scores.cost.assign(
+        **{name: scores.cost[name] * scores.cost["seconds"] for name in COSTS}
+    )
+    sums = weighted.groupby("setting")[[*COSTS, "seconds"]].sum(min_count=1).reindex(labels)
+    metrics = [name for name in rows.columns if name in OBJECTIVES]
+    return _Evidence(
+        leg=leg,
+        goal=goal,
+        labels=labels,
+        scores=scored.to_numpy(dtype=np.float64),
+        calls=np.asarray(scored.index.get_level_values("call"), dtype=np.intp),
+        cost=sums[list(COSTS)].div(sums["seconds"], axis=0),
+        quality=rows.groupby("setting")[metrics].mean().reindex(labels),
+        without=len(wide) - len(scored),
+    )
+
+
+def _excluded(evidence: _Evidence, limits: Mapping[str, float]) -> dict[str, str]:
+    """Say for each setting that breaks a limit, which; what is NaN breaks none."""
+    reasons: dict[str, str] = {}
+    for name, limit in limits.items():
+        at_least = name not in COSTS and OBJECTIVES[name].higher_is_better
+        bound = f"at {'least' if at_least else 'most'} {limit:g}"
+        values = (evidence.cost if name in COSTS else evidence.quality)[name]
+        for label, value in zip(evidence.labels, values, strict=True):
+            if value < limit if at_least else value > limit:
+                shown = (
+                    f"{COSTS[name]} {value:.3g} {_UNITS[name]}"
+                    if name in COSTS
+                    else f"has {OBJECTIVES[name].range([value])}"
+                )
+                reasons.setdefault(label, f"{label} {shown}, {bound} is asked")
+    return reasons
+
+
+def _unfounded(
+    evidence: _Evidence,
+    settings: Sequence[Setting],
+    admitted: NDArray[np.bool_],
+    excluded: Mapping[str, str],
+    why: tuple[str, ...],
+    speech_secs: float,
+) -> Verdict:
+    """With nothing to tell the settings apart by, the cheapest."""
+    cost = np.where(admitted, evidence.cost["kbit_s"].to_numpy(), np.inf)
+    chosen = int(np.argmin(cost))
+    label = evidence.labels[chosen]
+    table = _columns(evidence).assign(
+        verdict=[
+            "chosen: cheapest"
+            if k == chosen
+            else "left out"
+            if name in excluded
+            else "not compared"
+            for k, name in enumerate(evidence.labels)
+        ]
+    )
+    reason = (
+        f"Take {label} for now, the cheapest at {cost[chosen]:.0f} kbit/s: {speech_secs:.1f} s of "
+        f"speech is too little to compare by, {LEAST_SPEECH:g} s is the least."
+    )
+    return Verdict(settings[chosen], (label,), float("nan"), table, (reason, *why))
+
+
+def _columns(evidence: _Evidence) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "leg": evidence.leg,
+            "setting": evidence.labels,
+            "metric": evidence.goal.metric,
+            "score": evidence.quality[evidence.goal.metric].to_numpy(np.float64),
+            "behind": np.nan,
+            "low": np.nan,
+            "high": np.nan,
+            "kbit_s": evidence.cost["kbit_s"].to_numpy(),
+            "delay_ms": evidence.cost["delay_ms"].to_numpy(),
+        }
+    )
+
+
+def _table(evidence: _Evidence, choice: Choice, excluded: Mapping[str, str]) -> pd.DataFrame:
+    cost = evidence.cost["kbit_s"].to_numpy()
+
+    def verdict(k: int) -> str:
+        if evidence.labels[k] in excluded:
+            return "left out"
+        if k == choice.chosen:
+            return "chosen"
+        if k in choice.ties:
+            return f"ties, costs {cost[k] / cost[choice.chosen]:.1f} times as much"
+        return "worse"
+
+    return _columns(evidence).assign(
+        behind=choice.behind,
+        low=choice.low,
+        high=choice.high,
+        verdict=[verdict(k) for k in range(len(evidence.labels))],
+    )
+
+
+# -- in words ----------------------------------------------------------------------------------
+
+
+def _reasons(evidence: _Evidence, choice: Choice, admitted: NDArray[np.bool_]) -> list[str]:
+    goal, labels = evidence.goal, evidence.labels
+    cost = evidence.cost["kbit_s"].to_numpy()
+    take, kbit = labels[choice.chosen], f"{cost[choice.chosen]:.0f} kbit/s"
+    others = choice.ties[1:]
+    figures = goal.range(choice.mean[list(choice.ties)])
+    if not others:
+        first = f"Take {take}, {kbit}: over {evidence.leg} it is the best ({figures})."
+    else:
+        dear = f"{cost[others[0]]:.0f} kbit/s"
+        if len(others) > 1:
+            dear = f"{cost[others[0]]:.0f} to {cost[others[-1]]:.0f} kbit/s"
+        who = (
+            f"all {len(labels)} settings tie"
+            if len(choice.ties) == len(labels)
+            else f"it ties with {listed(labels[i] for i in others)}"
+        )
+        first = f"Take {take}: over {evidence.leg} {who} ({figures}), and it needs {kbit} instead of {dear}."
+    worse = [
+        f"{labels[i]} by {goal.text(choice.behind[i])} ({choice.low[i]:.2g} to {choice.high[i]:.2g})"
+        for i in np.flatnonzero(admitted)
+        if i not in choice.ties
+    ]
+    second = [f"Behind the best, with 95 % interval: {', '.join(worse)}."] if worse else []
+    return [first, *second, f"What counts is {goal}."]
+
+
+def _certainty(evidence: _Evidence, choice: Choice) -> str:
+    count, calls = len(evidence.scores), len(set(evidence.calls.tolist()))
+    rest = f" {evidence.without} more have no score and are left out." if evidence.without else ""
+    if count == 1:
+        return f"It rests on a single segment of speech, so how sure it is cannot be said.{rest}"
+    sure = "Sure" if choice.agreement >= SURE else "Not sure"
+    where = "one call" if calls == 1 else f"{calls} calls"
+    return (
+        f"{sure}: {100 * choice.agreement:.0f} % of {RESAMPLINGS} resamplings of "
+        f"{count} segments of speech from {where} lead to the same choice.{rest}"
+    )
