@@ -1,0 +1,401 @@
+import asyncio
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from pipecat.frames.frames import EndFrame, TTSAudioRawFrame
+
+from pipecat_bandwidth import BandwidthFrameSerializer, messages
+from pipecat_bandwidth.encodings import FORMATS, PCMU, wire_format
+from tests.captures import MEDIA, SCRIPT, Scene, scripted, speech
+from workbench.audio import Audio
+from workbench.call import SIGNALS, Call, FrameRecord
+from workbench.capture import CaptureError
+from workbench.findings import diagnose
+from workbench.schema import AudioFrame, Invalid, Note
+from workbench.tap import Tap
+
+
+@pytest.fixture(scope="module")
+def call(tmp_path_factory):
+    """The scripted call, clean."""
+    return Call.open(scripted().write(tmp_path_factory.mktemp("call") / "scripted.mcap"))
+
+
+@pytest.fixture
+def short() -> Scene:
+    """Four seconds: the bot greets, the caller answers."""
+    scene = Scene(4.0, noise_dbov=-70)
+    scene.say_bot(0.2, speech("bot/b07").span(0, 1.5))
+    scene.say_caller(2.0, speech("caller/c08").span(0, 1.5))
+    return scene
+
+
+def opened(scene: Scene, tmp_path) -> Call:
+    return Call.open(scene.write(tmp_path / "a.mcap"))
+
+
+def shift_ms(reference: Audio, found: Audio) -> float:
+    """By how much ``found`` lags behind ``reference``."""
+    x, y = reference.resampled(8000).samples, found.resampled(8000).samples
+    size = 1 << (len(x) + len(y)).bit_length()
+    spectrum = np.conj(np.fft.rfft(x, size)) * np.fft.rfft(y, size)
+    lag = int(np.argmax(np.fft.irfft(spectrum)))
+    return (lag if lag < size // 2 else lag - size) / 8
+
+
+# -- signals -----------------------------------------------------------------------------------
+
+
+def test_every_signal_lasts_as_long_as_the_call(call):
+    assert call.duration == pytest.approx(SCRIPT["duration"])
+    for name in SIGNALS:
+        assert call.signal(name).duration == pytest.approx(call.duration, abs=1e-4)
+    with pytest.raises(ValueError, match="no signal 'bot', there are: caller_sent, bot_heard"):
+        call.signal("bot")
+
+
+def test_what_was_planted_stands_where_it_was_planted(call):
+    for turn in SCRIPT["turns"]:
+        name = "caller_sent" if turn["side"] == "caller" else "caller_heard"
+        planted = speech(turn["file"].removeprefix("call/").removesuffix(".flac"))
+        planted = planted.span(0, turn["end"] - turn["start"])
+        found = call.signal(name).span(turn["start"], turn["end"])
+        assert abs(shift_ms(planted, found)) <= 0.25, turn["id"]
+
+
+def test_caller_audio_is_the_decoded_payload_to_the_sample(short, tmp_path):
+    call = opened(short, tmp_path)
+    sent = PCMU.decode(PCMU.encode(Audio(short.caller, 8000).pcm()))
+    assert call.caller_sent.pcm() == sent
+    assert call.bot_heard.pcm() == sent
+
+
+@pytest.mark.parametrize("wire", FORMATS, ids=str)
+@pytest.mark.parametrize("pipeline_rate", [8000, 16000, 24000])
+def test_the_bot_keeps_its_rates_and_its_place(tmp_path, wire, pipeline_rate):
+    scene = Scene(3.0, wire, pipeline_rate)
+    scene.say_bot(0.5, speech("bot/b07").span(0, 2.0))
+    call = opened(scene, tmp_path)
+    assert call.bot_said.sample_rate == pipeline_rate
+    assert call.bot_sent.sample_rate == wire.sample_rate
+    assert call.caller_heard.sample_rate == 8000
+    for name in ("bot_said", "bot_sent", "caller_heard"):
+        found = call.signal(name)
+        assert found.span(0, 0.49).level == -np.inf
+        assert abs(shift_ms(speech("bot/b07").span(0, 2.0), found.span(0.5, 2.5))) <= 0.25
+
+
+def test_a_stall_and_its_burst_make_the_call_no_longer(short, tmp_path):
+    clean = opened(short, tmp_path)
+    short.stall_caller(2.2, 1.0)
+    held = Call.open(short.write(tmp_path / "b.mcap"))
+    assert held.duration == pytest.approx(4.0)
+    assert held.caller_sent.pcm() == clean.caller_sent.pcm()
+    assert held.stats["max_delta_ms"] == pytest.approx(1000, abs=25)
+    assert held.stats["lost_messages"] == 0
+
+
+def test_a_pause_of_the_sender_is_silence_of_its_length(tmp_path):
+    scene = Scene(6.0, noise_dbov=-30, jitter_ms=5)
+    scene.pause_caller(2.0, 1.5)
+    call = opened(scene, tmp_path)
+    assert call.duration == pytest.approx(6.0)
+    silent = np.flatnonzero(call.caller_sent.samples == 0) / 8000
+    inside = silent[(silent > 1.99) & (silent < 3.51)]
+    assert inside.min() == pytest.approx(2.0, abs=0.01)
+    assert inside.max() == pytest.approx(3.5, abs=0.01)
+    assert len(inside) == pytest.approx(1.5 * 8000, rel=0.01)
+
+
+def test_lost_messages_leave_their_gap_and_move_nothing(short, tmp_path):
+    clean = opened(short, tmp_path)
+    short.lose(2.4, 5)
+    call = Call.open(short.write(tmp_path / "b.mcap"))
+    assert call.stats["lost_messages"] == 5
+    for audio in (call.caller_sent, call.bot_heard):
+        assert audio.span(2.4, 2.5).level == -np.inf
+        assert audio.span(0, 2.4).pcm() == clean.caller_sent.span(0, 2.4).pcm()
+        assert audio.span(2.5, 4).pcm() == clean.caller_sent.span(2.5, 4).pcm()
+
+
+def test_duplicates_are_marked_and_not_played(short, tmp_path):
+    clean = opened(short, tmp_path)
+    short.repeat(2.4, 10)
+    call = Call.open(short.write(tmp_path / "b.mcap"))
+    assert call.inbound.duplicate.sum() == call.stats["duplicates"] == 10
+    assert call.caller_sent.pcm() == clean.caller_sent.pcm()
+
+
+def test_jitter_does_not_tear_the_audio(tmp_path):
+    scene = Scene(4.0, noise_dbov=-30, jitter_ms=30)
+    scene.arrival = np.maximum.accumulate(scene.arrival)  # TCP keeps the order
+    call = opened(scene, tmp_path)
+    sent = np.frombuffer(PCMU.decode(PCMU.encode(Audio(scene.caller, 8000).pcm())), "<i2")
+    found = np.frombuffer(call.caller_sent.pcm(), "<i2")
+    late = int(np.flatnonzero(found)[0])  # the quickest message sets the clock
+    assert late < 80
+    assert np.array_equal(found[late:], sent[: len(sent) - late])
+
+
+@pytest.mark.parametrize("numbers", ["", "abc", "-1", "9" * 30])
+def test_sequence_numbers_may_be_missing_or_nonsense(tmp_path, numbers):
+    scene = Scene(2.0, noise_dbov=-30)
+    scene.number = np.full(len(scene.number), numbers, object)
+    call = opened(scene, tmp_path)
+    assert call.duration == pytest.approx(2.0)
+    assert call.caller_sent.level == pytest.approx(-30, abs=0.2)
+    assert call.stats["lost_messages"] == 0
+
+
+def test_a_counter_that_leaps_or_starts_anew_is_no_loss(tmp_path):
+    scene = Scene(30.0, noise_dbov=-30)
+    scene.number = scene.number.copy()
+    scene.number[1000:] -= 999
+    scene.number[1400:] += 10**12
+    call = opened(scene, tmp_path)
+    assert call.stats["lost_messages"] == 0
+    assert call.caller_sent.span(0.1, 29.9).level == pytest.approx(-30, abs=0.2)
+
+
+def test_clear_cuts_what_the_caller_heard_and_not_what_was_sent(tmp_path):
+    scene = Scene(8.0)
+    scene.say_bot(0.5, speech("bot/b05"), lead=3.0)  # far ahead, as some syntheses send
+    scene.interrupt(2.0)
+    call = opened(scene, tmp_path)
+    assert call.caller_heard.span(2.01, 8).level == -np.inf
+    assert call.bot_sent.span(2.01, 4).level > -40
+    assert call.stats["bot_sent_ms"] - call.stats["caller_heard_ms"] == pytest.approx(3000, abs=50)
+
+
+def test_what_stop_cuts_off_was_never_heard(tmp_path):
+    scene = Scene(2.0)
+    scene.say_bot(0.5, speech("bot/b05"), lead=60.0)
+    call = opened(scene, tmp_path)
+    assert call.duration == pytest.approx(2.0)
+    assert call.stats["caller_heard_ms"] == pytest.approx(1500, abs=2)
+
+
+def test_two_rates_in_one_call_become_the_commoner_one(tmp_path):
+    scene = Scene(6.0, pipeline_rate=24000)
+    scene.say_bot(0.5, speech("bot/b07").span(0, 2.0))
+    pcm = speech("bot/b07", 16000).span(0, 1.0).pcm()
+    for index in range(25):
+        frame = AudioFrame(
+            data=pcm[index * 1280 : (index + 1) * 1280], format="pcm-s16", sample_rate=16000,
+            number_of_channels=1, frame="TTSAudioRawFrame",
+        )  # fmt: skip
+        scene.extra.append((3.5 + index * 0.04, "/frames/out/audio", frame))
+    call = opened(scene, tmp_path)
+    assert call.bot_said.sample_rate == 24000
+    for start, length in ((0.5, 2.0), (3.5, 1.0)):
+        found = call.bot_said.span(start, start + length)
+        assert abs(shift_ms(speech("bot/b07").span(0, length), found)) <= 0.25
+
+
+async def test_a_call_through_the_real_serializer_and_tap(tmp_path):
+    params = BandwidthFrameSerializer.InputParams(auto_hang_up=False)
+    tap = Tap(BandwidthFrameSerializer("s-1", params=params), tmp_path / "a.mcap")
+    await tap.setup(SimpleNamespace(audio_in_sample_rate=16000, audio_out_sample_rate=24000))
+    tracks = (messages.Track("inbound"),)
+    await tap.deserialize(messages.encode(messages.Start("s-1", "c-1", "9", "n", tracks)))
+    caller, bot = speech("caller/c01", 8000).pcm(), speech("bot/b07").span(0.1, 2).pcm()
+    began = time.monotonic()
+    for index in range(40):
+        await asyncio.sleep(max(0, began + index * MEDIA - time.monotonic()))
+        payload = PCMU.encode(caller[index * 320 : (index + 1) * 320])
+        media = messages.Media(payload, "inbound", str(index + 1))
+        await tap.deserialize(messages.encode(media))
+        if index % 2 == 0:
+            pcm = bot[index // 2 * 1920 : (index // 2 + 1) * 1920]
+            await tap.serialize(TTSAudioRawFrame(pcm, 24000, 1))
+    await tap.serialize(EndFrame())
+    await tap.deserialize(messages.encode(messages.Stop("s-1", "c-1")))
+    tap.close()
+    call = Call.open(tap.path)
+    assert call.bot_heard.sample_rate == 16000
+    assert call.bot_said.sample_rate == 24000
+    assert call.stats["bot_heard_ms"] == pytest.approx(800, abs=1)
+    assert call.stats["bot_sent_ms"] == pytest.approx(804, abs=1)  # with the filter's tail
+    # The serializer's filters take 4 ms, and a busy machine its own time between frame and message.
+    assert 3 <= shift_ms(call.bot_said, call.bot_sent) < 100
+    assert shift_ms(call.caller_sent, call.bot_heard) == pytest.approx(4, abs=1)
+    kinds = [event.kind for event in call.events if event.kind != "warning"]
+    assert kinds == ["start", "end", "stop"]
+    assert diagnose(call, ["tail_lost", "audio_lost", "wrong_rate", "sequence_gap"]) == []
+
+
+# -- files -------------------------------------------------------------------------------------
+
+
+def test_a_recording_that_was_cut_off_opens(short, tmp_path):
+    short.stop = False
+    call = Call.open(short.write(tmp_path / "a.mcap", finish=False))
+    assert not call.finished
+    assert call.duration == pytest.approx(4.0, abs=0.05)
+    assert "cut off" in call.summary()
+    whole = (tmp_path / "a.mcap.part").read_bytes()
+    (tmp_path / "torn.mcap").write_bytes(whole[: len(whole) - 100])
+    torn = Call.open(tmp_path / "torn.mcap")
+    assert torn.damage or not torn.finished
+
+
+def test_what_is_no_capture_is_refused(tmp_path):
+    (tmp_path / "no.mcap").write_bytes(b"no")
+    with pytest.raises(CaptureError, match="not an MCAP"):
+        Call.open(tmp_path / "no.mcap")
+    with pytest.raises(CaptureError):
+        Call.open(tmp_path / "absent.mcap")
+
+
+def test_a_call_without_a_single_message_opens(tmp_path):
+    scene = Scene(0.0, stop=False)
+    scene.arrival = scene.arrival[:0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Scene, "_records", lambda self: [])
+        call = opened(scene, tmp_path)
+    assert call.duration == 0
+    assert call.turns == ()
+    assert call.summary()
+    assert call._repr_html_()
+    assert call.stats["inbound_messages"] == 0
+
+
+# -- events, turns, figures ---------------------------------------------------------------------
+
+
+def test_events_tell_what_happened(short, tmp_path):
+    short.interrupt(1.0)
+    short.receive(1.5, '{"eventType":"dtmf"}')
+    short.receive(1.6, '{"eventType":"media","payload":"!"}')
+    short.extra.append((1.7, "/ws/rx/invalid", Invalid(data=b"\xff", error="not UTF-8")))
+    short.extra.append(
+        (1.8, "/ws/tx", '{"eventType":"playAudio","media":{"contentType":"x","payload":""}}')
+    )
+    short.extra.append((1.9, "/notes", Note(text="here")))
+    short.frame_out(3.0, "EndFrame")
+    short.log(3.4, "Call c-1 hung up (HTTP 200, attempts: 1, 0.20 s)")
+    call = opened(short, tmp_path)
+    kinds = [event.kind for event in call.events]
+    assert kinds == [
+        "start", "interruption", "clear", "other_message", "bad_message", "bad_message",
+        "bad_message", "note", "end", "hang_up", "stop",
+    ]  # fmt: skip
+    assert call.times_of("hang_up") == pytest.approx([3.4])
+    assert call.stats["bad_messages"] == 3
+
+
+def test_turns_are_those_of_the_script(call):
+    for turn in SCRIPT["turns"]:
+        if not turn["speech"]:  # hold music is nobody's turn
+            continue
+        start, end = turn["speech"][0][0], turn["speech"][-1][1]
+        mine = [t for t in call.turns if t.side == turn["side"] and abs(t.start - start) < 0.15]
+        assert len(mine) == 1, turn["id"]
+        assert mine[0].end == pytest.approx(end, abs=0.3), turn["id"]
+    assert len(call.turns) == sum(bool(turn["speech"]) for turn in SCRIPT["turns"])
+
+
+def test_latencies_are_those_of_the_script(call):
+    for gap in SCRIPT["response_gaps"]:
+        turn = next(t for t in SCRIPT["turns"] if t["id"] == gap["bot_turn"])
+        if not turn["speech"] or gap["bot_turn"] == "b09":
+            continue
+        before = next(t for t in SCRIPT["turns"] if t["id"] == gap["caller_turn"])
+        expected = 1000 * (turn["speech"][0][0] - before["speech"][-1][1])
+        found = min(call.turns, key=lambda t: abs(t.start - turn["speech"][0][0]))
+        assert found.latency_ms == pytest.approx(expected, abs=250)
+
+
+def test_an_interrupted_turn_was_said_further_than_heard(tmp_path):
+    scene = Scene(8.0)
+    scene.say_bot(0.5, speech("bot/b05"), lead=1.0)
+    scene.say_caller(2.5, speech("caller/c08"))
+    scene.interrupt(3.0)
+    call = opened(scene, tmp_path)
+    bot = next(turn for turn in call.turns if turn.side == "bot")
+    assert bot.heard_ms == pytest.approx(2500, abs=5)
+    assert bot.said_ms == pytest.approx(3500, abs=50)
+
+
+def test_figures_are_those_that_were_planted(short, tmp_path):
+    short.lose(1.0, 4)
+    short.repeat(2.0, 2)
+    stats = opened(short, tmp_path).stats
+    assert stats["inbound_messages"] == 200 - 4 + 2
+    assert stats["loss_percent"] == pytest.approx(2.0)
+    assert stats["caller_sent_ms"] == pytest.approx(4000 - 80)
+    assert stats["bot_heard_ms"] == pytest.approx(4000 - 80 + 40)
+    for name in ("bot_said_ms", "bot_sent_ms", "caller_heard_ms"):
+        assert stats[name] == pytest.approx(1500)
+    assert stats["inbound_kbit_s"] == pytest.approx(116, rel=0.05)
+    assert stats["pipeline_out_hz"] == stats["wire_out_hz"] == 8000
+    assert all(np.isfinite(value) for value in stats.values())
+
+
+def test_jitter_is_that_of_rfc_3550(tmp_path):
+    scene = Scene(4.0, jitter_ms=0)
+    scene.arrival = scene.arrival + np.where(np.arange(200) % 2, 0.008, 0.0)
+    expected, value = [], 0.0
+    for index in range(200):
+        difference = 8.0 if index else 0.0
+        value += (difference - value) / 16
+        expected.append(value)
+    stats = opened(scene, tmp_path).stats
+    assert stats["jitter_ms"] == pytest.approx(np.mean(expected), rel=0.01)
+    assert stats["max_jitter_ms"] == pytest.approx(expected[-1], rel=0.01)
+
+
+def test_both_tracks_counted_together_are_no_loss(tmp_path):
+    scene = Scene(4.0)
+    other = [
+        (
+            float(at) + 0.005,
+            messages.encode(messages.Media(b"\xff" * 160, "outbound", str(2 * n + 2))),
+        )
+        for n, at in enumerate(scene.arrival)
+    ]
+    scene.number = scene.number * 2 - 1
+    for at, text in other:
+        scene.receive(at, text)
+    call = opened(scene, tmp_path)
+    assert call.stats["lost_messages"] == 0
+    assert call.stats["other_track_messages"] == 200
+
+
+def test_stereo_frames_are_mixed_down():
+    left, right = np.array([100, 200], "<i2"), np.array([300, 400], "<i2")
+    frame = FrameRecord(0.0, "TTS", np.column_stack((left, right)).tobytes(), 8000, 2)
+    assert np.frombuffer(frame.mono, "<i2").tolist() == [200, 300]
+    assert frame.duration == 2 / 8000
+
+
+# -- for people ---------------------------------------------------------------------------------
+
+
+def test_summary_opens_with_a_sentence_and_names_the_formats(call):
+    first, *rest = call.summary().splitlines()
+    assert first.startswith("A call of 2 min 19 s on ")
+    assert "10 turns of the bot" in first
+    text = "\n".join(rest)
+    assert "PCMU" in text
+    assert "dBov" in text
+    assert "scripted.mcap" in text
+
+
+def test_html_escapes_what_came_from_the_capture(short, tmp_path):
+    call = opened(short, tmp_path)
+    call.metadata["call"]["from"] = "<script>alert(1)</script>"
+    html = call._repr_html_()
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_started_at_is_the_first_message(short, tmp_path):
+    call = opened(short, tmp_path)
+    assert call.started_at.tzinfo is not None
+    assert call.frames_out[0].time == pytest.approx(-0.010)
+    assert call.inbound.time[0] == pytest.approx(0, abs=0.01)
+    assert MEDIA == call.inbound.duration[0]
+    assert wire_format("PCMU") == call.outbound.formats[0]

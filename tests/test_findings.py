@@ -1,0 +1,607 @@
+"""Every detector on planted faults of known size: found at twice its threshold, not at half."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from pipecat_bandwidth import messages
+from pipecat_bandwidth.encodings import FORMATS, wire_format
+from tests.captures import FRAME, MEDIA, SCRIPT, Scene, scripted, speech
+from workbench.audio import Audio
+from workbench.call import Call
+from workbench.detectors import (
+    DETECTORS,
+    continuity,
+    floor,
+    lifecycle,
+    loudness,
+    network,
+    pacing,
+)
+from workbench.findings import Finding, diagnose
+from workbench.levels import active_level
+
+
+def conversation(**settings) -> Scene:
+    """Thirty clean seconds: greeting, wish, question, answer, goodbye."""
+    scene = Scene(33.0, **settings)
+    for at, name in ((0.8, "bot/b01"), (16.3, "bot/b02"), (27.0, "bot/b10")):
+        scene.say_bot(at, speech(name))
+    for at, name in ((10.1, "caller/c01"), (21.9, "caller/c02")):
+        scene.say_caller(at, speech(name))
+    return scene
+
+
+def found(scene: Scene, tmp_path, *kinds: str) -> list[Finding]:
+    return diagnose(Call.open(scene.write(tmp_path / "a.mcap")), kinds or None)
+
+
+# -- planted faults ------------------------------------------------------------------------------
+
+
+@dataclass
+class Planted:
+    """Where a fault was put, and how large it is; ``None`` is not checked."""
+
+    scene: Scene
+    span: tuple[float, float] | None = None
+    value: float | None = None
+
+
+def lost(ms: float) -> Planted:
+    scene = conversation()
+    scene.lose(11.0, round(ms / 20))
+    return Planted(scene, (11.0, 11.0 + ms / 1000), ms)
+
+
+def doubled(count: float) -> Planted:
+    scene = conversation()
+    scene.repeat(11.0, round(count))
+    return Planted(scene, (11.0, 11.0 + count * MEDIA), count)
+
+
+def stalled(ms: float) -> Planted:
+    scene = conversation(jitter_ms=0)
+    scene.stall_caller(11.0, ms / 1000)
+    return Planted(scene, (11.0, 11.0 + ms / 1000), ms)
+
+
+def blocked(ms: float) -> Planted:
+    """Nothing is read and nothing is sent, in the middle of the greeting."""
+    scene = conversation(jitter_ms=0)
+    scene.stall_caller(2.0, ms / 1000)
+    for chunk in scene.chunks:
+        if 2.0 <= chunk.time < 2.0 + ms / 1000:
+            chunk.time = 2.0 + ms / 1000
+    return Planted(scene, (2.0, 2.0 + ms / 1000), ms)
+
+
+def hole(ms: float) -> Planted:
+    scene = conversation()
+    dry = scene.hole(2.0, ms / 1000)
+    return Planted(scene, (dry, dry + ms / 1000), ms)
+
+
+def ahead(ms: float) -> Planted:
+    scene = Scene(40.0)
+    scene.say_bot(1.0, Audio(np.tile(speech("bot/b01").samples, 4), 24000), lead=ms / 1000)
+    return Planted(scene, None, ms)
+
+
+def clipped(percent: float) -> Planted:
+    """Drive one turn of the caller until so much of it is in the topmost code of mu-law."""
+    scene = conversation()
+    turn, first, last = speech("caller/c01", 8000).samples, 0.06, 4.92  # speech of c01
+    part = turn[round(first * 8000) : round(last * 8000)]
+    top = 0.965  # 31,621 of 32,768: from 31,612 on everything is decoded as 32,124
+    gain = top / float(np.quantile(np.abs(part), 1 - percent / 100))
+    at = round(10.1 * 8000)
+    scene.caller[at : at + len(turn)] = np.clip(turn * gain, -0.999, 0.999)
+    over = np.abs(turn * gain) >= top
+    runs = np.flatnonzero(np.convolve(over, np.ones(3), "valid") == 3)
+    return Planted(scene, (10.1 + runs[0] / 8000, 10.1 + (runs[-1] + 3) / 8000), percent)
+
+
+def clipped_bot(percent: float) -> Planted:
+    scene = Scene(12.0, pipeline_rate=24000)
+    turn = speech("bot/b01").samples
+    part = turn[round(0.06 * 24000) : round(8.5 * 24000)]
+    gain = 0.999 / float(np.quantile(np.abs(part), 1 - percent / 100))
+    scene.say_bot(1.0, Audio(np.clip(turn * gain, -0.999, 0.999), 24000))
+    return Planted(scene, None, percent)
+
+
+def apart(db: float) -> Planted:
+    scene = Scene(22.0)
+    scene.say_bot(0.8, speech("bot/b01"))
+    caller = speech("caller/c01", 8000)
+    gain = 10 ** ((active_level(speech("bot/b01")) - db - active_level(caller)) / 20)
+    scene.say_caller(10.1, caller, gain)
+    scene.say_bot(16.0, speech("bot/b02"))
+    return Planted(scene, None, db)
+
+
+def noisy(dbov: float) -> Planted:
+    scene = conversation()
+    first, last = round(2.0 * 8000), round(7.0 * 8000)
+    scene.caller[first:last] = scene.rng.standard_normal(last - first) * 10 ** (dbov / 20)
+    return Planted(scene, (2.0, 7.0), dbov)
+
+
+def offset(percent: float) -> Planted:
+    scene = Scene(12.0)
+    samples = speech("bot/b01", 8000).samples
+    scene.say_bot(0.8, Audio(samples + percent / 100, 8000))
+    return Planted(scene, None, percent)
+
+
+def echoing(loss_db: float) -> Planted:
+    scene = Scene(20.0)
+    at, delay = 1.0, 0.24
+    scene.say_bot(at, speech("bot/b01"))
+    scene.say_caller(at + delay, speech("bot/b01"), 10 ** (-loss_db / 20))
+    return Planted(scene, (1.06, 1.0 + 8.5 + delay), loss_db)
+
+
+def silent(secs: float) -> Planted:
+    scene = Scene(12.0 + secs)
+    scene.say_bot(0.8, speech("bot/b04").span(0, 5.8))  # cut in a word: it ends there
+    scene.say_caller(6.6 + secs - 0.08, speech("caller/c04"))  # speech from 0.08 on
+    scene.say_bot(6.6 + secs + 3.0, speech("bot/b07"))
+    return Planted(scene, (6.6, 6.6 + secs), secs)
+
+
+def yielding(ms: float) -> Planted:
+    """The caller starts at 2.6 s, in the middle of a sentence that goes on to 5.7 s."""
+    scene = Scene(16.0)
+    scene.say_bot(1.0, speech("bot/b03"))
+    scene.say_caller(2.54, speech("caller/c05"))
+    scene.interrupt(2.6 + ms / 1000)
+    scene.say_bot(9.0, speech("bot/b07"))
+    return Planted(scene, (2.6, 2.6 + ms / 1000), ms)
+
+
+def uncleared(ms: float) -> Planted:
+    scene = Scene(16.0)
+    lead = ms / 1000
+    scene.say_bot(1.0, speech("bot/b03"), lead=lead)
+    sent = max(chunk.time for chunk in scene.chunks if chunk.time < 4.0)
+    scene.interrupt(sent + FRAME, clear=False)
+    return Planted(scene, (sent + FRAME, sent + FRAME + lead), ms)
+
+
+def waiting(ms: float) -> Planted:
+    """Two answers, each that late; speech of c02 ends at 3.96, of c01 at 4.92, bots pad 60 ms."""
+    scene = Scene(30.0)
+    scene.say_bot(0.5, speech("bot/b07"))
+    scene.say_caller(4.0, speech("caller/c02"))
+    scene.say_bot(4.0 + 3.96 - 0.06 + ms / 1000, speech("bot/b07"))
+    scene.say_caller(16.0, speech("caller/c01"))
+    scene.say_bot(16.0 + 4.92 - 0.06 + ms / 1000, speech("bot/b07"))
+    return Planted(scene, None, ms)
+
+
+def tailless(ms: float) -> Planted:
+    scene = conversation()
+    last = max((c for c in scene.chunks if c.said == 16.3), key=lambda c: c.time)
+    keep = len(last.payload) - round(ms * 8)
+    if keep < 0:
+        before = max(
+            (c for c in scene.chunks if c.said == 16.3 and c is not last), key=lambda c: c.time
+        )
+        before.payload, last.payload = before.payload[:keep], b""
+    else:
+        last.payload = last.payload[:keep]
+    return Planted(scene, (16.3, 16.3 + speech("bot/b02").duration), ms)
+
+
+def unsent(ms: float) -> Planted:
+    scene = conversation()
+    middle = [c for c in scene.chunks if c.said == 16.3][40 : 40 + round(ms / 40)]
+    for chunk in middle:
+        chunk.payload = b""
+    return Planted(scene, (16.3, 16.3 + speech("bot/b02").duration), ms)
+
+
+def punched(ms: float) -> Planted:
+    scene = Scene(12.0)
+    samples = speech("bot/b01", 8000).samples.copy()
+    power = np.convolve(np.square(samples), np.ones(400), "same")
+    middle, size = int(power[8000:20000].argmax()) + 8000, round(ms * 8)
+    samples[middle : middle + size] = 0
+    scene.say_bot(0.8, Audio(samples, 8000))
+    return Planted(scene, (0.8 + middle / 8000, 0.8 + (middle + size) / 8000), ms)
+
+
+def late(secs: float) -> Planted:
+    scene = Scene(secs + 8)
+    scene.say_bot(secs - 0.06, speech("bot/b07"))
+    scene.say_caller(secs + 4, speech("caller/c08"))
+    return Planted(scene, (0.0, secs), secs)
+
+
+def piled_up(secs: float) -> Planted:
+    scene = conversation(jitter_ms=0)
+    scene.arrival = np.maximum(scene.arrival - secs, np.arange(len(scene.arrival)) * 1e-6)
+    scene.duration -= secs
+    scene.chunks = [c for c in scene.chunks if c.time < scene.duration - 3]
+    return Planted(scene, None, secs)
+
+
+def hung_up(ms: float) -> Planted:
+    """The stream stops when so much is still in the far end's queue."""
+    scene = Scene(6.0)
+    goodbye = speech("bot/b10").span(0, 4.0)
+    scene.say_bot(6.0 - 4.0 + ms / 1000, goodbye, lead=1.0)
+    scene.frame_out(5.5, "EndFrame")
+    return Planted(scene, (6.0, 6.0 + ms / 1000), ms)
+
+
+def lingering(secs: float) -> Planted:
+    scene = Scene(4.0 + secs)
+    scene.say_bot(1.0, speech("bot/b07").span(0, 2.0))
+    scene.frame_out(3.5, "EndFrame")
+    return Planted(scene, (3.5, 3.5 + secs + 0.5), secs + 0.5)
+
+
+@dataclass
+class Case:
+    """Kind, what plants it, its threshold, and how exactly its size is measured."""
+
+    kind: str
+    plant: Callable[[float], Planted]
+    threshold: float
+    value_error: float = 0.1
+    span_error: float = 0.040
+    unit: str = "times"  # or "db": then twice is 6 dB more
+
+
+CASES = [
+    Case("sequence_gap", lost, network.LOST_MS),
+    Case("duplicate", doubled, network.TWICE),
+    Case("jitter", stalled, network.LATE_MS),
+    Case("loop_lag", blocked, network.LATE_MS),
+    Case("underrun", hole, pacing.HOLE_MS),
+    Case("pacing", ahead, pacing.AHEAD_MS),
+    Case("clipping", clipped, loudness.CLIPPED_PERCENT),
+    Case("clipping", clipped_bot, loudness.CLIPPED_PERCENT),
+    Case("level_mismatch", apart, loudness.APART_DB),
+    Case("noise", noisy, loudness.NOISE_DBOV, unit="db"),
+    Case("dc_offset", offset, loudness.OFFSET_PERCENT),
+    Case("dead_air", silent, floor.DEAD_AIR),
+    Case("slow_barge_in", yielding, floor.YIELD_MS),
+    Case("missing_clear", uncleared, floor.QUEUED_MS),
+    Case("slow_response", waiting, floor.RESPONSE_MS),
+    Case("tail_lost", tailless, continuity.TAIL_MS),
+    Case("audio_lost", unsent, continuity.GONE_MS),
+    Case("dropout", punched, continuity.HOLE_MS, value_error=0.15),
+    Case("late_start", late, lifecycle.START),
+    Case("late_start", piled_up, lifecycle.BACKLOG),
+    Case("cut_goodbye", hung_up, lifecycle.UNPLAYED_MS),
+    Case("slow_shutdown", lingering, lifecycle.SHUTDOWN),
+]
+IDS = [f"{case.kind}-{case.plant.__name__}" for case in CASES]
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_a_fault_of_twice_the_threshold_is_found_and_measured(case, tmp_path):
+    size = case.threshold + 6 if case.unit == "db" else 2 * case.threshold
+    planted = case.plant(size)
+    findings = found(planted.scene, tmp_path, case.kind)
+    assert len(findings) == 1, findings
+    finding = findings[0]
+    assert finding.kind == case.kind
+    assert {type(number) for number in (finding.value, *finding.span)} == {float}
+    assert finding.threshold == case.threshold
+    if planted.value is not None:
+        assert finding.value == pytest.approx(planted.value, rel=case.value_error)
+    if planted.span is not None:
+        assert finding.span == pytest.approx(planted.span, abs=case.span_error)
+
+
+@pytest.mark.parametrize("case", CASES, ids=IDS)
+def test_a_fault_of_half_the_threshold_is_not_reported(case, tmp_path):
+    size = case.threshold - 6 if case.unit == "db" else case.threshold / 2
+    assert found(case.plant(size).scene, tmp_path, case.kind) == []
+
+
+def test_every_detector_is_proved_here():
+    others = {  # proved below: these have no size
+        "echo", "upsampled", "wrong_rate", "one_way", "bad_message", "capture_dropped",
+        "hang_up_unconfirmed", "early_end", "wrong_codec", "container_header", "own_track",
+        "false_barge_in",
+    }  # fmt: skip
+    assert {case.kind for case in CASES} | others == DETECTORS.keys()
+
+
+# -- faults without a size -----------------------------------------------------------------------
+
+
+def test_echo_is_measured_and_not_taken_for_a_caller(tmp_path):
+    planted = echoing(20)
+    call = Call.open(planted.scene.write(tmp_path / "a.mcap"))
+    (finding,) = diagnose(call, ["echo"])
+    assert finding.value == pytest.approx(20, abs=3)
+    assert finding.span == pytest.approx(planted.span, abs=0.1)
+    assert "240 ms" in finding.measurement
+    assert [turn.side for turn in call.turns] == ["bot"]
+    assert found(echoing(50).scene, tmp_path, "echo") == []
+
+
+def test_a_caller_who_speaks_over_the_echo_is_heard(tmp_path):
+    scene = echoing(20).scene
+    scene.say_caller(5.0, speech("caller/c05"))
+    call = Call.open(scene.write(tmp_path / "a.mcap"))
+    caller = [turn for turn in call.turns if turn.side == "caller"]
+    assert caller[0].start == pytest.approx(5.06, abs=0.1)
+    assert caller[-1].end == pytest.approx(5.0 + 5.0, abs=0.2)
+
+
+def test_narrow_speech_on_a_wide_wire_is_named(tmp_path):
+    wide = wire_format("PCM", 24000)
+    narrow = conversation(wire=wide, pipeline_rate=8000)
+    (finding,) = found(narrow, tmp_path, "upsampled")
+    assert finding.value == pytest.approx(3900, rel=0.1)
+    assert "audio_out_sample_rate=24000" in finding.remedy
+    assert found(conversation(wire=wide, pipeline_rate=24000), tmp_path, "upsampled") == []
+
+
+@pytest.mark.parametrize(("ratio", "expected"), [(2, True), (0.5, True), (1, False)])
+def test_a_rate_that_is_not_the_declared_one_is_found_outbound(tmp_path, ratio, expected):
+    scene = conversation()
+    for chunk in scene.chunks:
+        chunk.payload = chunk.payload * 2 if ratio == 2 else chunk.payload[:: round(1 / ratio)]
+    findings = found(scene, tmp_path, "wrong_rate")
+    assert bool(findings) is expected
+    if expected:
+        assert findings[0].value == pytest.approx(ratio, rel=0.05)
+
+
+@pytest.mark.parametrize("ratio", [0.5, 2])
+def test_a_rate_that_is_not_the_declared_one_is_found_inbound(tmp_path, ratio):
+    scene = conversation()
+    scene.arrival = scene.arrival / ratio
+    scene.duration /= ratio
+    (finding,) = found(scene, tmp_path, "wrong_rate")
+    assert finding.side == "caller"
+    assert finding.value == pytest.approx(ratio, rel=0.1)
+
+
+def test_one_way_audio_is_named_for_each_side(tmp_path):
+    mute = Scene(10.0, noise_dbov=-200)
+    mute.say_bot(1.0, speech("bot/b07"))
+    assert [f.side for f in found(mute, tmp_path, "one_way")] == ["caller"]
+    lone = Scene(10.0)
+    lone.say_caller(1.0, speech("caller/c01"))
+    (finding,) = found(lone, tmp_path, "one_way")
+    assert finding.side == "bot"
+    assert finding.severity == "error"
+    unsent = conversation()
+    for chunk in unsent.chunks:
+        chunk.payload = b""
+    (finding,) = found(unsent, tmp_path, "one_way")
+    assert "none was sent" in finding.cause
+
+
+@pytest.mark.parametrize(
+    "misread",
+    [
+        lambda pcm: np.frombuffer(pcm, "<i2").byteswap().tobytes(),
+        lambda pcm: pcm[1:] + b"\0",  # from an odd byte on
+    ],
+    ids=["swapped", "odd"],
+)
+def test_misread_bytes_are_static(tmp_path, misread):
+    scene = Scene(14.0)
+    audio = speech("bot/b01", 8000)
+    scene.say_bot(1.0, Audio.from_pcm(misread(audio.pcm()), 8000))
+    findings = found(scene, tmp_path, "wrong_codec")
+    assert {finding.side for finding in findings} == {"bot"}
+    assert sum(finding.span[1] - finding.span[0] for finding in findings) > 3
+    assert all(abs(finding.value) < 0.2 for finding in findings)
+
+
+def test_a_file_header_in_the_audio_is_named(tmp_path):
+    scene = conversation()
+    first = min(scene.chunks, key=lambda chunk: chunk.time)
+    first.frame = b"RIFF\x24\x00\x00\x00WAVE" + first.frame[12:]
+    (finding,) = found(scene, tmp_path, "container_header")
+    assert "WAV" in finding.measurement
+    assert finding.span == pytest.approx((0.8, 0.8))
+
+
+def test_the_other_track_is_named(tmp_path):
+    scene = conversation()
+    for index in range(50):
+        payload = messages.Media(b"\xff" * 160, "outbound", str(index + 1))
+        scene.receive(1 + index * 0.02, messages.encode(payload))
+    (finding,) = found(scene, tmp_path, "own_track")
+    assert finding.value == 50
+    assert 'tracks="inbound"' in finding.remedy
+
+
+def test_an_interruption_by_nobody_is_false(tmp_path):
+    scene = Scene(16.0)
+    scene.say_bot(1.0, speech("bot/b03"))
+    scene.interrupt(3.5)
+    (finding,) = found(scene, tmp_path, "false_barge_in")
+    assert finding.span == pytest.approx((3.5, 3.5))
+    assert found(yielding(300).scene, tmp_path, "false_barge_in") == []
+
+
+def test_bad_messages_are_counted(tmp_path):
+    scene = conversation()
+    for at in (1.0, 2.0, 3.0):
+        scene.receive(at, '{"eventType":"media"}')
+    (finding,) = found(scene, tmp_path, "bad_message")
+    assert finding.value == 3
+    assert finding.span == pytest.approx((1.0, 3.0))
+
+
+def test_an_unconfirmed_hang_up_is_an_error(tmp_path):
+    scene = conversation()
+    scene.frame_out(32.0, "EndFrame")
+    scene.log(32.5, "call c-1 may still be up: hang up failed (HTTP 403): no access", level=4)
+    (finding,) = found(scene, tmp_path, "hang_up_unconfirmed")
+    assert finding.severity == "error"
+    assert "HTTP 403" in finding.measurement
+    scene.log(32.6, "Call c-1 hung up (HTTP 200, attempts: 2, 0.40 s)")
+    assert found(scene, tmp_path, "hang_up_unconfirmed") == []
+
+
+def test_a_stream_that_stops_at_once_is_explained(tmp_path):
+    scene = Scene(1.5)
+    scene.say_bot(0.3, speech("bot/b07").span(0, 1.0))
+    (finding,) = found(scene, tmp_path, "early_end")
+    assert "StopStream" in finding.remedy
+    scene.frame_out(1.0, "EndFrame")
+    assert found(scene, tmp_path, "early_end") == []
+    assert found(Scene(6.0), tmp_path, "early_end") == []
+
+
+def test_a_capture_with_holes_says_so(tmp_path):
+    path = conversation().write(tmp_path / "a.mcap", finish=False)
+    torn = tmp_path / "torn.mcap"
+    torn.write_bytes(path.read_bytes()[:-2000])
+    (finding,) = diagnose(Call.open(torn), ["capture_dropped"])
+    assert finding.severity == "info"
+
+
+# -- nothing is found where nothing is ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("pipeline_rate", [8000, 24000])
+@pytest.mark.parametrize("wire", FORMATS, ids=str)
+def test_a_clean_call_raises_nothing(tmp_path, wire, pipeline_rate):
+    scene = conversation(wire=wire, pipeline_rate=pipeline_rate)
+    kinds = {finding.kind for finding in found(scene, tmp_path)}
+    assert kinds <= ({"upsampled"} if wire.sample_rate > pipeline_rate else set())
+
+
+def test_an_ordinary_barge_in_raises_nothing(tmp_path):
+    assert found(yielding(350).scene, tmp_path, "slow_barge_in", "missing_clear", "underrun") == []
+
+
+def test_a_blocked_loop_is_not_called_jitter(tmp_path):
+    assert found(blocked(300).scene, tmp_path, "jitter") == []
+    assert found(stalled(300).scene, tmp_path, "loop_lag") == []
+
+
+def test_a_murmur_of_assent_is_no_barge_in(tmp_path):
+    scene = Scene(20.0)
+    scene.say_bot(1.0, speech("bot/b03"))
+    scene.say_caller(3.0, speech("caller/c09"))  # "Bye.", half a second
+    assert found(scene, tmp_path, "slow_barge_in") == []
+
+
+def test_pauses_between_sentences_are_no_underruns(tmp_path):
+    scene = Scene(30.0)
+    at = 1.0
+    for name in ("bot/b07", "bot/b04", "bot/b02", "bot/b10"):  # each comes 0.4 s late
+        scene.say_bot(at, speech(name))
+        at += speech(name).duration + 0.4
+    assert found(scene, tmp_path, "underrun") == []
+
+
+def test_several_holes_of_one_utterance_are_one_finding(tmp_path):
+    scene = conversation()
+    first = scene.hole(1.6, 0.060)
+    last = scene.hole(2.4, 0.100)
+    (finding,) = found(scene, tmp_path, "underrun")
+    assert finding.value == pytest.approx(160, rel=0.05)
+    assert finding.span == pytest.approx((first, last + 0.1), abs=0.04)
+    assert "2 holes" in finding.measurement
+
+
+def test_the_cause_of_an_underrun_is_told_apart(tmp_path):
+    blocked = conversation()
+    blocked.hole(2.0, 0.2)
+    (finding,) = found(blocked, tmp_path, "underrun")
+    assert "event loop" in finding.cause
+
+    # The serializer keeps two of three chunks and sends all three at the third: no message for
+    # 120 ms, and frames that come in time.
+    bursts = Scene(12.0, pipeline_rate=24000)
+    bursts.say_bot(1.0, speech("bot/b01"), lead=0.0)
+    for index in range(0, len(bursts.chunks) - 3, 3):
+        held = bursts.chunks[index : index + 3]
+        held[2].payload = b"".join(chunk.payload for chunk in held)
+        held[0].payload = held[1].payload = b""
+    late = [c for c in bursts.chunks if len(c.payload) > 320]
+    for number, chunk in enumerate(late):
+        chunk.payload = chunk.payload[: len(chunk.payload) - 80 * (number % 2)]
+    findings = found(bursts, tmp_path, "underrun")
+    assert findings
+    assert "audio_out_sample_rate=8000" in findings[0].remedy
+
+
+def test_a_call_that_two_hold_their_tongue_in_at_the_end_is_dead_air(tmp_path):
+    scene = Scene(12.0)
+    scene.say_bot(1.0, speech("bot/b07"))
+    (finding,) = found(scene, tmp_path, "dead_air")
+    assert finding.span == pytest.approx((3.58, 12.0), abs=0.1)
+    assert "hung up" in finding.cause
+
+
+@pytest.fixture(scope="module")
+def scripted_call(tmp_path_factory):
+    """The scripted call with all that its events say."""
+    scene = scripted()
+    clipping = next(event for event in SCRIPT["events"] if event["type"] == "clipping")
+    first, last = round(clipping["start"] * 8000), round(clipping["end"] * 8000)
+    scene.caller[first:last] *= 10 ** (clipping["gain_db"] / 20)
+    np.clip(scene.caller, -0.98, 0.98, out=scene.caller)
+    loss_db = 21  # as measured on the wire
+    for turn in SCRIPT["turns"]:
+        if turn["id"] in ("b09", "b10"):
+            audio = speech(turn["file"].removeprefix("call/").removesuffix(".flac"))
+            scene.say_caller(turn["start"] + 0.24, audio, 10 ** (-loss_db / 20))
+    scene.lose(85.02, 3)
+    scene.stall_caller(129.2, 0.2)
+    return Call.open(scene.write(tmp_path_factory.mktemp("scripted") / "faults.mcap"))
+
+
+def test_the_scripted_faults_are_found_and_the_decoys_are_not(scripted_call):
+    findings = {finding.kind: finding for finding in diagnose(scripted_call)}
+    # 1.3 s of ordinary latency, hold music, a quick barge-in and the echo are none.
+    assert set(findings) == {"dead_air", "clipping", "echo", "sequence_gap", "jitter"}
+    # Speech of b04 ends at 49.40; "Hello?" begins at 56.08.
+    assert findings["dead_air"].span == pytest.approx((49.4, 56.08), abs=0.1)
+    assert findings["clipping"].side == "caller"
+    assert 70.15 <= findings["clipping"].span[0] <= findings["clipping"].span[1] <= 75.35
+    assert findings["sequence_gap"].span == pytest.approx((85.02, 85.08), abs=0.04)
+    assert findings["sequence_gap"].value == 60
+    assert findings["jitter"].span == pytest.approx((129.2, 129.4), abs=0.04)
+    assert findings["jitter"].value == pytest.approx(200, rel=0.1)
+    assert findings["echo"].value == pytest.approx(21, abs=3)
+
+
+def test_worst_comes_first_and_everything_is_said(scripted_call):
+    findings = diagnose(scripted_call)
+    order = {"error": 0, "warning": 1, "info": 2}
+    ranks = [order[finding.severity] for finding in findings]
+    assert ranks == sorted(ranks)
+    assert findings[0].kind == "dead_air"
+    for finding in findings:
+        assert finding.measurement
+        assert finding.cause.endswith(".")
+        assert finding.remedy.endswith(".")
+        start, end = finding.span
+        assert 0 <= start <= end <= scripted_call.duration + 1
+        assert finding.kind in str(finding)
+        if finding.listen:
+            assert scripted_call.signal(finding.listen)
+
+
+def test_an_unknown_kind_is_refused(scripted_call):
+    with pytest.raises(ValueError, match=r"no detector \['choppy'\], there are: underrun"):
+        diagnose(scripted_call, ["choppy"])
+
+
+def test_a_call_of_nothing_is_diagnosed(tmp_path):
+    scene = Scene(0.0, stop=False)
+    assert isinstance(found(scene, tmp_path), list)

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+from tests.captures import SCRIPT, speech
+from workbench.audio import Audio
+from workbench.call.speech import joined, levels, runs_of, voice_activity
+
+
+@pytest.fixture(scope="module")
+def sentence() -> Audio:
+    """A second of silence, one sentence, a second of silence; speech from 1.06 to 3.58 s."""
+    pause = np.zeros(8000)
+    return Audio(np.concatenate((pause, speech("bot/b07", 8000).samples, pause)), 8000)
+
+
+@pytest.mark.parametrize("detector", ["silero", "energy"])
+@pytest.mark.parametrize("rate", [8000, 16000, 24000])
+def test_speech_is_found_where_it_is(sentence, detector, rate):
+    found = voice_activity(sentence.resampled(rate), detector=detector)
+    assert found[0, 0] == pytest.approx(1.06, abs=0.1)
+    assert found[-1, 1] == pytest.approx(3.58, abs=0.1)
+
+
+@pytest.mark.parametrize("detector", ["silero", "energy"])
+@pytest.mark.parametrize("dbov", [-200, -75, -60])
+def test_silence_and_line_noise_are_no_speech(detector, dbov):
+    noise = np.random.default_rng(0).standard_normal(80_000) * 10 ** (dbov / 20)
+    assert len(voice_activity(Audio(noise, 8000), detector=detector)) == 0
+
+
+def test_music_is_no_speech_to_the_model():
+    assert len(voice_activity(speech("bot/hold_music"), detector="silero")) <= 1
+
+
+def test_a_whole_turn_agrees_with_the_script():
+    turn = next(turn for turn in SCRIPT["turns"] if turn["id"] == "b01")
+    truth = np.array(turn["speech"]) - turn["start"]
+    found = joined(voice_activity(speech("bot/b01")), 0.25)
+    hop = np.arange(0, 8.6, 0.01)
+    spoken, heard = (
+        np.any((hop[:, None] >= s[:, 0]) & (hop[:, None] < s[:, 1]), axis=1) for s in (truth, found)
+    )
+    assert np.mean(spoken == heard) > 0.93
+
+
+@pytest.mark.parametrize("samples", [0, 1, 100, 255, 257])
+def test_short_audio_has_no_speech(samples):
+    assert voice_activity(Audio(np.zeros(samples), 8000)).shape == (0, 2)
+
+
+def test_levels_are_those_of_each_hop():
+    audio = Audio(np.repeat([0.1, 0.01, 0.0], 80), 8000)
+    assert levels(audio) == pytest.approx([-20, -40, -100], abs=0.01)
+
+
+def test_runs_begin_where_it_holds_and_end_where_it_does_no_longer():
+    on = np.array([0, 0, 1, 0, 0, 1], bool)
+    still = np.array([0, 1, 1, 1, 0, 1], bool)
+    assert runs_of(on, 0.5).tolist() == [[1.0, 1.5], [2.5, 3.0]]
+    assert runs_of(on, 0.5, still).tolist() == [[1.0, 2.0], [2.5, 3.0]]
+    assert runs_of(np.zeros(3, bool), 0.5).shape == (0, 2)
+
+
+def test_pauses_are_bridged_unless_something_happened_in_them():
+    rows = np.array([[0.0, 1.0], [1.5, 2.0], [4.0, 5.0]])
+    assert joined(rows, 1.0).tolist() == [[0, 2], [4, 5]]
+    assert joined(rows, 1.0, np.array([1.2])).tolist() == rows.tolist()

@@ -1,0 +1,357 @@
+"""One call, rebuilt from its capture on one clock.
+
+Conventions:
+    Times in seconds since the first WebSocket message, in either direction. The five signals are
+    :class:`~workbench.audio.Audio` whose first sample is at 0; all last as long as the call, with
+    silence where nothing was. A signal keeps the rate that it had; if that changed during the
+    call, the rate of most of it.
+
+================ ================================================= ================================
+signal           what                                              placed by
+================ ================================================= ================================
+``caller_sent``  the caller, as it arrived on the wire             sequence numbers and arrival
+``bot_heard``    the same, as the pipeline got it                  the message it was made from
+``bot_said``     the bot, as the pipeline produced it              the queue model, on the frames
+``bot_sent``     the same, as it left on the wire                  the queue model, on the messages
+``caller_heard`` what the far end really played                    the same, cut by ``clear``
+================ ================================================= ================================
+
+``bot_said`` and ``bot_sent`` keep what an interruption threw away, up to where the bot speaks
+again. ``caller_heard`` assumes a caller on G.711, which nearly every telephone call is; a wider
+leg is :attr:`Call.played` through :mod:`workbench.farleg`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipecat_bandwidth.encodings import PCMU
+from workbench.audio import Audio
+from workbench.call import speech, turns
+from workbench.call.figures import call_stats
+from workbench.call.placement import follow, lay
+from workbench.call.reading import Contents, read
+from workbench.call.streams import Event, FrameRecord, Stream
+from workbench.call.turns import Echo, Turn
+from workbench.capture import CaptureReader
+from workbench.playout import Playout, reconstruct
+
+__all__ = ["SIGNALS", "Call", "Event", "FrameRecord", "Stream", "Turn"]
+
+#: The five signals of a call, caller's first.
+SIGNALS: Final = ("caller_sent", "bot_heard", "bot_said", "bot_sent", "caller_heard")
+
+#: A hole is inside an utterance if there is sound this close to it on both sides: a voice pauses
+#: for longer at the end of a sentence, and speech synthesis adds its own silence.
+EDGE: Final = 0.050
+#: What counts as sound there, below the loudest tenth of the bot's audio.
+EDGE_DB: Final = 30.0
+
+
+class Call:
+    """A call that was captured.
+
+    Attributes:
+        path: The file.
+        metadata: What the capture says about itself: ``capture``, ``call``, ``serializer``, and
+            ``end`` if it was finished.
+        finished: Whether the capture has its end; a process that was killed leaves none.
+        damage: What could not be read of it, in sentences.
+        started_at: Wall-clock time of the call's zero, UTC.
+        duration: Length in seconds: up to ``stop``, else to the end of the last audio.
+        inbound: The caller's audio messages.
+        outbound: The bot's audio messages.
+        frames_in: What ``deserialize`` made, in order.
+        frames_out: What was given to ``serialize``, in order.
+        events: What happened, in order.
+        contents: All of it, as it was read.
+    """
+
+    def __init__(
+        self, path: Path, metadata: dict[str, dict[str, str]], finished: bool, contents: Contents
+    ) -> None:
+        """Take what was read; :meth:`open` is the way to get a call."""
+        self.path = path
+        self.metadata = metadata
+        self.finished = finished
+        self.damage: tuple[str, ...] = ()
+        self.contents = contents
+        self.started_at = datetime.fromtimestamp(contents.anchor_ns / 1e9, UTC)
+        self.duration = contents.duration
+        self.inbound = contents.inbound
+        self.outbound = contents.outbound
+        self.frames_in = contents.frames_in
+        self.frames_out = contents.frames_out
+        self.events = contents.events
+
+    @classmethod
+    def open(cls, path: str | Path) -> Call:
+        """Read a capture: finished, still being written, or cut off.
+
+        Raises:
+            CaptureError: If it cannot be read at all.
+        """
+        with CaptureReader(path) as reader:
+            contents = read(reader)
+            call = cls(reader.path, reader.metadata, reader.finished, contents)
+            call.damage = tuple(reader.damage)
+        return call
+
+    def signal(self, name: str) -> Audio:
+        """Look up one of the five signals.
+
+        Raises:
+            ValueError: If there is no such signal; the message lists those there are.
+        """
+        if name not in SIGNALS:
+            raise ValueError(f"no signal {name!r}, there are: {', '.join(SIGNALS)}")
+        audio: Audio = getattr(self, name)
+        return audio
+
+    def times_of(self, kind: str) -> NDArray[np.float64]:
+        """When the events of one kind happened."""
+        return np.array([event.time for event in self.events if event.kind == kind], float)
+
+    # -- the five signals ----------------------------------------------------------------------
+
+    @cached_property
+    def caller_sent(self) -> Audio:
+        """The caller, as it arrived on the wire."""
+        stream = self.inbound
+        start = np.where(stream.duplicate, np.nan, stream.start)
+        rates = [wire.sample_rate for wire in stream.formats]
+        return lay(start, stream.duration, stream.pcm(), rates, self.duration)
+
+    @cached_property
+    def bot_heard(self) -> Audio:
+        """The caller, as the pipeline got it."""
+        frames = [frame for frame in self.frames_in if frame.pcm]
+        duration = np.array([frame.duration for frame in frames], float)
+        index = [self.contents.rx_index.get(frame.cause or 0, -1) for frame in frames]
+        if frames and min(index) >= 0:
+            # A resampler may hold audio back and let it out in bursts of up to 150 ms: what a
+            # frame is late then goes away within ten messages.
+            start = follow(self.inbound.start[index], duration, tolerance=0.005, ahead=10)
+        else:
+            start = follow(np.array([frame.time for frame in frames], float), duration)
+        pcm, rates = [f.mono for f in frames], [f.sample_rate for f in frames]
+        return lay(start, duration, pcm, rates, self.duration)
+
+    @cached_property
+    def bot_said(self) -> Audio:
+        """The bot, as the pipeline produced it."""
+        frames, queue = self.audio_out, self.speaking
+        pcm, rates = [f.mono for f in frames], [f.sample_rate for f in frames]
+        return lay(queue.start, queue.heard, pcm, rates, self.duration)
+
+    @cached_property
+    def bot_sent(self) -> Audio:
+        """The bot, as it left on the wire."""
+        queue = _uncut(self.outbound.time, self.outbound.duration, self.times_of("clear"))
+        return lay(queue.start, queue.heard, self._sent_pcm, self._sent_rates, self.duration)
+
+    @cached_property
+    def played(self) -> Audio:
+        """What the far end took from its queue, before the codec of the caller's leg."""
+        playout = self.playout
+        return lay(playout.start, playout.heard, self._sent_pcm, self._sent_rates, self.duration)
+
+    @cached_property
+    def caller_heard(self) -> Audio:
+        """What the caller heard: :attr:`played`, at 8 kHz and through G.711 mu-law."""
+        narrow = self.played.resampled(PCMU.sample_rate)
+        return Audio.from_pcm(PCMU.decode(PCMU.encode(narrow.pcm())), PCMU.sample_rate)
+
+    # -- what follows from them ----------------------------------------------------------------
+
+    @cached_property
+    def audio_out(self) -> tuple[FrameRecord, ...]:
+        """The bot's audio frames. Pipecat does not play input audio, so that is left out."""
+        return tuple(
+            frame
+            for frame in self.frames_out
+            if frame.pcm and frame.sample_rate and not frame.frame.startswith("Input")
+        )
+
+    @cached_property
+    def speaking(self) -> Playout:
+        """When each frame of :attr:`audio_out` would be heard if no interruption cut it."""
+        frames = self.audio_out
+        return _uncut(
+            np.array([frame.time for frame in frames], float),
+            np.array([frame.duration for frame in frames], float),
+            self.times_of("interruption"),
+        )
+
+    @cached_property
+    def playout(self) -> Playout:
+        """The far end's queue, emptied by each ``clear`` and by the end of the call.
+
+        Whether a message goes on with the utterance before it is told by the sound: there is some
+        right before the hole and right after it.
+        """
+        stream = self.outbound
+        cuts = self.times_of("clear")
+        if self.contents.stopped is not None:
+            cuts = np.append(cuts, self.contents.stopped)
+        likely = reconstruct(stream.time, stream.duration, cuts)
+        continues = likely.continues.copy()
+        if likely.underruns:
+            floor = self._edge_level
+            for hole in likely.underruns:
+                continues[hole.message] = min(self._edges(hole.message)) > floor
+        return reconstruct(stream.time, stream.duration, cuts, continues=continues)
+
+    @cached_property
+    def caller_speech(self) -> NDArray[np.float64]:
+        """Where the caller speaks, the bot's echo left out: shape ``(n, 2)``."""
+        found = speech.voice_activity(self.caller_sent)
+        return turns.without_echo(found, self.echoes, self.caller_sent, self.caller_heard)
+
+    @cached_property
+    def bot_speech(self) -> NDArray[np.float64]:
+        """Where the caller heard the bot speak: shape ``(n, 2)``."""
+        return speech.voice_activity(self.caller_heard)
+
+    @cached_property
+    def echoes(self) -> tuple[Echo, ...]:
+        """Where the bot's voice came back from the caller's side."""
+        return turns.find_echoes(self.caller_sent, self.caller_heard, self.bot_speech)
+
+    @cached_property
+    def turns(self) -> tuple[Turn, ...]:
+        """Who held the floor, in order."""
+        found = turns.find_turns(self.caller_speech, self.bot_speech)
+        bot = [turn for turn in found if turn.side == "bot"]
+        # Audio belongs to the last turn that had begun; 0.3 s for what VAD takes to notice.
+        placed = _uncut(self.outbound.time, self.outbound.duration, self.times_of("clear")).start
+        owner = np.searchsorted([turn.start - 0.3 for turn in bot], placed, side="right") - 1
+        said = np.bincount(owner + 1, self.outbound.duration, len(bot) + 1)[1:] * 1000
+        heard = np.bincount(owner + 1, self.playout.heard, len(bot) + 1)[1:] * 1000
+        amounts = iter(zip(said.tolist(), heard.tolist(), strict=True))
+        rows = []
+        for turn in found:
+            mine = 1000 * turn.duration
+            said_ms, heard_ms = next(amounts) if turn.side == "bot" else (mine, mine)
+            rows.append(replace(turn, said_ms=said_ms, heard_ms=heard_ms))
+        return tuple(rows)
+
+    @cached_property
+    def stats(self) -> dict[str, float]:
+        """What was counted and measured, by name: see :mod:`workbench.call.figures`."""
+        signals = {"caller": self.caller_sent, "bot": self.bot_sent}
+        return call_stats(self.contents, self.playout, self.audio_out, signals, self.turns)
+
+    # -- for people ----------------------------------------------------------------------------
+
+    def summary(self) -> str:
+        """Describe the call in a few lines."""
+        return "\n".join([self._sentence(), *(f"{n + ':':<12}{v}" for n, v in self._facts())])
+
+    def __repr__(self) -> str:
+        return f"Call({self.path.name!r}, {self.duration:.1f} s, {len(self.events)} events)"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{escape(name)}</th>"
+            f"<td style='text-align:left'>{escape(value)}</td></tr>"
+            for name, value in self._facts()
+        )
+        return f"<p><b>{escape(self._sentence())}</b></p><table>{rows}</table>"
+
+    def _sentence(self) -> str:
+        caller = sum(turn.side == "caller" for turn in self.turns)
+        bot = len(self.turns) - caller
+        state = "" if self.finished else " The recording was cut off."
+        return (
+            f"A call of {_length(self.duration)} on {self.started_at:%Y-%m-%d at %H:%M:%S} UTC: "
+            f"{_count(caller, 'turn')} of the caller, {_count(bot, 'turn')} of the bot.{state}"
+        )
+
+    def _facts(self) -> list[tuple[str, str]]:
+        stats, who = self.stats, self.metadata.get("call", {})
+        facts = [("file", self.path.name)]
+        facts += [(name.replace("_", " "), value) for name, value in who.items() if value]
+        for name, stream, side, loss in (
+            ("inbound", self.inbound, "caller", "lost_messages"),
+            ("outbound", self.outbound, "bot", ""),
+        ):
+            kinds = ", ".join(dict.fromkeys(map(str, stream.formats))) or "no audio"
+            text = f"{kinds}, {_count(len(stream), 'message')}"
+            text += f", {stats[f'{name}_kbit_s']:.0f} kbit/s"
+            if f"{side}_level_dbov" in stats:
+                text += f", speech at {stats[f'{side}_level_dbov']:.1f} dBov"
+            if loss and stats[loss]:
+                text += f", {stats[loss]:.0f} lost"
+            facts.append((name, text))
+        rates = [f"{stats[k]:.0f} Hz {w}" for k, w in _PIPELINE if k in stats]
+        if rates:
+            facts.append(("pipeline", ", ".join(rates)))
+        heard, said = stats["caller_heard_ms"], stats["bot_sent_ms"]
+        facts.append(
+            ("heard", f"{heard / 1000:.1f} s of the {said / 1000:.1f} s that the bot sent")
+        )
+        return facts
+
+    # -- small things --------------------------------------------------------------------------
+
+    @cached_property
+    def _sent_pcm(self) -> list[bytes]:
+        return self.outbound.pcm()
+
+    @cached_property
+    def _sent_rates(self) -> list[int]:
+        return [wire.sample_rate for wire in self.outbound.formats]
+
+    @cached_property
+    def _edge_level(self) -> float:
+        """Level, in dBov, above which the edge of a hole is sound."""
+        loudest = [_level(pcm) for pcm in self._sent_pcm]
+        return max(float(np.percentile(loudest, 90)) - EDGE_DB, -60.0) if loudest else 0.0
+
+    def _edges(self, index: int) -> tuple[float, float]:
+        """Levels of the last 50 ms before message ``index`` and of its first 50 ms."""
+        size = round(EDGE * self._sent_rates[index]) * 2
+        before, after, place = b"", b"", index
+        while len(before) < size and place > 0:
+            place -= 1
+            before = self._sent_pcm[place] + before
+        place = index
+        while len(after) < size and place < len(self._sent_pcm):
+            after += self._sent_pcm[place]
+            place += 1
+        return _level(before[-size:]), _level(after[:size])
+
+
+_PIPELINE: Final = (("pipeline_in_hz", "in"), ("pipeline_out_hz", "out"))
+
+
+def _uncut(
+    time: NDArray[np.float64], duration: NDArray[np.float64], clears: NDArray[np.float64]
+) -> Playout:
+    """The queue as if nothing had been thrown away, until there is something new to play."""
+    following = np.searchsorted(time, clears, side="left")
+    return reconstruct(time, duration, time[following[following < len(time)]])
+
+
+def _level(pcm: bytes) -> float:
+    samples = np.frombuffer(pcm, "<i2").astype(np.float64) / 32768
+    power = float(samples @ samples) / max(1, len(samples))
+    return 10 * float(np.log10(max(power, 1e-10)))
+
+
+def _length(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

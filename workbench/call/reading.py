@@ -1,0 +1,321 @@
+"""A capture read into the values of a call, on one clock.
+
+Nothing that a file may hold raises here: what cannot be understood becomes a ``bad_message`` event,
+what a later version added is passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from pipecat_bandwidth import encodings, messages
+from pipecat_bandwidth.encodings import PCMU, WireFormat
+from pipecat_bandwidth.exceptions import ProtocolError
+from workbench.call.placement import follow, unwrap
+from workbench.call.streams import Event, FrameRecord, Stream
+from workbench.capture import (
+    AudioFrame,
+    CaptureReader,
+    Invalid,
+    LogRecord,
+    Note,
+    OtherFrame,
+    Record,
+    Stats,
+)
+
+__all__ = ["Contents", "read"]
+
+#: A message of the bot may hold seconds of speech; one that arrived was read by the serializer
+#: under its own, smaller limit.
+_MAX_SENT: Final = 64 * 1024 * 1024
+
+
+@dataclass
+class Contents:
+    """Everything a capture holds, as far as a call needs it; built by :func:`read`.
+
+    Parameters:
+        anchor_ns: UNIX time of the call's zero, in nanoseconds.
+        duration: Of the call: up to ``stop``, else up to the end of the last message's audio.
+        start: The first ``start`` message, if there was one.
+        stopped: When ``stop`` arrived; ``None`` if it never did.
+        other_track: Media messages of another track than the caller's.
+        wire_in: Characters of every message that arrived, summed.
+        wire_out: The same for every message sent.
+        dropped: Records that the recording itself lost.
+        rx_index: Number of a ``/ws/rx`` record to its index in ``inbound``.
+    """
+
+    anchor_ns: int
+    inbound: Stream
+    outbound: Stream
+    frames_in: tuple[FrameRecord, ...]
+    frames_out: tuple[FrameRecord, ...]
+    events: tuple[Event, ...]
+    duration: float = 0.0
+    start: messages.Start | None = None
+    stopped: float | None = None
+    other_track: int = 0
+    wire_in: int = 0
+    wire_out: int = 0
+    dropped: int = 0
+    rx_index: dict[int, int] = field(default_factory=dict)
+
+
+def read(reader: CaptureReader) -> Contents:
+    """Read a capture into values on one clock."""
+    return _Reading().run(reader)
+
+
+@dataclass
+class _Row:
+    """One audio message on its way into a :class:`Stream`."""
+
+    time: float
+    sequence: int
+    payload: bytes
+    format: WireFormat
+    size: int
+
+
+class _Reading:
+    """The state of reading one capture: each method takes the records of some topics."""
+
+    def __init__(self) -> None:
+        self.anchor_ns: int | None = None
+        self.inbound: list[_Row] = []
+        self.outbound: list[_Row] = []
+        self.others: list[int] = []
+        self.frames: dict[str, list[FrameRecord]] = {"in": [], "out": []}
+        self.events: list[Event] = []
+        self.rx_index: dict[int, int] = {}
+        self.start: messages.Start | None = None
+        self.stopped: float | None = None
+        self.wire = {"rx": 0, "tx": 0}
+        self.dropped = 0
+        self.last = 0.0
+
+    def run(self, reader: CaptureReader) -> Contents:
+        held: list[Record] = []
+        for record in reader.records():
+            if self.anchor_ns is None:
+                if not record.topic.startswith("/ws/"):
+                    held.append(record)  # before the first message: its time is not known yet
+                    continue
+                self.anchor_ns = record.time_ns
+                for early in held:
+                    self.take(early)
+            self.take(record)
+        if self.anchor_ns is None and held:
+            self.anchor_ns = held[0].time_ns
+            for early in held:
+                self.take(early)
+        return self.contents()
+
+    def take(self, record: Record) -> None:
+        handler = _HANDLERS.get(record.topic)
+        if handler is None:
+            return  # a topic of a later version
+        time = (record.time_ns - (self.anchor_ns or 0)) / 1e9
+        try:
+            handler(self, record, time)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            self.event(time, "bad_message", f"{record.topic}: {str(error)[:120]}")
+
+    def event(self, time: float, kind: str, text: str = "") -> None:
+        self.events.append(Event(time, kind, text))
+
+    def received(self, record: Record, time: float) -> None:
+        self.wire["rx"] += len(record.body)
+        self.last = max(self.last, time)
+        try:
+            message = messages.parse(record.body)
+        except ProtocolError as error:
+            self.event(time, "bad_message", f"from Bandwidth: {error}")
+            return
+        if isinstance(message, messages.Media):
+            self.media(message, record, time)
+        elif isinstance(message, messages.Start):
+            self.start = self.start or message
+            self.event(time, "start", ", ".join(f"{t.name} {t.encoding}" for t in message.tracks))
+        elif isinstance(message, messages.Stop):
+            self.stopped = time if self.stopped is None else self.stopped
+            self.event(time, "stop")
+        else:
+            self.event(time, "other_message", str(message)[:120])
+
+    def media(self, message: messages.Media, record: Record, time: float) -> None:
+        sequence = -1 if message.sequence is None else min(message.sequence, 2**62)
+        if not message.is_inbound:
+            self.others.append(sequence)
+            return
+        self.rx_index[record.sequence] = len(self.inbound)
+        self.inbound.append(_Row(time, sequence, message.payload, PCMU, len(record.body)))
+
+    def sent(self, record: Record, time: float) -> None:
+        self.wire["tx"] += len(record.body)
+        self.last = max(self.last, time)
+        try:
+            message = messages.parse(record.body, max_size=_MAX_SENT)
+            if isinstance(message, messages.PlayAudio):
+                wire = encodings.from_content_type(message.content_type)
+                self.outbound.append(_Row(time, -1, message.payload, wire, len(record.body)))
+                return
+        except (ProtocolError, ValueError) as error:
+            self.event(time, "bad_message", f"to Bandwidth: {error}")
+            return
+        is_clear = isinstance(message, messages.Clear)
+        self.event(time, "clear" if is_clear else "other_message", "" if is_clear else str(message))
+
+    def invalid(self, record: Record, time: float) -> None:
+        body = _INVALID.decode(record.body)
+        sender = "from" if record.topic.startswith("/ws/rx") else "to"
+        self.event(time, "bad_message", f"{sender} Bandwidth: {body.error or 'not JSON'}")
+
+    def audio_frame(self, record: Record, time: float) -> None:
+        body = _AUDIO.decode(record.body)
+        took_ms = None if body.took_us is None else body.took_us / 1000
+        self.frames[record.topic.split("/")[2]].append(
+            FrameRecord(
+                time,
+                body.frame or "AudioRawFrame",
+                body.data,
+                max(0, body.sample_rate),
+                max(1, body.number_of_channels),
+                body.cause,
+                took_ms=took_ms,
+            )
+        )
+
+    def other_frame(self, record: Record, time: float) -> None:
+        body = _OTHER.decode(record.body)
+        took_ms = None if body.took_us is None else body.took_us / 1000
+        direction = record.topic.split("/")[2]
+        self.frames[direction].append(
+            FrameRecord(time, body.frame, cause=body.cause, result=body.result, took_ms=took_ms)
+        )
+        kind = _FRAME_EVENTS.get(body.frame)
+        if kind and direction == "out":
+            self.event(time, kind, body.frame)
+
+    def log(self, record: Record, time: float) -> None:
+        body = _LOG.decode(record.body)
+        text = body.message
+        if "may still be up" in text:
+            self.event(time, "hang_up_failed", text)
+        elif "hung up" in text or "was already over" in text:
+            self.event(time, "hang_up", text)
+        elif body.level >= 3:
+            self.event(time, "error" if body.level >= 4 else "warning", text)
+
+    def recording(self, record: Record, time: float) -> None:
+        dropped = _STATS.decode(record.body).dropped
+        if dropped > self.dropped:
+            self.event(time, "dropped", f"{dropped - self.dropped} records")
+            self.dropped = dropped
+
+    def note(self, record: Record, time: float) -> None:
+        self.event(time, "note", _NOTE.decode(record.body).text)
+
+    def contents(self) -> Contents:
+        self.events.sort(key=lambda event: event.time)
+        inbound = _inbound(self.inbound, self.others)
+        outbound = _stream(self.outbound)
+        duration = self.stopped
+        if duration is None:
+            ends = [s.time + s.duration for s in (inbound, outbound)]
+            duration = max(self.last, *(float(e.max(initial=0.0)) for e in ends))
+        return Contents(
+            self.anchor_ns or 0,
+            inbound,
+            outbound,
+            tuple(self.frames["in"]),
+            tuple(self.frames["out"]),
+            tuple(self.events),
+            duration=duration,
+            start=self.start,
+            stopped=self.stopped,
+            other_track=len(self.others),
+            wire_in=self.wire["rx"],
+            wire_out=self.wire["tx"],
+            dropped=self.dropped,
+            rx_index=self.rx_index,
+        )
+
+
+def _stream(rows: list[_Row]) -> Stream:
+    time = np.array([row.time for row in rows], float)
+    return Stream(
+        time,
+        np.array([row.sequence for row in rows], np.int64),
+        np.array([row.format.duration(row.payload) for row in rows], float),
+        time,
+        np.zeros(len(rows), bool),
+        np.zeros(len(rows), np.int64),
+        np.array([row.size for row in rows], np.int64),
+        tuple(row.payload for row in rows),
+        tuple(row.format for row in rows),
+    )
+
+
+def _inbound(rows: list[_Row], others: list[int]) -> Stream:
+    """The caller's stream, placed; ``others`` are the numbers of media of the other track."""
+    stream = _stream(rows)
+    sequence = stream.sequence
+    if others and len(np.intersect1d(sequence, others)) == 0:
+        # Both tracks were counted together: take the other one's numbers out.
+        taken = np.sort(np.array(others, np.int64))
+        sequence = np.where(sequence < 0, -1, sequence - np.searchsorted(taken, sequence))
+    step = float(np.median(stream.duration)) if len(stream) else 0.020
+    number, duplicate = unwrap(sequence, stream.time, step or 0.020)
+    # Duplicates stand where their first copy stands.
+    start = np.empty(len(stream))
+    first = ~duplicate
+    start[first] = follow(stream.time[first], stream.duration[first], number[first])
+    if duplicate.any():
+        order = np.argsort(number[first])
+        where = order[np.searchsorted(number[first][order], number[duplicate])]
+        start[duplicate] = start[first][where]
+    missing = np.zeros(len(stream), np.int64)
+    if len(stream):
+        # A number that came late is not missing: count in the order of the numbers.
+        order = np.argsort(number, kind="stable")
+        missing[order[1:]] = np.maximum(np.diff(number[order]) - 1, 0)
+    return replace(stream, start=start, duplicate=duplicate, missing=missing)
+
+
+_AUDIO: Final = msgspec.json.Decoder(AudioFrame)
+_OTHER: Final = msgspec.json.Decoder(OtherFrame)
+_INVALID: Final = msgspec.json.Decoder(Invalid)
+_LOG: Final = msgspec.json.Decoder(LogRecord)
+_STATS: Final = msgspec.json.Decoder(Stats)
+_NOTE: Final = msgspec.json.Decoder(Note)
+
+#: Frames given to ``serialize`` that make an event. ``StartInterruptionFrame`` is the name that
+#: Pipecat used before 1.0 and still exports in some releases.
+_FRAME_EVENTS: Final = {
+    "InterruptionFrame": "interruption",
+    "StartInterruptionFrame": "interruption",
+    "EndFrame": "end",
+    "CancelFrame": "cancel",
+}
+
+_HANDLERS: Final[dict[str, Callable[[_Reading, Record, float], Any]]] = {
+    "/ws/rx": _Reading.received,
+    "/ws/tx": _Reading.sent,
+    "/ws/rx/invalid": _Reading.invalid,
+    "/ws/tx/binary": _Reading.invalid,
+    "/frames/in/audio": _Reading.audio_frame,
+    "/frames/out/audio": _Reading.audio_frame,
+    "/frames/in/other": _Reading.other_frame,
+    "/frames/out/other": _Reading.other_frame,
+    "/log": _Reading.log,
+    "/capture/stats": _Reading.recording,
+    "/notes": _Reading.note,
+}

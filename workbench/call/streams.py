@@ -1,0 +1,116 @@
+"""What a call consists of, as plain values on its clock: streams, frames, events.
+
+Conventions:
+    Times in seconds; 0 is the first WebSocket message of the call, so what the pipeline did before
+    it has a negative time. *Inbound* is caller to bot, *outbound* bot to caller.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipecat_bandwidth.encodings import WireFormat
+
+__all__ = ["Event", "FrameRecord", "Stream"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened at one moment.
+
+    Parameters:
+        time: In seconds on the call's clock.
+        kind: ``start``, ``stop``, ``clear``, ``interruption``, ``end``, ``cancel``, ``hang_up``,
+            ``hang_up_failed``, ``bad_message``, ``other_message``, ``warning``, ``error``,
+            ``dropped``, ``note``.
+        text: What it was, in words.
+    """
+
+    time: float
+    kind: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class FrameRecord:
+    """One Pipecat frame that went into the serializer or came out of it.
+
+    Parameters:
+        time: When it was given to ``serialize``, or made by ``deserialize``.
+        frame: Name of its class.
+        pcm: Its audio, int16 little-endian, channels interleaved; ``None`` if it has none.
+        sample_rate: In hertz; 0 without audio.
+        num_channels: 0 without audio.
+        cause: Number, from 1, of the record of the message that it was made from.
+        result: For a frame without audio: ``sent``, ``none`` or ``error``.
+        took_ms: How long the serializer took over it.
+    """
+
+    time: float
+    frame: str
+    pcm: bytes | None = field(default=None, repr=False)
+    sample_rate: int = 0
+    num_channels: int = 0
+    cause: int | None = None
+    result: str = ""
+    took_ms: float | None = None
+
+    @property
+    def duration(self) -> float:
+        """Length of its audio in seconds."""
+        if not self.pcm or not self.sample_rate:
+            return 0.0
+        return len(self.pcm) // 2 / max(1, self.num_channels) / self.sample_rate
+
+    @property
+    def mono(self) -> bytes:
+        """Its audio as one channel: the mean of all."""
+        if not self.pcm:
+            return b""
+        if self.num_channels < 2:
+            return self.pcm
+        samples = np.frombuffer(self.pcm, "<i2")
+        samples = samples[: len(samples) // self.num_channels * self.num_channels]
+        mixed = samples.reshape(-1, self.num_channels).mean(axis=1)
+        return bytes(np.rint(mixed).astype("<i2"))
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """The audio messages of one direction, in the order in which they went by.
+
+    Parameters:
+        time: When each went by, shape ``(n,)``.
+        sequence: ``sequenceNumber``, int64; -1 where there is none, as always outbound.
+        duration: Audio in each.
+        start: Inbound: where its audio belongs, by arrival and sequence. Outbound: ``time``.
+        duplicate: Bool: sent a second time, and not played.
+        missing: Messages that were sent before each and never arrived, int64.
+        size: Characters of JSON.
+        payloads: Encoded audio of each.
+        formats: Encoding of each.
+    """
+
+    time: NDArray[np.float64]
+    sequence: NDArray[np.int64]
+    duration: NDArray[np.float64]
+    start: NDArray[np.float64]
+    duplicate: NDArray[np.bool_]
+    missing: NDArray[np.int64]
+    size: NDArray[np.int64]
+    payloads: tuple[bytes, ...] = field(repr=False)
+    formats: tuple[WireFormat, ...] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    def __repr__(self) -> str:
+        kinds = ", ".join(dict.fromkeys(map(str, self.formats)))
+        return f"Stream({len(self)} messages, {self.duration.sum():.2f} s, {kinds or 'empty'})"
+
+    def pcm(self) -> list[bytes]:
+        """Decode every message."""
+        return [f.decode(p) for f, p in zip(self.formats, self.payloads, strict=True)]

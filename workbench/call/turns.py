@@ -1,0 +1,215 @@
+"""Turns: who holds the floor, and the bot's echo told apart from the caller.
+
+Conventions:
+    Stretches as in :mod:`workbench.call.speech`. A *turn* is the stretches of one side between which the
+    other did not begin to speak. Levels in dBov.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.audio import Audio
+from workbench.call.speech import (
+    HOP,
+    MIN_SPEECH,
+    Stretches,
+    as_stretches,
+    floor_of,
+    joined,
+    levels,
+    runs_of,
+)
+
+__all__ = ["Echo", "Side", "Turn", "find_echoes", "find_turns", "without_echo"]
+
+Side: TypeAlias = Literal["caller", "bot"]
+
+#: A pause of one side that still belongs to its turn.
+TURN_PAUSE: Final = 1.0
+#: Delays of an echo, in hops of 10 ms. Beyond 600 ms people call it a recording.
+LAGS: Final = range(2, 61)
+#: Correlation of the envelopes that is an echo: 0.83 at 30 dB of loss, where another talker has
+#: 0.2 and double talk 0.3.
+AGREEMENT: Final = 0.7
+#: For how long after the bot its echo is looked for.
+RING: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One side holding the floor.
+
+    Parameters:
+        side: ``"caller"`` or ``"bot"``.
+        start: Of the first speech.
+        end: Of the last speech.
+        said_ms: Audio that was meant for this turn. For the bot what it sent, for the caller the
+            same as ``heard_ms``.
+        heard_ms: Of that, what the other side got to hear.
+        latency_ms: For a bot turn that answers the caller: from the end of the caller's speech to
+            its own first sound. ``None`` when it answers nothing.
+        overlap_ms: For how long both spoke at once.
+    """
+
+    side: Side
+    start: float
+    end: float
+    said_ms: float = 0.0
+    heard_ms: float = 0.0
+    latency_ms: float | None = None
+    overlap_ms: float = 0.0
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
+class Echo:
+    """The bot's own voice coming back from the caller's side.
+
+    Parameters:
+        start: When the bot's stretch that came back began.
+        end: When it was over.
+        delay_ms: How much later it came back.
+        loss_db: How much fainter: the echo return loss.
+        correlation: Of the two envelopes at that delay, 0 to 1.
+    """
+
+    start: float
+    end: float
+    delay_ms: float
+    loss_db: float
+    correlation: float
+
+
+def find_echoes(caller: Audio, bot: Audio, bot_speech: Stretches) -> tuple[Echo, ...]:
+    """Find the stretches of bot speech that come back on the caller's side.
+
+    Envelopes are compared, not waves: a speakerphone, a GSM leg and two codecs lie between. The
+    caller's envelope is searched for the bot's, 20 to 600 ms later, in windows of two seconds: a
+    caller who talks at the same time spoils some of them, not all. Windows that agree on the delay
+    make an echo.
+
+    Args:
+        caller: The caller's side.
+        bot: The bot's side as the caller heard it, on the same clock.
+        bot_speech: Where the bot speaks, see :func:`voice_activity`.
+
+    Returns:
+        One echo for each run of bot speech (pauses below a second bridged) that came back.
+    """
+    ours, theirs = levels(bot), levels(caller)
+    length = min(len(ours), len(theirs)) - LAGS.stop
+    theirs = np.maximum(theirs, floor_of(theirs))
+    found = []
+    for start, end in joined(bot_speech, TURN_PAUSE):
+        first, last = int(start / HOP), min(int(end / HOP), length)
+        matches = [
+            _match(ours, theirs, at, min(at + 200, last))
+            for at in range(first, max(first + 1, last - 100), 100)
+            if last - at >= 100  # a second: less agrees with anything at some lag
+        ]
+        good = np.array([match for match in matches if match[0] >= AGREEMENT])
+        if not len(good):
+            continue
+        delay = float(np.median(good[:, 1]))
+        agreeing = good[np.abs(good[:, 1] - delay) <= 1]
+        if len(agreeing) < min(2, len(matches)):
+            continue
+        correlation, delay, loss = np.median(agreeing, axis=0).tolist()
+        found.append(Echo(float(start), float(end), 1000 * HOP * delay, loss, correlation))
+    return tuple(found)
+
+
+def _match(
+    ours: NDArray[np.float64], theirs: NDArray[np.float64], first: int, last: int
+) -> tuple[float, int, float]:
+    """Best correlation of the envelopes in one window, its lag in hops, and the loss in dB."""
+    part = ours[first:last]
+    # What lies far below the bot's loudest sound lies below the line's noise.
+    clear = np.maximum(part, part.max() - 35)
+    scores = [_correlation(clear, theirs[first + lag : last + lag]) for lag in LAGS]
+    lag = LAGS[int(np.argmax(scores))]
+    loud = part > part.max() - 15
+    loss = float(np.median((part - theirs[first + lag : last + lag])[loud]))
+    return max(scores), lag, loss
+
+
+def without_echo(
+    caller_speech: Stretches, echoes: Sequence[Echo], caller: Audio, bot: Audio
+) -> Stretches:
+    """Leave out of the caller's stretches what is no louder than the bot's echo there would be."""
+    if not echoes:
+        return caller_speech
+    ours, theirs = levels(bot), levels(caller)
+    expected = np.full(len(theirs), -np.inf)
+    for echo in echoes:
+        lag = round(echo.delay_ms / 1000 / HOP)
+        first = int(echo.start / HOP)
+        last = min(int((echo.end + RING) / HOP), len(ours), len(theirs) - lag)
+        # The room rings on, 60 dB in a second: 0.6 dB fainter each hop.
+        ringing = np.arange(last - first) * 0.6
+        held = np.maximum.accumulate(ours[first:last] + ringing) - ringing
+        expected[first + lag : last + lag] = held - echo.loss_db
+    # A real talker stands out from the echo: by 9 dB at least, if not in every syllable.
+    outstanding = theirs - expected > 9
+    found = joined(runs_of(outstanding, HOP), 0.3)
+    starts = np.maximum(caller_speech[:, None, 0], found[None, :, 0])
+    ends = np.minimum(caller_speech[:, None, 1], found[None, :, 1])
+    # Under the echo a syllable may be its ripple; a word of 200 ms is not.
+    disturbed = np.isfinite(expected)[np.clip((starts / HOP).astype(int), 0, len(expected) - 1)]
+    kept = ends - starts >= np.where(disturbed, 2 * MIN_SPEECH, MIN_SPEECH)
+    return as_stretches(np.column_stack((starts[kept], ends[kept])).tolist())
+
+
+def find_turns(caller_speech: Stretches, bot_speech: Stretches) -> tuple[Turn, ...]:
+    """Join stretches to turns.
+
+    Args:
+        caller_speech: The caller's stretches, without echo.
+        bot_speech: The bot's, as the caller heard them.
+
+    Returns:
+        The turns of both in order of their start, with latencies and overlaps; what was said and
+        heard is not known here and stays 0.
+    """
+    sides: dict[Side, tuple[Stretches, Stretches]] = {
+        "caller": (caller_speech, bot_speech),
+        "bot": (bot_speech, caller_speech),
+    }
+    turns = []
+    for side, (mine, other) in sides.items():
+        for start, end in joined(mine, TURN_PAUSE, other[:, 0] if len(other) else other):
+            overlap = _overlap(mine[(mine[:, 0] >= start) & (mine[:, 1] <= end)], other)
+            turns.append(Turn(side, float(start), float(end), overlap_ms=1000 * overlap))
+    turns.sort(key=lambda turn: (turn.start, turn.side))
+    return tuple(turn if turn.side == "caller" else _answering(turn, turns) for turn in turns)
+
+
+def _answering(turn: Turn, turns: Sequence[Turn]) -> Turn:
+    """The turn with its latency, if the caller spoke since the bot last began."""
+    before = [other for other in turns if other.start < turn.start]
+    if not before or before[-1].side != "caller" or before[-1].end > turn.start:
+        return turn
+    latency_ms = 1000 * (turn.start - before[-1].end)
+    return Turn("bot", turn.start, turn.end, latency_ms=latency_ms, overlap_ms=turn.overlap_ms)
+
+
+def _overlap(mine: Stretches, other: Stretches) -> float:
+    starts = np.maximum(mine[:, None, 0], other[None, :, 0])
+    ends = np.minimum(mine[:, None, 1], other[None, :, 1])
+    return float(np.maximum(ends - starts, 0).sum())
+
+
+def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    x, y = x - x.mean(), y - y.mean()
+    scale = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / scale if scale > 0 else 0.0

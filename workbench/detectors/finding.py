@@ -1,0 +1,81 @@
+"""One fault of a call, as every detector reports it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+__all__ = ["Finding", "Severity", "graded", "grouped"]
+
+Severity: TypeAlias = Literal["info", "warning", "error"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A fault, where it is, how bad it is, and what to do about it.
+
+    Parameters:
+        kind: Name of the fault, such as ``underrun``.
+        side: Whose audio or behaviour it concerns; ``None`` for the call as a whole.
+        span: Start and end in seconds on the call's clock.
+        severity: ``error`` spoils the conversation, ``warning`` can be heard, ``info`` is worth
+            knowing.
+        value: What was measured.
+        unit: Of ``value`` and ``threshold``.
+        threshold: From where on it is reported.
+        measurement: The same in words.
+        cause: What most likely brought it about.
+        remedy: The setting or the code to change.
+        listen: The signal in which to hear it; empty if it cannot be heard.
+        confidence: How sure this is, 0 to 1.
+    """
+
+    kind: str
+    side: Literal["caller", "bot"] | None
+    span: tuple[float, float]
+    severity: Severity
+    value: float
+    unit: str
+    threshold: float
+    measurement: str
+    cause: str
+    remedy: str
+    listen: str = ""
+    confidence: float = 1.0
+
+    def __str__(self) -> str:
+        start, end = self.span
+        where = f"{start:.2f}" if end <= start else f"{start:.2f}-{end:.2f}"
+        side = f" ({self.side})" if self.side else ""
+        return f"{self.severity} at {where} s: {self.kind}{side}: {self.measurement}"
+
+
+def graded(value: float, warning: float, error: float) -> Severity:
+    """Severity of a value that is the worse the larger it is."""
+    return "error" if value >= error else "warning" if value >= warning else "info"
+
+
+def grouped(
+    spans: Iterable[tuple[float, float]], pause: float
+) -> Iterator[tuple[float, float, Sequence[int]]]:
+    """Gather spans that lie less than ``pause`` apart.
+
+    Args:
+        spans: In order of their start.
+        pause: In seconds.
+
+    Yields:
+        Start and end of each group, and the indices of its spans.
+    """
+    first, last, members = 0.0, 0.0, list[int]()
+    for index, (start, end) in enumerate(spans):
+        if members and start - last >= pause:
+            yield first, last, members
+            members = []
+        if not members:
+            first = last = start
+        last = max(last, end)
+        members.append(index)
+    if members:
+        yield first, last, members
