@@ -1,0 +1,708 @@
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextvars
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from loguru import logger
+from mcap.reader import make_reader
+from pipecat.audio.dtmf.types import KeypadEntry
+from pipecat.frames.frames import (
+    CancelFrame,
+    EndFrame,
+    Frame,
+    InputAudioRawFrame,
+    InputDTMFFrame,
+    InterruptionFrame,
+    OutputAudioRawFrame,
+    OutputTransportMessageFrame,
+    TTSAudioRawFrame,
+)
+from pipecat.serializers.base_serializer import FrameSerializer
+from pipecat.serializers.twilio import TwilioFrameSerializer
+
+from pipecat_bandwidth import BandwidthFrameSerializer, messages
+from tests.recordings import everything
+from workbench import tap
+from workbench.capture import (
+    AudioFrame,
+    CaptureReader,
+    CaptureWriter,
+    Invalid,
+    LogRecord,
+    OtherFrame,
+    Record,
+    partfile,
+)
+from workbench.tap import Tap
+
+SECRET = "s3cr3t-abcdef"
+START = {
+    "metadata": {
+        "accountId": "9900000",
+        "callId": "c-15ac29a2-1331029c",
+        "streamId": "s-2a913f94",
+        "streamName": "agent",
+        "tracks": [{"name": "inbound", "mediaFormat": {"encoding": "PCMU", "sampleRate": 8000}}],
+    },
+    "streamParams": {"token": SECRET, "language": "en"},
+    "eventType": "start",
+}
+AUDIO = base64.b64encode(bytes(160)).decode()
+MEDIA = f'{{"payload":"{AUDIO}" , "sequenceNumber":"7","eventType":"media"}}'
+
+
+class Echo(FrameSerializer):
+    """A serializer of a few lines, which misbehaves on demand."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__()
+        self.calls: list[Any] = []
+        self.error: BaseException | None = None
+        self.answer: str | bytes | None = '{"eventType":"clear"}'
+        self.frame: Frame | None = None
+        self.log = ""
+        self._register_event_handler("on_thing")
+        vars(self).update(attributes)
+
+    async def setup(self, setup: Any) -> None:
+        self.calls.append(setup)
+        self._raise()
+
+    async def serialize(self, frame: Frame) -> str | bytes | None:
+        self.calls.append(frame)
+        self._raise()
+        return self.answer
+
+    async def deserialize(self, data: str | bytes) -> Frame | None:
+        self.calls.append(data)
+        if self.log:
+            logger.info(self.log)
+        self._raise()
+        return self.frame
+
+    def _raise(self) -> None:
+        if self.error:
+            raise self.error
+
+    async def happen(self) -> None:
+        await self._call_event_handler("on_thing", 5)
+
+
+def echo_tap(tmp_path: Path, **attributes: Any) -> Tap:
+    return Tap(Echo(**attributes), tmp_path / "a.mcap")
+
+
+def finish(tapped: Tap) -> list[Record]:
+    tapped.close()
+    assert tapped._writer and tapped._writer.dropped == 0
+    return everything(tapped.path)
+
+
+def on(records: list[Record], topic: str) -> list[Record]:
+    return [record for record in records if record.topic == topic]
+
+
+def logged(records: list[Record]) -> list[str]:
+    return [msgspec.json.decode(r.body, type=LogRecord).message for r in on(records, "/log")]
+
+
+async def until(condition: Any, secs: float = 15.0) -> None:
+    deadline = time.monotonic() + secs
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        await asyncio.sleep(0.02)
+
+
+def output(pcm: bytes = bytes(640), rate: int = 16000) -> OutputAudioRawFrame:
+    return OutputAudioRawFrame(pcm, rate, 1)
+
+
+@pytest.fixture
+def warnings() -> Iterator[list[str]]:
+    seen: list[str] = []
+    handler = logger.add(lambda message: seen.append(message.record["message"]), level="WARNING")
+    yield seen
+    logger.remove(handler)
+
+
+# -- passing through ---------------------------------------------------------------------------
+
+
+async def test_everything_goes_through_unchanged(tmp_path: Path) -> None:
+    made = InputAudioRawFrame(b"\0\0", 8000, 1)
+    inner = Echo(frame=made)
+    tapped = Tap(inner, tmp_path)
+    assert isinstance(tapped, FrameSerializer)
+    setup, frame = object(), output()
+    await tapped.setup(setup)
+    assert await tapped.deserialize(MEDIA) is made
+    assert await tapped.serialize(frame) is inner.answer
+    assert inner.calls == [setup, MEDIA, frame]
+    inner.answer = inner.frame = None
+    assert await tapped.deserialize(b"\x00") is None
+    assert await tapped.serialize(frame) is None
+    tapped.close()
+    inner.answer = "after"
+    assert await tapped.serialize(frame) == "after"
+
+
+async def test_attributes_and_decisions_are_those_of_the_serializer_inside(tmp_path: Path) -> None:
+    inner = Echo(colour="red")
+    tapped = Tap(inner, tmp_path)
+    assert tapped.colour == "red" and tapped.calls is inner.calls
+    with pytest.raises(AttributeError, match="no attribute 'smell'"):
+        tapped.smell  # noqa: B018
+    rtvi = OutputTransportMessageFrame(message={"label": "rtvi-ai"})
+    assert tapped.should_ignore_frame(rtvi)
+    inner._params = FrameSerializer.InputParams(ignore_rtvi_messages=False)
+    assert not tapped.should_ignore_frame(rtvi)
+    await tapped.cleanup()
+    tapped.close()
+
+
+async def test_event_handlers_are_those_of_the_serializer_inside(tmp_path: Path) -> None:
+    inner = Echo()
+    tapped = Tap(inner, tmp_path)
+    got: list[Any] = []
+
+    @tapped.event_handler("on_thing")
+    async def on_thing(serializer: FrameSerializer, value: int) -> None:
+        got.append((serializer, value))
+
+    await inner.happen()
+    await until(lambda: got)
+    assert got == [(inner, 5)]
+    tapped.remove_event_handler("on_thing", on_thing)
+    await inner.happen()
+    await asyncio.sleep(0.05)
+    assert len(got) == 1
+    tapped.close()
+
+
+@pytest.mark.parametrize("error", [ValueError("broken"), asyncio.CancelledError()])
+async def test_exceptions_are_recorded_and_go_on(tmp_path: Path, error: BaseException) -> None:
+    tapped = echo_tap(tmp_path, error=error)
+    for call in (
+        tapped.setup(None),
+        tapped.deserialize(MEDIA),
+        tapped.serialize(output()),
+        tapped.serialize(EndFrame()),
+    ):
+        with pytest.raises(type(error)) as caught:
+            await call
+        assert caught.value is error
+    records = finish(tapped)
+    kind = type(error).__name__
+    assert [text.split(":")[0] for text in logged(records)] == [
+        f"setup raised {kind}",
+        f"deserialize raised {kind}",
+        f"serialize(OutputAudioRawFrame) raised {kind}",
+        f"serialize(EndFrame) raised {kind}",
+    ]
+    (end,) = on(records, "/frames/out/other")
+    assert msgspec.json.decode(end.body, type=OtherFrame).result == "error"
+    assert len(on(records, "/ws/rx")) == len(on(records, "/frames/out/audio")) == 1
+    assert not on(records, "/ws/tx")
+
+
+# -- what is recorded --------------------------------------------------------------------------
+
+
+async def test_a_bandwidth_call_is_recorded_in_both_directions(tmp_path: Path) -> None:
+    params = BandwidthFrameSerializer.InputParams(auto_hang_up=False)
+    inner = BandwidthFrameSerializer("s-1", "c-15ac29a2", "9900000", params=params)
+    tapped = Tap(inner, tmp_path / "calls")
+    name = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d_c-15ac\.mcap"
+    await tapped.deserialize(json.dumps(START))
+    heard = await tapped.deserialize(MEDIA)
+    said = await tapped.serialize(output())
+    cleared = await tapped.serialize(InterruptionFrame())
+    assert isinstance(heard, InputAudioRawFrame) and said and cleared
+    records = finish(tapped)
+    assert re.fullmatch(name, tapped.path.name) and tapped.path.parent == tmp_path / "calls"
+
+    start, media = on(records, "/ws/rx")
+    assert media.body.decode() == MEDIA
+    assert (start.sequence, media.sequence) == (1, 2)
+    (entry,) = on(records, "/frames/in/audio")
+    frame = msgspec.json.decode(entry.body, type=AudioFrame)
+    assert frame.data == heard.audio and frame.sample_rate == heard.sample_rate
+    assert (frame.frame, frame.frame_id, frame.cause) == ("InputAudioRawFrame", heard.id, 2)
+    assert frame.timestamp and frame.timestamp.sec * 10**9 + frame.timestamp.nsec == entry.time_ns
+    assert frame.took_us is not None
+    assert 0 < frame.took_us <= (entry.time_ns - media.time_ns) / 1e3
+
+    (given,) = on(records, "/frames/out/audio")
+    frame = msgspec.json.decode(given.body, type=AudioFrame)
+    assert (frame.data, frame.sample_rate, frame.cause) == (bytes(640), 16000, None)
+    play, clear = on(records, "/ws/tx")
+    assert (play.body.decode(), clear.body.decode()) == (said, cleared)
+    assert isinstance(messages.parse(play.body), messages.PlayAudio)
+    assert given.time_ns < play.time_ns < clear.time_ns
+    other = [msgspec.json.decode(r.body, type=OtherFrame) for r in on(records, "/frames/out/other")]
+    assert [(o.frame, o.result) for o in other] == [("InterruptionFrame", "sent")]
+
+    with CaptureReader(tapped.path) as reader:
+        assert reader.metadata["call"]["call_id"] == "c-15ac29a2"
+        assert reader.metadata["call"]["stream_id"] == "s-1"
+        about = reader.metadata["serializer"]
+    assert about["class"] == "pipecat_bandwidth.serializer.BandwidthFrameSerializer"
+    assert BandwidthFrameSerializer.InputParams(**json.loads(about["params"])) == params
+
+
+async def test_a_record_bears_the_time_of_its_moment(tmp_path: Path) -> None:
+    class Slow(Echo):
+        async def serialize(self, frame: Frame) -> str | bytes | None:
+            await asyncio.sleep(0.2)
+            return await super().serialize(frame)
+
+        async def deserialize(self, data: str | bytes) -> Frame | None:
+            await asyncio.sleep(0.2)
+            return InputAudioRawFrame(b"\0\0", 8000, 1)
+
+    tapped = Tap(Slow(), tmp_path / "a.mcap")
+    before = time.monotonic_ns()
+    await asyncio.gather(tapped.serialize(output()), tapped.deserialize(MEDIA))
+    records = finish(tapped)
+    with CaptureReader(tapped.path) as reader:
+        about = reader.metadata["capture"]
+    offset = int(about["unix_anchor_ns"]) - int(about["monotonic_anchor_ns"])
+    secs = {r.topic: (r.time_ns - offset - before) / 1e9 for r in records}
+    assert secs["/ws/rx"] < 0.15 and secs["/frames/out/audio"] < 0.15  # at entry
+    assert secs["/frames/in/audio"] >= 0.2 and secs["/ws/tx"] >= 0.2  # at return
+    (out,) = on(records, "/frames/out/audio")
+    assert msgspec.json.decode(out.body, type=AudioFrame).took_us >= 199_000  # type: ignore[operator]
+
+
+async def test_a_serializer_of_somebody_else_is_recorded_too(tmp_path: Path) -> None:
+    params = TwilioFrameSerializer.InputParams(auto_hang_up=False)
+    inner = TwilioFrameSerializer("MZ1", "CA15ac", "AC99", auth_token=SECRET, params=params)
+    tapped = Tap(inner, tmp_path)
+
+    class Setup:
+        audio_in_sample_rate = 8000
+
+    await tapped.setup(Setup())
+    start = {
+        "event": "start",
+        "start": {"accountSid": "AC99", "customParameters": {"pin": "4711"}, "streamSid": "MZ1"},
+    }
+    media = {"event": "media", "media": {"payload": AUDIO}}
+    assert await tapped.deserialize(json.dumps(start)) is None
+    assert await tapped.deserialize(json.dumps(media))
+    assert await tapped.deserialize(json.dumps({"event": "dtmf", "dtmf": {"digit": "5"}}))
+    assert await tapped.serialize(output(rate=8000))
+    assert await tapped.deserialize(json.dumps({"event": "stop"})) is None
+    records = finish(tapped)
+    assert len(on(records, "/ws/rx")) == 4 and len(on(records, "/ws/tx")) == 1
+    (digit,) = on(records, "/frames/in/other")
+    other = msgspec.json.decode(digit.body, type=OtherFrame)
+    assert (other.frame, other.fields, other.cause) == ("InputDTMFFrame", {"button": "5"}, 3)
+    contents = whole_contents(tapped.path)
+    assert SECRET not in contents and "4711" not in contents and "AC99" not in contents
+    assert tapped.path.name.endswith("_CA15ac.mcap")
+
+
+INVALID = {
+    "no JSON": ("nonsense", b"nonsense"),
+    "cut": ('{"eventType":"me', b'{"eventType":"me'),
+    "a list": ("[1]", b"[1]"),
+    "empty": ("", b""),
+    "bytes": (b"\xff\x00", b"\xff\x00"),
+    "a lone surrogate": ('{"a":"\ud800"}', b'{"a":"\xed\xa0\x80"}'),
+    "deep": ("[" * 100_000, b"[" * 100_000),
+    "deep object": ('{"a":' * 50_000, b'{"a":' * 50_000),
+    "too long": ('{"a":"' + "x" * 300_000 + '"}', b""),
+    "a token perhaps": ('{"streamParams":{"token":"abc"', b""),
+}
+
+
+@pytest.mark.parametrize("case", INVALID)
+async def test_what_is_no_message_stands_apart(tmp_path: Path, case: str) -> None:
+    data, kept = INVALID[case]
+    tapped = echo_tap(tmp_path, answer=data)
+    await tapped.deserialize(data)
+    await tapped.serialize(InterruptionFrame())
+    records = finish(tapped)
+    assert not on(records, "/ws/rx") and not on(records, "/ws/tx")
+    (entry,) = on(records, "/ws/rx/invalid")
+    invalid = msgspec.json.decode(entry.body, type=Invalid)
+    assert invalid.data == kept and invalid.error
+    sent = on(records, "/ws/tx/binary")
+    assert len(sent) == bool(data)  # nothing was sent when there was nothing to send
+
+
+async def test_json_in_a_binary_message_is_a_message(tmp_path: Path) -> None:
+    tapped = echo_tap(tmp_path)
+    await tapped.deserialize(MEDIA.encode())
+    (entry,) = on(finish(tapped), "/ws/rx")
+    assert entry.body.decode() == MEDIA
+
+
+@dataclass
+class OddFrame(Frame):
+    anything: Any = None
+    image: bytes = b""
+    api_key: str = ""
+    nested: dict[Any, Any] = field(default_factory=dict)
+
+
+async def test_other_frames_are_kept_as_far_as_json_goes(tmp_path: Path) -> None:
+    tapped = echo_tap(tmp_path)
+    message = {"type": "hello", "auth": {"token": SECRET, "user": 5}}
+    await tapped.serialize(OutputTransportMessageFrame(message=message))
+    message["type"] = "changed afterwards"
+    odd = OddFrame(object(), bytes(50_000), SECRET, {1: float("nan")})
+    odd.pts = 1_500
+    await tapped.serialize(odd)
+    await tapped.serialize(InputDTMFFrame(KeypadEntry.STAR))
+    first, second, third = (
+        msgspec.json.decode(r.body, type=OtherFrame)
+        for r in on(finish(tapped), "/frames/out/other")
+    )
+    assert first.fields == {
+        "message": {"type": "hello", "auth": {"token": "[redacted]", "user": 5}}
+    }
+    assert second.frame == "OddFrame" and second.pts_us == 1.5 and second.frame_id == odd.id
+    assert second.fields["anything"] == "<object>"
+    assert "not recorded" in second.fields["image"]
+    assert second.fields["api_key"] == "[redacted]"
+    assert second.fields["nested"] == {"1": None}
+    assert third.fields == {"button": "*"}
+
+
+async def test_frames_keep_their_class(tmp_path: Path) -> None:
+    tapped = echo_tap(tmp_path)
+    await tapped.serialize(TTSAudioRawFrame(bytes(4), 24000, 2))
+    (entry,) = on(finish(tapped), "/frames/out/audio")
+    frame = msgspec.json.decode(entry.body, type=AudioFrame)
+    assert (frame.frame, frame.number_of_channels) == ("TTSAudioRawFrame", 2)
+
+
+async def test_notes_are_marks_in_time(tmp_path: Path) -> None:
+    tapped = echo_tap(tmp_path)
+    await tapped.deserialize(MEDIA)
+    tapped.note("the caller sounds far away")
+    await tapped.deserialize(MEDIA)
+    own = [r for r in finish(tapped) if not r.topic.startswith("/capture")]
+    assert [r.topic for r in own] == ["/ws/rx", "/notes", "/ws/rx"]
+    assert json.loads(own[1].body) == {"text": "the caller sounds far away"}
+
+
+# -- what must not be recorded -----------------------------------------------------------------
+
+
+def whole_contents(path: Path) -> str:
+    """Every text in the file."""
+    with open(path, "rb") as file:
+        reader = make_reader(file)
+        parts = [m.data.decode() for _, _, m in reader.iter_messages()]
+        parts += [json.dumps(m.metadata) for m in reader.iter_metadata()]
+        parts += [a.data.decode() for a in reader.iter_attachments()]
+    return "\n".join(parts) + path.name
+
+
+async def test_no_secret_gets_into_the_file(tmp_path: Path) -> None:
+    class Leaky(Echo):
+        async def deserialize(self, data: str | bytes) -> Frame | None:
+            logger.warning(f"refused {self._client_secret} of account {self._account_id}")
+            try:
+                raise RuntimeError(f"401 for {self._api.token}")
+            except RuntimeError:
+                logger.exception("while refreshing")
+            raise ValueError(f"bad client_secret={self._client_secret}")
+
+    class API:
+        token = ""
+
+        def __init__(self) -> None:
+            self.token = "t0ken-" + SECRET
+
+    class Params(FrameSerializer.InputParams):
+        api_key: str = "k3y-" + SECRET
+
+    inner = Leaky(_client_secret="cs-" + SECRET, _account_id="9900000", _api=API())
+    inner._params = Params()
+    tapped = Tap(inner, tmp_path)
+    with pytest.raises(ValueError, match=SECRET):
+        await tapped.deserialize(json.dumps(START))
+    stop = {"metadata": START["metadata"], "eventType": "stop"}
+    with pytest.raises(ValueError, match=SECRET):
+        await tapped.deserialize(json.dumps(stop))
+    assert SECRET not in repr(tapped) and SECRET not in str(tapped)
+    records = finish(tapped)
+    contents = whole_contents(tapped.path)
+    assert SECRET not in contents and "9900000" not in contents
+    assert "c-15ac29a2-1331029c" in contents and "[redacted]" in contents
+    assert len(logged(records)) == 6
+    start = json.loads(on(records, "/ws/rx")[0].body)
+    assert start["streamParams"] == {"token": "[redacted]", "language": "[redacted]"}
+    with CaptureReader(tapped.path) as reader:
+        account = reader.metadata["call"]["account"]
+    assert start["metadata"]["accountId"] == account and account.startswith("sha256:")
+
+
+async def test_stream_parameters_that_are_asked_for_are_kept(tmp_path: Path) -> None:
+    tapped = Tap(Echo(), tmp_path / "a.mcap", allow=["language"])
+    await tapped.deserialize(json.dumps(START))
+    (start,) = on(finish(tapped), "/ws/rx")
+    assert json.loads(start.body)["streamParams"] == {"token": "[redacted]", "language": "en"}
+    with CaptureReader(tapped.path) as reader:
+        assert "language" in reader.metadata["capture"]["redaction"]
+
+
+async def test_a_start_that_hides_its_name_is_redacted_all_the_same(tmp_path: Path) -> None:
+    tapped = echo_tap(tmp_path)
+    await tapped.deserialize(json.dumps(START).replace('"start"', '"\\u0073tart"'))
+    await tapped.deserialize(json.dumps({**START, "eventType": "begin"}))
+    finish(tapped)
+    assert SECRET not in whole_contents(tapped.path)
+
+
+# -- the log -----------------------------------------------------------------------------------
+
+
+async def test_each_call_gets_the_log_of_its_own_serializer(tmp_path: Path) -> None:
+    first = Tap(Echo(log="I am the first"), tmp_path / "1.mcap")
+    second = Tap(Echo(log="I am the second"), tmp_path / "2.mcap")
+    logger.info("I am the bot")
+    await asyncio.gather(*(t.deserialize(MEDIA) for t in [first, second] * 3))
+    assert logged(finish(first)) == ["I am the first"] * 3
+    (entry, *_) = on(finish(second), "/log")
+    record = msgspec.json.decode(entry.body, type=LogRecord)
+    assert (record.message, record.level) == ("I am the second", 2)
+    assert record.file == "test_tap.py" and record.line
+
+
+async def test_what_a_task_of_the_serializer_logs_later_is_there_too(tmp_path: Path) -> None:
+    class HangsUp(Echo):
+        async def serialize(self, frame: Frame) -> None:
+            async def hang_up() -> None:
+                await asyncio.sleep(0.1)
+                logger.error("the call may still be up")
+
+            self.task = asyncio.create_task(hang_up())
+
+    tapped = Tap(HangsUp(), tmp_path / "a.mcap")
+    await tapped.serialize(EndFrame())
+    await tapped.task
+    assert logged(finish(tapped)) == ["the call may still be up"]
+
+
+async def test_the_log_is_heard_again_after_all_handlers_were_removed(tmp_path: Path) -> None:
+    Tap(Echo(), tmp_path / "0.mcap").close()
+    logger.remove(tap._handler)
+    tapped = echo_tap(tmp_path, log="hello")
+    await tapped.deserialize(MEDIA)
+    assert logged(finish(tapped)) == ["hello"]
+
+
+# -- when a file ends --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("frame", "message", "reason"),
+    [
+        (EndFrame(), None, "EndFrame"),
+        (CancelFrame(), None, "CancelFrame"),
+        (None, '{"metadata":{},"eventType":"stop"}', "stop"),
+        (None, '{"event":"stop"}', "stop"),
+    ],
+)
+async def test_a_call_that_is_over_ends_its_file(
+    tmp_path: Path, frame: Frame | None, message: str | None, reason: str
+) -> None:
+    tapped = Tap(Echo(answer=None), tmp_path / "a.mcap", grace_secs=0.4)
+    await tapped.deserialize(MEDIA)
+    if frame:
+        await tapped.serialize(frame)
+    if message:
+        await tapped.deserialize(message)
+    for _ in range(4):  # what comes late keeps it open
+        await asyncio.sleep(0.2)
+        await tapped.deserialize(MEDIA)
+    await until(lambda: tapped.path.name == "a.mcap")
+    with CaptureReader(tapped.path) as reader:
+        assert reader.finished and reader.metadata["end"]["reason"] == reason
+        assert len(list(reader.records("/ws/rx"))) == 5 + bool(message)
+    assert os.listdir(tmp_path) == ["a.mcap"]
+
+
+async def test_an_end_that_fails_or_is_cancelled_ends_the_file_too(tmp_path: Path) -> None:
+    tapped = Tap(Echo(error=asyncio.CancelledError()), tmp_path / "a.mcap", grace_secs=0.1)
+    with pytest.raises(asyncio.CancelledError):
+        await tapped.serialize(CancelFrame())
+    await until(lambda: tapped.path.name == "a.mcap")
+
+
+async def test_a_call_that_goes_on_after_all_goes_on_in_a_new_file(tmp_path: Path) -> None:
+    tapped = Tap(Echo(), tmp_path / "a.mcap", idle_secs=0.3)
+    await tapped.deserialize(MEDIA)
+    await until(lambda: tapped.path.name == "a.mcap")
+    await tapped.deserialize(MEDIA)
+    await tapped.deserialize(MEDIA)
+    await until(lambda: tapped.path.name == "a-2.mcap")
+    counts = [len(on(everything(tmp_path / name), "/ws/rx")) for name in ("a.mcap", "a-2.mcap")]
+    assert counts == [1, 2]
+
+
+async def test_closed_is_closed(tmp_path: Path) -> None:
+    tapped = echo_tap(tmp_path)
+    tapped.close()
+    assert await tapped.serialize(EndFrame())
+    await tapped.deserialize(MEDIA)
+    tapped.note("nobody hears it")
+    tapped.close()
+    assert os.listdir(tmp_path) == ["a.mcap"]
+    assert not on(everything(tapped.path), "/ws/rx")
+
+
+# -- what must not hurt the call ---------------------------------------------------------------
+
+
+async def a_call(tapped: Tap) -> None:
+    assert await tapped.deserialize(json.dumps(START)) is None
+    assert await tapped.deserialize(MEDIA) is None
+    assert await tapped.deserialize("nonsense") is None
+    assert await tapped.serialize(output()) == '{"eventType":"clear"}'
+    assert await tapped.serialize(InterruptionFrame()) == '{"eventType":"clear"}'
+    tapped.note("x")
+    assert await tapped.serialize(EndFrame()) == '{"eventType":"clear"}'
+    await tapped.cleanup()
+    assert repr(tapped)
+
+
+@pytest.mark.parametrize(
+    "name", ["record", "close_when_quiet", "__init__"]
+)  # fmt: skip
+async def test_a_recording_that_fails_is_not_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warnings: list[str], name: str
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CaptureWriter, name, fail)
+        tapped = echo_tap(tmp_path)
+        await a_call(tapped)
+        await until(lambda: warnings)
+        await asyncio.sleep(0.05)
+    tapped.close()
+    assert len(warnings) == 1 and "call is not affected" in warnings[0]
+
+
+async def test_a_recording_whose_thread_dies_is_said_once_and_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
+    def fail(self: CaptureWriter) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(CaptureWriter, "_drain", fail)
+    tapped = echo_tap(tmp_path)
+    first = tapped._writer
+    await until(lambda: first and first.closed)
+    await a_call(tapped)
+    assert tapped._writer is first
+    assert len(warnings) == 1 and "a bug" in warnings[0]
+    assert everything(tapped.path)  # what was written can be read
+
+
+async def test_a_place_that_cannot_be_written_is_not_noticed(
+    tmp_path: Path, warnings: list[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    tapped = Tap(Echo(), tmp_path / "file" / "calls")
+    await a_call(tapped)
+    tapped.close()
+    assert tapped._writer and tapped._writer.dropped >= 7
+    assert len(warnings) == 1
+
+
+async def test_no_thread_to_be_had_is_not_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
+    def refuse(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        tapped = echo_tap(tmp_path)
+        await a_call(tapped)
+        tapped.close()
+    assert len(warnings) == 1 and "new thread" in warnings[0]
+
+
+async def test_a_disk_that_hangs_does_not_hold_up_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+    monkeypatch.setattr(partfile, "_sync", lambda fd: go.wait(20))
+    tapped = echo_tap(tmp_path)
+    await asyncio.sleep(0.2)
+    slowest = 0.0
+    for _ in range(200):
+        began = time.perf_counter()
+        await tapped.deserialize(MEDIA)
+        await tapped.serialize(output())
+        slowest = max(slowest, time.perf_counter() - began)
+        await asyncio.sleep(0)
+    tapped.close(wait=0)
+    assert slowest < 0.5 and not go.is_set()
+    go.set()
+    tapped.close()
+    assert len(on(everything(tapped.path), "/ws/rx")) == 200
+
+
+async def test_odd_messages_and_frames_reach_the_serializer_all_the_same(tmp_path: Path) -> None:
+    class NoFrame:
+        """What some library may push through."""
+
+    inner = Echo()
+    tapped = Tap(inner, tmp_path)
+    odd: list[Any] = [None, 5, bytearray(b"{}"), memoryview(b"{}"), NoFrame()]
+    for item in odd:
+        assert await tapped.deserialize(item) is None
+        assert await tapped.serialize(item) == inner.answer
+    assert inner.calls == [item for item in odd for _ in range(2)]
+    tapped.close()
+
+
+async def test_a_call_that_is_thrown_away_half_done_ends_quietly(tmp_path: Path) -> None:
+    class Never(Echo):
+        async def deserialize(self, data: str | bytes) -> Frame | None:
+            await asyncio.sleep(60)
+            return None
+
+    tapped = Tap(Never(), tmp_path / "a.mcap")
+    call = tapped.deserialize(MEDIA)
+    contextvars.copy_context().run(call.send, None)
+    call.close()  # as the garbage collector does it, in another context
+    assert len(on(finish(tapped), "/ws/rx")) == 1
+
+
+async def test_many_calls_at_once(tmp_path: Path) -> None:
+    taps = [Tap(Echo(_call_id=f"c-{n}"), tmp_path) for n in range(12)]
+    for number in range(50):
+        await asyncio.gather(*(t.deserialize(MEDIA.replace('"7"', f'"{number}"')) for t in taps))
+    for tapped in taps:
+        await tapped.serialize(EndFrame())
+        tapped.close(wait=0)
+    for tapped in taps:
+        tapped.close()
+        numbers = [
+            json.loads(r.body)["sequenceNumber"] for r in on(everything(tapped.path), "/ws/rx")
+        ]
+        assert numbers == [str(n) for n in range(50)]
+    assert len({tapped.path for tapped in taps}) == 12

@@ -1,0 +1,184 @@
+"""MCAP one level below the library: records by their heads, whether or not the file has an end.
+
+An MCAP file is a row of records, each with a head of nine bytes: opcode and length. Only a file
+that was finished has, behind its data, the summary by which it is read by time and topic. ::
+
+    magic  Header  Metadata*  (Chunk MessageIndex*)*  Attachment*  Metadata  DataEnd         data
+    Schema* Channel* Statistics ChunkIndex* AttachmentIndex* MetadataIndex* SummaryOffset*   summary
+    Footer  magic                                                                            end
+
+Whatever the bytes are, reading them raises one of :data:`UNREADABLE` and asks for no memory that
+the file does not justify.
+
+References:
+    MCAP specification, "File structure" and "Records": https://mcap.dev/spec.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO, Final, NamedTuple
+
+import zstandard
+from mcap.data_stream import ReadDataStream
+from mcap.exceptions import McapError
+from mcap.opcode import Opcode
+from mcap.records import Attachment, Channel, Chunk, McapRecord, Message, Metadata, Schema
+from mcap.stream_reader import get_chunk_data_stream
+from mcap.writer import MCAP0_MAGIC
+
+__all__ = [
+    "UNREADABLE",
+    "Head",
+    "chunk_records",
+    "heads",
+    "is_finished",
+    "read_record",
+]
+
+#: What reading a damaged record may raise.
+UNREADABLE: Final = (
+    McapError,
+    ValueError,  # a CRC, an encoding, a seek
+    struct.error,
+    zstandard.ZstdError,
+    RuntimeError,  # lz4
+    OverflowError,
+    MemoryError,
+    EOFError,
+)
+
+#: Larger records are not read: a second of a busy call is 0.2 MB.
+_RECORD_LIMIT: Final = 64 * 2**20
+_FOOTER: Final = struct.Struct("<BQQQI")
+
+
+class Head(NamedTuple):
+    """Where a whole record stands.
+
+    Parameters:
+        opcode: What it is.
+        offset: Of its first byte, the opcode.
+        length: Of its body, which begins 9 bytes later.
+    """
+
+    opcode: int
+    offset: int
+    length: int
+
+    @property
+    def end(self) -> int:
+        """Offset of the first byte behind it."""
+        return self.offset + 9 + self.length
+
+
+def is_finished(file: BinaryIO) -> bool:
+    """Whether the file has its beginning and its end, with a summary that is undamaged."""
+    size = file.seek(0, os.SEEK_END)
+    tail = _FOOTER.size + len(MCAP0_MAGIC)
+    file.seek(0)
+    if size < len(MCAP0_MAGIC) + tail or file.read(len(MCAP0_MAGIC)) != MCAP0_MAGIC:
+        return False
+    file.seek(size - tail)
+    footer = file.read(tail)
+    opcode, length, start, _, crc = _FOOTER.unpack_from(footer)
+    if footer[-8:] != MCAP0_MAGIC or opcode != Opcode.FOOTER or length != _FOOTER.size - 9:
+        return False
+    if not 0 < start <= size - tail or size - start > _RECORD_LIMIT:
+        return False
+    file.seek(start)
+    covered = file.read(size - tail - start) + footer[: _FOOTER.size - 4]
+    return crc in (0, zlib.crc32(covered))
+
+
+def heads(file: BinaryIO, size: int) -> Iterator[Head]:
+    """Walk over the whole records of the data section.
+
+    Args:
+        file: The file, seekable.
+        size: How much of it to look at, in bytes: a live file grows.
+
+    Yields:
+        The head of each record, up to the end of the data or the first that is not whole.
+    """
+    offset = len(MCAP0_MAGIC)
+    while offset + 9 <= size:
+        file.seek(offset)
+        head = file.read(9)
+        if len(head) < 9:
+            return
+        opcode, length = struct.unpack("<BQ", head)
+        known = 0 < opcode <= Opcode.DATA_END or opcode >= 0x80  # those from 0x80 are private
+        if not known or length > _RECORD_LIMIT or offset + 9 + length > size:
+            return
+        if opcode in (Opcode.DATA_END, Opcode.FOOTER):
+            return
+        yield Head(opcode, offset, length)
+        offset += 9 + length
+
+
+def read_record(file: BinaryIO, head: Head) -> McapRecord:
+    """Read one record that is not a message.
+
+    Raises:
+        UNREADABLE: If it is damaged, as far as one can tell without a CRC.
+    """
+    reader = _READERS.get(head.opcode)
+    if reader is None:
+        raise ValueError(f"no reader for opcode {head.opcode}")
+    stream = ReadDataStream(io.BytesIO(_body(file, head)))
+    return reader.read(stream)  # type: ignore[no-any-return,attr-defined]
+
+
+def chunk_records(file: BinaryIO, head: Head) -> Iterator[tuple[int, McapRecord]]:
+    """Unpack a chunk, or read a message that stands outside of any.
+
+    Yields:
+        Each schema, channel and message with its offset in the unpacked chunk.
+
+    Raises:
+        UNREADABLE: If its CRC is wrong, before anything is yielded.
+    """
+    if head.opcode == Opcode.MESSAGE:
+        yield 0, Message.read(ReadDataStream(io.BytesIO(_body(file, head))), head.length)
+        return
+    chunk = Chunk.read(ReadDataStream(io.BytesIO(_body(file, head))))
+    if chunk.uncompressed_size > _RECORD_LIMIT:
+        raise ValueError(f"a chunk of {chunk.uncompressed_size} bytes")
+    if chunk.compression == "zstd":
+        # Else a damaged length would be allocated before it is found to be wrong.
+        stated = zstandard.frame_content_size(chunk.data)
+        if stated not in (-1, chunk.uncompressed_size):
+            raise ValueError("the sizes of a chunk disagree")
+    stream, size = get_chunk_data_stream(chunk, validate_crc=True)
+    while stream.count < size:
+        offset = stream.count
+        opcode, length = stream.read1(), stream.read8()
+        if opcode == Opcode.MESSAGE:
+            yield offset, Message.read(stream, length)
+        elif opcode == Opcode.CHANNEL:
+            yield offset, Channel.read(stream)
+        elif opcode == Opcode.SCHEMA:
+            yield offset, Schema.read(stream)
+        else:
+            stream.read(length)
+
+
+def _body(file: BinaryIO, head: Head) -> bytes:
+    file.seek(head.offset + 9)
+    body = file.read(head.length)
+    if len(body) < head.length:
+        raise EOFError(f"the file ends in the record at byte {head.offset}")
+    return body
+
+
+_READERS: Final[dict[int, type[McapRecord]]] = {
+    Opcode.METADATA: Metadata,
+    Opcode.SCHEMA: Schema,
+    Opcode.CHANNEL: Channel,
+    Opcode.ATTACHMENT: Attachment,
+}

@@ -1,0 +1,412 @@
+"""The writing half of :mod:`workbench.capture`: one call into one file, beside the call.
+
+The caller of :meth:`CaptureWriter.record`, usually an event loop, only appends to a queue. A thread
+of the writer's own empties it ten times a second, closes a chunk each second and waits for the disk
+to have it: a killed process loses about a second, and whatever the disk does, the call goes on.
+
+Each capture has its own thread, so that one disk that hangs does not hold up the captures on
+another. The queue is bounded by records and by bytes; what does not fit in is dropped, counted in
+the file, and said once in the log.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import platform
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from loguru import logger
+
+from workbench.capture.packer import Packer
+from workbench.capture.schema import (
+    FORMAT,
+    FORMAT_VERSION,
+    TOPICS,
+    Body,
+    CaptureError,
+    Clock,
+    Stats,
+    Time,
+)
+
+__all__ = ["CaptureWriter"]
+
+#: Seconds between two visits to the queue. Short, so that each holds the interpreter only briefly:
+#: 20 records of 6 us in a busy call.
+_DRAIN_SECS: Final = 0.1
+#: Seconds between two chunks: what a killed process may lose.
+_FLUSH_SECS: Final = 1.0
+#: Seconds between two looks at the clocks.
+_CLOCK_SECS: Final = 10.0
+#: Seconds in which all captures that are still open have to end when the interpreter exits.
+_EXIT_SECS: Final = 5.0
+
+#: The number of each topic's channel, as :meth:`Packer.begin` registers them.
+_CHANNELS: Final = {topic: number for number, topic in enumerate(TOPICS, start=1)}
+
+
+class CaptureWriter:
+    """Records one call into one file.
+
+    The file is ``name.mcap.part`` while it is written and ``name.mcap`` once it is closed, or
+    ``name-2.mcap`` if there is one already. The thread creates it: that it cannot be created shows
+    in the log and in :attr:`dropped`, never as an exception.
+
+    Attributes:
+        went_quiet: Whether it closed by itself because no record had come for long.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        call: Mapping[str, str | None] = {},
+        serializer: Mapping[str, Any] = {},
+        redaction: str = "",
+        quiet_secs: float | None = None,
+        max_records: int = 20_000,
+        max_bytes: int = 8 * 2**20,
+    ) -> None:
+        """Start the thread.
+
+        Args:
+            path: The name of the file, ``….mcap``; its directory is created where it is missing.
+            call: Who: ``stream_id``, ``call_id``, ... No secret: it is written as it is.
+            serializer: Which: ``class``, and ``params`` as JSON values. No secret.
+            redaction: What was taken out of the records, in words.
+            quiet_secs: Close by itself when no record came for so long; ``None`` for never.
+            max_records: Length of the queue, in records.
+            max_bytes: Length of the queue, in bytes, about: 50 s of the busiest call.
+        """
+        self._name = Path(path)
+        self._params = msgspec.json.encode(serializer.get("params", {}))
+        anchor = (time.time_ns(), time.monotonic_ns())
+        self._metadata = {
+            "capture": _origin(anchor, redaction),
+            "call": {name: str(value) for name, value in call.items() if value is not None},
+            "serializer": {
+                "class": str(serializer.get("class", "")),
+                "params": self._params.decode(),
+            },
+        }
+        self._packer = Packer(self._name, anchor[0] - anchor[1])
+
+        self._queue: deque[tuple[int, int, int, str | Body, int]] = deque()
+        self._sequences = dict.fromkeys(TOPICS, 0)
+        self._max_records = max_records
+        self._max_bytes = max_bytes
+        # One side of the queue counts what goes in, the other what comes out: no lock is needed.
+        self._bytes_in = 0
+        self._bytes_out = 0
+        self._refused = 0
+        self._failed = 0
+        self._accepting = True
+        self._warned = False
+
+        self._quiet_secs = quiet_secs
+        self._reason = "idle"
+        self._closing = False
+        self.went_quiet = False
+        self._wake = threading.Event()
+        self._waiting: deque[threading.Event] = deque()
+        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
+        _open.add(self)
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # out of threads, or the interpreter is ending
+            _open.discard(self)
+            self._accepting = False
+            self._warn(f"cannot record: {error}")
+
+    def __repr__(self) -> str:
+        state = "recording" if self._accepting else "closed"
+        return f"<CaptureWriter {str(self.path)!r} {state}>"
+
+    @property
+    def path(self) -> Path:
+        """Where the file is now: ``….mcap.part`` until it is closed."""
+        return self._packer.path
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no more records."""
+        return not self._accepting
+
+    @property
+    def dropped(self) -> int:
+        """How many records are not in the file."""
+        return self._refused + self._failed
+
+    def record(self, topic: str, time_ns: int, body: str | Body) -> int:
+        """Queue one record. Never raises, never blocks.
+
+        Args:
+            topic: One of :data:`~workbench.capture.schema.TOPICS`.
+            time_ns: When it happened, on ``time.monotonic_ns()``.
+            body: Either JSON text, which is written as it is, or a typed body, which must not be
+                changed any more.
+
+        Returns:
+            The record's sequence number within its topic, from 1; 0 if there is no such topic.
+        """
+        try:
+            sequence = self._sequences[topic] = self._sequences[topic] + 1
+            size = len(body) if type(body) is str else body.weight  # type: ignore[union-attr]
+        except (KeyError, TypeError, AttributeError):
+            self.lose(f"cannot record {type(body).__name__} on {topic!r}")
+            return 0
+        if (
+            self._accepting
+            and len(self._queue) < self._max_records
+            and self._bytes_in - self._bytes_out + size <= self._max_bytes
+        ):
+            self._bytes_in += size
+            self._queue.append((_CHANNELS[topic], sequence, time_ns, body, size))
+        else:
+            self.lose("the queue is full, the disk does not keep up")
+        return sequence
+
+    def lose(self, why: str) -> None:
+        """Count a record that could not be made, and say so if it is the first.
+
+        Args:
+            why: What happened. No secret.
+        """
+        self._refused += 1
+        if not self._warned and self._accepting:
+            self._warned = True
+            # Not from here: a log may be on the very disk that does not keep up.
+            with contextlib.suppress(RuntimeError):
+                threading.Thread(target=self._say, args=(why,), daemon=True).start()
+
+    def flush(self, wait: float = 10.0) -> bool:
+        """Get everything recorded so far onto the disk.
+
+        For a reader of the unfinished file, and for whoever records faster than a call would.
+
+        Args:
+            wait: Seconds to wait for it at most.
+
+        Returns:
+            Whether it is there; false when the disk is stuck or full.
+        """
+        done = threading.Event()
+        self._waiting.append(done)
+        self._wake.set()
+        return (not self._thread.is_alive() or done.wait(wait)) and not self._packer.is_owed
+
+    def close_when_quiet(self, secs: float, reason: str) -> None:
+        """Close by itself as soon as no record has come for so long.
+
+        Args:
+            secs: How long.
+            reason: Why, as ``end`` will say; the first that was given stays.
+        """
+        if self._reason == "idle":
+            self._reason = reason
+        self._quiet_secs = secs
+
+    def close(self, reason: str = "close", *, wait: float = 10.0) -> None:
+        """Write what is queued, give the file its end and its name. A second call only waits.
+
+        Args:
+            reason: Why, as ``end`` will say.
+            wait: Seconds to wait for it at most; 0 on an event loop.
+        """
+        if not self._closing:
+            self._reason = reason
+            self._closing = True
+        self._wake.set()
+        if wait and self._thread.ident and self._thread is not threading.current_thread():
+            self._thread.join(wait)
+
+    def _warn(self, why: str) -> None:
+        """Say what is wrong if nothing was said yet; the numbers are in the file."""
+        if not self._warned:
+            self._warned = True
+            self._say(why)
+
+    def _say(self, why: str) -> None:
+        logger.warning(f"Capture {self._name.name}: {why}. The call is not affected.")
+
+    def _abandon(self) -> None:
+        """In a forked child: the thread is not there, and the file is the parent's."""
+        self._accepting = False
+        self._closing = True
+        self._queue.clear()
+        self._packer.close()
+
+    # -- on the thread -------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._packer.begin(self._metadata)
+            # Schemas and channels stand in the first chunk only, and an empty one is not written.
+            self._add_clock()
+            self._write_out()
+            self._work()
+            self._end()
+        except Exception as error:  # a recorder that fails is a nuisance, not a failed call
+            self._warn(f"recording stopped, {type(error).__name__}: {error}")
+        finally:
+            self._accepting = False
+            self._packer.close()
+            _open.discard(self)
+            for done in self._waiting:
+                done.set()
+
+    def _work(self) -> None:
+        """Visit the queue until it is time to end."""
+        now = time.monotonic()
+        flush_at, clock_at = now + _FLUSH_SECS, now + _CLOCK_SECS
+        quiet_since, seen = now, -1
+        while not self._closing:
+            self._wake.wait(_DRAIN_SECS)
+            self._wake.clear()
+            waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            self._drain()
+            now = time.monotonic()
+            if now >= clock_at:
+                self._add_clock()
+                clock_at = now + _CLOCK_SECS
+            if waiting or now >= flush_at:
+                self._flush()
+                flush_at = now + _FLUSH_SECS
+            for done in waiting:
+                done.set()
+            came = self._bytes_in + self._refused
+            if came != seen:
+                quiet_since, seen = now, came
+            elif self._quiet_secs is not None and now - quiet_since >= self._quiet_secs:
+                self.went_quiet = True
+                return
+
+    def _drain(self) -> None:
+        """Pack what is queued, unless the disk refused the last chunk: the queue is bounded."""
+        if self._packer.is_owed:
+            return
+        for _ in range(len(self._queue)):
+            channel, sequence, time_ns, body, size = self._queue.popleft()
+            self._bytes_out += size
+            try:
+                self._packer.add(channel, sequence, time_ns, body)
+            except Exception as error:  # a body that cannot be written must not end the recording
+                self._failed += 1
+                kind = type(body).__name__
+                self._warn(f"cannot record a {kind}, {type(error).__name__}: {error}")
+
+    def _flush(self) -> None:
+        if self._packer.is_owed and self._write_out():
+            self._drain()
+        self._add_stats()
+        self._write_out()
+
+    def _write_out(self) -> bool:
+        try:
+            self._packer.write_out()
+        except OSError as error:
+            self._warn(f"cannot write, {error}")
+            return False
+        return True
+
+    def _end(self) -> None:
+        self._accepting = False
+        time.sleep(0.01)  # whoever was just about to append has done it after this
+        if self._write_out():
+            self._drain()
+            self._add_stats()
+            end = {
+                "reason": self._reason,
+                "dropped": str(self.dropped),
+                "messages": str(self._packer.messages),
+            }
+            try:
+                self._packer.finish(self._params, end)
+                return
+            except OSError as error:
+                self._warn(f"cannot write, {error}")
+        self._failed += self._packer.unwritten + len(self._queue)
+        try:
+            self._packer.finish_short(self._reason, self.dropped)
+        except (OSError, CaptureError) as error:
+            logger.warning(f"Capture {self.path.name} has no end, but can be read: {error}")
+
+    def _add_own(self, topic: str, body: Body) -> None:
+        if not self._packer.is_owed:
+            self._sequences[topic] += 1
+            self._packer.add(_CHANNELS[topic], self._sequences[topic], time.monotonic_ns(), body)
+
+    def _add_clock(self) -> None:
+        boottime = getattr(time, "CLOCK_BOOTTIME", None)
+        clock = Clock(
+            monotonic=Time.from_ns(time.monotonic_ns()),
+            unix=Time.from_ns(time.time_ns()),
+            boottime=Time.from_ns(time.clock_gettime_ns(boottime)) if boottime else None,
+        )
+        self._add_own("/capture/clock", clock)
+
+    def _add_stats(self) -> None:
+        stats = Stats(
+            queued=len(self._queue),
+            dropped=self.dropped,
+            bytes=self._packer.size,
+            flush_ms=round(self._packer.flush_ms, 3),
+            fsync_ms=round(self._packer.fsync_ms, 3),
+        )
+        self._add_own("/capture/stats", stats)
+
+
+def _origin(anchor: tuple[int, int], redaction: str) -> dict[str, str]:
+    """The metadata record ``capture``."""
+    here = "pipecat-bandwidth-workbench"
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "writer": f"workbench {_version(here)}",
+        "unix_anchor_ns": str(anchor[0]),
+        "monotonic_anchor_ns": str(anchor[1]),
+        "pipecat": _version("pipecat-ai"),
+        "pipecat_bandwidth": _version(here),
+        "python": platform.python_version(),
+        "redaction": redaction,
+    }
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+# -- the process -------------------------------------------------------------------------------
+
+_open: Final[set[CaptureWriter]] = set()
+
+
+def _close_all() -> None:
+    deadline = time.monotonic() + _EXIT_SECS
+    for writer in list(_open):
+        writer.close("exit", wait=0)
+    for writer in list(_open):
+        writer.close(wait=max(0.01, deadline - time.monotonic()))
+
+
+def _abandon_all() -> None:
+    for writer in list(_open):
+        writer._abandon()
+    _open.clear()
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_all)

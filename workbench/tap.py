@@ -1,0 +1,464 @@
+"""A serializer that passes everything through to another one, and records it.
+
+::
+
+    serializer = Tap(BandwidthFrameSerializer(...), "captures/")
+
+Whatever happens to the recording, the call does not notice: a record costs the event loop one
+append to a queue, and nothing of the tap's own ever raises into a call. What the serializer inside
+raises is recorded and goes on to the transport.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import time
+from collections.abc import Callable, Collection
+from contextvars import ContextVar, Token
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+import msgspec
+from loguru import logger
+from pipecat.frames.frames import AudioRawFrame, CancelFrame, EndFrame, Frame
+from pipecat.serializers.base_serializer import FrameSerializer
+
+from workbench.capture.recording import CaptureWriter
+from workbench.capture.redaction import hide, pseudonym, redact, secrets_of
+from workbench.capture.schema import AudioFrame, Invalid, LogRecord, Note, OtherFrame
+
+__all__ = ["Tap"]
+
+#: Longer messages are not recorded, only mentioned. Bandwidth's longest has 28,000 characters; a
+#: ``playAudio`` of this size is four seconds of 24 kHz PCM.
+_LONGEST: Final = 256 * 1024
+#: Longest value of a frame's field, in characters of JSON.
+_LONGEST_FIELD: Final = 16 * 1024
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _harmless(
+    method: Callable[Concatenate[Tap, P], R],
+) -> Callable[Concatenate[Tap, P], R | None]:
+    """Keep what goes wrong in the recording away from the call: count it, say it once."""
+
+    def attempt(self: Tap, /, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        try:
+            return method(self, *args, **kwargs)
+        except Exception as error:
+            self._fail(method.__name__, error)
+            return None
+
+    return attempt
+
+
+class Tap(FrameSerializer):
+    """A serializer that records the one inside it.
+
+    All attributes of the serializer inside are reachable through the tap, its event handlers too.
+
+    The file closes by itself: shortly after an ``EndFrame`` or ``CancelFrame`` was serialized or
+    the far end said ``stop``, after a minute without any record, or when the interpreter exits.
+    A call that goes on after all goes on in a new file, with ``-2`` in its name.
+    """
+
+    def __init__(
+        self,
+        serializer: FrameSerializer,
+        where: str | Path,
+        *,
+        allow: Collection[str] = (),
+        idle_secs: float = 60.0,
+        grace_secs: float = 2.0,
+    ) -> None:
+        """Begin to record.
+
+        Args:
+            serializer: The serializer to pass everything to; Bandwidth's or any other.
+            where: A directory, which is created where it is missing, for a file with the UTC time
+                and the call id in its name; or a file name that ends in ``.mcap``.
+            allow: Names of stream parameters whose values may be recorded; by default none is.
+            idle_secs: Close the file after so long without a record.
+            grace_secs: Wait so long for late records when the call seems to be over.
+        """
+        super().__init__()
+        self._inner = serializer
+        self._allow = frozenset(allow)
+        self._idle_secs = idle_secs
+        self._grace_secs = grace_secs
+        self._closed = False
+        self._file = _file_name(Path(where), _first(serializer, "call_id", "call_sid"))
+        self._writer: CaptureWriter | None = None
+        self._writer = self._open()
+
+    def __repr__(self) -> str:
+        return f"Tap({type(self._inner).__name__}, {str(self.path)!r})"
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_inner":  # not set yet: copying, or an error in __init__
+            raise AttributeError(name)
+        return getattr(self._inner, name)
+
+    @property
+    def path(self) -> Path:
+        """The file, where it is now: ``….mcap.part`` while it is written, then ``….mcap``."""
+        return self._writer.path if self._writer else self._file
+
+    # -- the serializer ------------------------------------------------------------------------
+
+    async def setup(self, setup: Any) -> None:
+        """Pass on the set-up: a ``StartFrame`` or, in newer Pipecats, a ``FrameProcessorSetup``."""
+        token = _tap.set(self)
+        try:
+            await self._inner.setup(setup)
+        except BaseException as error:
+            self._record_error("setup", error)
+            raise
+        finally:
+            _leave(token)
+
+    async def deserialize(self, data: str | bytes) -> Frame | None:
+        """Record a message, pass it on, record the frame that was made of it."""
+        began = time.monotonic_ns()
+        cause = self._record_received(began, data)
+        token = _tap.set(self)
+        try:
+            frame = await self._inner.deserialize(data)
+        except BaseException as error:
+            self._record_error("deserialize", error)
+            raise
+        finally:
+            _leave(token)
+        if frame is not None:
+            ended = time.monotonic_ns()
+            self._record_frame("in", ended, frame, ended - began, cause)
+        return frame
+
+    async def serialize(self, frame: Frame) -> str | bytes | None:
+        """Pass a frame on, record it and the message that was made of it."""
+        began = time.monotonic_ns()
+        token = _tap.set(self)
+        data: str | bytes | None = None
+        result = "error"
+        try:
+            data = await self._inner.serialize(frame)
+            result = "sent" if data else "none"
+        except BaseException as error:
+            self._record_error(f"serialize({type(frame).__name__})", error)
+            raise
+        finally:
+            _leave(token)
+            ended = time.monotonic_ns()
+            self._record_frame("out", began, frame, ended - began, None, result)
+            if data:
+                self._record_sent(ended, data)
+            if isinstance(frame, (EndFrame, CancelFrame)):
+                self._end_soon(type(frame).__name__)
+        return data
+
+    def should_ignore_frame(self, frame: Frame) -> bool:
+        """As the serializer inside says."""
+        return self._inner.should_ignore_frame(frame)
+
+    def add_event_handler(self, event_name: str, handler: Any) -> None:
+        """Add the handler to the serializer inside, which is where events come from."""
+        self._inner.add_event_handler(event_name, handler)
+
+    def remove_event_handler(self, event_name: str, handler: Any) -> None:
+        """Remove it there."""
+        self._inner.remove_event_handler(event_name, handler)
+
+    async def cleanup(self) -> None:
+        """Clean up the serializer inside, and let the file close."""
+        self._end_soon("cleanup")
+        await self._inner.cleanup()  # type: ignore[no-untyped-call]
+
+    # -- the recording -------------------------------------------------------------------------
+
+    @_harmless
+    def note(self, text: str) -> None:
+        """Make a mark in the recording, at this moment.
+
+        Args:
+            text: What it shall say.
+        """
+        self._record("/notes", time.monotonic_ns(), Note(text=text))
+
+    def close(self, *, wait: float = 10.0) -> None:
+        """End the recording for good; the serializer works on.
+
+        Args:
+            wait: Seconds to wait at most for the disk; 0 on an event loop, the file is then
+                finished a moment later.
+        """
+        self._closed = True
+        if self._writer:
+            self._writer.close("close", wait=wait)
+
+    @_harmless
+    def _open(self) -> CaptureWriter:
+        _listen()
+        but = f" but {', '.join(sorted(self._allow))}" if self._allow else ""
+        return CaptureWriter(
+            self._file,
+            call=_call(self._inner),
+            serializer=_about(self._inner),
+            redaction=f"stream parameters{but}, credentials; account ids are pseudonyms",
+            quiet_secs=self._idle_secs,
+        )
+
+    def _record(self, topic: str, time_ns: int, body: Any) -> int | None:
+        writer = self._writer
+        if writer is None or self._closed:
+            return None
+        if writer.went_quiet:  # the call seemed to be over, and goes on
+            writer = self._writer = self._open()
+        return writer.record(topic, time_ns, body) if writer else None
+
+    @_harmless
+    def _record_received(self, time_ns: int, data: str | bytes) -> int | None:
+        text, kind, error = _read(data)
+        if error:
+            kept = b"" if '"streamParams"' in text or len(data) > _LONGEST else _bytes(data)
+            self._record("/ws/rx/invalid", time_ns, Invalid(data=kept, error=error))
+            return None
+        if kind != "media":
+            text = self._redacted(text)
+        sequence = self._record("/ws/rx", time_ns, text)
+        if kind == "stop":
+            self._end_soon("stop")
+        return sequence
+
+    @_harmless
+    def _record_sent(self, time_ns: int, data: str | bytes) -> None:
+        text, _, error = _read(data)
+        if error:
+            kept = b"" if len(data) > _LONGEST else _bytes(data)
+            self._record("/ws/tx/binary", time_ns, Invalid(data=kept, error=error))
+        else:
+            self._record("/ws/tx", time_ns, text)
+
+    @_harmless
+    def _record_frame(
+        self,
+        way: str,
+        time_ns: int,
+        frame: Frame,
+        took_ns: int,
+        cause: int | None = None,
+        result: str = "",
+    ) -> None:
+        pts_us = None if frame.pts is None else frame.pts / 1e3
+        if isinstance(frame, AudioRawFrame):
+            body = AudioFrame(
+                data=bytes(frame.audio),
+                format="pcm-s16",
+                sample_rate=frame.sample_rate,
+                number_of_channels=frame.num_channels,
+                frame=type(frame).__name__,
+                frame_id=frame.id,
+                pts_us=pts_us,
+                took_us=took_ns / 1e3,
+                cause=cause,
+            )
+            self._record(f"/frames/{way}/audio", time_ns, body)
+            return
+        other = OtherFrame(
+            frame=type(frame).__name__,
+            frame_id=frame.id,
+            name=frame.name,
+            pts_us=pts_us,
+            fields=_fields(frame),
+            result=result,
+            took_us=took_ns / 1e3,
+            cause=cause,
+        )
+        # Packed here and now: what the frame refers to may change, and may be of any size.
+        text = msgspec.json.encode(other, enc_hook=_describe).decode()
+        self._record(f"/frames/{way}/other", time_ns, text)
+
+    @_harmless
+    def _record_error(self, where: str, error: BaseException) -> None:
+        text = self._hide(f"{where} raised {type(error).__name__}: {error}")
+        body = LogRecord(level=4, message=text[:2000], name=type(self._inner).__module__)
+        self._record("/log", time.monotonic_ns(), body)
+
+    @_harmless
+    def _record_log(self, record: Any) -> None:
+        """Keep a log record of loguru's if the serializer made it."""
+        if not (record["name"] or "").startswith(_package(type(self._inner))):
+            return
+        error = record["exception"]
+        text = record["message"] + (f" [{error.type.__name__}: {error.value}]" if error else "")
+        body = LogRecord(
+            level=_LEVELS.get(record["level"].name, 2),
+            message=self._hide(text)[:2000],
+            name=record["name"],
+            file=record["file"].name,
+            line=record["line"],
+        )
+        self._record("/log", time.monotonic_ns(), body)
+
+    @_harmless
+    def _end_soon(self, reason: str) -> None:
+        if self._writer:
+            self._writer.close_when_quiet(self._grace_secs, reason)
+
+    def _hide(self, text: str) -> str:
+        # Looked up each time: a token is fetched, and changes, during the call.
+        return hide(text, secrets_of(self._inner))
+
+    def _redacted(self, text: str) -> str:
+        fields = msgspec.json.decode(text)
+        kept = redact(fields, self._allow)
+        return text if kept == fields else msgspec.json.encode(kept).decode()
+
+    def _fail(self, where: str, error: Exception) -> None:
+        why = f"{where} failed with {type(error).__name__}"
+        if self._writer:
+            self._writer.lose(why)
+        else:
+            logger.warning(f"Cannot record the call: {why}. The call is not affected.")
+
+
+# -- messages and frames -----------------------------------------------------------------------
+
+
+class _Kind(msgspec.Struct, gc=False):
+    """What a message says that it is: Bandwidth's word, or everybody else's."""
+
+    eventType: Any = None
+    event: Any = None
+
+
+_KIND: Final = msgspec.json.Decoder(_Kind)
+
+
+def _read(data: str | bytes) -> tuple[str, Any, str]:
+    """Look at a message: its text, what it says that it is, and why it is none."""
+    if len(data) > _LONGEST:
+        return "", None, f"not recorded: {len(data)} characters"
+    try:
+        text = data if isinstance(data, str) else bytes(data).decode()
+        kind = _KIND.decode(text)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        return str(data), None, f"not a JSON object: {error}"[:200]
+    return text, kind.eventType or kind.event, ""
+
+
+def _bytes(data: str | bytes) -> bytes:
+    return data.encode("utf-8", "surrogatepass") if isinstance(data, str) else bytes(data)
+
+
+_OWN_TO_PIPECAT: Final = {field.name for field in dataclasses.fields(Frame)}
+
+
+def _fields(frame: Frame) -> dict[str, Any]:
+    """What a frame says beyond what every frame has."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(frame):
+        value = getattr(frame, field.name, None)
+        if field.name not in _OWN_TO_PIPECAT and value is not None:
+            found[field.name] = value
+    kept: dict[str, Any] = redact(found)
+    for name, value in kept.items():
+        size = len(msgspec.json.encode(value, enc_hook=_describe))
+        if size > _LONGEST_FIELD:
+            kept[name] = f"not recorded: {size} bytes of JSON"
+    return kept
+
+
+def _describe(value: object) -> str:
+    return f"<{type(value).__name__}>"
+
+
+# -- the serializer inside ---------------------------------------------------------------------
+
+
+def _first(serializer: FrameSerializer, *names: str) -> str | None:
+    """The first of some attributes, public or not, that is there and is a text."""
+    for name in names:
+        for attribute in (name, f"_{name}"):
+            value = getattr(serializer, attribute, None)
+            if isinstance(value, str) and value:
+                return value
+    return None
+
+
+def _call(serializer: FrameSerializer) -> dict[str, str | None]:
+    account = _first(serializer, "account_id", "account_sid")
+    return {
+        "stream_id": _first(serializer, "stream_id", "stream_sid"),
+        "call_id": _first(serializer, "call_id", "call_sid", "call_control_id"),
+        "account": pseudonym(account) if account else None,
+    }
+
+
+def _about(serializer: FrameSerializer) -> dict[str, Any]:
+    kind = type(serializer)
+    params = getattr(serializer, "_params", None)
+    dump = getattr(params, "model_dump", None)
+    return {
+        "class": f"{kind.__module__}.{kind.__qualname__}",
+        "params": redact(dump(mode="json")) if dump else {},
+    }
+
+
+def _package(kind: type) -> str:
+    return kind.__module__.rpartition(".")[0] or kind.__module__
+
+
+def _file_name(where: Path, call_id: str | None) -> Path:
+    """``captures/2026-11-22T10-15-03_c-15ac.mcap``: UTC, and the head of the call id."""
+    if where.suffix == ".mcap":
+        return where
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S")
+    return where / f"{now}_{re.sub('[^A-Za-z0-9-]', '_', call_id or 'call')[:6]}.mcap"
+
+
+# -- the log -----------------------------------------------------------------------------------
+
+_LEVELS: Final = {
+    "TRACE": 1,
+    "DEBUG": 1,
+    "INFO": 2,
+    "SUCCESS": 2,
+    "WARNING": 3,
+    "ERROR": 4,
+    "CRITICAL": 5,
+}
+
+#: The tap whose serializer is running here. Tasks that it starts inherit it, so that what they log
+#: later still lands in the right capture.
+_tap: ContextVar[Tap | None] = ContextVar("tap", default=None)
+_handler: int | None = None
+
+
+def _leave(token: Token[Tap | None]) -> None:
+    try:
+        _tap.reset(token)
+    except ValueError:  # the call was thrown away half done, by somebody else than its task
+        pass
+
+
+def _listen() -> None:
+    """Listen to loguru, once for all taps; again if somebody has removed all its handlers."""
+    global _handler
+    if _handler is not None:
+        try:
+            logger.remove(_handler)
+        except ValueError:
+            pass
+    _handler = logger.add(
+        _on_log, level="DEBUG", format="{message}", backtrace=False, diagnose=False
+    )
+
+
+def _on_log(message: Any) -> None:
+    tap = _tap.get()
+    if tap is not None:
+        tap._record_log(message.record)
