@@ -25,7 +25,7 @@ from typing import Final, Literal, TypeAlias
 with warnings.catch_warnings():
     # On 3.11 and 3.12 the module is CPython's own; from 3.13 it is the package audioop-lts.
     warnings.simplefilter("ignore", DeprecationWarning)
-    import audioop
+    from audioop import lin2ulaw, ulaw2lin
 
 import numpy as np
 
@@ -36,14 +36,13 @@ __all__ = [
     "PCMRate",
     "WireFormat",
     "from_content_type",
+    "ulaw2lin",
     "wire_format",
 ]
 
 #: The mu-law code of every sample, by the sample read as unsigned. Looking up 40 ms of speech takes
 #: less than half of audioop's time, which searches the segment of each sample.
-_ULAW: Final = np.frombuffer(
-    audioop.lin2ulaw(np.arange(65536, dtype=np.uint16).tobytes(), 2), np.uint8
-)
+_ULAW: Final = np.frombuffer(lin2ulaw(np.arange(65536, dtype=np.uint16).tobytes(), 2), np.uint8)
 
 Encoding: TypeAlias = Literal["PCMU", "PCM"]
 PCMRate: TypeAlias = Literal[8000, 16000, 24000]
@@ -88,7 +87,7 @@ class WireFormat:
             16-bit little-endian PCM at :attr:`sample_rate`.
         """
         if self.bytes_per_sample == 1:
-            return audioop.ulaw2lin(payload, 2)
+            return ulaw2lin(payload, 2)
         return payload if len(payload) % 2 == 0 else payload[:-1]
 
     def duration(self, payload: bytes) -> float:

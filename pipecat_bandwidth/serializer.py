@@ -32,12 +32,11 @@ from pipecat.frames.frames import (
     InterruptionFrame,
     OutputTransportMessageFrame,
     OutputTransportMessageUrgentFrame,
-    StartFrame,
 )
 from pipecat.serializers.base_serializer import FrameSerializer
 from pydantic import ConfigDict, Field, ValidationError
 
-from pipecat_bandwidth.encodings import PCMU, Encoding, PCMRate, wire_format
+from pipecat_bandwidth.encodings import PCMU, Encoding, PCMRate, ulaw2lin, wire_format
 from pipecat_bandwidth.exceptions import ProtocolError, VoiceAPIError
 from pipecat_bandwidth.messages import (
     Clear,
@@ -55,6 +54,7 @@ from pipecat_bandwidth.stats import Sequence, Stats
 from pipecat_bandwidth.voice_api import HangUp, VoiceAPI
 
 if TYPE_CHECKING:
+    from pipecat.frames.frames import StartFrame
     from pipecat.processors.frame_processor import FrameProcessorSetup
 
 __all__ = ["BandwidthFrameSerializer"]
@@ -232,7 +232,7 @@ class BandwidthFrameSerializer(FrameSerializer):
         self._stats.inbound_delay_ms = self._inbound.delay_ms
         self._outbound: StreamResampler | None = None  # the first audio tells its rate
         self._clear_after = self._params.resampler_clear_after_secs
-        self._last_audio = {"inbound": 0.0, "outbound": 0.0}
+        self._last_audio: dict[str, float] = {}
 
         self._register_event_handler("on_stream_start")
         self._register_event_handler("on_stream_stop")
@@ -271,7 +271,7 @@ class BandwidthFrameSerializer(FrameSerializer):
         if type(rate) is not int or rate not in RATES:
             self._warn_once(
                 "in rate",
-                f"audio_in_sample_rate={rate!r} is not one of {RATES}; the caller's audio goes "
+                f"audio_in_sample_rate={rate!r:.40} is not one of {RATES}; the caller's audio goes "
                 "into the pipeline at 8000 Hz",
             )
             rate = PCMU.sample_rate
@@ -305,7 +305,7 @@ class BandwidthFrameSerializer(FrameSerializer):
             if type(message) is not Media:
                 await self._note(message)
                 return None
-            # In place rather than in a method: this runs fifty times a second in every call.
+            # All in place, with the C function behind PCMU.decode: this runs fifty times a second.
             if message.track != "inbound" and message.track is not None:
                 stats.other_track += 1
                 return None
@@ -317,14 +317,13 @@ class BandwidthFrameSerializer(FrameSerializer):
                 sequence.expected = next(sequence.upcoming)
             else:
                 sequence.follow(message.sequence)
-            pcm = PCMU.decode(message.payload)
+            pcm = ulaw2lin(message.payload, 2)
             if not pcm:
                 return None
             duration = len(pcm) / 16
             stats.wire_in_ms += duration
             if inbound.delay_ms:
-                if self._clear_after is not None and self._is_stale("inbound"):
-                    inbound.reset()
+                self._clear_if_stale("inbound", inbound)
                 pcm = inbound.process(pcm)
                 duration = len(pcm) * 500 / inbound.out_rate
             stats.audio_in_ms += duration
@@ -368,8 +367,9 @@ class BandwidthFrameSerializer(FrameSerializer):
         elif (track.encoding, track.sample_rate) != (PCMU.encoding, PCMU.sample_rate):
             self._warn_once(
                 "format",
-                f"start announces {_clean(track.encoding) or 'no encoding'} at {track.sample_rate} Hz; it is read as "
-                "PCMU at 8000 Hz, the only format that Bandwidth documents",
+                f"start announces {_clean(track.encoding) or 'no encoding'} at "
+                f"{track.sample_rate} Hz; it is read as PCMU at 8000 Hz, the only format that "
+                "Bandwidth documents",
             )
         logger.debug(f"{self}: stream started")
         await self._call_event_handler("on_stream_start", start)
@@ -378,12 +378,12 @@ class BandwidthFrameSerializer(FrameSerializer):
         """Count a bad message, and log the first and then at most one line per interval."""
         self._stats.bad += 1
         now = time.monotonic()
-        if now >= self._next_log:
-            self._next_log = now + _LOG_EVERY_SECS
-            count = (
-                f"{self._stats.bad} bad messages so far, the last" if self._stats.bad > 1 else ""
-            )
-            logger.warning(f"{self}: {count or 'bad message'}: {_clean(reason)}")
+        if now < self._next_log:
+            return
+        self._next_log = now + _LOG_EVERY_SECS
+        bad = self._stats.bad
+        what = "bad message" if bad == 1 else f"{bad} bad messages so far, the last"
+        logger.warning(f"{self}: {what}: {_clean(reason)}")
 
     # -- to the caller -----------------------------------------------------------------------------
 
@@ -392,8 +392,8 @@ class BandwidthFrameSerializer(FrameSerializer):
 
         An EndFrame or a CancelFrame hangs up, and comes back when that is done or has failed, after
         :class:`~pipecat_bandwidth.voice_api.VoiceAPI`'s deadline at the latest. It does not wait
-        for the far end to play what it has been sent: that is what the silence is for that
-        Pipecat's transports send before an EndFrame (``audio_out_end_silence_secs``).
+        for the far end to play the last of what it has been sent: Pipecat's transports send in
+        real time, one message ahead.
 
         Args:
             frame: Any frame. The caller's own audio is never sent back.
@@ -443,13 +443,12 @@ class BandwidthFrameSerializer(FrameSerializer):
                 "audio_out_10ms_chunks=4 sends 40 ms at a time",
             )
         if outbound.delay_ms:
-            if self._clear_after is not None and self._is_stale("outbound"):
-                outbound.reset()
+            self._clear_if_stale("outbound", outbound)
             pcm = outbound.process(pcm)
         return self._play(tail + pcm if tail else pcm)
 
     def _play(self, pcm: bytes) -> str | None:
-        if not pcm or self._stopped:
+        if not pcm:
             return None
         wire, stats = self._wire, self._stats
         message = encode_play_audio(wire.content_type, wire.encode(pcm))
@@ -474,12 +473,13 @@ class BandwidthFrameSerializer(FrameSerializer):
         return tail
 
     def _open_outbound(self, rate: Any) -> StreamResampler | None:
-        try:
-            outbound = StreamResampler(rate, self._wire.sample_rate)
-        except ValueError as error:
-            self._warn_once("out rate", f"audio is not sent: {_clean(str(error))}")
+        """Begin to convert from a rate, if it is one."""
+        if type(rate) is not int or rate not in RATES:
+            self._warn_once(
+                "out rate", f"audio is not sent: sample_rate={rate!r:.40} is not one of {RATES}"
+            )
             return None
-        self._outbound = outbound
+        self._outbound = outbound = StreamResampler(rate, self._wire.sample_rate)
         self._stats.outbound_delay_ms = outbound.delay_ms
         if outbound.delay_ms:
             self._warn_once(
@@ -547,7 +547,7 @@ class BandwidthFrameSerializer(FrameSerializer):
             outcome = await self._voice_api.hang_up(self._account_id or "", self._call_id or "")
             self._hung_up = True
         except asyncio.CancelledError:
-            logger.error(f"{self}: call {self._call_id} may still be up: the loop was closed")
+            logger.error(f"{self}: call {self._call_id} may still be up: hang-up was cancelled")
             raise
         except Exception as error:  # nobody waits for this task's exceptions
             outcome = (
@@ -563,11 +563,14 @@ class BandwidthFrameSerializer(FrameSerializer):
 
     # -- small things ------------------------------------------------------------------------------
 
-    def _is_stale(self, side: Literal["inbound", "outbound"]) -> bool:
-        """Whether more than the set time has passed since the last audio of a side."""
+    def _clear_if_stale(self, side: str, resampler: StreamResampler) -> None:
+        """Forget what a resampler holds, if the time set for that has passed without audio."""
+        if self._clear_after is None:
+            return
         now = time.monotonic()
-        last, self._last_audio[side] = self._last_audio[side], now
-        return self._clear_after is not None and now - last > self._clear_after
+        if now - self._last_audio.get(side, now) > self._clear_after:
+            resampler.reset()
+        self._last_audio[side] = now
 
     def _warn_once(self, what: str, text: str) -> None:
         if what not in self._warned:
@@ -578,7 +581,9 @@ class BandwidthFrameSerializer(FrameSerializer):
 def _require_identifiers(**values: str | None) -> None:
     for name, value in values.items():
         if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
-            raise ValueError(f"{name} must be 1 to 256 letters, digits, '-' or '_', not {value!r:.60}")
+            raise ValueError(
+                f"{name} must be 1 to 256 letters, digits, '-' or '_', not {value!r:.60}"
+            )
 
 
 def _problem(params: type[FrameSerializer.InputParams], error: Any) -> str:

@@ -1,4 +1,8 @@
-"""What has gone through one serializer: plain counters, and the story of the sequence numbers."""
+"""What has gone through one serializer: plain counters, and the story of the sequence numbers.
+
+References:
+    RFC 3550, appendix A.1: which jumps of a sequence number are believed at once.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,10 @@ from typing import Final
 
 __all__ = ["Sequence", "Stats"]
 
-#: How many missing numbers are remembered, to tell a late message from a repeated one.
-_REMEMBERED: Final = 1000
+#: A number so far ahead or behind is believed when the next one follows it: MAX_DROPOUT and
+#: MAX_MISORDER of RFC 3550, one minute and two seconds of messages.
+_AHEAD: Final = 3000
+_BEHIND: Final = 100
 
 
 @dataclass(slots=True)
@@ -32,7 +38,7 @@ class Stats:
         gaps: Times at which sequence numbers were skipped.
         missing: Numbers skipped and not seen since.
         duplicates: Messages with a number seen before.
-        out_of_order: Messages with a number skipped before: late ones.
+        out_of_order: Messages with a number skipped before, or with one far from the others.
         wire_in_ms: Caller's audio that arrived.
         audio_in_ms: Caller's audio given to the pipeline.
         audio_out_ms: Bot's audio taken from the pipeline.
@@ -77,24 +83,36 @@ class Sequence:
         self.upcoming: Iterator[str] = iter(())
         self._stats = stats
         self._skipped: set[int] = set()
+        self._resume = -1
 
     def follow(self, number: int | None) -> None:
         """Take a number other than the expected one; ``None`` for a message without any."""
         if number is None:
             return
         stats, expected = self._stats, int(self.expected or -1)
-        if number >= expected:
-            if number > expected >= 0:
+        if expected < 0:
+            self._go_on_from(number)
+        elif number == self._resume:
+            stats.gaps += 1
+            self._go_on_from(number)
+        elif expected <= number < expected + _AHEAD:
+            if number > expected:
                 stats.gaps += 1
                 stats.missing += number - expected
-                self._skipped.update(range(max(expected, number - _REMEMBERED), number))
-                if len(self._skipped) > _REMEMBERED:
-                    self._skipped = set(sorted(self._skipped)[-_REMEMBERED:])
-            self.upcoming = map(str, count(number + 1))
-            self.expected = next(self.upcoming)
+                recent = range(max(expected, number - _BEHIND), number)
+                self._skipped = {n for n in self._skipped if n >= number - _BEHIND} | set(recent)
+            self._go_on_from(number)
         elif number in self._skipped:
             self._skipped.remove(number)
             stats.out_of_order += 1
             stats.missing -= 1
-        else:
+        elif expected - _BEHIND <= number < expected:
             stats.duplicates += 1
+        else:
+            stats.out_of_order += 1
+            self._resume = number + 1
+
+    def _go_on_from(self, number: int) -> None:
+        self.upcoming = map(str, count(number + 1))
+        self.expected = next(self.upcoming)
+        self._resume = -1

@@ -24,6 +24,7 @@ class Answer:
         delay: Seconds before the first byte.
         drip: Seconds before each further byte of the body.
         repeat: How often the body is sent over.
+        cut: Break off one byte before the end.
         reset: Break the connection (RST) instead.
         hang: Never answer instead.
     """
@@ -34,6 +35,7 @@ class Answer:
     delay: float = 0.0
     drip: float = 0.0
     repeat: int = 1
+    cut: bool = False
     reset: bool = False
     hang: bool = False
 
@@ -122,7 +124,7 @@ class Server:
         await asyncio.sleep(answer.delay)
         raw = isinstance(answer.body, bytes)
         body = answer.body if raw else json.dumps(answer.body).encode()
-        length = len(body) * answer.repeat
+        length = len(body) * answer.repeat + answer.cut
         lines = [f"HTTP/1.1 {answer.status} Whatever", f"Content-Length: {length}"]
         lines += [] if raw else ["Content-Type: application/json"]
         lines += [f"{name}: {value}" for name, value in answer.headers]
@@ -138,7 +140,7 @@ class Server:
             await writer.drain()
             self.sent += len(body)
         await writer.drain()
-        return True
+        return not answer.cut
 
 
 @asynccontextmanager

@@ -132,6 +132,15 @@ def test_what_is_not_needed_may_be_wrong(wire: str, message: Message) -> None:
     assert parse(wire) == message
 
 
+def test_what_is_kept_of_a_start_is_bounded() -> None:
+    tracks = [{"name": "n" * 1000}, "m" * 1000] * 20
+    metadata = {"streamId": "s" * 1000, "callId": "c" * 1000, "tracks": tracks}
+    start = parse(json.dumps({"eventType": "start", "metadata": metadata}))
+    assert isinstance(start, Start)
+    assert (len(start.stream_id), len(start.call_id), len(start.tracks)) == (256, 256, 16)
+    assert {len(track.name) for track in start.tracks} == {64}
+
+
 BAD: list[tuple[str | bytes, str]] = [
     ("", "not JSON (DecodeError)"),
     (b"", "not JSON (DecodeError)"),

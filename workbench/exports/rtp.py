@@ -38,7 +38,9 @@ from numpy.typing import NDArray
 from pipecat_bandwidth.encodings import PCMU
 from workbench.audio import Audio
 from workbench.call import Call, Stream
+from workbench.call.placement import unwrap
 from workbench.capture import CaptureReader
+from workbench.capture.redaction import REDACTED
 from workbench.exports.pcapng import (
     LINKTYPE_RAW,
     LINKTYPE_UPPER_PDU,
@@ -47,9 +49,7 @@ from workbench.exports.pcapng import (
     udp,
     upper_pdu,
 )
-from workbench.placement import unwrap
 from workbench.playout import Playout
-from workbench.redaction import REDACTED
 
 __all__ = ["write_pcap"]
 

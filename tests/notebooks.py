@@ -1,0 +1,93 @@
+"""Run and clean the committed notebooks: ``python -m tests.notebooks``.
+
+Committed notebooks keep text and pictures, for readers on a code-hosting page, and nothing else: no
+audio, no widget state, no times, no machine's paths.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).parent.parent / "notebooks"
+KEPT = {"text/plain", "image/png", "text/html"}
+MAX_BYTES = 600_000
+
+
+def code_hash(notebook: nbformat.NotebookNode) -> str:
+    source = "\n\0".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    return hashlib.sha256(source.encode()).hexdigest()
+
+
+def execute(path: Path) -> nbformat.NotebookNode:
+    """Run all cells in a kernel of this interpreter, in the notebooks' folder."""
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(
+        notebook, timeout=180, kernel_name="python3", store_widget_state=False,
+        resources={"metadata": {"path": str(FOLDER)}},
+    )  # fmt: skip
+    client.execute()
+    return notebook
+
+
+def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Keep what reads well without a kernel."""
+    for number, cell in enumerate(notebook.cells, 1):
+        cell.id = f"cell-{number}"
+        cell.metadata = {}
+        for output in cell.get("outputs", []):
+            if "data" in output:
+                html = output.data.get("text/html", "")
+                kept = {
+                    kind: content
+                    for kind, content in output.data.items()
+                    if kind in KEPT and not (kind == "text/html" and "<audio" in html)
+                }
+                output.data = kept
+                output.metadata = {}
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+        "code_sha256": code_hash(notebook),
+    }
+    return notebook
+
+
+def problems(path: Path) -> list[str]:
+    """What is wrong with a committed notebook; nothing when it is clean and fresh."""
+    notebook = nbformat.read(path, as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    found = []
+    if notebook.metadata.get("code_sha256") != code_hash(notebook):
+        found.append("its outputs are stale: run python -m tests.notebooks")
+    if [cell.execution_count for cell in cells] != list(range(1, len(cells) + 1)):
+        found.append("its cells were not run once, in order")
+    if any(output.output_type == "error" for cell in cells for output in cell.outputs):
+        found.append("a cell ends in an error")
+    if any(len(cell.source.splitlines()) > 5 for cell in cells):
+        found.append("a cell has more than five lines")
+    if any(re.search(r"^\s*(def|class|for|while)\b", c.source, re.MULTILINE) for c in cells):
+        found.append("a cell defines or loops: that belongs into the package")
+    text = path.read_text(encoding="utf-8")
+    private = r"<audio|application/vnd.jupyter.widget|data:audio|" + re.escape(str(Path.home()))
+    if re.search(private, text):
+        found.append("it holds audio, widget state or a machine's path")
+    if len(text) > MAX_BYTES:
+        found.append(f"{len(text)} bytes, at most {MAX_BYTES}")
+    return found
+
+
+def main() -> None:
+    for path in sorted(FOLDER.glob("*.ipynb")):
+        notebook = clean(execute(path))
+        nbformat.write(notebook, path)
+        print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB", *problems(path), sep="\n  ")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

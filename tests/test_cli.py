@@ -1,0 +1,156 @@
+"""The commands as a shell sees them: what is printed, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from pipecat_bandwidth import BandwidthFrameSerializer
+from workbench.cli import main
+
+SAMPLE = Path(__file__).parent.parent / "sample_audio"
+CAPTURE = SAMPLE / "captures" / "demo.mcap"
+
+
+class Run(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def workbench(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Run]:
+    def run(*arguments: object) -> Run:
+        monkeypatch.setattr(sys, "argv", ["workbench", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "160")
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        printed = capsys.readouterr()
+        return Run(int(exit_.value.code or 0), printed.out, printed.err)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "command", ["demo", "simulate", "summary", "diagnose", "compare", "tune", "report", "export"]
+)
+def test_every_command_explains_itself(workbench: Callable[..., Run], command: str) -> None:
+    run = workbench(command, "--help")
+    assert run.code == 0
+    assert len(run.out.splitlines()) > 5
+
+
+def test_without_a_command_there_is_help(workbench: Callable[..., Run]) -> None:
+    run = workbench()
+    assert "diagnose" in run.out + run.err
+
+
+@pytest.mark.parametrize("command", ["summary", "diagnose", "compare", "tune", "report"])
+@pytest.mark.parametrize("what", ["missing", "empty", "foreign", "cut to the head", "folder"])
+def test_what_is_not_a_capture_is_one_line_and_code_2(
+    workbench: Callable[..., Run], tmp_path: Path, command: str, what: str
+) -> None:
+    path = tmp_path / "call.mcap"
+    if what == "empty":
+        path.touch()
+    elif what == "foreign":
+        path.write_bytes(b"RIFF....WAVE" * 100)
+    elif what == "cut to the head":
+        path.write_bytes(CAPTURE.read_bytes()[:20])
+    elif what == "folder":
+        path.mkdir()
+    run = workbench(command, path)
+    assert run.code == 2
+    assert "call.mcap" in run.err
+    assert "Traceback" not in run.out + run.err
+    assert len(run.err.strip().splitlines()) <= 2
+
+
+def test_a_cut_capture_is_read_as_far_as_it_goes(
+    workbench: Callable[..., Run], tmp_path: Path
+) -> None:
+    whole = CAPTURE.read_bytes()
+    path = tmp_path / "cut.mcap"
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+    run = workbench("summary", path, "--json")
+    assert run.code == 0
+    summary = json.loads(run.out)
+    assert not summary["finished"]
+    assert (
+        3
+        < summary["duration"]
+        < json.loads(workbench("summary", CAPTURE, "--json").out)["duration"]
+    )
+
+
+def test_diagnose_prints_a_table_or_json(workbench: Callable[..., Run]) -> None:
+    found = json.loads(workbench("diagnose", CAPTURE, "--json").out)
+    table = workbench("diagnose", CAPTURE)
+    assert table.code == 0
+    for finding in found:
+        assert finding["kind"] in table.out
+        assert finding["remedy"] and finding["cause"] and finding["unit"]
+
+
+def test_fail_on_gates(workbench: Callable[..., Run]) -> None:
+    severities = {f["severity"] for f in json.loads(workbench("diagnose", CAPTURE, "--json").out)}
+    for level, reached in {
+        "info": bool(severities),
+        "warning": bool(severities & {"warning", "error"}),
+        "error": "error" in severities,
+        "never": False,
+    }.items():
+        assert workbench("diagnose", CAPTURE, "--fail-on", level).code == int(reached), level
+
+
+def test_compare_takes_a_capture_or_a_file_of_speech(
+    workbench: Callable[..., Run], tmp_path: Path
+) -> None:
+    voice = SAMPLE / "bot_voices" / "bot_af_heart_24k.flac"
+    for source in (CAPTURE, voice):
+        run = workbench(
+            "compare", source, "--csv", tmp_path / "t.csv", "--picture", tmp_path / "p.png"
+        )
+        assert run.code == 0
+        assert "PCMU" in run.out and "G.711" in run.out
+        assert (tmp_path / "t.csv").read_text().count("\n") >= 9
+        assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_tune_exports_what_the_bot_loads(workbench: Callable[..., Run], tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mcap"
+    broken.write_bytes(b"nothing")
+    run = workbench("tune", CAPTURE, broken, "-o", tmp_path / "tuned.json")
+    assert run.code == 0
+    assert "broken.mcap" in run.err and "1 of 2" in run.out
+    params = BandwidthFrameSerializer.InputParams.load(tmp_path / "tuned.json")
+    assert params.outbound_encoding == "PCMU"
+
+
+def test_report_is_one_file_without_ids(workbench: Callable[..., Run], tmp_path: Path) -> None:
+    from workbench.call import Call
+
+    run = workbench("report", CAPTURE, "-o", tmp_path / "out" / "r.html")
+    assert run.code == 0
+    page = (tmp_path / "out" / "r.html").read_text()
+    assert Call.open(CAPTURE).metadata["call"]["call_id"] not in page
+    assert "http://" not in page and "https://" not in page
+    assert page.count("<audio") >= 4
+    silent = tmp_path / "silent.html"
+    assert workbench("report", CAPTURE, "-o", silent, "--no-audio").code == 0
+    assert "<audio" not in silent.read_text()
+    assert "data:audio" not in silent.read_text()
+
+
+def test_a_server_that_is_not_there_is_one_line(workbench: Callable[..., Run]) -> None:
+    run = workbench("simulate", "http://127.0.0.1:9/webhook")
+    assert run.code == 2
+    assert "webhook" in run.err and "127.0.0.1:9" in run.err
+    assert "Traceback" not in run.err

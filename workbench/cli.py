@@ -1,0 +1,297 @@
+"""The command line: thin, every command one call into the package.
+
+Exit codes: 0 done; 1 done, and the answer is bad (a finding as severe as ``--fail-on``, a call that
+failed); 2 it could not be done (no such file, not a capture, no such server).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from loguru import logger
+from rich.console import Console
+
+from workbench.terminal import print_comparison, print_findings, print_tuning
+
+app = typer.Typer(
+    name="workbench",
+    help="Hear, see and tune what a Pipecat bot sends over Bandwidth.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+Capture = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CAPTURE", help="A capture (.mcap, or .mcap.part while it is recorded)."
+    ),
+]
+SEVERITIES = ("info", "warning", "error")
+
+
+@app.command()
+def demo(
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="Play the whole script (139 s), with every planted fault."),
+    ] = False,
+    params: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run the call again with these tuned settings, and show before and after."
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where everything goes.")] = Path(
+        "demo-output"
+    ),
+) -> None:
+    """Place one simulated call to a real bot, then diagnose, compare and tune it.
+
+    Everything is on this machine: Bandwidth's side (webhook, media stream, Voice API) is simulated,
+    the bot is a real Pipecat pipeline on a real WebSocket.
+    """
+    from workbench.demo import run_demo
+
+    run_demo(out, output, full=full, params=params)
+
+
+@app.command()
+def simulate(
+    url: Annotated[
+        str, typer.Argument(help="The bot's voice webhook, e.g. http://127.0.0.1:7860/webhook.")
+    ],
+    script: Annotated[
+        Path | None, typer.Option(help="What the caller says; the short demo call by default.")
+    ] = None,
+    username: Annotated[str, typer.Option(help="HTTP Basic user that the webhook expects.")] = "",
+    password: Annotated[
+        str, typer.Option(help="Its password.", envvar="WORKBENCH_WEBHOOK_PASSWORD")
+    ] = "",
+    jitter_ms: Annotated[
+        float, typer.Option(min=0, help="Random delay of each media message, up to this.")
+    ] = 0.0,
+    loss: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of media messages that never arrive.")
+    ] = 0.0,
+    duplicates: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of media messages sent twice.")
+    ] = 0.0,
+    seed: Annotated[
+        int, typer.Option(help="Of the random faults: the same seed gives the same call.")
+    ] = 0,
+    timeout: Annotated[
+        float, typer.Option(min=1, help="End the call after this many seconds.")
+    ] = 300.0,
+) -> None:
+    """Call a bot's server as Bandwidth would: webhook, BXML, WebSocket, media in real time."""
+    from workbench.demo import simulate_call
+    from workbench.simulator import Line
+
+    line = Line(jitter_ms=jitter_ms, loss=loss, duplicates=duplicates, seed=seed)
+    simulate_call(
+        out, url, script, username=username, password=password, line=line, timeout=timeout
+    )
+
+
+@app.command()
+def summary(
+    capture: Capture,
+    as_json: Annotated[bool, typer.Option("--json", help="Counters as JSON.")] = False,
+) -> None:
+    """Say what a call was: who, when, how long, formats, levels, turns."""
+    from workbench.call import Call
+
+    call = Call.open(capture)
+    if as_json:
+        print(
+            json.dumps(
+                {"duration": call.duration, "finished": call.finished, **call.stats}, indent=2
+            )
+        )
+    else:
+        out.print(call.summary(), markup=False, soft_wrap=True)
+
+
+@app.command()
+def diagnose(
+    capture: Capture,
+    as_json: Annotated[bool, typer.Option("--json", help="Findings as JSON.")] = False,
+    fail_on: Annotated[
+        Literal["info", "warning", "error", "never"],
+        typer.Option(help="Exit with 1 when a finding is at least this bad."),
+    ] = "never",
+) -> None:
+    """Find faults: when, how bad, measured what, why, and which setting to change."""
+    from workbench.call import Call
+    from workbench.findings import diagnose as run
+
+    found = run(Call.open(capture))
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in found], indent=2))
+    else:
+        print_findings(out, found)
+    if fail_on != "never" and any(
+        SEVERITIES.index(f.severity) >= SEVERITIES.index(fail_on) for f in found
+    ):
+        raise typer.Exit(1)
+
+
+@app.command()
+def compare(
+    source: Annotated[
+        Path, typer.Argument(metavar="CAPTURE|WAV", help="A capture, or any WAV or FLAC of speech.")
+    ],
+    picture: Annotated[Path | None, typer.Option(help="Write the picture as a PNG.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the table as CSV.")] = None,
+) -> None:
+    """Send the same speech through every outbound setting and far leg, and measure."""
+    from workbench import plots
+    from workbench.audio import Audio
+    from workbench.call import Call
+    from workbench.comparison import compare as run
+
+    is_audio = source.suffix.lower() in {".wav", ".flac"}
+    with working("Comparing settings"):
+        comparison = run(Audio.read(source) if is_audio else Call.open(source))
+    print_comparison(out, comparison)
+    if csv:
+        comparison.table.to_csv(csv, index=False)
+        out.print(f"Table: {csv}", soft_wrap=True)
+    if picture:
+        picture.write_bytes(plots.png(plots.comparison_overview(comparison).flat[0]))
+        out.print(f"Picture: {picture}", soft_wrap=True)
+
+
+@app.command()
+def tune(
+    captures: Annotated[list[Path], typer.Argument(metavar="CAPTURE...", help="Captured calls.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Write the params as JSON for InputParams.load."),
+    ] = None,
+    leg: Annotated[
+        str,
+        typer.Option(
+            help="How the far end is reached: G.711 (the phone network), G.722 (wideband)."
+        ),
+    ] = "G.711",
+    max_kbit_s: Annotated[float | None, typer.Option(help="At most this much on the wire.")] = None,
+) -> None:
+    """Choose the outbound setting for these calls, say why and how sure."""
+    from workbench.call import Call
+    from workbench.capture import CaptureError
+    from workbench.tuning import tune as run
+
+    calls, broken = [], 0
+    for path in captures:
+        try:
+            calls.append(Call.open(path))
+        except CaptureError as error:
+            broken += 1
+            err.print(f"skipped: {error}", markup=False, soft_wrap=True)
+    if not calls:
+        raise CaptureError(captures[0], "none of the captures given can be read")
+    constraints = {"kbit_s": max_kbit_s} if max_kbit_s is not None else None
+    with working("Tuning"):
+        result = run(calls, leg=leg, constraints=constraints)
+    print_tuning(out, result)
+    if broken:
+        out.print(f"{broken} of {len(captures)} captures were skipped.")
+    if output:
+        result.export(output)
+        out.print(f"Params: {output}", soft_wrap=True)
+
+
+@app.command()
+def report(
+    capture: Capture,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The HTML file.")] = Path(
+        "report.html"
+    ),
+    show_ids: Annotated[
+        bool, typer.Option("--show-ids", help="Show call, stream and account ids whole.")
+    ] = False,
+    no_audio: Annotated[bool, typer.Option("--no-audio", help="Leave all sound out.")] = False,
+) -> None:
+    """Write one HTML file with everything about a call: opens offline, can be mailed."""
+    from workbench.call import Call
+    from workbench.comparison import compare as run_compare
+    from workbench.findings import diagnose as run_diagnose
+    from workbench.report import write_report
+    from workbench.tuning import tune as run_tune
+
+    call = Call.open(capture)
+    with working("Diagnosing"):
+        found = run_diagnose(call)
+    with working("Comparing settings"):
+        comparison = run_compare(call)
+    with working("Tuning"):
+        tuning = run_tune([call])
+    with working("Drawing"):
+        write_report(
+            output, call, found, comparison, tuning, show_ids=show_ids, with_audio=not no_audio
+        )
+    out.print(f"Report: {output} ({output.stat().st_size / 1e6:.1f} MB)", soft_wrap=True)
+
+
+@app.command()
+def export(
+    capture: Capture,
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", help="A file, its kind told by the suffix, or a folder."),
+    ] = Path("."),
+    kind: Annotated[
+        Literal["wav", "flac", "pcap", "labels", "csv"] | None,
+        typer.Option("--format", help="wav, flac: sound; pcap: Wireshark; labels: Audacity; csv."),
+    ] = None,
+    signals: Annotated[
+        str, typer.Option(help="Channels of wav and flac, of the call's five signals.")
+    ] = "caller_sent,caller_heard",
+) -> None:
+    """Write a call in forms that other programs open: WAV, FLAC, RTP for Wireshark, labels, CSV."""
+    from workbench.call import Call
+    from workbench.exports import export as run
+    from workbench.findings import diagnose as run_diagnose
+
+    call = Call.open(capture)
+    found = run_diagnose(call) if kind in (None, "labels", "csv") else ()
+    names = tuple(name.strip() for name in signals.split(",") if name.strip())
+    for path in run(call, output, kind, findings=found, signals=names):
+        out.print(str(path), soft_wrap=True)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show that something is under way, on a terminal."""
+    with err.status(f"{what}..."):
+        yield
+
+
+def main() -> None:
+    """Run; print an expected failure as one line."""
+    logger.remove()  # Pipecat greets with a log line when it is imported
+    logger.add(sys.stderr, level="WARNING", format="{level}: {message}")
+    try:
+        app()
+    except Exception as error:
+        from workbench.capture import CaptureError
+        from workbench.simulator import SimulationError
+
+        if not isinstance(error, (CaptureError, SimulationError, OSError, ValueError)):
+            raise
+        err.print(f"workbench: {error}", markup=False, soft_wrap=True)
+        sys.exit(2)
+
+
+__all__ = ["app", "main"]

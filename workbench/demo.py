@@ -1,0 +1,287 @@
+"""The demo: one simulated call through everything, and what came of it.
+
+The call is real in all but the phone network: an HTTP webhook, a WebSocket, audio on a real clock,
+a real Pipecat pipeline with voice activity detection, a real HTTP hang-up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from loguru import logger
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from pipecat_bandwidth import BandwidthFrameSerializer
+from pipecat_bandwidth.voice_api import VoiceAPI
+from workbench.bots import create_app, serve
+from workbench.call import Call
+from workbench.comparison import Comparison, compare
+from workbench.findings import Finding, diagnose
+from workbench.report import write_report
+from workbench.simulator import Line, Script, SimulatedCall, VoiceAPIServer, place_call
+from workbench.simulator import Progress as CallProgress
+from workbench.tap import Tap
+from workbench.terminal import print_comparison, print_findings, print_tuning
+from workbench.tuning import TuningResult, tune
+
+__all__ = ["Demo", "record_call", "run_demo", "simulate_call"]
+
+InputParams = BandwidthFrameSerializer.InputParams
+T = TypeVar("T")
+
+#: Pipecat's transport keeps 40 to 80 ms ahead: a machine that is later than that chops speech.
+LATE_MS: Final = 80.0
+
+_USERNAME: Final = "demo"
+_PASSWORD: Final = "only-on-loopback"
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What a demo leaves behind.
+
+    Parameters:
+        call: The call, opened from its capture.
+        truth: What truly happened at the far end.
+        findings: Worst first.
+        comparison: The same speech through every setting.
+        tuning: The setting to use.
+        report: The HTML file.
+        params: The tuned settings, as JSON.
+    """
+
+    call: Call
+    truth: SimulatedCall
+    findings: Sequence[Finding]
+    comparison: Comparison
+    tuning: TuningResult
+    report: Path
+    params: Path
+
+
+def samples() -> Path:
+    """Folder of the scripts and voices: beside the package in a checkout, inside it in a wheel."""
+    here = Path(__file__).parent
+    inside = here / "sample_audio"
+    return inside if inside.is_dir() else here.parent / "sample_audio"
+
+
+async def record_call(
+    script: Script,
+    folder: Path,
+    params: InputParams | None = None,
+    *,
+    on_progress: Callable[[CallProgress], None] | None = None,
+    audio_in_sample_rate: int = 16000,
+    audio_out_sample_rate: int = 24000,
+) -> tuple[Path, SimulatedCall]:
+    """Place one call to the demo's bot and record it.
+
+    Args:
+        script: What both sides say.
+        folder: Where the capture goes.
+        params: The serializer's.
+        on_progress: Told of every turn, and of every second.
+        audio_in_sample_rate: The pipeline's rate for the caller's audio, in hertz.
+        audio_out_sample_rate: The pipeline's rate for the bot's audio, in hertz.
+
+    Returns:
+        The capture, closed, and what truly happened.
+
+    Raises:
+        SimulationError: If the call failed.
+    """
+    taps: list[Tap] = []
+
+    def tapped(serializer: BandwidthFrameSerializer) -> Tap:
+        taps.append(Tap(serializer, folder))
+        return taps[-1]
+
+    async with (
+        VoiceAPIServer() as far,
+        VoiceAPI(
+            far.client_id, far.client_secret, base_url=far.base_url, token_url=far.token_url
+        ) as near,
+    ):
+        app = create_app(
+            script, voice_api=near, username=_USERNAME, password=_PASSWORD, params=params,
+            wrap=tapped, audio_in_sample_rate=audio_in_sample_rate,  # type: ignore[arg-type]
+            audio_out_sample_rate=audio_out_sample_rate,
+        )  # fmt: skip
+        async with serve(app) as url:
+            truth = await place_call(
+                f"{url}/webhooks/voice", script, username=_USERNAME, password=_PASSWORD,
+                status_url=f"{url}/webhooks/status", voice_api=far, on_progress=on_progress,
+            )  # fmt: skip
+    await asyncio.to_thread(taps[0].close)
+    return taps[0].path, truth
+
+
+def run_demo(
+    console: Console, output: Path, *, full: bool = False, params: Path | None = None
+) -> Demo:
+    """Run it and print what a newcomer should see.
+
+    Args:
+        console: Where to print.
+        output: Folder for the capture, the report and the params.
+        full: The long script.
+        params: Settings from an earlier demo: the call is placed with them, after one without.
+
+    Returns:
+        What it leaves behind.
+    """
+    tuned = InputParams.load(params) if params else None
+    script = Script.load(samples() / "call" / ("script.json" if full else "demo.json"))
+    captures = output / "captures"
+    console.print(f"[bold]{script.title}[/bold], {script.duration:.0f} s in real time\n")
+    with _quiet_log(output):
+        before, truth = _placed(console, script, captures, None, "before" if tuned else "")
+        demo = _analysed(console, before, truth, output)
+        if tuned:
+            after, _ = _placed(console, script, captures, tuned, "after")
+            _print_before_and_after(console, demo.call, Call.open(after))
+    _print_outcome(console, demo)
+    return demo
+
+
+def simulate_call(
+    console: Console,
+    url: str,
+    script: Path | None,
+    *,
+    username: str = "",
+    password: str = "",
+    line: Line | None = None,
+    timeout: float = 300.0,
+) -> SimulatedCall:
+    """Call any bot's server as Bandwidth would, and print what happened.
+
+    Raises:
+        SimulationError: If the call failed; it names the step and what came back.
+    """
+    spoken = Script.load(script or samples() / "call" / "demo.json")
+    call = functools.partial(
+        place_call, url, spoken, username=username, password=password, line=line or Line(),
+        max_secs=timeout,
+    )  # fmt: skip
+    truth = _with_progress(console, call)
+    table = Table(show_header=False)
+    for name, value in {
+        "length": f"{truth.duration:.1f} s, ended by {truth.ended_by}, close code {truth.close_code}",
+        "bot said": f"{truth.said_secs:.2f} s, {truth.discarded_secs:.2f} s of it thrown away by clear",
+        "underruns inside speech": f"{len(truth.underruns)}, {sum(s for _, s in truth.underruns) * 1000:.0f} ms in all",
+        "bot answers after": ", ".join(f"{gap:.2f} s" for gap in truth.response_gaps().values()),
+        "protocol errors": "; ".join(truth.protocol_errors) or "none",
+    }.items():
+        table.add_row(name, value)
+    console.print(table)
+    return truth
+
+
+# -- steps -------------------------------------------------------------------------------------
+
+
+def _placed(
+    console: Console, script: Script, folder: Path, params: InputParams | None, name: str
+) -> tuple[Path, SimulatedCall]:
+    call = functools.partial(record_call, script, folder, params)
+    return _with_progress(console, call, name)
+
+
+def _with_progress(console: Console, call: Callable[..., Awaitable[T]], name: str = "") -> T:
+    """Run a call under a progress bar that says who speaks."""
+    columns = (
+        SpinnerColumn(),
+        BarColumn(30),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=console) as bar:
+        prefix = f"[bold]{name}[/bold] " if name else ""
+        task = bar.add_task(f"{prefix}calling", total=None)
+
+        def on_progress(progress: CallProgress) -> None:
+            text = {"description": f"{prefix}{progress.text[:70]}"} if progress.text else {}
+            bar.update(task, completed=progress.time, total=progress.expected, **text)  # type: ignore[arg-type]
+
+        async def run() -> T:
+            return await call(on_progress=on_progress)
+
+        result = asyncio.run(run())
+        done = bar.tasks[0].completed
+        bar.update(task, description=f"{prefix}call over", total=done, completed=done)
+    return result
+
+
+def _analysed(console: Console, capture: Path, truth: SimulatedCall, output: Path) -> Demo:
+    with console.status("Rebuilding the call"):
+        call = Call.open(capture)
+    with console.status("Diagnosing"):
+        findings = diagnose(call)
+    with console.status("Sending the same speech through every setting"):
+        comparison = compare(call)
+    with console.status("Choosing a setting"):
+        tuning = tune([call])
+    params = output / "tuned.json"
+    tuning.export(params)
+    with console.status("Writing the report"):
+        report = write_report(output / "report.html", call, findings, comparison, tuning)
+    return Demo(call, truth, findings, comparison, tuning, report, params)
+
+
+@contextmanager
+def _quiet_log(output: Path) -> Iterator[None]:
+    """Send the log to a file, and only what is wrong to the terminal."""
+    output.mkdir(parents=True, exist_ok=True)
+    logger.remove()
+    terminal = logger.add(sys.stderr, level="ERROR")
+    file = logger.add(output / "demo.log", level="DEBUG", mode="w")
+    try:
+        yield
+    finally:
+        logger.remove(file)
+        logger.remove(terminal)
+
+
+# -- printing ----------------------------------------------------------------------------------
+
+
+def _print_outcome(console: Console, demo: Demo) -> None:
+    console.print(demo.call.summary(), markup=False, soft_wrap=True)
+    console.print()
+    print_findings(console, demo.findings)
+    console.print()
+    print_comparison(console, demo.comparison)
+    console.print()
+    print_tuning(console, demo.tuning)
+    if demo.truth.late_ms > LATE_MS:
+        console.print(
+            f"This machine was up to {demo.truth.late_ms:.0f} ms late in playing the far end's part: "
+            "underruns and jitter of this call are the machine's own.",
+            style="yellow",
+        )
+    console.print()
+    for name, path in {
+        "capture": demo.call.path, "report": demo.report, "tuned params": demo.params,
+    }.items():  # fmt: skip
+        console.print(f"{name + ':':<14}{path}", soft_wrap=True)
+
+
+def _print_before_and_after(console: Console, before: Call, after: Call) -> None:
+    table = Table(title="Before and after", title_justify="left")
+    for heading, right in (("", False), ("before", True), ("after", True)):
+        table.add_column(heading, justify="right" if right else "left")
+    for name in before.stats:
+        pair = before.stats[name], after.stats.get(name, float("nan"))
+        table.add_row(name.replace("_", " "), *(f"{value:,.5g}" for value in pair))
+    console.print(table)

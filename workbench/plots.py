@@ -1,0 +1,344 @@
+"""Pictures. An axes goes in (or one is made) and the axes comes out; nothing is computed here.
+
+Every axis carries its unit. Colours are Okabe and Ito's, told apart with any colour vision and in
+grey print; what a colour says is also said by a line style, a hatch or a word.
+
+References:
+    M. Okabe, K. Ito, "Color Universal Design", 2008.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from typing import Any, Final
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+from PIL import Image
+
+from workbench.audio import Audio
+from workbench.call import Call, Event, Turn
+from workbench.comparison import Comparison
+from workbench.findings import Finding
+from workbench.levels import loudest_span
+from workbench.playout import Playout
+from workbench.spectra import Spectrogram, Spectrum, spectrogram
+
+__all__ = [
+    "call_overview",
+    "comparison_overview",
+    "events",
+    "findings",
+    "metric_bars",
+    "playout_lead",
+    "png",
+    "quality_against_bitrate",
+    "spectrogram_image",
+    "spectrum_lines",
+    "turns",
+    "waveform",
+]
+
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
+    "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
+)  # fmt: skip
+SIDE_COLOURS: Final = {"caller": BLUE, "bot": RED}
+SEVERITY_COLOURS: Final = {"error": RED, "warning": ORANGE, "info": SKY}
+SEVERITY_HATCHES: Final = {"error": "xx", "warning": "//", "info": ".."}
+_SETTING_COLOURS: Final = (BLUE, ORANGE, GREEN, PINK, SKY, RED, BLACK, YELLOW)
+_SETTING_LINES: Final = ("-", "--", "-.", ":")
+
+
+def waveform(
+    audio: Audio, ax: Axes | None = None, *, colour: str = BLUE, columns: int = 1600
+) -> Axes:
+    """Draw a signal as the envelope of its extremes, so that no peak is lost at any length.
+
+    Args:
+        audio: The signal.
+        ax: Where to draw; a new figure by default.
+        colour: Of the envelope.
+        columns: Number of time steps drawn.
+
+    Returns:
+        The axes: time in seconds, amplitude 1 = full scale.
+    """
+    ax = ax or plt.subplots(figsize=(10, 2))[1]
+    step = max(1, len(audio.samples) // columns)
+    whole = len(audio.samples) // step * step
+    blocks = audio.samples[:whole].reshape(-1, step)
+    if len(blocks):
+        time = np.arange(len(blocks)) * step / audio.sample_rate
+        ax.fill_between(time, blocks.min(axis=1), blocks.max(axis=1), color=colour, linewidth=0.4)
+    ax.set(
+        ylim=(-1, 1),
+        xlim=(0, audio.duration),
+        xlabel="time (s)",
+        ylabel="amplitude\n(1 = full scale)",
+    )
+    ax.set_yticks((-1, -0.5, 0, 0.5, 1))
+    ax.grid(alpha=0.25)
+    return ax
+
+
+def spectrogram_image(
+    spectrogram: Spectrogram, ax: Axes | None = None, *, top_hz: float | None = None
+) -> Axes:
+    """Draw a spectrogram.
+
+    Args:
+        spectrogram: From :func:`workbench.spectra.spectrogram`.
+        ax: Where to draw; a new figure by default.
+        top_hz: Highest frequency shown, so that several pictures share one axis: what lies above
+            a signal's own highest frequency stays empty.
+
+    Returns:
+        The axes: time in seconds, frequency in kHz, colour from -110 to -30 dBov.
+    """
+    ax = ax or plt.subplots(figsize=(10, 2.5))[1]
+    if len(spectrogram.time) > 1:
+        ax.pcolormesh(
+            spectrogram.time, spectrogram.frequency / 1000, spectrogram.level,
+            vmin=-110, vmax=-30, cmap="magma", shading="auto", rasterized=True,
+        )  # fmt: skip
+    ax.set_facecolor("black")
+    top = top_hz or float(spectrogram.frequency[-1])
+    ax.set(ylim=(0, top / 1000), xlabel="time (s)", ylabel="frequency\n(kHz)")
+    return ax
+
+
+def spectrum_lines(spectra: Mapping[str, Spectrum], ax: Axes | None = None) -> Axes:
+    """Draw long-term spectra over each other, one line style each.
+
+    Args:
+        spectra: Label to spectrum.
+        ax: Where to draw; a new figure by default.
+
+    Returns:
+        The axes: frequency in kHz, level in dBov per bin.
+    """
+    ax = ax or plt.subplots(figsize=(7, 3))[1]
+    for index, (label, spectrum) in enumerate(spectra.items()):
+        ax.plot(spectrum.frequency / 1000, spectrum.level, label=label, **_setting_style(index))
+    ax.set(xlabel="frequency (kHz)", ylabel="level per bin (dBov)", ylim=(-120, -20))
+    ax.grid(alpha=0.25)
+    ax.legend(fontsize="small")
+    return ax
+
+
+def turns(turns: Iterable[Turn], ax: Axes) -> Axes:
+    """Shade who speaks when: the caller in the upper half, the bot in the lower."""
+    for turn in turns:
+        low, high = (0.5, 1.0) if turn.side == "caller" else (0.0, 0.5)
+        ax.axvspan(turn.start, turn.end, low, high, color=SIDE_COLOURS[turn.side], alpha=0.35, lw=0)
+    ax.set(yticks=(0.25, 0.75), yticklabels=("bot", "caller"), ylim=(0, 1), xlabel="time (s)")
+    return ax
+
+
+def events(events: Iterable[Event], ax: Axes) -> Axes:
+    """Mark events by a dotted line and their names; those within 0.2 s share a line."""
+    groups: list[tuple[float, list[str]]] = []
+    for event in events:
+        if groups and event.time - groups[-1][0] < 0.2:
+            groups[-1][1].append(event.kind)
+        else:
+            groups.append((event.time, [event.kind]))
+    for row, (time, kinds) in enumerate(groups):
+        ax.axvline(time, color=BLACK, linestyle=":", linewidth=1)
+        ax.text(
+            time, 0.97 - 0.33 * (row % 3), " " + ", ".join(dict.fromkeys(kinds)), va="top",
+            transform=ax.get_xaxis_transform(), fontsize="x-small", clip_on=True,
+        )  # fmt: skip
+    return ax
+
+
+def findings(findings: Iterable[Finding], ax: Axes) -> Axes:
+    """Hatch the span of each finding, by severity."""
+    for finding in findings:
+        start, end = finding.span
+        ax.axvspan(
+            start, max(end, start + 0.02), facecolor="none", edgecolor=SEVERITY_COLOURS[finding.severity],
+            hatch=SEVERITY_HATCHES[finding.severity], linewidth=1,
+        )  # fmt: skip
+    return ax
+
+
+def playout_lead(playout: Playout, ax: Axes | None = None) -> Axes:
+    """Draw how much audio the far end still had to play when each message came, and underruns.
+
+    Args:
+        playout: From :func:`workbench.playout.reconstruct` or ``call.playout``.
+        ax: Where to draw; a new figure by default.
+
+    Returns:
+        The axes: time in seconds, lead in ms.
+    """
+    ax = ax or plt.subplots(figsize=(10, 1.8))[1]
+    ax.plot(playout.time, np.asarray(playout.lead) * 1000, ".", markersize=2, color=GREEN)
+    ax.axhline(0, color=BLACK, linewidth=0.8)
+    for underrun in playout.underruns:
+        ax.axvspan(underrun.start, underrun.end, color=RED, alpha=0.6)
+    ax.set(xlabel="time (s)", ylabel="far end's\nqueue (ms)")
+    ax.grid(alpha=0.25)
+    return ax
+
+
+def call_overview(call: Call, found: Sequence[Finding] = ()) -> NDArray[Any]:
+    """Draw a whole call on one clock.
+
+    Args:
+        call: The call.
+        found: Its findings, hatched over the side they belong to.
+
+    Returns:
+        Six axes, top to bottom: who speaks, caller's wave and spectrogram, bot's wave (as the
+        caller heard it) and spectrogram, far end's queue.
+    """
+    ratios = (0.8, 1, 1.2, 1, 1.2, 0.9)
+    _, axes = plt.subplots(
+        len(ratios), 1, sharex=True, figsize=(12, 9), layout="constrained",
+        gridspec_kw={"height_ratios": ratios},
+    )  # fmt: skip
+    marked = [event for event in call.events if event.kind not in ("start", "stop", "warning")]
+    events(marked[:60], turns(call.turns, axes[0]))
+    sides = (("caller", call.caller_sent, axes[1:3]), ("bot", call.caller_heard, axes[3:5]))
+    for side, audio, (wave, image) in sides:
+        waveform(audio, wave, colour=SIDE_COLOURS[side])
+        findings((f for f in found if f.side in (side, None)), wave)
+        spectrogram_image(spectrogram(audio), image)
+    axes[1].set_title("caller, as it arrived (caller_sent)", loc="left", fontsize="small")
+    axes[3].set_title("bot, as the caller heard it (caller_heard)", loc="left", fontsize="small")
+    playout_lead(call.playout, axes[5])
+    for ax in axes[:-1]:
+        ax.set_xlabel("")
+    axes[-1].set_xlim(0, call.duration)
+    return axes  # type: ignore[no-any-return]
+
+
+def comparison_overview(comparison: Comparison, *, secs: float = 4.0) -> NDArray[Any]:
+    """Draw the same excerpt through every setting (columns) and far leg (rows), and its scores.
+
+    Args:
+        comparison: From :func:`workbench.comparison.compare`.
+        secs: Length of the excerpt, taken where the speech is loudest.
+
+    Returns:
+        The axes of the spectrograms, shape ``(legs, settings)``; the bars are below them.
+    """
+    table = comparison.table
+    legs, settings = (list(dict.fromkeys(table[name])) for name in ("leg", "setting"))
+    figure = plt.figure(figsize=(3 * len(settings), 2.2 * len(legs) + 3), layout="constrained")
+    halves: Any = figure.subfigures(2, 1, height_ratios=(2.2 * len(legs), 3))
+    above, below = halves
+    axes = above.subplots(len(legs), len(settings), sharex=True, sharey=True, squeeze=False)
+    start, end = loudest_span(comparison.reference, secs)
+    for (leg, setting), ax in zip(product(legs, settings), axes.flat, strict=True):
+        heard = comparison.signals[setting, leg].span(start, end)
+        spectrogram_image(spectrogram(heard, columns=400), ax, top_hz=8000)
+        cell = table[(table["leg"] == leg) & (table["setting"] == setting)].iloc[0]
+        title = f"{setting}, {leg} leg\n{cell['kbit_s']:.0f} kbit/s"
+        ax.set_title(title, fontsize="small")
+        ax.label_outer()
+    bars = below.subplots(1, 2)
+    metric_bars(_by_leg(table, "estoi"), "intelligibility, ESTOI\n(1 = as the reference)", bars[0])
+    wide = "distance to the reference,\n100 Hz to 7 kHz (dB, less is better)"
+    metric_bars(_by_leg(table, "lsd_wide_db"), wide, bars[1])
+    below.legend(
+        *bars[1].get_legend_handles_labels(), loc="outside lower center", ncols=len(settings),
+        fontsize="small",
+    )  # fmt: skip
+    return axes  # type: ignore[no-any-return]
+
+
+def _by_leg(table: Any, name: str) -> dict[str, dict[str, float]]:
+    return {
+        leg: dict(zip(rows["setting"], rows[name], strict=True))
+        for leg, rows in table.groupby("leg", sort=False)
+    }
+
+
+def metric_bars(
+    values: Mapping[str, Mapping[str, float]], unit: str, ax: Axes | None = None
+) -> Axes:
+    """Draw one metric as bars: groups beside each other, one bar per setting in each.
+
+    Args:
+        values: Group (far leg) to setting to value; NaN leaves its place empty.
+        unit: Label of the value axis, with its unit.
+        ax: Where to draw; a new figure by default.
+
+    Returns:
+        The axes.
+    """
+    ax = ax or plt.subplots(figsize=(7, 3))[1]
+    settings = list(dict.fromkeys(setting for group in values.values() for setting in group))
+    width = 0.8 / max(1, len(settings))
+    for index, setting in enumerate(settings):
+        place = np.arange(len(values)) + (index - (len(settings) - 1) / 2) * width
+        height = [group.get(setting, np.nan) for group in values.values()]
+        bars = ax.bar(
+            place, height, width * 0.92, label=setting, edgecolor=BLACK, linewidth=0.5,
+            color=_SETTING_COLOURS[index % 8], hatch=("", "//", "..", "xx")[index % 4],
+        )  # fmt: skip
+        ax.bar_label(bars, fmt="%.3g", fontsize="xx-small", padding=1)
+    ax.set_xticks(np.arange(len(values)), [f"{group} leg" for group in values])
+    ax.set_ylabel(unit)
+    ax.margins(y=0.15)
+    return ax
+
+
+def quality_against_bitrate(
+    quality: Mapping[str, float], kbit_s: Mapping[str, float], unit: str, ax: Axes | None = None
+) -> Axes:
+    """Draw what each setting buys for its bytes.
+
+    Args:
+        quality: Setting to quality.
+        kbit_s: Setting to kilobits per second on the wire.
+        unit: Label of the quality axis.
+        ax: Where to draw; a new figure by default.
+
+    Returns:
+        The axes: kbit/s to the right, quality upward; the best place is top left.
+    """
+    ax = ax or plt.subplots(figsize=(5, 3))[1]
+    for index, setting in enumerate(quality):
+        marker = "osD^vP*X"[index % 8]
+        ax.plot(
+            kbit_s[setting], quality[setting], marker, markersize=9, linestyle="",
+            color=_SETTING_COLOURS[index % 8], label=setting, markeredgecolor=BLACK,
+        )  # fmt: skip
+    ax.set(xlabel="on the wire (kbit/s)", ylabel=unit)
+    ax.set_xlim(left=0)
+    ax.margins(0.1, 0.2)
+    ax.grid(alpha=0.25)
+    ax.legend(fontsize="small")
+    return ax
+
+
+def png(ax: Axes, *, dpi: int = 100) -> bytes:
+    """Render the figure that an axes belongs to, and close it.
+
+    Returns:
+        A PNG of 128 colours: a third of the size, no difference to the eye.
+    """
+    figure = ax.get_figure(root=True)
+    if figure is None:
+        raise ValueError("the axes belongs to no figure")
+    drawn, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=dpi)
+    plt.close(figure)
+    Image.open(drawn).convert("RGB").quantize(128).save(small, format="png", optimize=True)
+    return small.getvalue()
+
+
+def _setting_style(index: int) -> dict[str, Any]:
+    return {
+        "color": _SETTING_COLOURS[index % len(_SETTING_COLOURS)],
+        "linestyle": _SETTING_LINES[index % len(_SETTING_LINES)],
+        "linewidth": 1.3,
+    }
