@@ -17,7 +17,7 @@ from pipecat_bandwidth import messages
 from pipecat_bandwidth.encodings import PCMU, WireFormat
 from workbench.audio import Audio
 from workbench.capture import AudioFrame, CaptureWriter, LogRecord, OtherFrame
-from workbench.schema import Body
+from workbench.capture.schema import Body
 
 SAMPLES = Path(__file__).parent.parent / "sample_audio"
 SCRIPT = json.loads((SAMPLES / "call" / "script.json").read_text(encoding="utf-8"))

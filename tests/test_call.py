@@ -12,8 +12,8 @@ from tests.captures import MEDIA, SCRIPT, Scene, scripted, speech
 from workbench.audio import Audio
 from workbench.call import SIGNALS, Call, FrameRecord
 from workbench.capture import CaptureError
+from workbench.capture.schema import AudioFrame, Invalid, Note
 from workbench.findings import diagnose
-from workbench.schema import AudioFrame, Invalid, Note
 from workbench.tap import Tap
 
 

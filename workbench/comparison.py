@@ -31,7 +31,7 @@ import os
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from itertools import repeat
 from typing import Any, Final
@@ -39,11 +39,14 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from workbench import carrier
+from workbench.alignment import align
 from workbench.audio import Audio
+from workbench.carrier import MeasuredLeg
 from workbench.farleg import LEGS, Leg
 from workbench.levels import MetricWarning, effective_bandwidth, speech_activity
 from workbench.metrics import evaluate_aligned
-from workbench.objective import objective_for
+from workbench.objective import OBJECTIVES, objective_for
 from workbench.said import Source, said_by_bot
 from workbench.trial import COMMON_RATE, SETTINGS, Setting, Trial, distinct, run_trials
 
@@ -73,7 +76,9 @@ class Comparison:
         signals: What the caller hears, by setting and leg, all in step with ``reference``.
         reference: What the bot said, one frame behind the other.
         sentences: The outcome in words: one for each leg, and what else is to be said.
-        assumption: What was assumed of the far end.
+        assumption: What was assumed of the far end, or measured.
+        measured: What a carrier's recording shows of it, when there was one.
+        recorded: ``bandwidth_hz``, ``lsd_db`` and ``estoi`` of that recording itself.
     """
 
     table: pd.DataFrame
@@ -81,6 +86,8 @@ class Comparison:
     reference: Audio
     sentences: tuple[str, ...]
     assumption: str
+    measured: MeasuredLeg | None = None
+    recorded: dict[str, float] = field(default_factory=dict)
 
     @property
     def sentence(self) -> str:
@@ -107,6 +114,7 @@ def compare(
     legs: str | Leg | Iterable[str | Leg] | None = None,
     metrics: Mapping[str, Metric] | None = None,
     *,
+    recording: Audio | MeasuredLeg | None = None,
     executor: Executor | None = None,
 ) -> Comparison:
     """Send a call's outbound audio through several settings and far legs, and measure.
@@ -115,15 +123,19 @@ def compare(
         call: A call, the frames it gave to ``serialize``, or any audio of speech.
         settings: What to try; by default PCMU and PCM at 8, 16 and 24 kHz.
         legs: One or several names of :data:`~workbench.farleg.LEGS`, or legs of your own; by
-            default G.711 and G.722.
+            default the one that ``recording`` shows, else G.711 and G.722.
         metrics: Further columns: a function of (reference, degraded) for each name.
+        recording: The carrier's recording of the bot's channel (:func:`workbench.carrier.read`).
         executor: Where the settings are tried, side by side; threads by default.
 
     Raises:
-        ValueError: If the bot said nothing, a leg is not known, or two settings are one.
+        ValueError: If the bot said nothing, a leg is not known, two settings are one, or the
+            recording does not hold what the bot sent.
     """
     tried = distinct(settings or SETTINGS)
-    far = legs_named(legs or ("G.711", "G.722"))
+    measured = _measured(call, recording)
+    shown = [measured.leg] if measured and measured.leg else ["G.711", "G.722"]
+    far = legs_named(legs or shown)
     work = repeat(call), tried, repeat(far), repeat(dict(metrics or {}))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MetricWarning)  # the table shows the NaN, a sentence why
@@ -136,12 +148,19 @@ def compare(
     cells.sort(key=lambda cell: [leg.name for leg in far].index(cell[1]))
     table = pd.DataFrame([row for *_, row in cells])
     reference = said_by_bot(call).audio
+    sentences = _sentences(table, far, reference)
+    recorded = {}
+    if measured is not None:
+        recorded = _recorded(call, measured)
+        sentences = [measured.sentence, _on_recording(recorded), *sentences]
     return Comparison(
         table=table,
         signals={(setting, leg): heard for setting, leg, heard, _ in cells},
         reference=reference,
-        sentences=tuple(_sentences(table, far, reference)),
-        assumption=_assumption(far),
+        sentences=tuple(sentences),
+        assumption=_assumption(far, measured),
+        measured=measured,
+        recorded=recorded,
     )
 
 
@@ -166,6 +185,35 @@ def _cells(
         (setting.label, trial.leg.name, trial.heard, _row(trial, metrics))
         for trial in run_trials(call, setting, legs)
     ]
+
+
+def _measured(call: Source, recording: Audio | MeasuredLeg | None) -> MeasuredLeg | None:
+    if recording is None or isinstance(recording, MeasuredLeg):
+        return recording
+    if isinstance(call, Sequence):
+        raise ValueError("frames alone have no clock: a recording is compared with a call")
+    return carrier.align(call, recording)
+
+
+def _recorded(call: Source, measured: MeasuredLeg) -> dict[str, float]:
+    """What became of the bot's voice on the recording itself."""
+    heard = measured.heard
+    if isinstance(call, Audio) or isinstance(call, Sequence):
+        said = said_by_bot(call).audio.resampled(heard.sample_rate)
+    else:  # what an interruption cut off was not to be heard
+        voice = call.bot_said.resampled(heard.sample_rate)
+        edges = np.round(
+            np.array([call.playout.start, call.playout.start + call.playout.heard])
+            * heard.sample_rate
+        ).astype(int)
+        played = np.zeros(len(voice.samples), np.bool_)
+        for start, end in edges.T.tolist():
+            played[max(0, start) : max(0, end)] = True
+        said = Audio(np.where(played, voice.samples, np.float32(0)), voice.sample_rate)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MetricWarning)
+        _, *pair = align(said, heard)
+        return evaluate_aligned(*pair, ("bandwidth_hz", "lsd_db", "estoi"))
 
 
 def _row(trial: Trial, metrics: Mapping[str, Metric]) -> dict[str, object]:
@@ -211,6 +259,14 @@ def _sentences(table: pd.DataFrame, legs: Sequence[Leg], reference: Audio) -> li
     return [*sentences, *_waste(table, reference)]
 
 
+def _on_recording(recorded: Mapping[str, float]) -> str:
+    distance, estoi = (OBJECTIVES[name] for name in ("lsd_db", "estoi"))
+    return (
+        f"The recording itself has {distance.range([recorded['lsd_db']])} {distance.band} to what "
+        f"the bot said, and {estoi.range([recorded['estoi']])}."
+    )
+
+
 def _on_leg(rows: list[dict[Hashable, Any]], leg: Leg, rate: int) -> str:
     objective = objective_for(leg, rate)
     scores = [row[objective.metric] for row in rows]
@@ -254,12 +310,14 @@ def _waste(table: pd.DataFrame, reference: Audio) -> list[str]:
     return [f"The voice {made} and ends at {reach:.0f} Hz: {top} has nothing more to carry."]
 
 
-def _assumption(legs: Sequence[Leg]) -> str:
+def _assumption(legs: Sequence[Leg], measured: MeasuredLeg | None) -> str:
     described = " ".join(f"{leg.name}: {leg.description}" for leg in legs)
+    ground = "Assumed of the far end, which no capture shows"
+    if measured is not None and [leg.name for leg in legs] == [measured.leg]:
+        ground = "The model that the carrier's recording is most like"
     return (
-        "Assumed of the far end, which no capture shows: " + described + " Bandwidth is assumed to "
-        "resample well, and to lose and level nothing. "
-        "Compared with what the bot said; pauses over 0.5 s are left out."
+        f"{ground}: {described} Bandwidth is assumed to resample well, and to lose and level "
+        "nothing. Compared with what the bot said; pauses over 0.5 s are left out."
     )
 
 

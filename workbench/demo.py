@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,20 @@ from workbench.terminal import print_comparison, print_findings, print_tuning
 from workbench.tuning import TuningResult, tune
 
 __all__ = ["Demo", "record_call", "run_demo", "simulate_call"]
+
+#: Counters of a call that a setting may change, and how they are headed.
+_COMPARED: Final = {
+    "wire_out_hz": "rate on the wire (Hz)",
+    "outbound_kbit_s": "on the wire (kbit/s)",
+    "bot_said_ms": "bot said (ms)",
+    "bot_sent_ms": "bot sent (ms)",
+    "caller_heard_ms": "caller heard (ms)",
+    "underruns": "underruns",
+    "underrun_ms": "silence inside words (ms)",
+    "mean_lead_ms": "far end's queue, mean (ms)",
+    "median_response_ms": "bot answers after, median (ms)",
+    "bot_level_dbov": "bot's level (dBov)",
+}
 
 InputParams = BandwidthFrameSerializer.InputParams
 T = TypeVar("T")
@@ -147,10 +162,11 @@ def run_demo(
     with _quiet_log(output):
         before, truth = _placed(console, script, captures, None, "before" if tuned else "")
         demo = _analysed(console, before, truth, output)
-        if tuned:
-            after, _ = _placed(console, script, captures, tuned, "after")
-            _print_before_and_after(console, demo.call, Call.open(after))
+        after = Call.open(_placed(console, script, captures, tuned, "after")[0]) if tuned else None
     _print_outcome(console, demo)
+    if after:
+        console.print()
+        _print_before_and_after(console, demo.call, after)
     return demo
 
 
@@ -281,7 +297,15 @@ def _print_before_and_after(console: Console, before: Call, after: Call) -> None
     table = Table(title="Before and after", title_justify="left")
     for heading, right in (("", False), ("before", True), ("after", True)):
         table.add_column(heading, justify="right" if right else "left")
-    for name in before.stats:
-        pair = before.stats[name], after.stats.get(name, float("nan"))
-        table.add_row(name.replace("_", " "), *(f"{value:,.5g}" for value in pair))
+    params = (call.metadata.get("serializer", {}).get("params", "{}") for call in (before, after))
+    formats = [InputParams.model_validate_json(text) for text in params]
+    table.add_row("encoding", *(form.outbound_encoding for form in formats))
+    for name, heading in _COMPARED.items():
+        pair = before.stats.get(name, math.nan), after.stats.get(name, math.nan)
+        table.add_row(heading, *map(_figure, pair))
+    table.add_row("findings", *(str(len(diagnose(call))) for call in (before, after)))
     console.print(table)
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

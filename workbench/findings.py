@@ -1,5 +1,11 @@
 """What is wrong with a call, worst first.
 
+::
+
+    found = diagnose(call)
+    print(found)                     # a sentence, then one line for each
+    excerpt(call, found[0])          # hear the worst
+
 The order is that of the person on the phone: first what spoils the conversation, then what is
 heard, then what is worth knowing. Within a severity the kinds stand in the order of
 :data:`HARM`, and among equals the one that exceeds its threshold most comes first.
@@ -7,15 +13,18 @@ heard, then what is worth knowing. Within a severity the kinds stand in the orde
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
+from html import escape
 from typing import Final
+from xml.etree import ElementTree
 
+from workbench.audio import Audio
 from workbench.call import Call
 from workbench.detectors import DETECTORS, Finding
+from workbench.detectors.changes import Change, changes
+from workbench.detectors.finding import SEVERITIES, Severity
 
-__all__ = ["HARM", "Finding", "diagnose"]
-
-_SEVERITIES: Final = ("error", "warning", "info")
+__all__ = ["HARM", "Change", "Finding", "Findings", "diagnose", "excerpt", "to_junit"]
 
 #: Kinds in the order in which a caller minds them; those not named come after.
 HARM: Final = (
@@ -32,21 +41,106 @@ HARM: Final = (
     "late_start",
     "slow_barge_in",
     "missing_clear",
+    "stale_audio",
     "false_barge_in",
     "dropout",
     "slow_response",
     "clipping",
+    "aliasing",
+    "block_joint",
     "echo",
     "sequence_gap",
 )
 
+#: Heard before and after a finding, and at most of it, in seconds.
+AROUND, LONGEST = 1.0, 10.0
 
-def diagnose(call: Call, kinds: Collection[str] | None = None) -> list[Finding]:
+_COLOURS: Final = {"error": "#b3261e", "warning": "#8a5a00", "info": "#0b5c8a"}
+_ROOM_FOR: Final = 1000  # characters of a measurement in an attribute of XML
+
+
+class Findings(list[Finding]):
+    """Findings of one call, worst first: a list that knows how to show itself.
+
+    Attributes:
+        changes: Against the baseline that was given to :func:`diagnose`; ``None`` without one.
+    """
+
+    def __init__(
+        self, found: Iterable[Finding] = (), changes: Sequence[Change] | None = None
+    ) -> None:
+        """Take findings in their order.
+
+        Args:
+            found: Worst first.
+            changes: Against a baseline.
+        """
+        super().__init__(found)
+        self.changes = None if changes is None else tuple(changes)
+
+    @property
+    def sentence(self) -> str:
+        """The whole in one sentence."""
+        serious = [finding for finding in self if finding.severity != "info"]
+        if not serious:
+            return "This call is sound: nothing a person on the phone would mind was found."
+        more = f", and {len(serious) - 1} more below" if len(serious) > 1 else ""
+        return f"The worst of this call: {serious[0].measurement}{more}."
+
+    def failures(self, fail_on: Severity = "warning") -> Findings:
+        """Those that shall fail a release.
+
+        Args:
+            fail_on: How bad a finding must at least be.
+
+        Returns:
+            All that are so bad; with a baseline only those that are new or got worse.
+        """
+        bad = [f for f in self if SEVERITIES.index(f.severity) <= SEVERITIES.index(fail_on)]
+        if self.changes is not None:
+            worse = {(c.kind, c.side) for c in self.changes if c.verdict in ("new", "worse")}
+            bad = [finding for finding in bad if (finding.kind, finding.side) in worse]
+        return Findings(bad)
+
+    def __str__(self) -> str:
+        lines = [self.sentence, *map(str, self)]
+        if self.changes is not None:
+            lines += ["Against the baseline:", *(map(str, self.changes) if self.changes else ["-"])]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        told: set[str] = set()
+        rows = []
+        for finding in self:
+            advice = ["as above" if t in told else t for t in (finding.cause, finding.remedy)]
+            told |= {finding.cause, finding.remedy}
+            side = f" ({finding.side})" if finding.side else ""
+            badge = (
+                f"<b style='background:{_COLOURS[finding.severity]};color:#fff;"
+                f"padding:1px 6px;border-radius:3px'>{finding.severity}</b>"
+            )
+            what = f"<b>{escape(finding.kind)}</b>{side}: {escape(finding.measurement)}"
+            rows.append(_row("td", badge, finding.when, what, *map(escape, advice)))
+        table = ""
+        if rows:
+            head = _row("th", "how bad", "when", "what and how much", "why", "what to change")
+            table = f"<table><thead>{head}</thead><tbody>{''.join(rows)}</tbody></table>"
+        against = ""
+        if self.changes is not None:
+            told_ = "".join(f"<li>{escape(str(change))}</li>" for change in self.changes)
+            against = f"<p>Against the baseline:</p><ul>{told_ or '<li>nothing changed</li>'}</ul>"
+        return f"<p><b>{escape(self.sentence)}</b></p>{table}{against}"
+
+
+def diagnose(
+    call: Call, kinds: Collection[str] | None = None, *, baseline: Call | None = None
+) -> Findings:
     """Run the detectors over a call.
 
     Args:
         call: The call.
         kinds: Those wanted; by default all of :data:`workbench.detectors.DETECTORS`.
+        baseline: A call to compare with: what got better and what got worse.
 
     Returns:
         The findings, worst first; none for a call that is sound.
@@ -58,10 +152,78 @@ def diagnose(call: Call, kinds: Collection[str] | None = None) -> list[Finding]:
     if unknown:
         raise ValueError(f"no detector {sorted(unknown)}, there are: {', '.join(DETECTORS)}")
     wanted = DETECTORS if kinds is None else {name: DETECTORS[name] for name in kinds}
-    return sorted((found for detector in wanted.values() for found in detector(call)), key=_rank)
+    found = sorted((found for detector in wanted.values() for found in detector(call)), key=_rank)
+    if baseline is None:
+        return Findings(found)
+    before = diagnose(baseline, kinds)
+    return Findings(found, changes(before, found, baseline.duration, call.duration))
+
+
+def excerpt(call: Call, finding: Finding) -> Audio:
+    """Cut out what a finding is about, with a second before and after it.
+
+    Args:
+        call: The call that it was found in.
+        finding: Any that can be heard. Of a long one, the first ten seconds.
+
+    Raises:
+        ValueError: If it cannot be heard: its ``listen`` is empty.
+    """
+    if not finding.listen:
+        raise ValueError(f"{finding.kind} cannot be heard, see its measurement")
+    start, end = finding.span
+    audio = call.signal(finding.listen)
+    start = min(start, audio.duration)
+    return audio.span(max(0.0, start - AROUND), max(start, min(end, start + LONGEST)) + AROUND)
+
+
+def to_junit(findings: Findings, fail_on: Severity = "warning", name: str = "call") -> str:
+    """Write findings as JUnit XML, which CI servers show: one test case for each detector.
+
+    Args:
+        findings: Of one call.
+        fail_on: From which severity on a finding fails its test case, see
+            :meth:`Findings.failures`; a lesser one stands in its ``system-out``.
+        name: Of the test suite, such as the file's.
+
+    Returns:
+        The document.
+    """
+    failed = findings.failures(fail_on)
+    count = len({finding.kind for finding in failed})
+    suite = ElementTree.Element(
+        "testsuite", name=_xml(name), tests=str(len(DETECTORS)), failures=str(count), errors="0"
+    )
+    for kind in DETECTORS:
+        case = ElementTree.SubElement(suite, "testcase", classname="workbench.diagnose", name=kind)
+        for number, finding in enumerate(f for f in failed if f.kind == kind):
+            if not number:  # one is allowed
+                failure = ElementTree.SubElement(case, "failure")
+                failure.set("type", finding.severity)
+                failure.set("message", _xml(str(finding))[:_ROOM_FOR])
+                failure.text = ""
+            failure.text = f"{failure.text}{_xml(_told(finding))}\n"
+        others = [finding for finding in findings if finding.kind == kind and finding not in failed]
+        if others:
+            out = ElementTree.SubElement(case, "system-out")
+            out.text = "\n".join(_xml(_told(finding)) for finding in others)
+    return ElementTree.tostring(suite, "unicode", xml_declaration=True)
+
+
+def _told(finding: Finding) -> str:
+    return f"{finding}\n  {finding.cause}\n  {finding.remedy}"
+
+
+def _xml(text: str) -> str:
+    """Leave out what XML cannot hold; escaping is the library's."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _row(cell: str, *texts: str) -> str:
+    style = "text-align:left;vertical-align:top"
+    return f"<tr>{''.join(f'<{cell} style={style!r}>{text}</{cell}>' for text in texts)}</tr>"
 
 
 def _rank(finding: Finding) -> tuple[int, int, float, float]:
     harm = HARM.index(finding.kind) if finding.kind in HARM else len(HARM)
-    excess = abs(finding.value / finding.threshold) if finding.threshold else 0.0
-    return _SEVERITIES.index(finding.severity), harm, -excess, finding.span[0]
+    return SEVERITIES.index(finding.severity), harm, -finding.excess, finding.span[0]

@@ -49,7 +49,7 @@ class Objective:
         """Several values: ``spectral distance 2.7 to 2.8 dB``."""
         found = sorted(values)
         low, high = self.text(found[0]), self.text(found[-1])
-        return f"{self.name} {high if low == high else low.removesuffix(self.unit) + 'to ' + high}"
+        return f"{self.name} {high if low == high else f'{low.removesuffix(self.unit).rstrip()} to {high}'}"
 
     def __str__(self) -> str:
         sign = "more" if self.higher_is_better else "less"

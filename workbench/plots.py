@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from workbench.audio import Audio
-from workbench.call import Call, Event, Turn
+from workbench.call import Call, Event, Stream, Turn
+from workbench.call.figures import jitter
 from workbench.comparison import Comparison
 from workbench.findings import Finding
 from workbench.levels import loudest_span
@@ -33,6 +34,8 @@ __all__ = [
     "comparison_overview",
     "events",
     "findings",
+    "jitter_and_delta",
+    "latency_ladder",
     "metric_bars",
     "playout_lead",
     "png",
@@ -187,6 +190,55 @@ def playout_lead(playout: Playout, ax: Axes | None = None) -> Axes:
     return ax
 
 
+def jitter_and_delta(stream: Stream, ax: Axes | None = None) -> Axes:
+    """Draw how far apart messages came, and the interarrival jitter after each.
+
+    Args:
+        stream: ``call.inbound``: messages that a clock sent.
+        ax: Where to draw; a new figure by default.
+
+    Returns:
+        The axes: time in seconds; both in ms, on a scale that is logarithmic above 10 ms, so that
+        the 20 ms that are meant and a stall of a second are both seen.
+    """
+    ax = ax or plt.subplots(figsize=(10, 2.2))[1]
+    delta = 1000 * np.diff(stream.time)
+    ax.plot(stream.time[1:], delta, ".", markersize=2, color=SKY, label="since the message before")
+    ax.plot(
+        stream.time[~stream.duplicate], jitter(stream), linewidth=1.2, color=RED,
+        label="jitter (RFC 3550)",
+    )  # fmt: skip
+    ax.set_yscale("symlog", linthresh=10)
+    ax.set(ylim=(0, None), xlabel="time (s)", ylabel="inbound\nmessages (ms)")
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.grid(alpha=0.25)
+    ax.legend(fontsize="small", loc="upper right")
+    return ax
+
+
+def latency_ladder(turns: Iterable[Turn], ax: Axes | None = None) -> Axes:
+    """Draw how long the caller waited for each answer, one rung each, the first on top.
+
+    Args:
+        turns: ``call.turns``; those that answer nothing have no rung.
+        ax: Where to draw; a new figure by default.
+
+    Returns:
+        The axes: wait in ms to the right, the time of the answer in seconds at each rung.
+    """
+    answers = [(turn.start, turn.latency_ms) for turn in turns if turn.latency_ms is not None]
+    ax = ax or plt.subplots(figsize=(7, 0.8 + 0.3 * len(answers)))[1]
+    bars = ax.barh(
+        range(len(answers)), [wait for _, wait in answers], 0.6, color=BLUE, edgecolor=BLACK
+    )
+    ax.bar_label(bars, fmt="%.0f ms", padding=3, fontsize="small")
+    ax.set_yticks(range(len(answers)), [f"{start:.1f} s" for start, _ in answers])
+    ax.set(xlabel="from the caller's last word to the bot's first (ms)", ylabel="answer at")
+    ax.invert_yaxis()
+    ax.margins(x=0.15)
+    return ax
+
+
 def call_overview(call: Call, found: Sequence[Finding] = ()) -> NDArray[Any]:
     """Draw a whole call on one clock.
 
@@ -306,10 +358,10 @@ def quality_against_bitrate(
         The axes: kbit/s to the right, quality upward; the best place is top left.
     """
     ax = ax or plt.subplots(figsize=(5, 3))[1]
-    for index, setting in enumerate(quality):
+    for index, (setting, value) in enumerate(quality.items()):
         marker = "osD^vP*X"[index % 8]
         ax.plot(
-            kbit_s[setting], quality[setting], marker, markersize=9, linestyle="",
+            kbit_s[setting], value, marker, markersize=9, linestyle="",
             color=_SETTING_COLOURS[index % 8], label=setting, markeredgecolor=BLACK,
         )  # fmt: skip
     ax.set(xlabel="on the wire (kbit/s)", ylabel=unit)

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
+import soxr
+from numpy.typing import NDArray
 
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.call.speech import HOP, levels, runs_of
-from workbench.detectors.finding import Finding
+from workbench.detectors.finding import Finding, graded
 
-__all__ = ["container_header", "wrong_codec"]
+__all__ = ["CONTAINERS", "aliasing", "container_header", "wrong_codec"]
 
 #: Speech correlates with itself one sample later by 0.75; with its bytes swapped, or read from an
 #: odd byte on, by 0.0.
@@ -21,8 +23,15 @@ CORRELATION: Final = 0.3
 LOUD_DBOV: Final = -25.0
 #: An "s" is as white, but not for so long.
 STATIC_SECS: Final = 0.5
+#: Usual converters reject by 80 dB, soxr QQ and every third sample by 0; at 20 dB PESQ still notices.
+REJECTION_DB: Final = 20.0
+#: What must be folded back, under the speech, to be told from the noise of mu-law.
+FOLDED_DB: Final = -45.0
+#: How much speech is looked at, in pieces of a second, in seconds.
+LOOKED_AT: Final = 60
 
-_CONTAINERS: Final = {b"RIFF": "WAV", b"OggS": "Ogg", b"fLaC": "FLAC", b"ID3": "MP3"}
+#: First bytes of audio files, and what they are.
+CONTAINERS: Final = {b"RIFF": "WAV", b"OggS": "Ogg", b"fLaC": "FLAC", b"ID3": "MP3"}
 
 
 def container_header(call: Call) -> Iterator[Finding]:
@@ -30,7 +39,7 @@ def container_header(call: Call) -> Iterator[Finding]:
     found = [
         (frame.time, name)
         for frame in call.audio_out
-        for magic, name in _CONTAINERS.items()
+        for magic, name in CONTAINERS.items()
         if frame.mono.startswith(magic)
     ]
     if not found:
@@ -78,3 +87,108 @@ def _static(audio: Audio) -> Iterator[tuple[float, float, float]]:
         if end - start >= STATIC_SECS:
             part = slice(round(start / HOP), round(end / HOP))
             yield start, end, float(products[part].sum() / energies[part].sum())
+
+
+def aliasing(call: Call) -> Iterator[Finding]:
+    """A harsh, metallic voice: what lies above the wire's band is folded into it, or mirrored.
+
+    Measured: the bot's audio is reduced to the rate of the wire twice, with a filter and without;
+    the difference is what would fold back, and its share in what was really sent is estimated by
+    least squares. From a low rate to a high one: the level above the old band against that below.
+    Only what the serializer does can be seen: what was folded before it looks like any voice.
+    Threshold: REJECTION_DB dB
+    Change: convert with a filter (soxr LQ and better, or this project's serializer), never by
+    taking every third sample, nor with soxr QQ.
+    """
+    said, sent = call.bot_said, call.bot_sent
+    measure = _folded if said.sample_rate > sent.sample_rate else _mirrored
+    if said.sample_rate == sent.sample_rate or not len(call.outbound):
+        return
+    found = [
+        value
+        for start in _loudest_seconds(said)
+        if (value := measure(said.span(start, start + 1), sent, start)) is not None
+    ]
+    if len(found) < 2:
+        return
+    rejection = float(np.median(found))
+    if rejection > REJECTION_DB:
+        return
+    value = max(rejection, 0.0)
+    yield Finding(
+        "aliasing", "bot", (0.0, call.duration), graded(-value, -10, -3), value, "dB", REJECTION_DB,
+        f"the conversion from {said.sample_rate} to {sent.sample_rate} Hz rejects what does not fit "
+        f"by {value:.0f} dB only",
+        "Samples are left out, or doubled, without a filter.",
+        f"Set audio_out_sample_rate={sent.sample_rate} in PipelineParams, so that nothing is "
+        "converted here; or convert with soxr LQ or better, never QQ.",
+        "bot_sent",
+    )  # fmt: skip
+
+
+def _loudest_seconds(audio: Audio) -> list[float]:
+    """Starts of the loudest whole seconds, at most 60 of them."""
+    whole = int(audio.duration)
+    blocks = audio.samples[: whole * audio.sample_rate].reshape(whole, -1)
+    power = np.einsum("ij,ij->i", blocks, blocks) / audio.sample_rate
+    order = np.argsort(-power, kind="stable")[:LOOKED_AT]
+    return [float(i) for i in order if power[i] > 1e-5]
+
+
+def _folded(said: Audio, sent: Audio, start: float) -> float | None:
+    """Rejection of what folds back in one second of audio, in dB; ``None`` if none would."""
+    low, high = sent.sample_rate, said.sample_rate
+    if high % low:
+        return None
+    # What was sent may lag by some of its resampler's delay, to a fraction of its samples.
+    around = sent.span(start - 0.01, start + 1.3)
+    got = soxr.resample(around.samples, low, high)
+    filtered = soxr.resample(soxr.resample(said.samples, high, low), low, high)
+    size = 1 << (len(got) + len(filtered)).bit_length()
+    lags = np.fft.irfft(np.conj(np.fft.rfft(filtered, size)) * np.fft.rfft(got, size), size)
+    lag = int(np.argmax(lags[: round(0.2 * high)])) - round(min(start, 0.01) * high)
+    step = high // low
+    at = start * low + lag / step
+    first = int(np.ceil(at))
+    # The sample of ``said`` that the sample ``first`` of ``sent`` was taken at.
+    offset = round((first - at) * step)
+    plain = said.samples[offset::step]
+    exact = soxr.resample(said.samples, high, high)  # no conversion, only a copy
+    clean = _lowpassed(exact, step)[offset::step]
+    taken = sent.samples[first : first + len(plain)]
+    if len(taken) < len(plain):
+        return None
+    alias = plain - clean
+    inside = slice(100, -100)
+    alias, clean, taken = alias[inside], clean[inside], taken[inside]
+    speech = float(clean @ clean)
+    if speech <= 0 or float(alias @ alias) < speech * 10 ** (FOLDED_DB / 10):
+        return None
+    gain = float(clean @ taken) / speech
+    if gain < 0.1:
+        return None  # these two have nothing to do with each other
+    share = float(alias @ (taken - gain * clean)) / float(alias @ alias) / gain
+    return -20 * float(np.log10(max(abs(share), 1e-4)))
+
+
+def _lowpassed(samples: NDArray[np.float32], step: int) -> NDArray[np.float32]:
+    """Only what a rate of one in ``step`` holds."""
+    spectrum = np.fft.rfft(samples)
+    spectrum[len(spectrum) // step :] = 0
+    low: NDArray[np.float32] = np.fft.irfft(spectrum, len(samples)).astype(np.float32)
+    return low
+
+
+def _mirrored(said: Audio, sent: Audio, start: float) -> float | None:
+    """How far below the band of ``said`` that lies which is above it, in dB."""
+    part = sent.span(start, start + 1).samples
+    if len(part) < sent.sample_rate // 2:
+        return None
+    power = np.abs(np.fft.rfft(part * np.hanning(len(part)))) ** 2
+    edge = len(power) * said.sample_rate // sent.sample_rate
+    # An image mirrors the band at its edge; its counterpart is as far below as it is above.
+    margin = edge // 20
+    below = power[max(0, 2 * edge - len(power)) + margin : edge - margin]
+    above = power[edge + margin : 2 * edge - margin]
+    total = float(below.sum())
+    return 10 * float(np.log10(total / max(float(above.sum()), 1e-9 * total))) if total else None

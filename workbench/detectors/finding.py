@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
-__all__ = ["Finding", "Severity", "graded", "grouped"]
+__all__ = ["SEVERITIES", "Finding", "Severity", "graded", "grouped"]
 
 Severity: TypeAlias = Literal["info", "warning", "error"]
+
+#: Worst first.
+SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "info")
+#: A finding that is less sure than this says "possibly".
+SURE: Final = 0.7
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,8 @@ class Finding:
         cause: What most likely brought it about.
         remedy: The setting or the code to change.
         listen: The signal in which to hear it; empty if it cannot be heard.
-        confidence: How sure this is, 0 to 1.
+        confidence: How sure this is, 0 to 1. Below :data:`SURE` the measurement begins with
+            "possibly".
     """
 
     kind: str
@@ -43,6 +49,22 @@ class Finding:
     remedy: str
     listen: str = ""
     confidence: float = 1.0
+
+    @property
+    def excess(self) -> float:
+        """How far beyond its threshold it is, as a factor of at least 1: 2 is twice as bad."""
+        if self.unit.startswith("dB"):
+            return min(float(10 ** (abs(self.value - self.threshold) / 20)), 1000.0)
+        if not self.value or not self.threshold:
+            return 1000.0
+        ratio = abs(self.value / self.threshold)
+        return min(max(ratio, 1 / ratio), 1000.0)  # of some kinds less is worse
+
+    @property
+    def when(self) -> str:
+        """Where it is, for people: ``12.30\N{EN DASH}12.85 s``."""
+        start, end = self.span
+        return f"{start:.2f} s" if end - start < 0.005 else f"{start:.2f}\N{EN DASH}{end:.2f} s"
 
     def __str__(self) -> str:
         start, end = self.span

@@ -41,7 +41,7 @@ from workbench.tuning.verdict import COSTS, SURE, judge
 if TYPE_CHECKING:
     from workbench.call import Call
 
-__all__ = ["TuningResult", "tune"]
+__all__ = ["TuningResult", "as_code", "params_of", "tune"]
 
 #: The parameters that are tuned.
 _OUTBOUND: Final = ("outbound_encoding", "outbound_pcm_sample_rate")
@@ -82,12 +82,7 @@ class TuningResult:
     @property
     def code(self) -> str:
         """The line to paste into the call of ``BandwidthFrameSerializer``."""
-        given = {"outbound_encoding": self.params.outbound_encoding}
-        if self.params.outbound_encoding == "PCM":
-            given["outbound_pcm_sample_rate"] = self.params.outbound_pcm_sample_rate  # type: ignore[assignment]
-        given |= self.params.model_dump(exclude_defaults=True, exclude=set(_OUTBOUND))
-        fields = ", ".join(f"{name}={value!r}" for name, value in given.items())
-        return f"params=BandwidthFrameSerializer.InputParams({fields})".replace("'", '"')
+        return as_code(self.params)
 
     def export(self, path: str | Path) -> None:
         """Write JSON that ``BandwidthFrameSerializer.InputParams.load`` reads.
@@ -110,6 +105,16 @@ class TuningResult:
         table = self.table.to_html(index=False, float_format=lambda v: f"{v:.3g}", border=0)
         code = f"<pre>{escape(self.code)}</pre>"
         return f"<p><b>{first}</b></p><ul>{items}</ul>{code}{table}"
+
+
+def as_code(params: BandwidthFrameSerializer.InputParams) -> str:
+    """Write parameters as the line to paste into the call of ``BandwidthFrameSerializer``."""
+    given = {"outbound_encoding": params.outbound_encoding}
+    if params.outbound_encoding == "PCM":
+        given["outbound_pcm_sample_rate"] = params.outbound_pcm_sample_rate  # type: ignore[assignment]
+    given |= params.model_dump(exclude_defaults=True, exclude=set(_OUTBOUND))
+    fields = ", ".join(f"{name}={value!r}" for name, value in given.items())
+    return f"params=BandwidthFrameSerializer.InputParams({fields})".replace("'", '"')
 
 
 def tune(
@@ -171,7 +176,7 @@ def tune(
     why.append(
         f"Assumed of the far end, which no capture shows: {assumed.name}. {assumed.description}"
     )
-    base, remark = _params_of([source for source, _ in spoken])
+    base, remark = params_of([source for source, _ in spoken])
     outbound = {name: getattr(chosen.setting.params, name) for name in _OUTBOUND}
     return TuningResult(
         setting=chosen.setting,
@@ -226,10 +231,14 @@ def _goal(objective: str | Objective | None, leg: Leg, rate: int) -> Objective:
     return objective
 
 
-def _params_of(
+def params_of(
     sources: Sequence[Source],
 ) -> tuple[BandwidthFrameSerializer.InputParams, list[str]]:
-    """The parameters that the captured calls ran with; defaults, and a remark, if they differ."""
+    """Read which parameters captured calls ran with.
+
+    Returns:
+        The parameters, and remarks: defaults and one remark if the calls ran with different ones.
+    """
     kind = BandwidthFrameSerializer.InputParams
     found = []
     for source in sources:
