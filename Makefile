@@ -3,7 +3,7 @@ PY ?= python3
 V  := .venv
 OK := $(V)/.ok
 
-.PHONY: setup demo test lab bench fuzz check lock clean
+.PHONY: setup demo test lab bench fuzz faults compat check lock clean browser-and-tshark
 .DEFAULT_GOAL := demo
 
 setup: $(OK)
@@ -21,8 +21,16 @@ $(OK): requirements.lock pyproject.toml
 demo: $(OK)
 	$(V)/bin/workbench demo
 
-test: $(OK)
+test: $(OK) browser-and-tshark
 	$(V)/bin/python -m pytest -q
+
+# What only tests need from the system. As root on Debian it is installed; elsewhere its tests skip.
+browser-and-tshark:
+	@if command -v chromium >/dev/null && command -v tshark >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "Installing chromium and tshark for the tests"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium tshark >/dev/null; \
+	else echo "chromium and tshark are not both here: the tests that need them are skipped"; fi
 
 lab: $(OK)
 	$(V)/bin/jupyter lab notebooks
@@ -33,6 +41,12 @@ bench: $(OK)
 fuzz: $(OK)
 	$(V)/bin/python -m tests.fuzz --cases 200000
 
+faults: $(OK)
+	$(V)/bin/python -m tests.benchmarks faults
+
+compat: $(OK)
+	$(V)/bin/python -m tests.benchmarks compat
+
 check: $(OK)
 	$(V)/bin/ruff check .
 	$(V)/bin/ruff format --check .
@@ -41,7 +55,7 @@ check: $(OK)
 
 lock:
 	@d=$$(mktemp -d) && cp pyproject.toml $$d && touch $$d/README.md && mkdir $$d/pipecat_bandwidth && cp pipecat_bandwidth/__init__.py $$d/pipecat_bandwidth/ \
-	  && (cd $$d && uv lock -q && uv export -q --no-header --no-annotate --no-emit-project --all-extras --all-groups -o requirements.lock) \
+	  && (cd $$d && uv lock -q && uv export -q --no-header --no-annotate --no-emit-project --extra workbench --extra dask --all-groups -o requirements.lock) \
 	  && cp $$d/requirements.lock requirements.lock && rm -rf $$d && wc -l requirements.lock
 
 clean:
