@@ -1,0 +1,134 @@
+"""The report as a browser shows it: hostile texts do nothing, and it plays."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.reports import ATTACKS, hostile_report
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    hostile_report(folder)
+    return folder / "report.html"
+
+
+@pytest.fixture
+def report(file: Path, page: Page) -> Iterator[Page]:
+    """The report, opened from the disk. No dialog may open, and nothing may be fetched."""
+    dialogs: list[str] = []
+    fetched: list[str] = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    page.on("request", lambda request: fetched.append(request.url))
+    page.goto(file.as_uri())
+    yield page
+    assert dialogs == []
+    assert [url for url in fetched if not url.startswith(("data:", file.as_uri()))] == []
+
+
+def test_hostile_texts_run_nothing(report: Page) -> None:
+    report.wait_for_load_state("load")
+    report.mouse.wheel(0, 20_000)
+    report.wait_for_timeout(500)
+    assert report.evaluate("window.hacked") is None
+    assert report.evaluate("frames.length") == 0
+    text = report.locator("body").inner_text()
+    assert all(attack in text for attack in ATTACKS)
+
+
+def test_the_test_would_notice(browser: Browser) -> None:
+    """The same attacks do run on a page that does not escape them."""
+    page = browser.new_page()
+    dialogs: list[str] = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    page.on("pageerror", lambda _: None)
+    page.set_content(f"<table><tr><td>{ATTACKS[0]}{ATTACKS[1]}</td></tr></table>")
+    page.wait_for_function("window.hacked === 1")
+    assert dialogs
+    page.close()
+
+
+def test_policy_stops_a_script_that_slipped_in(report: Page) -> None:
+    report.evaluate(
+        """() => {
+          const script = document.createElement("script");
+          script.textContent = "window.hacked = 2";
+          document.body.append(script);
+          document.body.insertAdjacentHTML("beforeend", "<img src=x onerror='window.hacked = 3'>");
+        }"""
+    )
+    report.wait_for_timeout(300)
+    assert report.evaluate("window.hacked") is None
+
+
+def test_pictures_are_seen(report: Page) -> None:
+    widths = report.evaluate("[...document.images].map((image) => image.naturalWidth)")
+    assert len(widths) == 2
+    assert min(widths) > 800
+    for image in report.get_by_role("img").all():
+        assert image.get_attribute("alt")
+
+
+def test_every_player_plays_sound(report: Page) -> None:
+    """Each one is decoded by the browser, and is as loud as speech."""
+    loudest = report.evaluate(
+        """async () => {
+          const context = new OfflineAudioContext(1, 1, 24000), found = [];
+          for (const player of document.querySelectorAll("audio")) {
+            const text = atob(player.src.split(",")[1]);
+            const bytes = Uint8Array.from(text, (character) => character.charCodeAt(0));
+            const sound = (await context.decodeAudioData(bytes.buffer)).getChannelData(0);
+            found.push(sound.reduce((most, sample) => Math.max(most, Math.abs(sample)), 0));
+          }
+          return found;
+        }"""
+    )
+    assert len(loudest) == 2 + 3 + 1
+    assert min(loudest) > 0.05
+
+
+def test_switching_settings_keeps_the_position_and_goes_on_playing(report: Page) -> None:
+    player = report.get_by_label("excerpt")
+    player.scroll_into_view_if_needed()
+    player.evaluate("node => node.play()")
+    report.wait_for_function("document.getElementById('ab').currentTime > 1")
+    before = player.evaluate("node => [node.currentTime, performance.now(), node.src]")
+    report.get_by_label("PCM 16 kHz, G.722 leg").check()
+    report.get_by_label("PCMU, G.711 leg").check()  # before the one above was loaded
+    report.wait_for_function(
+        f"document.getElementById('ab').currentTime > {before[0] + 0.3}", timeout=10_000
+    )
+    at, now, source = player.evaluate("node => [node.currentTime, performance.now(), node.src]")
+    assert source != before[2]
+    assert not player.evaluate("node => node.paused")
+    assert at - before[0] <= (now - before[1]) / 1000 + 0.1
+
+
+def test_a_pause_stays_a_pause_at_its_place(report: Page) -> None:
+    player = report.get_by_label("excerpt")
+    player.evaluate("node => { node.currentTime = 2.5; }")
+    report.get_by_label("PCM 24 kHz, G.722 leg").check()
+    report.wait_for_function("document.getElementById('ab').currentTime === 2.5")
+    assert player.evaluate("node => node.paused")
+
+
+def test_it_is_read_without_a_mouse_and_by_name(report: Page) -> None:
+    expect(report.get_by_role("heading", level=1)).to_have_text(re.compile("^Call of 20"))
+    assert report.evaluate("document.documentElement.lang") == "en"
+    assert report.evaluate(
+        "[...document.querySelectorAll('audio')].every((node) => node.getAttribute('aria-label'))"
+    )
+    report.get_by_label("the bot itself").focus()
+    report.keyboard.press("ArrowDown")
+    expect(report.get_by_label("PCMU, G.711 leg")).to_be_checked()
+
+
+def test_on_a_narrow_screen_only_tables_scroll(report: Page) -> None:
+    report.set_viewport_size({"width": 420, "height": 800})
+    assert report.evaluate("document.documentElement.scrollWidth") <= 420

@@ -1,0 +1,75 @@
+"""What is written along the clock: events, underruns and findings, as plain values.
+
+Texts from a capture are a stranger's. They are cut to a bearable length here, and shown as text,
+never as markup, by the browser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from workbench.call import Call
+from workbench.findings import Finding
+
+__all__ = ["marks"]
+
+_LONGEST_TEXT: Final = 600
+
+#: Words for an underrun, whose only property is when it was.
+_UNDERRUN: Final = "the far end's queue ran dry for {ms:.0f} ms inside an utterance"
+
+
+def marks(call: Call, findings: Iterable[Finding] = ()) -> list[dict[str, Any]]:
+    """Collect everything that happened at some time, in the order of time.
+
+    Args:
+        call: The call.
+        findings: From :func:`workbench.findings.diagnose`.
+
+    Returns:
+        A dict for each, of JSON's types: ``row`` ("event", "underrun" or "finding"), ``kind``,
+        ``start`` and ``end`` in seconds, ``text``; ``side`` (or None), and of a finding
+        ``severity``, ``cause``, ``remedy`` and the signal to ``listen`` to.
+    """
+    found = [
+        _mark("event", event.kind, event.time, event.time, event.text) for event in call.events
+    ]
+    for hole in call.playout.underruns:
+        text = _UNDERRUN.format(ms=1000 * (hole.end - hole.start))
+        found.append(_mark("underrun", "underrun", hole.start, hole.end, text, side="bot"))
+    for finding in findings:
+        found.append(
+            _mark(
+                "finding",
+                finding.kind,
+                *finding.span,
+                finding.measurement,
+                side=finding.side,
+                severity=finding.severity,
+                cause=_clean(finding.cause),
+                remedy=_clean(finding.remedy),
+                listen=finding.listen,
+            )
+        )
+    return sorted(found, key=lambda mark: (mark["start"], mark["end"]))
+
+
+def _mark(
+    row: str, kind: str, start: float, end: float, text: str, **more: str | None
+) -> dict[str, Any]:
+    when = {"start": float(start), "end": max(float(start), float(end))}
+    return {"row": row, "kind": _clean(kind), **when, "text": _clean(text), "side": None, **more}
+
+
+def _clean(text: str) -> str:
+    """One line of printable characters, not too long."""
+    line = " ".join(str(text)[: 2 * _LONGEST_TEXT].split())
+    line = "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line
+    )
+    return (
+        line
+        if len(line) <= _LONGEST_TEXT
+        else line[: _LONGEST_TEXT - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    )

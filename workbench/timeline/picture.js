@@ -1,0 +1,375 @@
+// The picture: everything that is on the canvas. A part of timeline.js.
+
+const GUTTER = 62, OVERVIEW = 34, EVENTS = 19, FINDINGS = 19, LANES = 2, WAVE = 60, SPECTRUM = 92;
+const GAP = 6, AXIS = 20;
+const TOP = OVERVIEW + 4 + EVENTS + LANES * FINDINGS + GAP; // where the tracks begin
+const TRACK = WAVE + SPECTRUM + GAP;
+
+// matplotlib's magma at every sixteenth
+const MAGMA = [
+  0x000004, 0x0a0822, 0x1d1147, 0x36106b, 0x51127c, 0x6a1c81, 0x832681, 0x9c2e7f, 0xb73779,
+  0xd0416f, 0xe75263, 0xf56b5c, 0xfc8961, 0xfea772, 0xfec488, 0xfde2a3, 0xfcfdbf,
+];
+const COLOURS = Uint32Array.from({ length: 256 }, (_, i) => {
+  const low = Math.min(15, i >> 4), part = i / 16 - low;
+  const mix = (shift) => {
+    const [a, b] = [MAGMA[low], MAGMA[low + 1]].map((colour) => (colour >> shift) & 255);
+    return Math.round(a + (b - a) * Math.min(1, part));
+  };
+  return ((255 << 24) | (mix(0) << 16) | (mix(8) << 8) | mix(16)) >>> 0;
+});
+
+function spectrumImage(bytes, columns, rows) {
+  const canvas = new OffscreenCanvas(columns, rows);
+  const image = new ImageData(columns, rows);
+  const pixels = new Uint32Array(image.data.buffer);
+  for (let i = 0; i < pixels.length; i++) pixels[i] = COLOURS[bytes[i]];
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas;
+}
+
+const unsigned = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+const signed = (view) => new Int8Array(view.buffer, view.byteOffset, view.byteLength);
+
+class Picture {
+  constructor(root, sides) {
+    this.root = root;
+    this.sides = sides;
+    this.canvas = make("canvas", "canvas");
+    this.canvas.setAttribute("aria-hidden", "true"); // the list of events says it in words
+    this.ink = this.canvas.getContext("2d");
+    this.height = TOP + sides.length * TRACK + AXIS;
+    this.canvas.style.height = `${this.height}px`;
+    this.width = 0;
+    this.view = [0, 1];
+    this.duration = 1;
+    this.tiles = null; // what the kernel drew last, perhaps of another view
+    this.whole = null; // envelopes of the whole call
+    this.marks = [];
+    this.placed = []; // marks and where they were drawn
+    this.selection = [];
+    this.shown = null; // the mark that was jumped to
+    this.hidden = ""; // said in place of the bot's spectrogram
+  }
+
+  resize(width) {
+    const scale = window.devicePixelRatio || 1;
+    this.width = width;
+    this.canvas.width = Math.round(width * scale);
+    this.canvas.height = Math.round(this.height * scale);
+    this.ink.setTransform(scale, 0, 0, scale, 0, 0);
+    this.draw();
+  }
+
+  get columns() { return Math.max(50, this.width - GUTTER); }
+  x(time) { return GUTTER + ((time - this.view[0]) / (this.view[1] - this.view[0])) * this.columns; }
+  time(x) { return this.view[0] + ((x - GUTTER) / this.columns) * (this.view[1] - this.view[0]); }
+  colour(name) { return this.styles.getPropertyValue(`--wb-tl-${name}`).trim(); }
+
+  redraw() {
+    this.pending ??= requestAnimationFrame(() => {
+      this.pending = null;
+      this.draw();
+    });
+  }
+
+  draw() {
+    if (!this.width) return;
+    const { ink, width, height } = this;
+    this.styles = getComputedStyle(this.root);
+    ink.clearRect(0, 0, width, height);
+    ink.font = "11px system-ui, sans-serif";
+    ink.textBaseline = "middle";
+    this.drawOverview();
+    this.sides.forEach((side, row) => this.drawTrack(side, row));
+    this.drawSelection();
+    this.drawMarks();
+    this.drawAxis();
+  }
+
+  label(text, y, colour = "quiet", align = "right", x = GUTTER - 6) {
+    this.ink.fillStyle = this.colour(colour);
+    this.ink.textAlign = align;
+    this.ink.fillText(text, x, y);
+    this.ink.textAlign = "left";
+  }
+
+  field(y, height) {
+    this.ink.fillStyle = this.colour("field");
+    this.ink.fillRect(GUTTER, y, this.columns, height);
+  }
+
+  // An envelope of [start, end) into the box, as a filled outline: connected at any zoom.
+  envelope(values, start, end, y, height, colour) {
+    const { ink } = this;
+    const columns = values.length / 2;
+    const left = this.x(start), step = (this.x(end) - left) / columns;
+    const first = clamp(Math.floor((GUTTER - left) / step) - 1, 0, columns);
+    const last = clamp(Math.ceil((this.width - left) / step) + 1, 0, columns);
+    const middle = y + height / 2, unit = (height / 2 - 1) / 127;
+    ink.save();
+    ink.beginPath();
+    ink.rect(GUTTER, y, this.columns, height);
+    ink.clip();
+    ink.beginPath();
+    for (let i = first; i < last; i++) ink.lineTo(left + (i + 0.5) * step, middle - values[2 * i + 1] * unit);
+    for (let i = last - 1; i >= first; i--) ink.lineTo(left + (i + 0.5) * step, middle - values[2 * i] * unit);
+    ink.closePath();
+    ink.fillStyle = ink.strokeStyle = this.colour(colour);
+    ink.lineWidth = 0.8;
+    ink.fill();
+    ink.stroke();
+    ink.restore();
+  }
+
+  drawOverview() {
+    const { ink, view } = this;
+    this.label("call", OVERVIEW / 2);
+    this.field(0, OVERVIEW);
+    const [start, end] = view;
+    const place = (time) => GUTTER + (time / this.duration) * this.columns;
+    if (this.whole) {
+      this.view = [0, this.duration];
+      this.sides.forEach((side, row) => {
+        ink.globalAlpha = 0.8;
+        this.envelope(this.whole.envelopes[row], 0, this.whole.duration, 0, OVERVIEW, side);
+        ink.globalAlpha = 1;
+      });
+      this.view = view;
+    }
+    for (const mark of this.marks) {
+      if (mark.row !== "finding" || mark.severity === "info") continue;
+      ink.fillStyle = this.colour(mark.severity);
+      ink.fillRect(place(mark.start) - 1, OVERVIEW - 5, 2, 5);
+    }
+    const left = place(start), right = place(end);
+    ink.strokeStyle = this.colour("accent");
+    ink.lineWidth = 2;
+    ink.strokeRect(left + 1, 1, Math.max(4, right - left - 2), OVERVIEW - 2);
+  }
+
+  drawTrack(side, row) {
+    const { ink, tiles } = this;
+    const y = TOP + row * TRACK;
+    this.field(y, WAVE);
+    ink.fillStyle = "#000";
+    ink.fillRect(GUTTER, y + WAVE, this.columns, SPECTRUM);
+    const tile = tiles?.tracks[row];
+    if (tile) {
+      this.envelope(tile.envelope, tiles.start, tiles.end, y, WAVE, side);
+      this.spectrum(tile.image, tiles, y + WAVE);
+      this.label(`±${+tile.full_scale.toPrecision(2)}`, y + 8);
+      this.label(`${tile.top_hz / 1000} kHz`, y + WAVE + 8);
+      this.label(`${tile.top_hz / 2000}`, y + WAVE + SPECTRUM / 2);
+    } else if (this.whole) {
+      this.envelope(this.whole.envelopes[row], 0, this.whole.duration, y, WAVE, side);
+    }
+    ink.font = "600 11px system-ui, sans-serif";
+    this.label(side, y + WAVE / 2, side);
+    ink.font = "11px system-ui, sans-serif";
+    this.label("0", y + WAVE + SPECTRUM - 7);
+    if (side === "bot" && this.hidden) {
+      ink.fillStyle = "#fff";
+      ink.fillText(this.hidden, GUTTER + 8, y + WAVE + 12);
+    }
+  }
+
+  spectrum(image, { start, end }, y) {
+    const { ink } = this;
+    const left = this.x(start), right = this.x(end);
+    ink.save();
+    ink.beginPath();
+    ink.rect(GUTTER, y, this.columns, SPECTRUM);
+    ink.clip();
+    ink.imageSmoothingEnabled = false;
+    ink.drawImage(image, left, y, right - left, SPECTRUM);
+    ink.restore();
+  }
+
+  drawSelection() {
+    const [start, end] = this.selection;
+    if (end === undefined) return;
+    const { ink } = this;
+    const left = clamp(this.x(start), GUTTER, this.width), right = clamp(this.x(end), GUTTER, this.width);
+    if (right <= left) return;
+    const top = OVERVIEW + 4, bottom = this.height - AXIS;
+    ink.fillStyle = this.colour("selected");
+    ink.fillRect(left, top, right - left, bottom - top);
+    ink.fillStyle = this.colour("accent");
+    for (const [time, x] of [[start, left], [end, right]]) {
+      if (time >= this.view[0] && time <= this.view[1]) ink.fillRect(x - 0.5, top, 1.5, bottom - top);
+    }
+  }
+
+  visible(row) {
+    const [start, end] = this.view;
+    return this.marks.filter((mark) => mark.row === row && mark.end >= start && mark.start <= end);
+  }
+
+  drawMarks() {
+    this.placed = [];
+    const top = OVERVIEW + 4;
+    this.label("events", top + EVENTS / 2);
+    this.label("findings", top + EVENTS + FINDINGS / 2);
+    this.ink.save();
+    this.ink.beginPath();
+    this.ink.rect(GUTTER, 0, this.columns, this.height);
+    this.ink.clip();
+    this.drawUnderruns();
+    this.drawEvents(top);
+    this.drawFindings(top + EVENTS);
+    this.ink.restore();
+  }
+
+  drawEvents(top) {
+    const { ink } = this;
+    const events = this.visible("event");
+    const dense = events.length > this.columns / 14;
+    const labels = []; // those of one moment are one label
+    for (const mark of events) {
+      const x = Math.round(this.x(mark.start));
+      const colour = mark.kind === "clear" || mark.kind === "interruption" ? "turning" : "event";
+      ink.fillStyle = this.colour(colour);
+      ink.fillRect(x - 1, top + 1, 2, EVENTS - 3);
+      this.placed.push({ mark, left: x - 4, right: x + 4, top, bottom: top + EVENTS });
+      if (dense) continue;
+      ink.globalAlpha = 0.7; // dotted through the tracks, so that the sound can be held against it
+      for (let y = top + EVENTS; y < this.height - AXIS; y += 6) ink.fillRect(x - 0.5, y, 1, 3);
+      ink.globalAlpha = 1;
+      const last = labels.at(-1);
+      if (last && x - last.x < 6) last.text += last.text.endsWith(mark.kind) ? "" : `, ${mark.kind}`;
+      else labels.push({ x, text: mark.kind, colour });
+    }
+    labels.forEach(({ x, text, colour }, i) => {
+      const right = x + 4 + ink.measureText(text).width;
+      const until = labels[i + 1]?.x ?? Infinity;
+      if (right < until) this.label(text, top + EVENTS / 2, colour, "left", Math.min(x + 4, this.width - (right - x)));
+    });
+  }
+
+  drawFindings(top) {
+    const { ink } = this;
+    const lanes = Array.from({ length: LANES }, () => []);
+    const height = FINDINGS - 3;
+    for (const mark of this.visible("finding")) {
+      const left = Math.max(GUTTER, Math.round(this.x(mark.start)));
+      const end = Math.max(left + 16, Math.min(this.width, Math.round(this.x(mark.end))));
+      const right = end - left > this.columns * 0.6 ? left + 16 : end; // one about it all: a line
+      const wide = ink.measureText(mark.kind).width;
+      const named = right - left > wide + 22 ? right : right + wide + 8;
+      const free = (edge) => lanes.findIndex((bars) => left >= (bars.at(-1)?.[edge] ?? 0) + 2);
+      const lane = free("named") >= 0 ? free("named") : free("right");
+      const y = top + (lane < 0 ? LANES - 1 : lane) * FINDINGS + 1;
+      if (lane >= 0) lanes[lane].push({ mark, left, right, named, y });
+      ink.globalAlpha = lane < 0 ? 0.5 : 1;
+      ink.fillStyle = this.colour(mark.severity);
+      ink.beginPath();
+      ink.roundRect(left, y, right - left, height, 3);
+      ink.rect(left, y + height - 2, end - left, 2);
+      ink.fill();
+      ink.globalAlpha = 1;
+      if (mark === this.shown) this.outline(left, y, right - left, height);
+    }
+    for (const bars of lanes) {
+      bars.forEach((bar, i) => this.nameFinding(bar, height, bars[i + 1]?.left ?? this.width));
+    }
+    this.drawShown();
+  }
+
+  nameFinding({ mark, left, right, y }, height, until) { // a shape, and a word where there is room
+    const { ink } = this;
+    const middle = y + height / 2 + 0.5;
+    ink.font = "10px system-ui, sans-serif";
+    this.label(MARKS[mark.severity], middle, `on-${mark.severity}`, "left", left + 4);
+    ink.font = "11px system-ui, sans-serif";
+    const wide = ink.measureText(mark.kind).width;
+    const inside = right - left > wide + 22;
+    if (inside) this.label(mark.kind, middle, `on-${mark.severity}`, "left", left + 17);
+    else if (right + wide + 8 < until) this.label(mark.kind, middle, "ink", "left", right + 4);
+    this.placed.push({ mark, left, right, top: y, bottom: y + height });
+  }
+
+  outline(x, y, width, height) {
+    this.ink.strokeStyle = this.colour("ink");
+    this.ink.lineWidth = 2;
+    this.ink.strokeRect(x, y, width, height);
+  }
+
+  drawShown() { // brackets the finding that was jumped to in the tracks of its side
+    const mark = this.shown;
+    if (!mark || mark.end < this.view[0] || mark.start > this.view[1]) return;
+    const { ink } = this;
+    const left = this.x(mark.start), right = Math.max(left + 2, this.x(mark.end));
+    this.sides.forEach((side, row) => {
+      if (mark.side && mark.side !== side) return;
+      const y = TOP + row * TRACK;
+      ink.strokeStyle = this.colour(mark.severity ?? "event");
+      ink.lineWidth = 2;
+      ink.setLineDash([5, 3]);
+      ink.strokeRect(left, y + 1, right - left, TRACK - GAP - 2);
+      ink.setLineDash([]);
+    });
+  }
+
+  drawUnderruns() { // hatched, in the bot's waveform: what the caller heard a hole in
+    const { ink } = this;
+    const row = this.sides.indexOf("bot"), y = TOP + row * TRACK;
+    for (const mark of this.visible("underrun")) {
+      const left = this.x(mark.start), right = Math.max(left + 3, this.x(mark.end));
+      ink.save();
+      ink.beginPath();
+      ink.rect(left, y, right - left, WAVE);
+      ink.clip();
+      ink.fillStyle = this.colour("error");
+      ink.globalAlpha = 0.25;
+      ink.fillRect(left, y, right - left, WAVE);
+      ink.globalAlpha = 0.9;
+      ink.strokeStyle = this.colour("error");
+      ink.lineWidth = 1;
+      ink.beginPath();
+      for (let x = left - WAVE; x < right; x += 6) {
+        ink.moveTo(x, y + WAVE);
+        ink.lineTo(x + WAVE, y);
+      }
+      ink.stroke();
+      ink.restore();
+      this.placed.push({ mark, left: left - 2, right: right + 2, top: y, bottom: y + WAVE });
+      const wide = ink.measureText("underrun").width;
+      if (right - left > wide + 8) this.label("underrun", y + 8, "error", "left", left + 4);
+    }
+  }
+
+  drawAxis() {
+    const { ink } = this;
+    const [start, end] = this.view;
+    const least = ((end - start) * 80) / this.columns;
+    const steps = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600];
+    const step = steps.find((candidate) => candidate >= least) ?? 7200;
+    const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+    const y = this.height - AXIS;
+    for (let i = Math.ceil(start / step - 1e-9); i * step <= end; i++) {
+      const x = this.x(i * step);
+      ink.fillStyle = this.colour("quiet");
+      ink.fillRect(Math.round(x), y, 1, 5);
+      const text = clock(i * step, digits), half = ink.measureText(text).width / 2;
+      ink.fillText(text, clamp(x - half, GUTTER, this.width - 2 * half), y + 12);
+    }
+    this.label("time", y + 12);
+  }
+
+  at(x, y) { // the mark there, the last drawn first
+    const there = this.placed.filter((m) => x >= m.left && x <= m.right && y >= m.top && y <= m.bottom);
+    return there.at(-1)?.mark;
+  }
+
+  row(y) { return Math.floor((y - TOP) / TRACK); }
+
+  frequency(y) { // under the pointer: [side, hertz], if there is a spectrogram
+    const row = this.row(y), tile = this.tiles?.tracks[row];
+    const down = y - TOP - row * TRACK - WAVE;
+    if (!tile || down < 0 || down > SPECTRUM) return null;
+    return [this.sides[row], Math.round((1 - down / SPECTRUM) * tile.top_hz)];
+  }
+
+  close() { cancelAnimationFrame(this.pending); }
+}

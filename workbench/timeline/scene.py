@@ -1,0 +1,220 @@
+"""What there is to look at and to listen to: a call, its marks, and the choices of each side.
+
+A scene never changes: a new sound or a newer state of the call makes a new scene. So it can be
+read from any thread, and exchanged by one assignment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from itertools import pairwise
+from threading import Lock
+from typing import Any, Final
+
+import numpy as np
+
+from workbench.audio import Audio
+from workbench.call import Call
+from workbench.call.placement import lay
+from workbench.findings import Finding
+from workbench.levels import SILENCE_DBOV, active_level
+from workbench.timeline.marks import marks
+from workbench.timeline.views import Track
+
+__all__ = ["SIDES", "Choice", "Scene"]
+
+#: The signals to choose from on each side; the first one is shown first.
+SIDES: Final = {
+    "caller": ("caller_sent", "bot_heard"),
+    "bot": ("caller_heard", "bot_sent", "bot_said"),
+}
+#: Level that everything is brought to where loudness is matched: 26 dB below overload, the
+#: nominal level of speech in listening tests (ITU-T P.830, 7.2.2).
+MATCHED_DBOV: Final = -26.0
+#: Speech that a level is measured on: that of five minutes is that of an hour.
+_LEVEL_SECS: Final = 300.0
+#: The overview, which a saved notebook keeps, has at most this many columns, and at most this many
+#: a second: no speech can be made of it again.
+_OVERVIEW_COLUMNS: Final = 1200
+_OVERVIEW_PER_SEC: Final = 20
+#: Heights of a waveform to choose from, 1 = full scale.
+_SCALES: Final = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """One thing to hear on one side.
+
+    Parameters:
+        name: One of the call's signals, ``"setting / leg"``, or a name of the user's.
+        source: Gives the sound, on the call's clock. Asked once, when it is first wanted.
+        setting: Of a comparison; None for a signal of the call.
+        leg: Far leg that the setting was heard over, if any.
+        revision: How often the sound was exchanged under this name.
+        lock: Around making the track: of two threads that want it, one makes it.
+    """
+
+    name: str
+    source: Callable[[], Audio]
+    setting: str | None = None
+    leg: str | None = None
+    revision: int = 0
+    lock: Lock = field(default_factory=Lock, repr=False)
+
+    @cached_property
+    def track(self) -> Track:
+        """Its sound, ready to be drawn and played."""
+        return Track(self.source())
+
+    @cached_property
+    def gain_db(self) -> float:
+        """What brings its speech to :data:`MATCHED_DBOV`, short of clipping; 0 for silence."""
+        audio = self.track.audio
+        start = max(0.0, (audio.duration - _LEVEL_SECS) / 2)
+        part = audio.span(start, start + _LEVEL_SECS)
+        level = active_level(part) if len(part) else -np.inf
+        if level < SILENCE_DBOV:
+            return 0.0
+        return min(MATCHED_DBOV - level, -20 * float(np.log10(self.track.peak)))
+
+
+class Scene:
+    """A call to be drawn and played.
+
+    Parameters:
+        call: The call.
+        findings: What was found in it.
+        compared: (setting, leg) to what it sounds like, in step with what the bot said.
+        added: Further choices of the bot's side.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        findings: Iterable[Finding] = (),
+        compared: Mapping[tuple[str, str], Audio] | None = None,
+        added: Iterable[Choice] = (),
+    ) -> None:
+        """Name the choices; no sound is made before it is wanted."""
+        self.call = call
+        self.marks = marks(call, findings)
+        self._choices = {
+            side: {name: Choice(name, partial(call.signal, name)) for name in names}
+            for side, names in SIDES.items()
+        }
+        for (setting, leg), audio in (compared or {}).items():
+            source = partial(on_clock, call, audio)
+            self._add(Choice(f"{setting} / {leg}", source, setting, leg))
+        self.added = tuple(added)
+        for choice in self.added:
+            self._add(choice)
+
+    def _add(self, choice: Choice) -> None:
+        self._choices["bot"][choice.name] = choice
+
+    def names(self, side: str) -> tuple[str, ...]:
+        """The choices of a side."""
+        return tuple(self._choices[side])
+
+    def with_sound(self, name: str, audio: Audio, in_step: bool = False) -> Scene:
+        """The same scene, with a choice of the bot's side added or exchanged.
+
+        Args:
+            name: Of the choice.
+            audio: On the call's clock, or ``in_step`` with what the bot said.
+            in_step: Which of both.
+        """
+        before = self._choices["bot"].get(name)
+        revision = before.revision + 1 if before else 0
+        source = partial(on_clock, self.call, audio) if in_step else partial(_given, audio)
+        choice = Choice(name, source, name, None, revision)
+        scene = copy(self)
+        scene.added = (*(other for other in self.added if other.name != name), choice)
+        scene._choices = {**self._choices, "bot": {**self._choices["bot"], name: choice}}
+        return scene
+
+    def track(self, side: str, name: str) -> Track:
+        """The sound of one choice.
+
+        Raises:
+            KeyError: If there is no such side or choice.
+        """
+        choice = self._choices[side][name]
+        with choice.lock:
+            return choice.track
+
+    def gain_db(self, side: str, name: str) -> float:
+        """What brings a choice to the matched level, in dB."""
+        self.track(side, name)
+        return self._choices[side][name].gain_db
+
+    def top_hz(self, side: str) -> float:
+        """Highest frequency of the side's axis: that of all its sounds that were wanted so far."""
+        return max((track.audio.sample_rate / 2 for track in self._built(side)), default=4000.0)
+
+    def full_scale(self, side: str) -> float:
+        """What the height of the side's waveforms stands for: its loudest sample fits in."""
+        peak = max((track.peak for track in self._built(side)), default=1.0)
+        return next((scale for scale in _SCALES if scale >= peak), 1.0)
+
+    def _built(self, side: str) -> list[Track]:
+        return [c.track for c in self._choices[side].values() if "track" in c.__dict__]
+
+    def overview(self, sides: Mapping[str, str]) -> bytes:
+        """Envelopes of the whole call, coarse enough to be kept: one after the other, int8."""
+        with ThreadPoolExecutor() as pool:  # an hour takes a second a side
+            tracks = list(pool.map(self.track, sides.keys(), sides.values()))
+        duration = self.call.duration
+        columns = int(min(_OVERVIEW_COLUMNS, max(1.0, duration * _OVERVIEW_PER_SEC)))
+        drawn = []
+        for side, track in zip(sides, tracks, strict=True):
+            drawn.append(track.envelope(0.0, duration, columns, self.full_scale(side)).tobytes())
+        return b"".join(drawn)
+
+    def contents(self) -> dict[str, Any]:
+        """What the player has to know to lay itself out, of JSON's types; no text of the call."""
+        return {
+            "duration": self.call.duration,
+            "live": not self.call.finished,
+            "sides": [
+                {
+                    "name": side,
+                    "choices": [
+                        {
+                            "name": choice.name,
+                            "setting": choice.setting,
+                            "leg": choice.leg,
+                            "revision": choice.revision,
+                        }
+                        for choice in choices.values()
+                    ],
+                }
+                for side, choices in self._choices.items()
+            ],
+        }
+
+
+def on_clock(call: Call, audio: Audio) -> Audio:
+    """Lay sound that is in step with what the bot said, frame behind frame, on the call's clock.
+
+    Args:
+        call: The call.
+        audio: For instance of ``comparison.signals``.
+
+    Returns:
+        The same with the pauses that were between the frames, as long as the call.
+    """
+    end = np.cumsum([frame.duration for frame in call.audio_out])
+    cuts = np.rint(end * audio.sample_rate).astype(np.int64) * 2
+    pcm, queue = audio.pcm(), call.speaking
+    pieces = [pcm[first:last] for first, last in pairwise([0, *cuts.tolist()])]
+    rates = [audio.sample_rate] * len(pieces)
+    return lay(queue.start, queue.heard, pieces, rates, call.duration)
+
+
+def _given(audio: Audio) -> Audio:
+    return audio

@@ -1,0 +1,869 @@
+// The player of a call. The kernel draws and resamples (timeline.py says what can be asked);
+// this asks for what is on screen, shows it, and plays sound without a seam.
+//
+// Text that comes from a capture is a stranger's: it is set by textContent, never as markup.
+
+const SIGNALS = {
+  caller_sent: "the caller, as it arrived on the wire",
+  bot_heard: "the caller, as the pipeline got it",
+  bot_said: "the bot, as the pipeline produced it",
+  bot_sent: "the bot, as it left on the wire",
+  caller_heard: "the bot, as the caller heard it",
+};
+const SPEEDS = [0.5, 0.75, 1, 1.25, 1.5, 2];
+const KEYS = [
+  ["Space", "play or pause"],
+  ["← →", "one second back or on; with Shift, ten"],
+  ["Home End", "beginning, end"],
+  ["+ − 0 Z", "zoom in, out, to the whole call, to the selection"],
+  ["N P", "next, previous finding"],
+  ["[ ] Esc", "begin and end the selection here; clear it"],
+  ["L", "play the selection, or what is on screen, in a loop"],
+  ["A B", "hear A, hear B; what you choose is kept in the one that is on"],
+  ["1 … 9", "choose what to hear of the bot"],
+  ["M", "everything at one loudness"],
+  ["F", "keep the play position on screen"],
+];
+const NO_KERNEL = "The kernel does not answer: it is busy, or gone. Run the cell to play and to zoom.";
+const MARKS = { error: "✕", warning: "▲", info: "●" };
+
+const clamp = (x, low, high) => Math.max(low, Math.min(high, x));
+
+function clock(seconds, digits = 2) {
+  const unit = 10 ** digits;
+  const whole = Math.round(Math.max(0, seconds) * unit);
+  const rest = ((whole % (60 * unit)) / unit).toFixed(digits);
+  const minutes = Math.floor(whole / (60 * unit));
+  const padded = rest.padStart(digits ? digits + 3 : 2, "0");
+  if (minutes < 60) return `${minutes}:${padded}`;
+  return `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}:${padded}`;
+}
+
+function make(tag, name, ...children) {
+  const node = document.createElement(tag);
+  if (name) node.className = name.split(" ").map((word) => `wb-tl-${word}`).join(" ");
+  node.append(...children); // strings become text nodes
+  // What may have the focus keeps its keys: B would add a cell. JupyterLab's shortcuts look for this
+  // on the very element, and Notebook's come before any listener here.
+  if (["button", "select", "summary"].includes(tag) || name === "stage") {
+    node.setAttribute("data-lm-suppress-shortcuts", "true");
+  }
+  return node;
+}
+
+function button(text, title, act) {
+  const node = make("button", "", text);
+  node.type = "button";
+  node.title = title;
+  node.addEventListener("click", act);
+  return node;
+}
+
+const press = (node, on) => node.setAttribute("aria-pressed", String(on));
+
+// ---- the kernel ---------------------------------------------------------------------------------
+
+class Kernel {
+  constructor(model) {
+    this.model = model;
+    this.prefix = Math.random().toString(36).slice(2); // a widget may be shown twice
+    this.count = 0;
+    this.waiting = new Map();
+    this.onMessage = (reply, buffers) => {
+      const settle = this.waiting.get(reply.ask);
+      if (!settle) return;
+      this.waiting.delete(reply.ask);
+      if (reply.error) settle.reject(new Error(reply.error));
+      else settle.resolve({ reply, buffers });
+    };
+    model.on("msg:custom", this.onMessage);
+  }
+
+  ask(kind, question = {}) {
+    const ask = `${this.prefix}-${++this.count}`; // "id" would be kept for ever by ipykernel 7.4
+    return new Promise((resolve, reject) => {
+      this.waiting.set(ask, { resolve, reject });
+      this.model.send({ ask, kind, ...question });
+    });
+  }
+
+  close() {
+    this.model.off("msg:custom", this.onMessage);
+    this.waiting.clear();
+  }
+}
+
+// ---- the page -----------------------------------------------------------------------------------
+
+class Player {
+  constructor(model, element) {
+    this.model = model;
+    this.kernel = new Kernel(model);
+    this.contents = model.get("_contents");
+    this.slots = { A: model.get("bot"), B: null };
+    this.slot = "A";
+    this.leg = null;
+    this.blind = null; // names in a shuffled order, when they are hidden
+    this.following = true;
+    this.marks = [];
+    this.finding = null;
+    this.root = make("div", "");
+    this.root.className = "wb-tl";
+    this.root.setAttribute("role", "region");
+    this.root.setAttribute("aria-label", "Call timeline");
+    const { play_rate: rate, chunk_secs: chunk, duration, sides } = this.contents;
+    this.sound = new Sound(this.kernel, {
+      rate, chunk, duration,
+      onchange: () => this.showState(),
+      onerror: (error) => this.say(error.message),
+    });
+    this.sound.position = model.get("position");
+    this.muted = Object.fromEntries(sides.map((side) => [side.name, false]));
+    this.picture = new Picture(this.root, sides.map((side) => side.name));
+    this.build();
+    element.append(this.root);
+    this.listen();
+    this.takeContents();
+    this.showState();
+    this.loadMarks();
+  }
+
+  // -- what is there
+
+  choices(side) { return this.contents.sides.find((each) => each.name === side).choices; }
+
+  offered() { // on the bot's side, as things are
+    const all = this.choices("bot");
+    return all.filter((choice) => !choice.leg || choice.leg === this.leg);
+  }
+
+  label(choice) {
+    if (this.blind?.includes(choice.name)) return `sample ${this.blind.indexOf(choice.name) + 1}`;
+    return choice.setting ?? choice.name;
+  }
+
+  get compared() { return this.choices("bot").some((choice) => choice.setting); }
+
+  takeContents() {
+    this.contents = this.model.get("_contents");
+    const legs = [...new Set(this.choices("bot").map((choice) => choice.leg).filter(Boolean))];
+    const leg = this.choices("bot").find((choice) => choice.name === this.model.get("bot"))?.leg;
+    this.leg = leg ?? (legs.includes(this.leg) ? this.leg : legs[0] ?? null);
+    this.legs = legs;
+    const others = this.offered().filter((choice) => choice.name !== this.slots.A);
+    this.slots.B ??= (others.find((choice) => choice.setting) ?? others.at(-1))?.name;
+    if (this.compared && this.matchWasSet === undefined) this.sound.matched = this.matchWasSet = true;
+    this.picture.duration = this.contents.duration;
+    this.takeOverview();
+    this.sound.grow(this.contents.duration, this.contents.live);
+    this.buildChoices();
+    this.choose();
+  }
+
+  takeOverview() {
+    const view = this.model.get("_overview");
+    const count = this.picture.sides.length;
+    if (!view?.byteLength) return;
+    const all = signed(view), size = all.length / count;
+    const envelopes = this.picture.sides.map((_, row) => all.slice(row * size, (row + 1) * size));
+    this.picture.whole = { envelopes, duration: this.contents.duration };
+  }
+
+  async loadMarks() {
+    try {
+      const { reply } = await this.kernel.ask("marks");
+      this.marks = this.picture.marks = reply.marks;
+      if (this.finding) this.finding = this.picture.shown = null;
+      this.showMarks();
+      this.picture.redraw();
+    } catch (error) {
+      this.say(error.message);
+    }
+  }
+
+  // -- building the page
+
+  build() {
+    const group = (name, ...nodes) => {
+      const node = make("span", "group", ...nodes);
+      node.setAttribute("role", "group");
+      node.setAttribute("aria-label", name);
+      return node;
+    };
+    this.playButton = button("▶ Play", "Play or pause (Space)", () => this.toggle());
+    this.playButton.classList.add("wb-tl-play");
+    this.loopButton = button("⟲ Loop", "Play the selection, or what is on screen, again and again (L)", () => this.toggleLoop());
+    this.speed = make("select", "", ...SPEEDS.map((speed) => new Option(`${speed}×`, speed, speed === 1, speed === 1)));
+    this.speed.setAttribute("aria-label", "Speed, at the same pitch");
+    this.speed.title = "Speed, at the same pitch";
+    this.speed.addEventListener("change", () => this.sound.set({ speed: +this.speed.value }));
+    this.time = make("span", "time");
+    this.meter = make("span", "meter", make("span", "level"));
+    this.meter.title = "Level of what you hear, -60 to 0 dBov";
+    this.meter.setAttribute("aria-hidden", "true");
+    this.nextButton = button("Next finding", "Go to the next finding (N)", () => this.nextFinding(1));
+    this.followButton = button("Follow", "Keep the play position on screen (F)", () => this.toggleFollow());
+    const zooms = [
+      ["−", "Zoom out (−)", () => this.zoom(2)],
+      ["+", "Zoom in (+)", () => this.zoom(0.5)],
+      ["Selection", "Zoom to the selection (Z)", () => this.zoomToSelection()],
+      ["All", "Show the whole call (0)", () => this.setView(0, this.contents.duration)],
+    ].map((each) => button(...each));
+    const bar = make(
+      "div", "bar",
+      group("Playing", this.playButton, this.loopButton, this.speed), this.time, this.meter,
+      group("Findings", this.nextButton),
+      group("Zoom", make("span", "word", "Zoom"), ...zooms), this.followButton,
+    );
+    this.choiceBar = make("div", "");
+    this.matchButton = button("Same loudness", "Everything at one level of speech, −26 dBov (M)", () => this.toggleMatch());
+    this.blindButton = button("Blind", "Hide the names, shuffle, and compare by ear", () => this.toggleBlind());
+    this.stage = make("div", "stage", this.picture.canvas);
+    this.head = make("div", "head");
+    this.stage.append(this.head);
+    this.stage.tabIndex = 0;
+    this.stage.setAttribute("role", "slider");
+    this.stage.setAttribute("aria-label", "Play position. Click to listen from there, drag to select, turn the wheel to zoom");
+    this.stage.setAttribute("aria-valuemin", "0");
+    this.hint = make("span", "", "Click: listen from there · drag: select · wheel: zoom · Shift + wheel: move · keys below");
+    this.hover = make("span", "hover");
+    this.note = make("div", "note");
+    this.note.setAttribute("role", "status");
+    this.eventList = make("details", "", make("summary", "", "Events and findings"));
+    this.eventList.addEventListener("toggle", () => this.showMarks());
+    const keys = make("dl", "keys", ...KEYS.flatMap(([key, what]) => [make("dt", "", key), make("dd", "", what)]));
+    const help = make("details", "", make("summary", "", "Keys"), keys);
+    this.root.append(
+      bar, this.choiceBar, this.stage, make("div", "foot", this.hint, this.hover), this.note,
+      make("div", "lists", this.eventList, help),
+    );
+  }
+
+  buildChoices() {
+    const focused = this.choiceBar.contains(document.activeElement) && document.activeElement.title;
+    const bars = this.contents.sides.map(({ name: side }) => {
+      const mute = button("Mute", `Do not hear the ${side}`, () => {
+        this.muted[side] = !this.muted[side];
+        this.choose();
+      });
+      mute.dataset.mute = side;
+      mute.setAttribute("aria-label", `Mute the ${side}`);
+      const group = make("span", "group", make("span", `side side-${side}`, side), mute);
+      group.setAttribute("role", "group");
+      group.setAttribute("aria-label", `What is heard of the ${side}`);
+      if (side === "bot") this.addBot(group);
+      else for (const choice of this.choices(side)) group.append(this.choiceButton(side, choice));
+      return make("div", "bar", group);
+    });
+    bars[0].append(this.matchButton, ...(this.compared ? [this.blindButton] : []));
+    this.choiceBar.replaceChildren(...bars);
+    if (focused) [...this.choiceBar.querySelectorAll("button")].find((b) => b.title === focused)?.focus();
+  }
+
+  addBot(group) {
+    this.slotButtons = Object.fromEntries(["A", "B"].map((slot) => {
+      const node = button(slot, `Hear ${slot} (${slot})`, () => this.switchSlot(slot));
+      node.dataset.slot = slot;
+      return [slot, node];
+    }));
+    group.append(...Object.values(this.slotButtons));
+    const shown = this.blind?.map((name) => this.find("bot", name)) ?? this.offered();
+    const signals = shown.filter((choice) => !choice.setting);
+    const settings = shown.filter((choice) => choice.setting);
+    for (const choice of signals) group.append(this.choiceButton("bot", choice));
+    if (this.legs.length && !this.blind) group.append(this.legSelect());
+    for (const choice of settings) group.append(this.choiceButton("bot", choice));
+    this.listed = [...signals, ...settings];
+  }
+
+  legSelect() {
+    if (this.legs.length === 1) return make("span", "word", `over ${this.legs[0]}:`);
+    const select = make("select", "", ...this.legs.map((leg) => new Option(`over ${leg}`, leg)));
+    select.value = this.leg;
+    select.title = "The caller's leg";
+    select.setAttribute("aria-label", "The caller's leg");
+    select.addEventListener("change", () => {
+      const moved = (name) => {
+        const setting = this.find("bot", name)?.setting;
+        const there = this.choices("bot").find((c) => c.setting === setting && c.leg === select.value);
+        return setting && there ? there.name : name;
+      };
+      this.leg = select.value;
+      this.slots = { A: moved(this.slots.A), B: moved(this.slots.B) };
+      this.setChoice("bot", this.slots[this.slot]);
+      this.buildChoices();
+      this.choose();
+    });
+    return select;
+  }
+
+  choiceButton(side, choice) {
+    const title = this.blind && side === "bot" ? "" : SIGNALS[choice.name] ?? `the bot as ${choice.name}`;
+    const node = button(this.label(choice), title, () => this.setChoice(side, choice.name));
+    node.dataset.side = side;
+    if (!this.blind || side !== "bot") node.dataset.choice = choice.name;
+    node.owner = choice.name;
+    return node;
+  }
+
+  find(side, name) { return this.choices(side).find((choice) => choice.name === name); }
+
+  // -- choosing what is heard
+
+  setChoice(side, name) {
+    this.model.set(side, name);
+    this.model.save_changes();
+  }
+
+  switchSlot(slot) {
+    this.slot = slot;
+    this.setChoice("bot", this.slots[slot]);
+    this.choose();
+  }
+
+  choose() { // what the model says is heard and seen
+    const chosen = {};
+    for (const { name: side, choices } of this.contents.sides) {
+      const choice = this.find(side, this.model.get(side)) ?? choices[0];
+      chosen[side] = { voice: { side, name: choice.name, revision: choice.revision }, muted: this.muted[side] };
+    }
+    this.slots[this.slot] = chosen.bot.voice.name;
+    const ready = this.blind ?? Object.values(this.slots);
+    this.sound.choices = chosen;
+    this.sound.standby = ready.map((name) => this.find("bot", name)).filter(Boolean)
+      .map(({ name, revision }) => ({ side: "bot", name, revision }));
+    this.sound.refresh();
+    this.showChoices();
+    this.picture.hidden = this.blind ? "the picture is of bot_said while you compare blind" : "";
+    this.requestView();
+  }
+
+  showChoices() {
+    for (const node of this.choiceBar.querySelectorAll("button[data-side]")) {
+      const { side } = node.dataset;
+      press(node, node.owner === this.sound.choices[side].voice.name);
+      node.querySelector("span")?.remove();
+      if (side !== "bot") continue;
+      const slots = Object.keys(this.slots).filter((slot) => this.slots[slot] === node.owner);
+      if (slots.length) node.append(make("span", "slot", slots.join("")));
+    }
+    for (const node of this.choiceBar.querySelectorAll("button[data-mute]")) {
+      press(node, this.muted[node.dataset.mute]);
+    }
+    for (const [slot, node] of Object.entries(this.slotButtons)) press(node, slot === this.slot);
+    press(this.matchButton, this.sound.matched);
+    this.matchButton.disabled = Boolean(this.blind);
+    press(this.blindButton, Boolean(this.blind));
+  }
+
+  toggleMatch() {
+    if (this.blind) return;
+    this.sound.matched = !this.sound.matched;
+    this.sound.balance();
+    this.showChoices();
+  }
+
+  toggleBlind() {
+    if (this.blind) {
+      const names = Object.entries(this.slots).map(([slot, name]) => `${slot} was ${name}`);
+      this.blind = null;
+      this.say(names.join(", "));
+    } else {
+      const names = this.offered().filter((choice) => choice.setting).map((choice) => choice.name);
+      if (names.length < 2) names.push(...this.offered().map((choice) => choice.name).filter((n) => !names.includes(n)));
+      for (let i = names.length - 1; i > 0; i--) { // Fisher and Yates
+        const j = Math.floor(Math.random() * (i + 1));
+        [names[i], names[j]] = [names[j], names[i]];
+      }
+      this.blind = names;
+      this.slots = { A: names[0], B: names[1] };
+      this.slot = "A";
+      this.sound.matched = true;
+      this.setChoice("bot", names[0]);
+      this.say("Names are hidden and shuffled. Press Blind again to see them.");
+    }
+    this.buildChoices();
+    this.choose();
+  }
+
+  // -- playing
+
+  toggle() {
+    if (this.sound.playing) this.sound.pause();
+    else this.play(this.sound.position >= this.contents.duration - 0.02 ? 0 : this.sound.position);
+  }
+
+  play(position) {
+    document.dispatchEvent(new CustomEvent("wb-tl-play", { detail: this }));
+    this.sound.play(position);
+  }
+
+  seek(position) {
+    this.finding = null;
+    const place = clamp(position, 0, this.contents.duration);
+    if (this.sound.playing) this.play(place);
+    else {
+      this.sound.position = place;
+      this.showState();
+    }
+    this.keepOnScreen(place);
+  }
+
+  follow(position) { // Python, or the same player elsewhere on the page, has set it
+    this.own = position;
+    if (this.sound.playing) return this.play(position);
+    this.sound.position = position;
+    this.showPosition();
+    this.keepOnScreen(position);
+  }
+
+  toggleLoop() {
+    const selection = this.model.get("selection");
+    const [start, end] = selection.length ? selection : this.model.get("view");
+    const loop = this.sound.loop || end - start < 0.02 ? null : [start, Math.min(end, this.contents.duration)];
+    this.sound.set({ loop });
+    press(this.loopButton, Boolean(loop));
+  }
+
+  toggleFollow() {
+    this.following = !this.following;
+    this.showState();
+  }
+
+  showState() {
+    const { playing } = this.sound;
+    const now = this.sound.now();
+    this.playButton.textContent = playing ? "❚❚ Pause" : "▶ Play";
+    this.root.dataset.state = playing ? "playing" : "paused";
+    press(this.loopButton, Boolean(this.sound.loop));
+    press(this.followButton, this.following);
+    this.showPosition();
+    this.own = now;
+    this.model.set("position", now);
+    this.model.set("playing", playing);
+    this.model.save_changes();
+    if (playing) this.animate();
+  }
+
+  animate() {
+    if (this.frame) return;
+    const step = () => {
+      this.frame = null;
+      if (this.closed) return;
+      this.showPosition();
+      this.showLevel();
+      if (!this.sound.playing) return;
+      const now = this.sound.now();
+      if (Math.abs(now - this.own) > 0.5) {
+        this.own = now;
+        this.model.set("position", now);
+        this.model.save_changes();
+        this.describePosition();
+      }
+      this.keepOnScreen(now);
+      this.frame = requestAnimationFrame(step);
+    };
+    this.frame = requestAnimationFrame(step);
+  }
+
+  showLevel() {
+    const level = 20 * Math.log10(Math.max(1e-3, this.sound.playing ? this.sound.level() : 0));
+    this.meter.dataset.dbov = level.toFixed(1);
+    this.meter.firstChild.style.width = `${100 + level / 0.6}%`;
+  }
+
+  keepOnScreen(now) {
+    const [start, end] = this.model.get("view");
+    const span = end - start;
+    if (!this.following || this.sound.loop || this.dragging) return;
+    if (now > end - 0.05 * span && end < this.contents.duration) this.setView(now - 0.1 * span, now + 0.9 * span);
+    else if (now < start) this.setView(now - 0.1 * span, now + 0.9 * span);
+  }
+
+  showPosition() {
+    const now = this.sound.now();
+    const x = this.picture.x(now);
+    const inside = x >= GUTTER - 1 && x <= this.picture.width + 1;
+    this.head.style.display = inside ? "" : "none";
+    this.head.style.transform = `translateX(${x}px)`;
+    this.time.textContent = `${clock(now)} / ${clock(this.contents.duration)}${this.contents.live ? " live" : ""}`;
+    if (!this.sound.playing) this.describePosition();
+  }
+
+  describePosition() {
+    const now = this.sound.now();
+    this.stage.setAttribute("aria-valuemax", this.contents.duration.toFixed(2));
+    this.stage.setAttribute("aria-valuenow", now.toFixed(2));
+    this.stage.setAttribute("aria-valuetext", `${clock(now, 1)} of ${clock(this.contents.duration, 1)}`);
+  }
+
+  // -- looking
+
+  setView(start, end) {
+    const { duration } = this.contents;
+    const span = clamp(end - start, Math.min(0.005, duration), duration);
+    const first = clamp(start, 0, duration - span);
+    this.model.set("view", [first, first + span]);
+    clearTimeout(this.saving);
+    this.saving = setTimeout(() => this.model.save_changes(), 250);
+  }
+
+  zoom(factor, around) {
+    const [start, end] = this.model.get("view");
+    const now = this.sound.now();
+    const fixed = around ?? (now >= start && now <= end ? now : (start + end) / 2);
+    this.setView(fixed - (fixed - start) * factor, fixed + (end - fixed) * factor);
+  }
+
+  zoomToSelection() {
+    const [start, end] = this.model.get("selection");
+    if (end > start) this.setView(start - 0.03 * (end - start), end + 0.03 * (end - start));
+  }
+
+  // One view at a time is under way; of those wanted meanwhile only the last is asked for.
+  async requestView() {
+    const [start, end] = (this.picture.view = this.model.get("view"));
+    this.picture.redraw();
+    this.showPosition();
+    if (!this.picture.width || end <= start) return;
+    const tracks = Object.fromEntries(Object.entries(this.sound.choices).map(([side, { voice }]) => [side, voice.name]));
+    if (this.blind) tracks.bot = "bot_said";
+    this.wanted = { start, end, columns: this.picture.columns, rows: SPECTRUM, tracks };
+    if (performance.now() - (this.asking ?? -1e9) < 10_000) return; // one that was lost is given up
+    this.asking = performance.now();
+    const late = setTimeout(() => this.say(NO_KERNEL), 4000);
+    try {
+      while (this.wanted) {
+        const question = this.wanted;
+        this.wanted = null;
+        const { reply, buffers } = await this.kernel.ask("view", question);
+        if (this.closed) return;
+        this.show(question, reply, buffers);
+      }
+      if (this.note.dataset.late) this.say("");
+    } catch (error) {
+      this.say(error.message);
+    } finally {
+      clearTimeout(late);
+      this.asking = null;
+    }
+  }
+
+  show({ start, end, columns, rows }, reply, buffers) {
+    const tracks = reply.tracks.map((axes, row) => ({
+      ...axes,
+      envelope: signed(buffers[2 * row]),
+      image: spectrumImage(unsigned(buffers[2 * row + 1]), columns, rows),
+    }));
+    this.picture.tiles = { start, end, tracks };
+    this.picture.redraw();
+    this.root.dataset.views = +(this.root.dataset.views ?? 0) + 1;
+  }
+
+  select(start, end) {
+    const { duration } = this.contents;
+    const selection = end === undefined ? [] : [clamp(Math.min(start, end), 0, duration), clamp(Math.max(start, end), 0, duration)];
+    this.model.set("selection", selection);
+  }
+
+  clearSelection() {
+    this.select();
+    this.model.save_changes();
+    if (this.sound.loop) this.sound.set({ loop: null });
+  }
+
+  keepSelection() {
+    this.model.save_changes();
+    const [start, end] = this.model.get("selection");
+    if (this.sound.loop && end - start >= 0.02) this.sound.set({ loop: [start, end] });
+  }
+
+  // -- events and findings
+
+  get findings() { return this.marks.filter((mark) => mark.row === "finding"); }
+
+  nextFinding(direction) {
+    const all = this.findings;
+    if (!all.length) return this.say("There are no findings.");
+    const now = this.sound.now();
+    let index = all.indexOf(this.finding);
+    if (index >= 0) index = (index + direction + all.length) % all.length;
+    else {
+      index = all.findIndex((mark) => mark.start >= now);
+      if (direction < 0) index = (index < 0 ? all.length : index) - 1;
+      index = (index + all.length) % all.length;
+    }
+    this.go(all[index], true);
+  }
+
+  go(mark, zooming = false) {
+    const [start, end] = this.model.get("view");
+    this.picture.shown = mark;
+    if (mark.listen && !this.blind) {
+      const side = this.contents.sides.find(({ choices }) => choices.some((c) => c.name === mark.listen));
+      const slot = Object.keys(this.slots).find((each) => this.slots[each] === mark.listen);
+      if (slot) this.switchSlot(slot);
+      else if (side) this.setChoice(side.name, mark.listen);
+    }
+    const length = mark.end - mark.start;
+    const span = zooming ? clamp(length * 2, Math.min(4, this.contents.duration), this.contents.duration) : end - start;
+    const seen = mark.start >= start && mark.end <= end && span >= (end - start) * 0.4;
+    if (zooming ? !seen || end - start > span * 2.5 : mark.start < start || mark.start > end) {
+      const middle = length > span ? mark.start + span * 0.4 : (mark.start + mark.end) / 2;
+      this.setView(middle - span / 2, middle + span / 2);
+    }
+    this.seek(Math.max(0, mark.start - 0.5));
+    if (mark.row === "finding") this.finding = mark; // N goes on from here
+    this.describe(mark);
+    this.picture.redraw();
+  }
+
+  when(mark) {
+    return mark.end - mark.start >= 0.01 ? `${clock(mark.start)} to ${clock(mark.end)}` : clock(mark.start);
+  }
+
+  title(mark) {
+    const what = mark.row === "finding" ? `${MARKS[mark.severity]} ${mark.severity}: ${mark.kind}` : mark.kind;
+    return [what, mark.side, this.when(mark)].filter(Boolean).join(", ");
+  }
+
+  describe(mark) {
+    const place = mark.row === "finding" ? `, ${this.findings.indexOf(mark) + 1} of ${this.findings.length}` : "";
+    const lines = [make("div", "note-title", this.title(mark) + place)];
+    if (mark.text) lines.push(make("div", "", mark.text));
+    if (mark.cause) lines.push(make("div", "", `Likely cause: ${mark.cause}`));
+    if (mark.remedy) lines.push(make("div", "", `Change: ${mark.remedy}`));
+    this.say("", ...lines);
+    if (mark.severity) this.note.classList.add(`wb-tl-note-${mark.severity}`);
+  }
+
+  say(text, ...nodes) {
+    this.note.className = "wb-tl-note";
+    this.note.replaceChildren(...(text ? [text] : nodes));
+    if (text === NO_KERNEL) this.note.dataset.late = "1";
+    else delete this.note.dataset.late;
+  }
+
+  showMarks() {
+    const { findings } = this;
+    this.nextButton.disabled = !findings.length;
+    this.nextButton.textContent = findings.length ? `Next of ${findings.length} findings` : "No findings";
+    this.eventList.firstChild.textContent = `Events and findings (${this.marks.length})`;
+    this.eventList.querySelector("ol")?.remove();
+    if (!this.eventList.open) return;
+    const items = this.marks.map((mark) => {
+      const text = [this.title(mark), mark.text].filter(Boolean).join(" — ");
+      return make("li", "", button(text, "Go there", () => this.go(mark)));
+    });
+    this.eventList.append(make("ol", "list", ...items));
+  }
+
+  // -- the person's hands
+
+  listen() {
+    const { canvas } = this.picture;
+    const { model, root, stage } = this;
+    stage.addEventListener("pointerdown", (event) => this.pointerDown(event));
+    stage.addEventListener("pointermove", (event) => this.pointerMove(event));
+    stage.addEventListener("pointerup", (event) => this.pointerUp(event));
+    stage.addEventListener("pointercancel", () => { this.dragging = null; });
+    stage.addEventListener("pointerleave", () => { this.hover.textContent = ""; });
+    root.addEventListener("keydown", (event) => this.keyDown(event));
+    root.addEventListener("click", (event) => { // a mouse leaves the keys with the stage
+      if (event.detail && event.target.closest("button")) stage.focus({ preventScroll: true });
+    });
+    stage.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    this.onWheel = (event) => { if (!stage.contains(event.target)) this.scrolled = performance.now(); };
+    document.addEventListener("wheel", this.onWheel, { capture: true, passive: true });
+    this.onOther = ({ detail }) => { if (detail !== this && this.sound.playing) this.sound.pause(); };
+    document.addEventListener("wb-tl-play", this.onOther); // one at a time
+
+    const changes = {
+      _contents: () => {
+        const { readings } = this.contents;
+        this.takeContents();
+        if (this.contents.readings !== readings) this.loadMarks();
+      },
+      view: () => this.requestView(),
+      selection: () => {
+        this.picture.selection = model.get("selection");
+        this.picture.redraw();
+      },
+      caller: () => this.choose(),
+      bot: () => {
+        const leg = this.find("bot", model.get("bot"))?.leg;
+        if (leg && leg !== this.leg && !this.blind) {
+          this.leg = leg;
+          this.buildChoices();
+        }
+        this.choose();
+      },
+      position: () => { if (Math.abs(model.get("position") - this.own) > 1e-6) this.follow(model.get("position")); },
+    };
+    this.changes = Object.entries(changes);
+    for (const [name, act] of this.changes) model.on(`change:${name}`, act);
+    this.picture.selection = model.get("selection");
+
+    this.resizing = new ResizeObserver(() => {
+      const width = Math.floor(stage.clientWidth);
+      if (!width || width === this.picture.width) return;
+      this.picture.resize(width);
+      this.requestView();
+    });
+    this.resizing.observe(stage);
+    this.themes = new MutationObserver(() => this.picture.redraw());
+    this.themes.observe(document.body, { attributes: true });
+  }
+
+  point(event) {
+    const box = this.picture.canvas.getBoundingClientRect();
+    return [((event.clientX - box.left) * this.picture.width) / box.width, event.clientY - box.top];
+  }
+
+  pointerDown(event) {
+    if (event.button) return;
+    const [x, y] = this.point(event);
+    if (x < GUTTER) return;
+    this.stage.setPointerCapture(event.pointerId);
+    const view = this.model.get("view");
+    if (y < OVERVIEW) this.dragging = { kind: "overview" };
+    else if (event.shiftKey) this.dragging = { kind: "move", x, view };
+    else this.dragging = { kind: "select", x, time: this.picture.time(x), mark: this.picture.at(x, y) };
+    this.pointerMove(event);
+  }
+
+  pointerMove(event) {
+    const [x, y] = this.point(event);
+    const drag = this.dragging;
+    if (!drag) return this.showHover(x, y);
+    const [start, end] = this.model.get("view");
+    if (drag.kind === "overview") {
+      const middle = ((x - GUTTER) / this.picture.columns) * this.contents.duration;
+      this.setView(middle - (end - start) / 2, middle + (end - start) / 2);
+    } else if (drag.kind === "move") {
+      const by = ((drag.x - x) / this.picture.columns) * (end - start);
+      this.setView(drag.view[0] + by, drag.view[1] + by);
+    } else if (drag.moved || Math.abs(x - drag.x) > 4) {
+      drag.moved = true;
+      this.select(drag.time, this.picture.time(x));
+      const [from, to] = this.model.get("selection");
+      this.hover.textContent = `${clock(from, 3)} to ${clock(to, 3)}: ${(to - from).toFixed(3)} s`;
+    }
+  }
+
+  pointerUp() {
+    const drag = this.dragging;
+    this.dragging = null;
+    if (drag?.kind !== "select") return;
+    if (drag.moved) return this.keepSelection();
+    if (drag.mark) return this.go(drag.mark);
+    const [start, end] = this.model.get("selection");
+    if (!(drag.time >= start && drag.time <= end)) this.clearSelection();
+    this.finding = null;
+    this.play(clamp(drag.time, 0, this.contents.duration));
+  }
+
+  showHover(x, y) {
+    const { picture } = this;
+    if (x < GUTTER) return;
+    const mark = picture.at(x, y);
+    picture.canvas.style.cursor = mark || y < OVERVIEW ? "pointer" : "text";
+    if (mark) {
+      this.hover.textContent = [this.title(mark), mark.text].filter(Boolean).join(" — ");
+      return;
+    }
+    const words = [clock(clamp(picture.time(x), 0, this.contents.duration), 3)];
+    const frequency = picture.frequency(y);
+    if (frequency) words.push(`${frequency[0]} ${frequency[1]} Hz`);
+    this.hover.textContent = words.join(" · ");
+  }
+
+  wheel(event) {
+    // A page that is being scrolled past does not stop here.
+    const passing = performance.now() - (this.scrolled ?? -1e9) < 300;
+    if (passing) {
+      this.scrolled = performance.now();
+      return;
+    }
+    const [start, end] = this.model.get("view");
+    const unit = event.deltaMode === 1 ? 16 : 1;
+    const sideways = event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY);
+    const turn = unit * (sideways ? event.deltaX || event.deltaY : event.deltaY);
+    if (!sideways && turn > 0 && end - start >= this.contents.duration) return;
+    event.preventDefault();
+    if (sideways) {
+      const by = (end - start) * turn * 0.0012;
+      this.setView(start + by, end + by);
+    } else {
+      this.zoom(Math.exp(clamp(turn, -600, 600) * 0.0015), this.picture.time(Math.max(GUTTER, this.point(event)[0])));
+    }
+  }
+
+  keyDown(event) {
+    event.stopPropagation(); // what is typed here is not meant for the notebook
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const { tagName } = event.target;
+    if (tagName === "SELECT") return;
+    if (event.key === " " || event.key === "Enter") {
+      if (tagName === "BUTTON" || tagName === "SUMMARY") return;
+    }
+    const act = this.keyAction(event);
+    if (!act) return;
+    event.preventDefault();
+    act();
+  }
+
+  keyAction({ key, shiftKey }) {
+    const now = this.sound.now();
+    const [start, end] = this.model.get("selection");
+    const { duration } = this.contents;
+    const actions = {
+      " ": () => this.toggle(),
+      Enter: () => this.play(now),
+      ArrowLeft: () => this.seek(now - (shiftKey ? 10 : 1)),
+      ArrowRight: () => this.seek(now + (shiftKey ? 10 : 1)),
+      Home: () => this.seek(0),
+      End: () => this.seek(duration),
+      "+": () => this.zoom(0.5),
+      "=": () => this.zoom(0.5),
+      "-": () => this.zoom(2),
+      0: () => this.setView(0, duration),
+      z: () => this.zoomToSelection(),
+      n: () => this.nextFinding(1),
+      p: () => this.nextFinding(-1),
+      "[": () => { this.select(now, Math.max(now, end ?? duration)); this.keepSelection(); },
+      "]": () => { this.select(Math.min(now, start ?? 0), now); this.keepSelection(); },
+      Escape: () => this.clearSelection(),
+      l: () => this.toggleLoop(),
+      a: () => this.switchSlot("A"),
+      b: () => this.switchSlot("B"),
+      m: () => this.toggleMatch(),
+      f: () => this.toggleFollow(),
+    };
+    const choice = key >= "1" && key <= "9" && this.listed[key - 1];
+    if (choice) return () => this.setChoice("bot", choice.name);
+    return actions[key.length === 1 ? key.toLowerCase() : key];
+  }
+
+  close() {
+    this.closed = true;
+    clearTimeout(this.saving);
+    cancelAnimationFrame(this.frame);
+    document.removeEventListener("wheel", this.onWheel, { capture: true });
+    document.removeEventListener("wb-tl-play", this.onOther);
+    this.resizing.disconnect();
+    this.themes.disconnect();
+    for (const [name, act] of this.changes) this.model.off(`change:${name}`, act);
+    this.picture.close();
+    this.sound.close();
+    this.kernel.close();
+    this.root.remove();
+  }
+}
+
+function render({ model, el }) {
+  const player = new Player(model, el);
+  return () => player.close();
+}
+
+export default { render };

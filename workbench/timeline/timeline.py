@@ -1,0 +1,258 @@
+"""CallTimeline: both sides of a call on one clock, to look at and to listen to.
+
+The kernel draws what is on screen and sends sound in pieces of four seconds, each when asked; so
+an hour costs what a minute costs. The messages, each answered under its number, ``ask``:
+
+=========  =====================================================  ==================================
+``kind``   asks for                                               answered by
+=========  =====================================================  ==================================
+``view``   ``start``, ``end``, ``columns``, ``rows``, ``tracks``  ``tracks`` and, for each, two
+           (side to choice)                                       buffers: envelope, spectrogram
+``sound``  ``side``, ``choice``, ``chunk``, ``speed``             ``gain_db`` and a buffer: int16 at
+                                                                  the play rate
+``marks``                                                         ``marks``
+=========  =====================================================  ==================================
+
+Sound and whatever the capture says travel by these messages only, never by synchronised state: what
+a notebook saves is a coarse envelope and the names of settings.
+
+Messages are answered on another thread than cells run on where the front end asks for it, as
+JupyterLab does: the player goes on while a cell is busy. What they read is one immutable
+:class:`~workbench.timeline.scene.Scene`, exchanged by one assignment.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import anywidget
+import traitlets
+
+from workbench.audio import Audio
+from workbench.call import Call
+from workbench.capture import CaptureError
+from workbench.comparison import Comparison
+from workbench.findings import Finding
+from workbench.timeline.picture import picture
+from workbench.timeline.scene import SIDES, Scene
+from workbench.timeline.views import CHUNK_SECS, PLAY_RATE
+
+__all__ = ["CallTimeline"]
+
+_log = logging.getLogger(__name__)
+
+_HERE: Final = Path(__file__).parent
+#: One module for the browser, in three files for the reader.
+_SCRIPTS: Final = ("timeline.js", "picture.js", "sound.js")
+#: Largest picture that is drawn for a browser, in pixels.
+_MAX_COLUMNS: Final = 4096
+_MAX_ROWS: Final = 512
+
+
+class CallTimeline(anywidget.AnyWidget):
+    """The player.
+
+    Parameters:
+        call: The call.
+        findings: From :func:`workbench.findings.diagnose`, to be marked; ``N`` jumps to the next.
+        comparison: From :func:`workbench.comparison.compare`: its settings can be heard and seen
+            in place of the bot's side while the position stays.
+
+    Attributes:
+        position: Where it plays, in seconds. Set it to go there.
+        selection: ``[start, end]`` in seconds, or empty.
+        view: ``[start, end]`` of what is on screen, in seconds.
+        caller: The signal that is heard and shown on the caller's side.
+        bot: The same on the bot's side, or ``"setting / leg"`` of the comparison.
+        playing: Whether it plays. Only the person at the browser can start it.
+    """
+
+    _esm = "\n".join((_HERE / name).read_text("utf-8") for name in _SCRIPTS)
+    _css = (_HERE / "timeline.css").read_text("utf-8")
+
+    position = traitlets.Float(0.0).tag(sync=True)
+    selection = traitlets.List(traitlets.Float()).tag(sync=True)
+    view = traitlets.List(traitlets.Float()).tag(sync=True)
+    caller = traitlets.Unicode(SIDES["caller"][0]).tag(sync=True)
+    bot = traitlets.Unicode(SIDES["bot"][0]).tag(sync=True)
+    playing = traitlets.Bool(False).tag(sync=True)
+    _contents = traitlets.Dict().tag(sync=True)
+    _overview = traitlets.Bytes(b"").tag(sync=True)
+
+    def __init__(
+        self,
+        call: Call,
+        findings: Iterable[Finding] | None = None,
+        comparison: Comparison | None = None,
+    ) -> None:
+        """Draw the overview; everything else waits until a browser asks."""
+        self._findings = tuple(findings or ())
+        self._compared = dict(comparison.signals) if comparison is not None else {}
+        self._exchange = threading.RLock()
+        self._stop = threading.Event()
+        self._readings = 1
+        super().__init__(view=[0.0, call.duration])
+        self._show(Scene(call, self._findings, self._compared))
+        self.on_msg(self._on_message)
+
+    @property
+    def call(self) -> Call:
+        """The call, as it was when it was last read."""
+        return self._scene.call
+
+    def replace(self, name: str, audio: Audio, *, in_step: bool = False) -> None:
+        """Exchange a choice of the bot's side for another sound, or add it.
+
+        What plays goes on playing where it is, with the new sound. Set ``timeline.bot = name`` to
+        hear it.
+
+        Args:
+            name: Of the choice, for instance ``"candidate"``.
+            audio: The sound, on the call's clock.
+            in_step: It is not on the clock, but in step with what the bot said, one frame behind
+                the other, as ``comparison.signals`` are.
+
+        Raises:
+            ValueError: If the name is that of a signal of the call.
+        """
+        if name in SIDES["bot"]:
+            raise ValueError(f"{name!r} is a signal of the call, choose another name")
+        with self._exchange:
+            self._show(self._scene.with_sound(name, audio, in_step))
+
+    def refresh(self) -> None:
+        """Read the capture again, and show the call as it is by now.
+
+        Raises:
+            CaptureError: If it cannot be read any more.
+        """
+        with self._exchange:
+            call = Call.open(_renamed(self.call.path))
+            whole = self.view[1] >= self.call.duration
+            self._readings += 1
+            self._show(Scene(call, self._findings, self._compared, self._scene.added))
+            if whole:
+                self.view = [self.view[0], call.duration]
+
+    def follow(self, every_secs: float = 2.0) -> None:
+        """Go on refreshing, on a thread of its own, until the capture is finished.
+
+        Args:
+            every_secs: How long to wait in between; three times what a refresh takes, if that is
+                longer.
+        """
+        self.unfollow()
+        self._stop = threading.Event()
+        arguments = (weakref.ref(self), self._stop, every_secs)
+        threading.Thread(target=_follow, args=arguments, name="timeline", daemon=True).start()
+
+    def unfollow(self) -> None:
+        """Stop what :meth:`follow` began."""
+        self._stop.set()
+
+    def close(self) -> None:
+        """Take the player off the page."""
+        self.unfollow()
+        super().close()
+
+    def _show(self, scene: Scene) -> None:
+        chosen = {"caller": self.caller, "bot": self.bot}
+        for side, name in chosen.items():
+            if name not in scene.names(side):
+                chosen[side] = SIDES[side][0]
+        self._scene = scene
+        overview = scene.overview(chosen)
+        contents = {
+            **scene.contents(),
+            "play_rate": PLAY_RATE,
+            "chunk_secs": CHUNK_SECS,
+            "readings": self._readings,
+        }
+        with self.hold_sync():
+            self._overview = overview
+            self._contents = contents
+
+    def _on_message(self, _widget: Any, content: dict[str, Any], _buffers: Any) -> None:
+        try:
+            reply, buffers = self._answer(content)
+        except Exception as error:  # the browser waits for an answer, whatever went wrong
+            _log.warning("cannot answer the player", exc_info=True)
+            reply, buffers = {"error": f"{type(error).__name__}: {error}"}, []
+        self.send({"ask": content.get("ask"), **reply}, buffers)
+
+    def _answer(self, asked: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
+        """Answer one message of the browser with JSON's types and buffers."""
+        scene = self._scene
+        match asked["kind"]:
+            case "marks":
+                return {"marks": scene.marks}, []
+            case "sound":
+                side, name = asked["side"], asked["choice"]
+                sound = scene.track(side, name).sound(int(asked["chunk"]), float(asked["speed"]))
+                return {"gain_db": scene.gain_db(side, name)}, [sound.tobytes()]
+            case "view":
+                columns = min(max(1, int(asked["columns"])), _MAX_COLUMNS)
+                rows = min(max(1, int(asked["rows"])), _MAX_ROWS)
+                return _draw(scene, asked["tracks"], asked["start"], asked["end"], columns, rows)
+        raise ValueError(f"{asked['kind']!r} is asked for, marks, sound and view are known")
+
+    def __repr__(self) -> str:
+        findings = len(self._findings)
+        return f"CallTimeline({self.call.duration:.1f} s, {findings} findings)"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """The widget, and a picture for where there is no kernel to run it."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is None:
+            return None
+        data, metadata = bundle
+        drawn = picture(self._scene, {"caller": self.caller, "bot": self.bot})
+        return {**data, "image/png": base64.b64encode(drawn).decode("ascii")}, metadata
+
+
+def _draw(
+    scene: Scene, tracks: dict[str, str], start: float, end: float, columns: int, rows: int
+) -> tuple[dict[str, Any], list[bytes]]:
+    for side, name in tracks.items():
+        scene.track(side, name)  # all of them first: they share an axis
+    axes, buffers = [], []
+    for side, name in tracks.items():
+        track, top_hz, full_scale = (
+            scene.track(side, name),
+            scene.top_hz(side),
+            scene.full_scale(side),
+        )
+        envelope = track.envelope(start, end, columns, full_scale)
+        spectrogram = track.spectrogram(start, end, columns, rows, top_hz)
+        axes.append({"side": side, "top_hz": top_hz, "full_scale": full_scale})
+        buffers += [envelope.tobytes(), spectrogram.tobytes()]
+    return {"tracks": axes}, buffers
+
+
+def _renamed(path: Path) -> Path:
+    """Where a capture is by now: it loses its last suffix when it is finished."""
+    return path if path.exists() else path.with_suffix("")
+
+
+def _follow(timeline: weakref.ref[CallTimeline], stop: threading.Event, every_secs: float) -> None:
+    """Refresh until told to stop, or the capture is finished, or nobody has the player any more."""
+    wait = every_secs
+    while not stop.wait(wait):
+        shown = timeline()
+        if shown is None or shown.call.finished:
+            return
+        began = time.monotonic()
+        try:
+            shown.refresh()
+        except CaptureError:
+            _log.warning("cannot read the capture again", exc_info=True)
+            return
+        wait = max(every_secs, 3 * (time.monotonic() - began))
+        del shown
