@@ -33,7 +33,7 @@ browser-and-tshark:
 	else echo "chromium and tshark are not both here: the tests that need them are skipped"; fi
 
 lab: $(OK)
-	$(V)/bin/jupyter lab notebooks
+	LOGURU_LEVEL=WARNING $(V)/bin/jupyter lab notebooks
 
 bench: $(OK)
 	$(V)/bin/python -m tests.benchmarks

@@ -6,13 +6,16 @@ audio, no widget state, no times, no machine's paths.
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import io
 import re
 import sys
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from PIL import Image
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 KEPT = {"text/plain", "image/png", "text/html"}
@@ -35,6 +38,13 @@ def execute(path: Path) -> nbformat.NotebookNode:
     return notebook
 
 
+def smaller(png: str) -> str:
+    """A picture in 64 colours: a third of the size, and no difference to the eye."""
+    drawn, small = io.BytesIO(base64.b64decode(png)), io.BytesIO()
+    Image.open(drawn).convert("RGB").quantize(64).save(small, format="png", optimize=True)
+    return base64.b64encode(small.getvalue()).decode("ascii")
+
+
 def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Keep what reads well without a kernel."""
     for number, cell in enumerate(notebook.cells, 1):
@@ -50,6 +60,8 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
                     for kind, content in output.data.items()
                     if kind in KEPT and not (kind == "text/html" and "<audio" in html)
                 }
+                if "image/png" in kept:
+                    kept["image/png"] = smaller(kept["image/png"])
                 output.data = kept
                 output.metadata = {}
     notebook.metadata = {

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree
 
 import pytest
 
@@ -39,7 +40,8 @@ def workbench(
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "simulate", "summary", "diagnose", "compare", "tune", "report", "export"]
+    "command",
+    ["demo", "simulate", "summary", "diagnose", "compare", "tune", "replay", "report", "export"],
 )
 def test_every_command_explains_itself(workbench: Callable[..., Run], command: str) -> None:
     run = workbench(command, "--help")
@@ -52,7 +54,7 @@ def test_without_a_command_there_is_help(workbench: Callable[..., Run]) -> None:
     assert "diagnose" in run.out + run.err
 
 
-@pytest.mark.parametrize("command", ["summary", "diagnose", "compare", "tune", "report"])
+@pytest.mark.parametrize("command", ["summary", "diagnose", "compare", "tune", "replay", "report"])
 @pytest.mark.parametrize("what", ["missing", "empty", "foreign", "cut to the head", "folder"])
 def test_what_is_not_a_capture_is_one_line_and_code_2(
     workbench: Callable[..., Run], tmp_path: Path, command: str, what: str
@@ -108,6 +110,49 @@ def test_fail_on_gates(workbench: Callable[..., Run]) -> None:
         "never": False,
     }.items():
         assert workbench("diagnose", CAPTURE, "--fail-on", level).code == int(reached), level
+
+
+def test_against_a_baseline_only_what_got_worse_fails(
+    workbench: Callable[..., Run], tmp_path: Path
+) -> None:
+    junit = tmp_path / "j.xml"
+    run = workbench(
+        "diagnose", CAPTURE, "--baseline", CAPTURE, "--fail-on", "info", "--junit", junit
+    )
+    assert run.code == 0
+    assert "Against the baseline" in run.out
+    suite = ElementTree.parse(junit).getroot()
+    assert suite.find(".//testcase[@name='sequence_gap']") is not None
+    assert suite.find(".//failure") is None
+    assert workbench("diagnose", CAPTURE, "--fail-on", "warning", "--junit", junit).code == 1
+    assert ElementTree.parse(junit).getroot().find(".//failure") is not None
+
+
+def test_replay_tells_the_same_from_another(workbench: Callable[..., Run], tmp_path: Path) -> None:
+    assert workbench("replay", CAPTURE, "--assert-same").code == 0
+    other = tmp_path / "other.json"
+    BandwidthFrameSerializer.InputParams(outbound_encoding="PCM").save(other)
+    run = workbench("replay", CAPTURE, "--params", other, "--assert-same")
+    assert run.code == 1
+    assert "Not the same" in run.out
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "pcap", "labels", "csv"])
+def test_export_writes_each_kind(workbench: Callable[..., Run], tmp_path: Path, kind: str) -> None:
+    run = workbench("export", CAPTURE, "-o", tmp_path, "--format", kind)
+    assert run.code == 0
+    written = [Path(line) for line in run.out.split()]
+    assert written and all(path.stat().st_size > 100 for path in written)
+
+
+def test_a_carriers_recording_tells_the_leg(workbench: Callable[..., Run], tmp_path: Path) -> None:
+    from workbench.call import Call
+
+    call = Call.open(CAPTURE)
+    call.caller_heard.write(tmp_path / "carrier.wav")
+    run = workbench("compare", CAPTURE, "--recording", tmp_path / "carrier.wav")
+    assert run.code == 0
+    assert "recording" in run.out and "G.711" in run.out
 
 
 def test_compare_takes_a_capture_or_a_file_of_speech(

@@ -7,8 +7,10 @@ failed); 2 it could not be done (no such file, not a capture, no such server).
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Annotated, Literal
 import typer
 from loguru import logger
 from rich.console import Console
+from rich.progress import Progress
 
 from workbench.terminal import print_comparison, print_findings, print_tuning
 
@@ -36,7 +39,6 @@ Capture = Annotated[
         metavar="CAPTURE", help="A capture (.mcap, or .mcap.part while it is recorded)."
     ),
 ]
-SEVERITIES = ("info", "warning", "error")
 
 
 @app.command()
@@ -126,23 +128,37 @@ def summary(
 def diagnose(
     capture: Capture,
     as_json: Annotated[bool, typer.Option("--json", help="Findings as JSON.")] = False,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(help="A capture to compare with: what got better and what got worse."),
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(help="Write the findings as JUnit XML, for a CI server.")
+    ] = None,
     fail_on: Annotated[
         Literal["info", "warning", "error", "never"],
-        typer.Option(help="Exit with 1 when a finding is at least this bad."),
+        typer.Option(
+            help="Exit with 1 when a finding (with a baseline: a new or worse one) is so bad."
+        ),
     ] = "never",
 ) -> None:
     """Find faults: when, how bad, measured what, why, and which setting to change."""
     from workbench.call import Call
     from workbench.findings import diagnose as run
+    from workbench.findings import to_junit
 
-    found = run(Call.open(capture))
+    before = Call.open(baseline) if baseline else None
+    call = Call.open(capture)
+    with working("Diagnosing"):
+        found = run(call, baseline=before)
     if as_json:
         print(json.dumps([asdict(finding) for finding in found], indent=2))
     else:
         print_findings(out, found)
-    if fail_on != "never" and any(
-        SEVERITIES.index(f.severity) >= SEVERITIES.index(fail_on) for f in found
-    ):
+    if junit:
+        level = "warning" if fail_on == "never" else fail_on
+        junit.write_text(to_junit(found, level, capture.name), encoding="utf-8")
+    if fail_on != "never" and found.failures(fail_on):
         raise typer.Exit(1)
 
 
@@ -153,16 +169,25 @@ def compare(
     ],
     picture: Annotated[Path | None, typer.Option(help="Write the picture as a PNG.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the table as CSV.")] = None,
+    recording: Annotated[
+        Path | None,
+        typer.Option(help="The carrier's recording of this call: tells which leg it really was."),
+    ] = None,
+    channel: Annotated[
+        int | None, typer.Option(min=0, help="Of the recording, the one with the bot; the second.")
+    ] = None,
 ) -> None:
     """Send the same speech through every outbound setting and far leg, and measure."""
-    from workbench import plots
+    from workbench import carrier, plots
     from workbench.audio import Audio
     from workbench.call import Call
     from workbench.comparison import compare as run
 
     is_audio = source.suffix.lower() in {".wav", ".flac"}
+    spoken = Audio.read(source) if is_audio else Call.open(source)
+    recorded = carrier.read(recording, channel) if recording else None
     with working("Comparing settings"):
-        comparison = run(Audio.read(source) if is_audio else Call.open(source))
+        comparison = run(spoken, recording=recorded)
     print_comparison(out, comparison)
     if csv:
         comparison.table.to_csv(csv, index=False)
@@ -174,42 +199,59 @@ def compare(
 
 @app.command()
 def tune(
-    captures: Annotated[list[Path], typer.Argument(metavar="CAPTURE...", help="Captured calls.")],
+    captures: Annotated[
+        list[str], typer.Argument(metavar="CAPTURE...", help="Captured calls: files or URLs.")
+    ],
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="Write the params as JSON for InputParams.load."),
     ] = None,
     leg: Annotated[
-        str,
-        typer.Option(
-            help="How the far end is reached: G.711 (the phone network), G.722 (wideband)."
-        ),
+        str, typer.Option(help="How the far end is reached: G.711 (telephone), G.722 (wideband).")
     ] = "G.711",
     max_kbit_s: Annotated[float | None, typer.Option(help="At most this much on the wire.")] = None,
+    dask: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Spread the work over this Dask cluster.")
+    ] = None,
 ) -> None:
     """Choose the outbound setting for these calls, say why and how sure."""
-    from workbench.call import Call
-    from workbench.capture import CaptureError
-    from workbench.tuning import tune as run
+    from workbench.batch import tune_captures as run
 
-    calls, broken = [], 0
-    for path in captures:
-        try:
-            calls.append(Call.open(path))
-        except CaptureError as error:
-            broken += 1
-            err.print(f"skipped: {error}", markup=False, soft_wrap=True)
-    if not calls:
-        raise CaptureError(captures[0], "none of the captures given can be read")
     constraints = {"kbit_s": max_kbit_s} if max_kbit_s is not None else None
-    with working("Tuning"):
-        result = run(calls, leg=leg, constraints=constraints)
+    with cluster(dask) as executor, Progress(console=err) as bar:
+        task = bar.add_task("Tuning", total=len(captures))
+        result = run(
+            captures, constraints=constraints, leg=leg, executor=executor,
+            progress=lambda done, _all: bar.update(task, completed=done),
+        )  # fmt: skip
     print_tuning(out, result)
-    if broken:
-        out.print(f"{broken} of {len(captures)} captures were skipped.")
+    for name, why in result.skipped.items():
+        err.print(f"skipped: {name}: {why}", markup=False, soft_wrap=True)
     if output:
         result.export(output)
         out.print(f"Params: {output}", soft_wrap=True)
+
+
+@app.command()
+def replay(
+    capture: Capture,
+    params: Annotated[
+        Path | None, typer.Option(help="Settings to send it with; those of the capture by default.")
+    ] = None,
+    must_be_same: Annotated[
+        bool, typer.Option("--assert-same", help="Exit with 1 if anything comes out otherwise.")
+    ] = False,
+) -> None:
+    """Give a captured call to the serializer again: are its messages the same, bit for bit?"""
+    from pipecat_bandwidth import BandwidthFrameSerializer
+    from workbench.call import Call
+    from workbench.rerun import same
+
+    settings = BandwidthFrameSerializer.InputParams.load(params) if params else None
+    found = same(Call.open(capture), settings)
+    out.print(str(found), markup=False, soft_wrap=True)
+    if must_be_same and not found:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -222,6 +264,9 @@ def report(
         bool, typer.Option("--show-ids", help="Show call, stream and account ids whole.")
     ] = False,
     no_audio: Annotated[bool, typer.Option("--no-audio", help="Leave all sound out.")] = False,
+    mute: Annotated[
+        Literal["caller", "bot"] | None, typer.Option(help="Leave the voice of one side out.")
+    ] = None,
 ) -> None:
     """Write one HTML file with everything about a call: opens offline, can be mailed."""
     from workbench.call import Call
@@ -230,6 +275,7 @@ def report(
     from workbench.report import write_report
     from workbench.tuning import tune as run_tune
 
+    sides = () if no_audio else tuple(side for side in ("caller", "bot") if side != mute)
     call = Call.open(capture)
     with working("Diagnosing"):
         found = run_diagnose(call)
@@ -238,9 +284,7 @@ def report(
     with working("Tuning"):
         tuning = run_tune([call])
     with working("Drawing"):
-        write_report(
-            output, call, found, comparison, tuning, show_ids=show_ids, with_audio=not no_audio
-        )
+        write_report(output, call, found, comparison, tuning, show_ids=show_ids, sides=sides)
     out.print(f"Report: {output} ({output.stat().st_size / 1e6:.1f} MB)", soft_wrap=True)
 
 
@@ -272,6 +316,22 @@ def export(
 
 
 @contextmanager
+def cluster(address: str | None) -> Iterator[Executor | None]:
+    """Give a Dask cluster's executor; none for the processes of this machine."""
+    if address is None:
+        yield None
+        return
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ValueError(
+            "--dask needs the extra: pip install 'pipecat-bandwidth-workbench[dask]'"
+        ) from None
+    with Client(address, timeout="10s") as client:  # type: ignore[no-untyped-call]
+        yield client.get_executor()
+
+
+@contextmanager
 def working(what: str) -> Iterator[None]:
     """Show that something is under way, on a terminal."""
     with err.status(f"{what}..."):
@@ -280,6 +340,7 @@ def working(what: str) -> Iterator[None]:
 
 def main() -> None:
     """Run; print an expected failure as one line."""
+    os.environ.setdefault("LOGURU_LEVEL", "WARNING")  # for the processes that this one starts
     logger.remove()  # Pipecat greets with a log line when it is imported
     logger.add(sys.stderr, level="WARNING", format="{level}: {message}")
     try:

@@ -10,7 +10,7 @@ import asyncio
 import functools
 import math
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from pipecat_bandwidth.voice_api import VoiceAPI
 from workbench.bots import create_app, serve
 from workbench.call import Call
 from workbench.comparison import Comparison, compare
-from workbench.findings import Finding, diagnose
+from workbench.findings import Findings, diagnose
 from workbench.report import write_report
 from workbench.simulator import Line, Script, SimulatedCall, VoiceAPIServer, place_call
 from workbench.simulator import Progress as CallProgress
@@ -76,7 +76,7 @@ class Demo:
 
     call: Call
     truth: SimulatedCall
-    findings: Sequence[Finding]
+    findings: Findings
     comparison: Comparison
     tuning: TuningResult
     report: Path

@@ -79,7 +79,7 @@ def waveform(
         ax.fill_between(time, blocks.min(axis=1), blocks.max(axis=1), color=colour, linewidth=0.4)
     ax.set(
         ylim=(-1, 1),
-        xlim=(0, audio.duration),
+        xlim=(0, audio.duration or 1),
         xlabel="time (s)",
         ylabel="amplitude\n(1 = full scale)",
     )
@@ -239,7 +239,7 @@ def latency_ladder(turns: Iterable[Turn], ax: Axes | None = None) -> Axes:
     ax.bar_label(bars, fmt="%.0f ms", padding=3, fontsize="small")
     ax.set_yticks(range(len(answers)), [f"{start:.1f} s" for start, _ in answers])
     ax.set(xlabel="from the caller's last word to the bot's first (ms)", ylabel="answer at")
-    ax.invert_yaxis()
+    ax.set_ylim(len(answers) - 0.3, -0.7)
     ax.margins(x=0.15)
     return ax
 

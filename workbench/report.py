@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import io
-import secrets
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +24,7 @@ from markupsafe import Markup
 from workbench import plots
 from workbench.audio import Audio
 from workbench.call import Call
+from workbench.capture.redaction import hide
 from workbench.comparison import Comparison
 from workbench.findings import Finding, Findings, excerpt
 from workbench.levels import active_level, loudest_span
@@ -30,9 +33,15 @@ from workbench.tuning import TuningResult
 __all__ = ["write_report"]
 
 #: Length of the excerpt that all settings are compared by ear on, in seconds.
-EXCERPT_SECS: Final = 6.0
+EXCERPT_SECS: Final = 5.0
 #: Level that players of a comparison share, so that louder is not taken for better.
 EXCERPT_LEVEL_DBOV: Final = -26.0
+
+#: 0 to 1: variable rate, some 13 kbit/s for 8 kHz and 28 kbit/s for 24 kHz of speech.
+MP3_COMPRESSION: Final = 0.7
+
+#: A telephone number as E.164 has it.
+_NUMBER: Final = re.compile(r"\+\d{7,15}\b")
 
 _SIGNALS: Final = {
     "caller_sent": "the caller, as it arrived on the wire",
@@ -49,7 +58,7 @@ def write_report(
     tuning: TuningResult | None = None,
     *,
     show_ids: bool = False,
-    with_audio: bool = True,
+    sides: Collection[str] = ("caller", "bot"),
 ) -> Path:
     """Write the report.
 
@@ -59,36 +68,55 @@ def write_report(
         findings: From :func:`workbench.findings.diagnose`, worst first.
         comparison: From :func:`workbench.comparison.compare`.
         tuning: From :func:`workbench.tuning.tune`.
-        show_ids: Show the call, stream and account ids whole.
-        with_audio: Put players into the page.
+        show_ids: Show ids and telephone numbers whole.
+        sides: Whose voice may be heard, ``"caller"`` and ``"bot"``; none for a page without sound.
 
     Returns:
         The path written.
     """
     path = Path(path)
+    hidden = str if show_ids else partial(_hidden, secrets=_ids(call))
     page = _TEMPLATES.get_template("report.html.j2").render(
-        nonce=secrets.token_urlsafe(12),
+        nonce=token_urlsafe(12),
         started=f"{call.started_at:%Y-%m-%d %H:%M:%S} UTC",
-        sentence=Findings(findings).sentence,
-        subtitle=call.summary().partition("\n")[0],
-        findings=_findings(findings, call, with_audio),
+        sentence=hidden(Findings(findings).sentence),
+        subtitle=hidden(call.summary().partition("\n")[0]),
+        findings=[
+            {name: value if name == "audio" else hidden(value) for name, value in row.items()}
+            for row in _findings(findings, call, sides)
+        ],
         overview=_overview(call, findings),
-        players=_players(call) if with_audio else (),
-        comparison=_comparison(comparison, with_audio) if comparison else None,
+        players=_players(call, sides),
+        comparison=_comparison(comparison, "bot" in sides) if comparison else None,
         tuning=_tuning(tuning) if tuning else None,
-        facts=_facts(call, show_ids),
-        with_audio=with_audio,
+        facts=[(name, hidden(value)) for name, value in _facts(call)],
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
     return path
 
 
-def _findings(findings: Sequence[Finding], call: Call, with_audio: bool) -> list[dict[str, Any]]:
+def _ids(call: Call) -> dict[str, str]:
+    """What to write instead of each id of the call."""
+    fields = [field for group in call.metadata.values() for field in group.items()]
+    return {
+        value: f"{value[:6]}\N{HORIZONTAL ELLIPSIS}"
+        for name, value in fields
+        if name.endswith(("_id", "from", "to")) and len(value) > 6
+    }
+
+
+def _hidden(text: str, secrets: Mapping[str, str]) -> str:
+    return _NUMBER.sub("+\N{HORIZONTAL ELLIPSIS}", hide(text, secrets))
+
+
+def _findings(
+    findings: Sequence[Finding], call: Call, sides: Collection[str]
+) -> list[dict[str, str]]:
     """Rows of the table; a cause or a remedy that stands above already is not said again."""
     rows, told = [], set[str]()
     for finding in findings:
-        row = _finding(finding, call, with_audio)
+        row = _finding(finding, call, sides)
         for name in ("cause", "remedy"):
             text = row[name]
             row[name] = "as above" if text in told else text
@@ -97,28 +125,29 @@ def _findings(findings: Sequence[Finding], call: Call, with_audio: bool) -> list
     return rows
 
 
-def _finding(finding: Finding, call: Call, with_audio: bool) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        name: getattr(finding, name)
-        for name in ("kind", "side", "severity", "when", "measurement", "cause", "remedy")
-    }
-    audible = with_audio and finding.listen
-    return {**row, "audio": _flac(excerpt(call, finding)) if audible else None}
+def _finding(finding: Finding, call: Call, sides: Collection[str]) -> dict[str, str]:
+    names = ("kind", "severity", "when", "measurement", "cause", "remedy")
+    row: dict[str, str] = {name: getattr(finding, name) for name in names}
+    audible = finding.listen and _side(finding.listen) in sides
+    audio = _mp3(excerpt(call, finding)) if audible else ""
+    return {**row, "side": finding.side or "", "audio": audio}
+
+
+def _side(signal: str) -> str:
+    return "caller" if signal in ("caller_sent", "bot_heard") else "bot"
 
 
 def _overview(call: Call, findings: Sequence[Finding]) -> str:
     return _uri("image/png", plots.png(plots.call_overview(call, findings)[0]))
 
 
-def _players(call: Call) -> list[dict[str, str]]:
-    """Players of the whole signals, as MP3: small, and every browser plays it."""
-    found = []
-    for name, what in _SIGNALS.items():
-        audio = call.signal(name)
-        buffer = io.BytesIO()
-        soundfile.write(buffer, audio.samples, audio.sample_rate, format="MP3")
-        found.append({"name": name, "what": what, "src": _uri("audio/mpeg", buffer.getvalue())})
-    return found
+def _players(call: Call, sides: Collection[str]) -> list[dict[str, str]]:
+    """Players of the whole signals."""
+    return [
+        {"name": name, "what": what, "src": _mp3(call.signal(name))}
+        for name, what in _SIGNALS.items()
+        if _side(name) in sides
+    ]
 
 
 def _comparison(comparison: Comparison, with_audio: bool) -> dict[str, Any]:
@@ -129,22 +158,20 @@ def _comparison(comparison: Comparison, with_audio: bool) -> dict[str, Any]:
         "assumption": comparison.assumption,
         "picture": _uri("image/png", picture),
         "players": players,
-        "sources": [player["src"] for player in players],
-        "table": Markup(
-            comparison.table.to_html(
-                border=0, float_format=lambda value: f"{value:.4g}", index=False
+        "others": [player["src"] for player in players[1:]],
+        "table": Markup(  # pandas escapes
+            comparison.brief.to_html(
+                border=0, na_rep="-", float_format=lambda value: f"{value:.4g}", index=False
             )
-        ),  # pandas escapes
+        ),
     }
 
 
 def _excerpts(comparison: Comparison) -> list[dict[str, str]]:
     """The loudest stretch of speech through every setting and leg, at one level."""
-    signals = {
+    signals = {"the bot itself": comparison.reference} | {
         f"{setting}, {leg} leg": audio for (setting, leg), audio in comparison.signals.items()
     }
-    if not signals:
-        return []
     start, end = loudest_span(comparison.reference, EXCERPT_SECS)
     found = []
     for name, audio in signals.items():
@@ -167,21 +194,27 @@ def _tuning(tuning: TuningResult) -> dict[str, Any]:
     }
 
 
-def _facts(call: Call, show_ids: bool) -> list[tuple[str, str]]:
+def _facts(call: Call) -> list[tuple[str, str]]:
     facts = [("capture", call.path.name), ("length", f"{call.duration:.2f} s")]
     facts += [("complete", "yes" if call.finished else "no: the recording was cut off")]
     for group, fields in call.metadata.items():
-        for name, value in fields.items():
-            secret = name.endswith(("_id", "from", "to")) and not show_ids
-            facts.append(
-                (f"{group}: {name}", f"{value[:6]}\N{HORIZONTAL ELLIPSIS}" if secret else value)
-            )
+        facts += [(f"{group}: {name}", value) for name, value in fields.items()]
     facts += [(name.replace("_", " "), f"{value:,.6g}") for name, value in call.stats.items()]
     packages = ("pipecat-bandwidth-workbench", "pipecat-ai", "numpy", "scipy")
     return [*facts, *((f"{name} (report)", version(name)) for name in packages)]
 
 
+def _mp3(audio: Audio) -> str:
+    """Small, every browser plays it, and good enough to hear what happened."""
+    buffer = io.BytesIO()
+    soundfile.write(
+        buffer, audio.samples, audio.sample_rate, format="MP3", compression_level=MP3_COMPRESSION
+    )
+    return _uri("audio/mpeg", buffer.getvalue())
+
+
 def _flac(audio: Audio) -> str:
+    """To compare by ear: nothing is lost, and sample n stays where it was."""
     buffer = io.BytesIO()
     soundfile.write(buffer, audio.samples, audio.sample_rate, format="FLAC", subtype="PCM_16")
     return _uri("audio/flac", buffer.getvalue())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,14 @@ def report(file: Path, page: Page) -> Iterator[Page]:
     yield page
     assert dialogs == []
     assert [url for url in fetched if not url.startswith(("data:", file.as_uri()))] == []
+
+
+def wait(page: Page, condition: str) -> None:
+    """As ``page.wait_for_function``, which the report's own policy forbids."""
+    give_up = time.monotonic() + 15
+    while not page.evaluate(condition):
+        assert time.monotonic() < give_up, condition
+        page.wait_for_timeout(20)
 
 
 def test_hostile_texts_run_nothing(report: Page) -> None:
@@ -60,7 +69,7 @@ def test_policy_stops_a_script_that_slipped_in(report: Page) -> None:
           const script = document.createElement("script");
           script.textContent = "window.hacked = 2";
           document.body.append(script);
-          document.body.insertAdjacentHTML("beforeend", "<img src=x onerror='window.hacked = 3'>");
+          document.body.insertAdjacentHTML("beforeend", "<img src='data:,' onerror='window.hacked = 3'>");
         }"""
     )
     report.wait_for_timeout(300)
@@ -97,13 +106,11 @@ def test_switching_settings_keeps_the_position_and_goes_on_playing(report: Page)
     player = report.get_by_label("excerpt")
     player.scroll_into_view_if_needed()
     player.evaluate("node => node.play()")
-    report.wait_for_function("document.getElementById('ab').currentTime > 1")
+    wait(report, "document.getElementById('ab').currentTime > 1")
     before = player.evaluate("node => [node.currentTime, performance.now(), node.src]")
     report.get_by_label("PCM 16 kHz, G.722 leg").check()
     report.get_by_label("PCMU, G.711 leg").check()  # before the one above was loaded
-    report.wait_for_function(
-        f"document.getElementById('ab').currentTime > {before[0] + 0.3}", timeout=10_000
-    )
+    wait(report, f"document.getElementById('ab').currentTime > {before[0] + 0.3}")
     at, now, source = player.evaluate("node => [node.currentTime, performance.now(), node.src]")
     assert source != before[2]
     assert not player.evaluate("node => node.paused")
@@ -114,7 +121,7 @@ def test_a_pause_stays_a_pause_at_its_place(report: Page) -> None:
     player = report.get_by_label("excerpt")
     player.evaluate("node => { node.currentTime = 2.5; }")
     report.get_by_label("PCM 24 kHz, G.722 leg").check()
-    report.wait_for_function("document.getElementById('ab').currentTime === 2.5")
+    wait(report, "document.getElementById('ab').currentTime === 2.5")
     assert player.evaluate("node => node.paused")
 
 

@@ -1,0 +1,76 @@
+"""The panel in JupyterLab: a control changes sound, picture, table and what is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from pipecat_bandwidth import BandwidthFrameSerializer
+from tests.browser.lab import Lab
+from tests.captures import Scene, speech
+
+CELL = """\
+from workbench.panel import Panel
+panel = Panel("call.mcap")
+panel"""
+
+
+@pytest.fixture(scope="module")
+def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    folder = tmp_path_factory.mktemp("panel")
+    scene = Scene(16.0, pipeline_rate=24000)
+    scene.say_bot(0.5, speech("bot/b02"))
+    scene.say_bot(8.0, speech("bot/b04").span(0, 6))
+    scene.write(folder / "call.mcap")
+    lab = Lab(folder, tmp_path_factory.mktemp("lab"))
+    yield lab
+    lab.close()
+
+
+def shown_time(page: Page) -> float:
+    minutes, seconds = page.locator(".wb-tl-time").inner_text().split(" / ")[0].split(":")
+    return int(minutes) * 60 + float(seconds)
+
+
+def test_a_setting_is_chosen_by_ear_and_by_number(lab: Lab, page: Page) -> None:
+    lab.write("panel.ipynb", CELL)
+    lab.run(page, "panel.ipynb")
+    page.wait_for_selector(".wb-tl[data-views]", timeout=60_000)
+    text = page.locator(".jp-OutputArea-output").last
+    expect(text).to_contain_text("Take PCMU", timeout=60_000)
+    candidate = page.locator(".wb-tl button[data-choice='candidate']")
+    expect(candidate).to_have_attribute("aria-pressed", "true")
+
+    chosen = page.locator("select:visible").evaluate_all(
+        "nodes => nodes.map((node) => node.value)"
+    )
+    assert {"G.711", "as captured", "what suits the leg"} <= set(chosen)
+
+    # It plays ...
+    stage = page.locator(".wb-tl-stage")
+    box = stage.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 100, box["y"] + 140)
+    page.wait_for_function("+document.querySelector('.wb-tl-meter').dataset.dbov > -50")
+    before = stage.screenshot()
+
+    # ... and goes on playing where it is while sound, picture, numbers and words change.
+    began, at = page.evaluate("performance.now()"), shown_time(page)
+    page.get_by_label("Far leg").select_option("G.722")
+    page.get_by_role("button", name="PCM 16 kHz").click()
+    expect(text).to_contain_text("Take PCM 16 kHz", timeout=60_000)
+    expect(text).to_contain_text("outbound_pcm_sample_rate=16000")
+    expect(candidate).to_have_attribute("aria-pressed", "true")
+    passed = (page.evaluate("performance.now()") - began) / 1000
+    assert at < shown_time(page) <= at + passed + 0.3
+    assert stage.screenshot() != before
+
+    # The tuned setting is written for the bot.
+    text.get_by_role("textbox", name="File").fill("chosen.json")
+    page.keyboard.press("Tab")
+    page.get_by_role("button", name="Write JSON").click()
+    expect(text).to_contain_text("Written: chosen.json")
+    params = BandwidthFrameSerializer.InputParams.load(lab.folder / "chosen.json")
+    assert (params.outbound_encoding, params.outbound_pcm_sample_rate) == ("PCM", 16000)
