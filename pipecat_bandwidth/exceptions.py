@@ -39,7 +39,11 @@ class VoiceAPIError(BandwidthError):
             reason: What went wrong, without any secret or body.
             status_code: HTTP status of the last answer, if there was one.
         """
-        status = f" (HTTP {status_code})" if status_code is not None else ""
-        super().__init__(f"{operation} failed{status}: {reason}")
+        super().__init__(operation, reason, status_code)  # what copies and pickles are made of
         self.operation = operation
         self.status_code = status_code
+
+    def __str__(self) -> str:
+        operation, reason, status_code = self.args
+        status = f" (HTTP {status_code})" if status_code is not None else ""
+        return f"{operation} failed{status}: {reason}"

@@ -24,6 +24,7 @@ References:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _quote
@@ -54,6 +55,9 @@ __all__ = [
 #: 6 s of audio in one message: nothing that Bandwidth sends.
 MAX_MESSAGE_SIZE: Final = 64 * 1024
 
+#: No sample rate is as large; whole numbers in JSON may have any number of digits.
+_RATE_LIMIT: Final = 1_000_000
+
 
 class Track(Struct, frozen=True):
     """One direction of the call as Start announces it.
@@ -61,7 +65,7 @@ class Track(Struct, frozen=True):
     Attributes:
         name: ``"inbound"`` (from the caller) or ``"outbound"`` (to the caller).
         encoding: ``"PCMU"`` on every live call; upper case, without ``audio/``.
-        sample_rate: In hertz; 8000 on every live call. 0 when it was not given.
+        sample_rate: In hertz; 8000 on every live call. 0 when no rate below 1 MHz was given.
     """
 
     name: str
@@ -87,6 +91,14 @@ class Start(Struct, frozen=True):
     stream_name: str = ""
     tracks: tuple[Track, ...] = ()
     stream_params: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        """Show the parameters' names only: their values are often tokens."""
+        return f"Start({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        shown = {name: getattr(self, name) for name in self.__struct_fields__}
+        return list((shown | {"stream_params": list(self.stream_params)}).items())
 
 
 class Media(Struct, frozen=True, gc=False, tag_field="eventType", tag="media"):
@@ -322,7 +334,9 @@ def _tracks(value: Any) -> tuple[Track, ...]:
             media_format = media_format if type(media_format) is dict else {}
             rate = media_format.get("sampleRate")
             encoding = _string(media_format, "encoding").upper().removeprefix("AUDIO/")
-            found.append(Track(item["name"][:64], encoding, rate if type(rate) is int else 0))
+            if type(rate) is not int or not 0 < rate < _RATE_LIMIT:
+                rate = 0
+            found.append(Track(item["name"][:64], encoding, rate))
     return tuple(found[:16])
 
 
@@ -340,6 +354,12 @@ _READERS: Final[dict[str, Callable[[Mapping[str, Any]], Message]]] = {
 
 #: Of bytes this makes a JSON string of base64, a little faster than binascii and an f-string.
 _json: Final = msgspec.json.Encoder().encode
+
+
+def _ascii(value: Any) -> str:
+    """Write JSON, with escapes for what is not ASCII: that can only be inside of strings."""
+    text = _json(value).decode()
+    return re.sub(r"[^\0-\x7f]+", lambda found: _quote(found[0])[1:-1], text)
 
 
 def _write_start(message: Start) -> str:
@@ -361,19 +381,19 @@ def _write_start(message: Start) -> str:
     if message.stream_params:
         fields["streamParams"] = message.stream_params
     fields["eventType"] = "start"
-    return _json(fields).decode()
+    return _ascii(fields)
 
 
 def _write_media(message: Media) -> str:
     track = f'"track":{_quote(message.track)},' if message.track is not None else ""
     number = message.sequence_number
-    sequence = "" if number is None else f'"sequenceNumber":{_json(number).decode()},'
+    sequence = "" if number is None else f'"sequenceNumber":{_ascii(number)},'
     return f'{{{track}"payload":{_json(message.payload).decode()},{sequence}"eventType":"media"}}'
 
 
 def _write_stop(message: Stop) -> str:
     metadata = {"callId": message.call_id, "streamId": message.stream_id}
-    return _json({"metadata": metadata, "eventType": "stop"}).decode()
+    return _ascii({"metadata": metadata, "eventType": "stop"})
 
 
 @lru_cache(maxsize=16)

@@ -35,7 +35,7 @@ from __future__ import annotations
 
 from functools import cache
 from math import gcd
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -149,6 +149,15 @@ class StreamResampler:
         self._input.fill(0.0)
         self._phase = 0
         self._begun = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the filter, which is shared, and the views, which show this one's inputs."""
+        return vars(self) | {"_bank": None, "_input": self._input.copy(), "_pieces": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self.in_rate != self.out_rate:
+            self._bank = _bank(self.in_rate, self.out_rate)
 
     def __repr__(self) -> str:
         return f"StreamResampler({self.in_rate}, {self.out_rate})"

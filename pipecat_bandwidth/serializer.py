@@ -42,6 +42,7 @@ from pipecat_bandwidth.messages import (
     Clear,
     Media,
     Message,
+    Other,
     Start,
     Stop,
     Track,
@@ -51,7 +52,7 @@ from pipecat_bandwidth.messages import (
 )
 from pipecat_bandwidth.resampler import RATES, StreamResampler
 from pipecat_bandwidth.stats import Sequence, Stats
-from pipecat_bandwidth.voice_api import HangUp, VoiceAPI
+from pipecat_bandwidth.voice_api import HangUp, VoiceAPI, credential_problem, identifier
 
 if TYPE_CHECKING:
     from pipecat.frames.frames import StartFrame
@@ -62,11 +63,16 @@ __all__ = ["BandwidthFrameSerializer"]
 #: Seconds between two log lines about bad messages.
 _LOG_EVERY_SECS: Final = 10.0
 
-#: Longest audio in one message that passes without remark; a barge-in cannot cut into a message.
+#: Longest audio in one message that passes without remark. The beginning of a longer one has
+#: waited for its end, and how much Bandwidth takes at once is not documented. It cannot be cut up
+#: here: Pipecat takes one message for a frame.
 _LONG_MS: Final = 100
 
-#: Ids become path segments of an authenticated request: no dot, no slash, no line break.
-_IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
+#: Most event types, not known here, that are each remarked in the log.
+_MOST_TYPES: Final = 8
+
+#: What Pipecat's transports put before each frame's audio when ``add_wav_header`` is set.
+_WAV_HEADER: Final = re.compile(rb"RIFF.{4}WAVEfmt \x10\0\0\0\x01\0.{14}data.{4}", re.DOTALL)
 
 #: The event loop keeps only weak references to its tasks; a hang-up outlives its serializer.
 _hang_ups: Final[set[asyncio.Task[None]]] = set()
@@ -78,6 +84,9 @@ class BandwidthFrameSerializer(FrameSerializer):
     ``call_id`` and ``account_id`` go into an authenticated request that ends a call. They must come
     from a source that the server trusts, such as the body of the authenticated voice webhook, and
     never from the WebSocket's ``start`` message, which anyone can send.
+
+    One serializer serves one stream, once: a second ``start``, or one after ``stop``, is ignored,
+    and so is the ``stop`` of another stream.
 
     DTMF does not come over the WebSocket; Bandwidth posts it to a webhook.
 
@@ -184,9 +193,16 @@ class BandwidthFrameSerializer(FrameSerializer):
                 URLs, or one token shared by many calls. It is not closed.
 
         Raises:
-            ValueError: If ``stream_id`` is empty; or if the call is to be hung up and what that
-                takes is missing, or an id is not 1 to 256 letters, digits, ``-`` or ``_``.
+            ValueError: If ``stream_id`` is empty or ``params`` are another serializer's; or if the
+                call is to be hung up and what that takes is missing or no string, or an id is not 1
+                to 256 letters, digits, ``-`` or ``_``.
         """
+        kind: type = type(params)
+        if params is not None and not issubclass(kind, BandwidthFrameSerializer.InputParams):
+            raise ValueError(
+                "params must be BandwidthFrameSerializer.InputParams, "
+                f"not {kind.__module__}.{kind.__qualname__}"
+            )
         self._params: BandwidthFrameSerializer.InputParams = params or self.InputParams()
         super().__init__(self._params)
         if not isinstance(stream_id, str) or not stream_id:
@@ -205,7 +221,12 @@ class BandwidthFrameSerializer(FrameSerializer):
                 raise ValueError(
                     f"auto_hang_up needs {', '.join(missing)}; or set auto_hang_up=False"
                 )
-            _require_identifiers(call_id=call_id, account_id=account_id)
+            identifier("call_id", call_id)
+            identifier("account_id", account_id)
+            if voice_api is None:
+                problem = credential_problem(client_id, client_secret)
+                if problem:
+                    raise ValueError(problem)
         self._own_voice_api = (
             VoiceAPI(client_id or "", client_secret or "")
             if self._auto_hang_up and voice_api is None
@@ -219,6 +240,9 @@ class BandwidthFrameSerializer(FrameSerializer):
         self._sequence = Sequence(self._stats)
         self._stream_format: Track | None = None
         self._stopped = False
+        self._announced_id = ""
+        self._other_types: set[str] = set()
+        self._bad_told = 0
         self._warned: set[str] = set()
         self._next_log = 0.0
 
@@ -338,16 +362,19 @@ class BandwidthFrameSerializer(FrameSerializer):
         """Take note of a message without audio."""
         if type(message) is Start:
             await self._begin(message)
-        elif type(message) is Stop and not self._stopped:
-            self._stopped = True
-            logger.debug(f"{self}: stream stopped")
-            await self._call_event_handler("on_stream_stop")
+        elif type(message) is Stop:
+            await self._end(message)
+        else:
+            self._pass_over(message)
 
     async def _begin(self, start: Start) -> None:
+        """Learn what has begun; a stream begins once, and not after its end."""
         self._stats.starts += 1
-        if self._stats.starts > 1:
-            self._warn_once("starts", "a second start message; it is ignored")
+        if self._stats.starts > 1 or self._stopped:
+            which = "second start message" if self._stats.starts > 1 else "start message after stop"
+            self._warn_once("starts", f"a {which}; it is ignored")
             return
+        self._announced_id = start.stream_id
         for what, announced, known in (
             ("stream", start.stream_id, self._stream_id),
             ("call", start.call_id, self._call_id),
@@ -374,6 +401,38 @@ class BandwidthFrameSerializer(FrameSerializer):
         logger.debug(f"{self}: stream started")
         await self._call_event_handler("on_stream_start", start)
 
+    async def _end(self, stop: Stop) -> None:
+        """Believe a stop, unless it is another stream's."""
+        if stop.stream_id and stop.stream_id not in (self._announced_id, self._stream_id[:256]):
+            self._stats.other += 1
+            self._warn_once(
+                "stop", f"a stop of the stream {_clean(stop.stream_id)}, not ours; it is ignored"
+            )
+        elif not self._stopped:
+            self._stopped = True
+            logger.debug(f"{self}: stream stopped")
+            self._tell_bad()
+            await self._call_event_handler("on_stream_stop")
+
+    def _pass_over(self, message: Message) -> None:
+        """Count a message that says nothing here, and log the first of each of a few types."""
+        self._stats.other += 1
+        if isinstance(message, Other):
+            name, why = message.event_type, "is not known here"
+        else:
+            name, why = "clear" if isinstance(message, Clear) else "playAudio", "is ours to send"
+        if name not in self._other_types and len(self._other_types) < _MOST_TYPES:
+            self._other_types.add(name)
+            logger.warning(f"{self}: a message of type {_clean(name)}, which {why}; it is ignored")
+
+    def _tell_bad(self) -> None:
+        """Log how many messages were bad, unless that is known."""
+        if self._stats.bad > self._bad_told:
+            self._bad_told = self._stats.bad
+            logger.warning(
+                f"{self}: {self._stats.bad} of {self._stats.messages_in} messages were bad"
+            )
+
     def _refuse(self, reason: str) -> None:
         """Count a bad message, and log the first and then at most one line per interval."""
         self._stats.bad += 1
@@ -399,8 +458,11 @@ class BandwidthFrameSerializer(FrameSerializer):
             frame: Any frame. The caller's own audio is never sent back.
 
         Returns:
-            The message, or ``None`` when there is nothing to send. For an EndFrame that is the last
-            of the audio, if the resampler held any.
+            The message, or ``None`` when there is nothing to send. For an EndFrame that is what the
+            resampler held, 4 ms at most. They leave after the hang-up, which Pipecat waits for, and
+            the caller does not hear them; normally they are the end of the silence that Pipecat
+            puts behind the bot's last words. Once ``stop`` has come they are neither sent nor
+            counted.
         """
         if isinstance(frame, InputAudioRawFrame):
             return None
@@ -411,17 +473,23 @@ class BandwidthFrameSerializer(FrameSerializer):
                 self._outbound.reset()
             return self._send(encode(Clear()))
         if isinstance(frame, (EndFrame, CancelFrame)):
-            tail = self._play(self._flush()) if isinstance(frame, EndFrame) else None
+            self._tell_bad()
             if self._auto_hang_up:
                 await self._hang_up()
-            return tail
+            return self._play(self._flush()) if isinstance(frame, EndFrame) else None
         if isinstance(frame, (OutputTransportMessageFrame, OutputTransportMessageUrgentFrame)):
             return self._pass_on(frame)
         return None
 
     def _say(self, frame: AudioRawFrame) -> str | None:
         pcm: bytes | None = frame.audio
-        if type(pcm) is not bytes or frame.num_channels != 1 or len(pcm) % 2:
+        if (
+            type(pcm) is not bytes
+            or not pcm
+            or frame.num_channels != 1
+            or len(pcm) % 2
+            or pcm.startswith(b"RIFF")
+        ):
             pcm = self._mono(frame)
         if not pcm:
             return None
@@ -439,8 +507,9 @@ class BandwidthFrameSerializer(FrameSerializer):
         if duration > _LONG_MS and "long" not in self._warned and pcm.strip(b"\0"):
             self._warn_once(
                 "long",
-                f"{duration:.0f} ms of audio in one message, which a barge-in cannot cut into; "
-                "audio_out_10ms_chunks=4 sends 40 ms at a time",
+                f"{duration:.0f} ms of audio in one message: its beginning has waited for its end, "
+                "and how long a message may be is not documented; audio_out_10ms_chunks=4 sends "
+                "40 ms at a time",
             )
         if outbound.delay_ms:
             self._clear_if_stale("outbound", outbound)
@@ -501,14 +570,27 @@ class BandwidthFrameSerializer(FrameSerializer):
         if type(channels) is not int or channels < 1:
             self._warn_once("channels", f"audio is not sent: num_channels is {channels!r:.40}")
             return None
+        header = _WAV_HEADER.match(audio)
+        if header:
+            audio = audio[header.end() :]
+            self._warn_once(
+                "header",
+                "audio begins with a WAV header, which is left out; add_wav_header=False avoids it",
+            )
+        if not audio:
+            self._warn_once("empty", "a frame without audio; nothing is sent")
+            return None
         odd = len(audio) % (2 * channels)
         if odd:
             self._warn_once(
                 "odd", f"{len(audio)} bytes are not whole samples; the rest is left out"
             )
         pcm = bytes(audio[: len(audio) - odd])
-        if channels == 1:
+        if channels == 1 or not pcm:
             return pcm
+        self._warn_once(
+            "stereo", f"{channels} channels are mixed down to one; audio_out_channels=1 avoids it"
+        )
         mixed = np.frombuffer(pcm, "<i2").reshape(-1, channels).mean(axis=1)
         return bytes(np.rint(mixed).astype("<i2"))
 
@@ -576,14 +658,6 @@ class BandwidthFrameSerializer(FrameSerializer):
         if what not in self._warned:
             self._warned.add(what)
             logger.warning(f"{self}: {text}")
-
-
-def _require_identifiers(**values: str | None) -> None:
-    for name, value in values.items():
-        if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
-            raise ValueError(
-                f"{name} must be 1 to 256 letters, digits, '-' or '_', not {value!r:.60}"
-            )
 
 
 def _problem(params: type[FrameSerializer.InputParams], error: Any) -> str:

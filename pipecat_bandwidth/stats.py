@@ -32,12 +32,15 @@ class Stats:
         bytes_in: Their sizes, summed. JSON text here is ASCII: characters are bytes.
         bytes_out: The same outbound.
         bad: Messages that were not understood.
+        other: Messages understood and passed over: of a type not known here or that only the bot
+            sends, and ``stop`` of another stream.
         starts: ``start`` messages; more than one is an error of the other side.
         other_track: ``media`` messages of another track than the caller's, dropped.
         after_stop: ``media`` messages, and audio frames of the bot, after ``stop``; dropped.
         gaps: Times at which sequence numbers were skipped.
         missing: Numbers skipped and not seen since.
-        duplicates: Messages with a number seen before.
+        duplicates: Messages with a number shortly before the expected one that was not skipped:
+            seen before, or from before the first message.
         out_of_order: Messages with a number skipped before, or with one far from the others.
         wire_in_ms: Caller's audio that arrived.
         audio_in_ms: Caller's audio given to the pipeline.
@@ -53,6 +56,7 @@ class Stats:
     bytes_in: int = 0
     bytes_out: int = 0
     bad: int = 0
+    other: int = 0
     starts: int = 0
     other_track: int = 0
     after_stop: int = 0

@@ -11,7 +11,8 @@ no connection, reset, silence  again after a random pause
 429, 5xx                       the same, and not before ``Retry-After`` as far as time allows
 401                            again, once, with a new token
 404                            already over
-409                            again, once, after half a second; then already over
+409                            again, once, after half a second; then already over, whatever
+                               comes of that but a 2xx
 any other status, redirects    :class:`~pipecat_bandwidth.exceptions.VoiceAPIError`
 token answer without a token   the same
 ============================== ==============================================================
@@ -36,6 +37,7 @@ import random
 import re
 import ssl
 import time
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from types import TracebackType
@@ -69,6 +71,7 @@ _TOKEN_MARGIN_SECS: Final = 60.0
 _TOKEN_LIFETIME_SECS: Final = 3600.0
 _LONGEST_LIFETIME_SECS: Final = 7 * 24 * 3600.0
 
+#: Path segments of an authenticated request: no dot, no slash, no line break.
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
@@ -106,13 +109,19 @@ class HangUp:
     took_secs: float
 
 
-class _Token:
-    """A bearer token that does not show itself."""
+class _Token(httpx.Auth):
+    """A bearer token that does not show itself: not in a repr, a mapping or ``vars``."""
+
+    __slots__ = ("_authorization", "good_until")
 
     def __init__(self, value: str, lifetime_secs: float) -> None:
-        self.headers = httpx.Headers({"Authorization": f"Bearer {value}"})  # masked in its repr
+        self._authorization = f"Bearer {value}"
         margin = min(_TOKEN_MARGIN_SECS, lifetime_secs / 2)
         self.good_until = time.monotonic() + lifetime_secs - margin
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        request.headers["Authorization"] = self._authorization
+        yield request
 
 
 @dataclass(frozen=True)
@@ -121,6 +130,11 @@ class _Answer:
     retry_after: str | None
     body: bytes = field(repr=False)  # may hold a token
     attempts: int = 1
+
+    @property
+    def settles(self) -> bool:
+        """Whether the call is certainly over."""
+        return 200 <= self.status < 300 or self.status == 404
 
 
 class _Refusal(NamedTuple):
@@ -165,12 +179,12 @@ class VoiceAPI:
             transport: How requests travel, instead of httpx's own connections.
 
         Raises:
-            ValueError: If a credential is empty, a URL is not http(s), or the deadline not a
-                positive number.
+            ValueError: If a credential is empty or not a string, a URL is not http(s), or the
+                deadline not a positive number.
         """
-        if not client_id or not client_secret:
-            raise ValueError("client_id and client_secret must not be empty")
-        if not (math.isfinite(deadline_secs) and deadline_secs > 0):
+        if problem := credential_problem(client_id, client_secret):
+            raise ValueError(problem)
+        if not (isinstance(deadline_secs, (int, float)) and 0 < deadline_secs < math.inf):
             raise ValueError(f"{deadline_secs=} must be a positive number of seconds")
         self._credentials = httpx.BasicAuth(client_id, client_secret)
         self._base_url = _url("base_url", base_url)
@@ -202,7 +216,7 @@ class VoiceAPI:
             ValueError: If an id is not 1 to 256 letters, digits, ``-`` or ``_``.
             VoiceAPIError: If the call may still be up.
         """
-        account, call = _identifier("account_id", account_id), _identifier("call_id", call_id)
+        account, call = identifier("account_id", account_id), identifier("call_id", call_id)
         self._open()
         url = f"{self._base_url}/accounts/{account}/calls/{call}"
         started = time.monotonic()
@@ -239,22 +253,24 @@ class VoiceAPI:
 
     async def _complete(self, url: str, deadline: float) -> _Answer:
         """Ask for the call's end until the answer settles it."""
-        attempts, seen = 0, set[int]()
+        attempts, refused, completed = 0, False, {"state": "completed"}
         while True:
             token = await self._fresh_token(deadline)
-            answer = await self._send(
-                "hang up", url, deadline, headers=token.headers, json={"state": "completed"}
-            )
+            answer = await self._send("hang up", url, deadline, auth=token, json=completed)
             attempts += answer.attempts
-            settled = 200 <= answer.status < 300 or answer.status == 404
-            if settled or (answer.status == 409 and 409 in seen):
+            if answer.settles:
                 return replace(answer, attempts=attempts)
-            if answer.status not in (401, 409) or answer.status in seen:
-                raise VoiceAPIError("hang up", _meaning(answer.status), answer.status)
-            seen.add(answer.status)
             if answer.status == 409:
                 await asyncio.sleep(min(_CONFLICT_PAUSE_SECS, _left(deadline) / 2))
-            elif self._token is token:
+                again = await self._send(
+                    "hang up", url, deadline, answer, auth=token, json=completed
+                )
+                attempts += again.attempts
+                return replace(again if again.settles else answer, attempts=attempts)
+            if answer.status != 401 or refused:
+                raise VoiceAPIError("hang up", _meaning(answer.status), answer.status)
+            refused = True
+            if self._token is token:
                 self._token = None
 
     async def _fresh_token(self, deadline: float) -> _Token:
@@ -302,17 +318,30 @@ class VoiceAPI:
             follow_redirects=False,
         )
 
-    async def _send(self, operation: str, url: str, deadline: float, **request: Any) -> _Answer:
-        """Make a request until something other than 429, 5xx or silence comes of it."""
+    async def _send(
+        self,
+        operation: str,
+        url: str,
+        deadline: float,
+        otherwise: _Answer | None = None,
+        **request: Any,
+    ) -> _Answer:
+        """Make a request until something other than 429, 5xx or silence comes of it.
+
+        When nothing does, return ``otherwise``, or raise if there is no such answer.
+        """
         client, patience = self._client, self._deadline_secs / 2
         reason, status = "no answer in time", None
         for attempt in itertools.count(1):
             if client is None or client.is_closed:
+                if otherwise is not None:
+                    return replace(otherwise, attempts=attempt - 1)
                 raise VoiceAPIError(operation, "the client was closed meanwhile")
             retry_after, allowed = None, min(patience, _left(deadline))
             try:
-                async with asyncio.timeout(allowed):
-                    answer = await _exchange(client, url, operation == "token", request)
+                answer = await _exchange(
+                    client, url, operation == "token", allowed, deadline, request
+                )
             except TimeoutError:
                 if allowed == patience:  # of an attempt that was cut short this says nothing
                     reason, status = "no answer in time", None
@@ -328,25 +357,43 @@ class VoiceAPI:
             pause = _pause(attempt, retry_after, _left(deadline))
             logger.debug(f"{operation}: attempt {attempt}: {reason}; again in {pause:.2f} s")
             await asyncio.sleep(pause)
+        if otherwise is not None:
+            return replace(otherwise, attempts=attempt)
         tries = "1 attempt" if attempt == 1 else f"{attempt} attempts"
         reason = f"{reason}, {tries} in {self._deadline_secs:g} s"
         raise VoiceAPIError(operation, reason, status) from None
 
 
 async def _exchange(
-    client: httpx.AsyncClient, url: str, wants_body: bool, request: dict[str, Any]
+    client: httpx.AsyncClient,
+    url: str,
+    wants_body: bool,
+    allowed: float,
+    deadline: float,
+    request: dict[str, Any],
 ) -> _Answer:
-    """Make one request. Of an answer that its status settles the body may come short or late."""
-    async with client.stream("POST", url, **request) as response:
-        needed = wants_body and response.is_success
-        body = b""
-        try:
-            async with asyncio.timeout(None if needed else _DRAIN_SECS):
-                body = await _read(response)
-        except (TimeoutError, httpx.TransportError):
-            if needed:
-                raise
-        return _Answer(response.status_code, response.headers.get("Retry-After"), body)
+    """Make one request. Of an answer that its status settles the body may come short or late.
+
+    Raises:
+        TimeoutError: If after ``allowed`` seconds there is no status, or not all of a needed body.
+        httpx.TransportError: If the connection fails before.
+    """
+    answer: _Answer | None = None
+    try:
+        async with (
+            asyncio.timeout(allowed) as limit,
+            client.stream("POST", url, **request) as response,
+        ):
+            head = _Answer(response.status_code, response.headers.get("Retry-After"), b"")
+            if not (wants_body and response.is_success):
+                answer = head
+                drain = min(_DRAIN_SECS, _left(deadline))
+                limit.reschedule(asyncio.get_running_loop().time() + drain)
+            answer = replace(head, body=await _read(response))
+    except (TimeoutError, httpx.TransportError):
+        if answer is None:
+            raise
+    return answer
 
 
 async def _read(response: httpx.Response) -> bytes:
@@ -427,13 +474,29 @@ def _left(deadline: float) -> float:
     return max(0.0, deadline - time.monotonic())
 
 
-def _identifier(name: str, value: str) -> str:
+def identifier(name: str, value: object) -> str:
+    """Check an id that becomes a path segment of an authenticated request.
+
+    Raises:
+        ValueError: If it is not 1 to 256 letters, digits, ``-`` or ``_``.
+    """
     if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
-        raise ValueError(f"{name} must be 1 to 256 letters, digits, '-' or '_'")
+        raise ValueError(f"{name} must be 1 to 256 letters, digits, '-' or '_', not {value!r:.60}")
     return value
 
 
-def _url(name: str, value: str) -> str:
-    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value):
+def credential_problem(client_id: object, client_secret: object) -> str | None:
+    """Say what is wrong with a pair of credentials; ``None`` when nothing is.
+
+    It does not raise, because loguru prints the variables of every line that an exception passes.
+    """
+    for name, value in (("client_id", client_id), ("client_secret", client_secret)):
+        if not isinstance(value, str) or not value:
+            return f"{name} must be a string that is not empty, not {type(value).__name__}"
+    return None
+
+
+def _url(name: str, value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", value):
         raise ValueError(f"{name} must be an http or https URL without user, query or fragment")
     return value.rstrip("/")

@@ -2,7 +2,9 @@
 
 ``python -m tests.fuzz --cases 200000 --seed 1`` sends so many broken messages into calls and counts
 how many would have ended one: raised, or given the pipeline something that is not audio, or made
-the call deaf to the next good message.
+the call deaf to the next good message. Each message goes into a new call and into a long one that
+has had all those before it. A line of the log that is too long, or holds more than plain text,
+counts too.
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ REAL = [
         Clear(),
     )
 ]
+#: Longest line of the log that a message may bring about.
+LONGEST_LINE = 400
 #: What stands in for a value.
 VALUES: list[Any] = [
     None, True, False, 0, -1, 1, 2**31, 2**63, 2**64, 10**400, 0.5, -0.0, 1e308, float("nan"),
@@ -158,8 +162,23 @@ HOSTILE: dict[str, Any] = {
             ]
         }
     ),
+    "start with a rate of 4299 digits": _start(
+        {
+            "tracks": [
+                {"name": "inbound", "mediaFormat": {"encoding": "PCMU", "sampleRate": 10**4298}}
+            ]
+        }
+    ),
+    "start with a rate of 60,000 digits": '{"eventType":"start","metadata":{"tracks":[{"name":'
+    '"inbound","mediaFormat":{"encoding":"PCMU","sampleRate":' + "9" * 60_000 + "}}]}}",
+    "start with a negative rate": _start(
+        {"tracks": [{"name": "inbound", "mediaFormat": {"encoding": "PCMU", "sampleRate": -1}}]}
+    ),
     "start with broken parameters": _start({}, streamParams={"a": {"b": 1}, "c": None}),
     "stop without metadata": '{"eventType":"stop"}',
+    "stop of another stream": '{"eventType":"stop","metadata":{"streamId":"s-other"}}',
+    "playAudio from the far end": REAL[4],
+    "clear from the far end": REAL[5],
     "stop with metadata list": '{"eventType":"stop","metadata":[]}',
     # not even text
     "None": None,
@@ -173,7 +192,7 @@ HOSTILE: dict[str, Any] = {
 def broken(rng: random.Random) -> str | bytes:
     """Break one message, or several, in one of many ways."""
     text = rng.choice(REAL)
-    how = rng.randrange(10)
+    how = rng.randrange(11)
     if how == 0:
         return rng.randbytes(rng.randrange(200))
     if how == 1:
@@ -187,10 +206,23 @@ def broken(rng: random.Random) -> str | bytes:
     if how == 6:
         at = rng.randrange(len(text))
         return text[:at] + rng.choice('{}[]":,\\\0\n=/') * rng.randrange(1, 4) + text[at:]
+    if how == 7:
+        return _deepened(rng, text)
     fields = json.loads(text)
     for _ in range(rng.randrange(1, 4)):
         _spoil(rng, fields)
     return json.dumps(fields, ensure_ascii=rng.random() < 0.5)
+
+
+def _deepened(rng: random.Random, text: str) -> str:
+    """Put a value of many levels somewhere into a message."""
+    fields = json.loads(text)
+    inner = fields if rng.random() < 0.5 else rng.choice([*fields.values()])
+    inner = inner if isinstance(inner, dict) else fields
+    inner[rng.choice([*inner, "x"])] = "@@"
+    depth = rng.choice([10, 500, 1100, 5000, 30_000])
+    deep = rng.choice([_nested(depth, "[", "]"), '{"a":' * (depth // 6) + "1" + "}" * (depth // 6)])
+    return json.dumps(fields).replace('"@@"', deep)
 
 
 def _flipped(rng: random.Random, data: bytes) -> bytes:
@@ -216,17 +248,25 @@ def _spoil(rng: random.Random, node: Any) -> None:
         node[key] = deepcopy(rng.choice(VALUES))
 
 
-async def ended(data: Any, in_rate: int = 8000) -> str | None:
-    """Send a message into a call that is up.
-
-    Returns:
-        How it would have ended the call; ``None`` when the call goes on.
-    """
+async def begun(in_rate: int = 8000) -> BandwidthFrameSerializer:
+    """A call that is up."""
     serializer = BandwidthFrameSerializer(
         STREAM, params=BandwidthFrameSerializer.InputParams(auto_hang_up=False)
     )
     await serializer.setup(SimpleNamespace(audio_in_sample_rate=in_rate))
     await serializer.deserialize(REAL[1])
+    return serializer
+
+
+async def ended(
+    data: Any, in_rate: int = 8000, serializer: BandwidthFrameSerializer | None = None
+) -> str | None:
+    """Send a message into a call that is up: a new one, unless one is given.
+
+    Returns:
+        How it would have ended the call; ``None`` when the call goes on.
+    """
+    serializer = serializer or await begun(in_rate)
     try:
         frame = await serializer.deserialize(data)
     except Exception as error:
@@ -251,22 +291,34 @@ def _is_audio(frame: object, in_rate: int) -> bool:
 
 
 def _is_stop(data: Any) -> bool:
-    """Whether a broken message is still a good stop."""
+    """Whether a broken message is still a good stop of this stream."""
     try:
-        return isinstance(parse(data), Stop)
+        message = parse(data)
     except ProtocolError:
         return False
+    return isinstance(message, Stop) and message.stream_id in ("", STREAM)
 
 
 async def run(cases: int, seed: int) -> Counter[str]:
     """Count the cases that would have ended a call, by how."""
-    logger.disable("pipecat_bandwidth")
     rng = random.Random(seed)
     endings: Counter[str] = Counter()
+
+    def check(line: str) -> None:
+        text = line.removesuffix("\n")
+        if len(text) > LONGEST_LINE or not (text.isascii() and text.isprintable()):
+            endings[f"logged: {text[:60]!r}"] += 1
+
+    sink = logger.add(check, level=0, format="{message}", filter="pipecat_bandwidth")
+    long = await begun()
     for _ in range(cases):
-        if how := await ended(broken(rng), rng.choice([8000, 8000, 16000, 24000])):
-            endings[how] += 1
-    logger.enable("pipecat_bandwidth")
+        data, in_rate = broken(rng), rng.choice([8000, 8000, 16000, 24000])
+        for how in (await ended(data, in_rate), await ended(data, 8000, long)):
+            if how:
+                endings[how] += 1
+        if _is_stop(data):
+            long = await begun()
+    logger.remove(sink)
     return endings
 
 
@@ -276,6 +328,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
+    logger.remove()  # what is logged is checked, and not shown
     endings = asyncio.run(run(arguments.cases, arguments.seed))
     print(
         f"{arguments.cases} cases, seed {arguments.seed}; cases that ended a call: {endings.total()}"

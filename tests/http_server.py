@@ -157,3 +157,5 @@ async def http_server(tls: ssl.SSLContext | None = None) -> AsyncIterator[Server
         for task in list(state.tasks):
             task.cancel()
         await asyncio.gather(*state.tasks, return_exceptions=True)
+        if tls:
+            await asyncio.sleep(0.2)  # handshakes that failed are noticed, and closed, only now

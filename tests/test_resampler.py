@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import tracemalloc
+from collections.abc import Callable
 from itertools import pairwise, permutations
 from math import gcd
 
@@ -369,6 +372,33 @@ def test_streams_do_not_disturb_each_other() -> None:
         got += a.process(pcm[at : at + 800])
         b.process(other[at : at + 800])
     assert got + a.flush() == once(24000, 8000, pcm)
+
+
+@pytest.mark.parametrize(("in_rate", "out_rate"), [*USUAL, (8000, 8000)])
+@pytest.mark.parametrize(
+    "twin_of", [copy.copy, copy.deepcopy, lambda r: pickle.loads(pickle.dumps(r))]
+)
+def test_copies_go_on_alone_from_where_they_were_made(
+    in_rate: int, out_rate: int, twin_of: Callable[[StreamResampler], StreamResampler]
+) -> None:
+    length = in_rate // 50
+    start, first, second = (noise(length, seed) for seed in (1, 2, 3))
+    one, other = StreamResampler(in_rate, out_rate), StreamResampler(in_rate, out_rate)
+    for converter in (one, other):
+        converter.process(start)
+    twin = twin_of(one)
+    assert twin.process(first) == other.process(first)  # and leaves no trace in the original:
+    expected = StreamResampler(in_rate, out_rate)
+    expected.process(start)
+    assert one.process(second) + one.flush() == expected.process(second) + expected.flush()
+    assert twin.process(second) + twin.flush() == other.process(second) + other.flush()
+
+
+def test_copies_share_the_filter() -> None:
+    made = StreamResampler(8000, 16000)
+    made.process(noise(160))
+    assert len(pickle.dumps(made)) < 10_000
+    assert copy.deepcopy(made)._bank is made._bank
 
 
 def test_repr_names_the_rates() -> None:

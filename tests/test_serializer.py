@@ -11,7 +11,7 @@ import json
 import time
 import warnings
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from loguru import logger
+from pipecat.audio.utils import pcm_to_wav
 from pipecat.frames.frames import (
     AudioRawFrame,
     BotStoppedSpeakingFrame,
@@ -43,6 +44,9 @@ from pipecat.frames.frames import (
     UserAudioRawFrame,
 )
 from pipecat.processors.frame_processor import FrameProcessorSetup
+from pipecat.serializers.base_serializer import FrameSerializer
+from pipecat.serializers.twilio import TwilioFrameSerializer
+from pydantic import SecretStr
 
 from pipecat_bandwidth import BandwidthFrameSerializer, VoiceAPIError, serializer
 from pipecat_bandwidth.encodings import FORMATS, PCMU, WireFormat, from_content_type
@@ -69,6 +73,16 @@ def said() -> Iterator[list[str]]:
     )
     yield lines
     logger.remove(sink)
+
+
+@contextmanager
+def unlogged() -> Iterator[None]:
+    """For thousands of cases."""
+    logger.disable("pipecat_bandwidth")
+    try:
+        yield
+    finally:
+        logger.enable("pipecat_bandwidth")
 
 
 def make(in_rate: int | None = 8000, **params: Any) -> BandwidthFrameSerializer:
@@ -268,6 +282,35 @@ def test_a_stream_id_is_needed(stream_id: object) -> None:
         BandwidthFrameSerializer(stream_id, **NEEDED)
 
 
+@pytest.mark.parametrize("name", ["client_id", "client_secret"])
+@pytest.mark.parametrize("value", [SecretStr(SECRET), SECRET.encode(), 5])
+def test_credentials_of_another_type_are_refused_by_name(name: str, value: object) -> None:
+    text = io.StringIO()
+    sink = logger.add(text, level=0, diagnose=True, backtrace=False)
+
+    def arguments() -> dict[str, object]:  # a function, so that the test itself shows none
+        return NEEDED | {name: value}
+
+    with pytest.raises(ValueError) as caught:
+        BandwidthFrameSerializer(STREAM, **arguments())
+    logger.opt(exception=caught.value).error("as a bot would log it")
+    logger.remove(sink)
+    kind = type(value).__name__
+    assert str(caught.value) == f"{name} must be a string that is not empty, not {kind}"
+    assert SECRET not in text.getvalue()
+
+
+@pytest.mark.parametrize(
+    "params", [FrameSerializer.InputParams(), TwilioFrameSerializer.InputParams(), {}, "PCMU", 0]
+)
+def test_another_serializers_parameters_are_refused(params: object) -> None:
+    kind = rf"{type(params).__module__}\.{type(params).__qualname__}"
+    with pytest.raises(
+        ValueError, match=f"^params must be BandwidthFrameSerializer.InputParams, not {kind}$"
+    ):
+        BandwidthFrameSerializer(STREAM, **NEEDED, params=params)
+
+
 def test_the_secret_is_not_shown() -> None:
     text = io.StringIO()
     sink = logger.add(text, level=0, diagnose=True, backtrace=True)
@@ -415,7 +458,15 @@ def test_there_are_at_least_65_hostile_messages() -> None:
 async def test_no_message_ends_a_call(data: object, in_rate: int, said: list[str]) -> None:
     assert await ended(data, in_rate) is None
     for line in said:
-        assert len(line) < 400 and line.isascii() and line.isprintable()
+        assert len(line) < fuzz.LONGEST_LINE and line.isascii() and line.isprintable()
+
+
+async def test_one_call_outlasts_all_of_them(said: list[str]) -> None:
+    line = await fuzz.begun()
+    for data in HOSTILE.values():
+        if not fuzz._is_stop(data):
+            assert await ended(data, 8000, line) is None
+    assert len(said) < 20
 
 
 json_values = st.recursive(
@@ -442,9 +493,8 @@ spoilt = st.builds(
     st.one_of(st.binary(max_size=200), st.text(max_size=200), json_values.map(json.dumps), spoilt)
 )
 def test_no_text_at_all_ends_a_call(data: str | bytes) -> None:
-    logger.disable("pipecat_bandwidth")
-    assert asyncio.run(ended(data)) is None
-    logger.enable("pipecat_bandwidth")
+    with unlogged():
+        assert asyncio.run(ended(data)) is None
 
 
 def test_a_short_fuzz_ends_no_call() -> None:
@@ -458,6 +508,21 @@ def test_the_fuzzer_would_notice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(BandwidthFrameSerializer, "deserialize", fragile)
     endings = asyncio.run(fuzz.run(200, seed=3))
     assert endings["JSONDecodeError raised"] and endings["deaf afterwards"]
+
+
+def test_the_fuzzer_would_notice_what_wears_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = BandwidthFrameSerializer.deserialize
+
+    async def wearing(self: BandwidthFrameSerializer, data: Any) -> Frame | None:
+        return await sound(self, data) if self._stats.bad < 20 else None
+
+    monkeypatch.setattr(BandwidthFrameSerializer, "deserialize", wearing)
+    assert asyncio.run(fuzz.run(300, seed=3))["deaf afterwards"]
+
+
+def test_the_fuzzer_would_notice_a_soiled_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serializer, "_clean", str)
+    assert [how for how in asyncio.run(fuzz.run(2000, seed=3)) if how.startswith("logged: ")]
 
 
 async def test_bad_messages_are_counted_and_logged_once_in_a_while(
@@ -493,12 +558,75 @@ async def test_what_is_logged_holds_nothing_of_the_message(said: list[str]) -> N
 
 
 async def test_foreign_text_is_made_harmless_in_the_log(said: list[str]) -> None:
-    ear = await made()
+    ear = BandwidthFrameSerializer("y" * 1000, CALL, params=InputParams(auto_hang_up=False))
     start = Start("s\r\n2026 | ERROR | fake\x1b[31m" + "x" * 1000, "c-\u2028other")
     await ear.deserialize(encode(start))
-    assert len(said) == 3  # stream id, call id, no track
-    for line in said:
-        assert line.isascii() and line.isprintable() and len(line) < 400
+    stream, call, _ = said  # the third: no track
+    assert f" {'s??2026 | ERROR | fake?[31m'.ljust(200, 'x')}, this " in stream
+    assert stream.endswith(f" for {'y' * 200}")
+    assert call.endswith(f" c-?other, this serializer was made for {CALL}")
+
+
+async def test_the_log_of_a_strange_format_is_bounded(said: list[str]) -> None:
+    ear = await made()
+    await ear.deserialize(
+        '{"eventType":"start","metadata":{"tracks":[{"name":"inbound","mediaFormat":'
+        f'{{"encoding":"{"Z" * 5000}","sampleRate":{"9" * 4000}}}}}]}}}}'
+    )
+    assert len(said) == 1 and f" {'Z' * 200} at 0 Hz; " in said[0]
+    assert len(said[0]) < 400
+
+
+FAR_END = ['{"eventType":"error","message":"SECRET"}', '{"eventType":"mark\\r\\n\\u001b[31m"}']
+
+
+async def test_other_types_are_counted_and_remarked_once_each(said: list[str]) -> None:
+    ear = await made()
+    for text in [*FAR_END, '{"eventType":"clear"}', fuzz.REAL[4]] * 3:
+        assert await ear.deserialize(text) is None
+    assert said == [
+        f"{ear}: a message of type error, which is not known here; it is ignored",
+        f"{ear}: a message of type mark???[31m, which is not known here; it is ignored",
+        f"{ear}: a message of type clear, which is ours to send; it is ignored",
+        f"{ear}: a message of type playAudio, which is ours to send; it is ignored",
+    ]
+    assert (ear.stats.other, ear.stats.bad) == (12, 0)
+
+
+async def test_remarks_on_other_types_are_bounded(said: list[str]) -> None:
+    ear = await made()
+    for number in range(1000):
+        await ear.deserialize(json.dumps({"eventType": f"{number:04}" + "x" * 5000}))
+    assert ear.stats.other == 1000
+    assert len(said) == len(ear._other_types) == 8
+    assert max(map(len, said)) < 200
+
+
+@pytest.mark.parametrize("ending", ["stop", "EndFrame", "CancelFrame"])
+async def test_the_number_of_bad_messages_is_told_at_the_end(ending: str, said: list[str]) -> None:
+    line = await made()
+    for _ in range(300):
+        await line.deserialize("[]")
+    for _ in range(3):
+        if ending == "stop":
+            await line.deserialize(encode(Stop(STREAM, CALL)))
+        else:
+            await line.serialize(EndFrame() if ending == "EndFrame" else CancelFrame())
+    total = 301 if ending == "stop" else 300
+    assert said[1:] == [f"{line}: 300 of {total} messages were bad"]
+    await line.serialize(EndFrame())
+    assert len(said) == 2
+    await line.deserialize("[]")
+    await line.serialize(EndFrame())
+    assert said[2].startswith(f"{line}: 301 of ")
+
+
+async def test_at_the_end_of_a_clean_call_nothing_is_told(said: list[str]) -> None:
+    line = await made()
+    await line.deserialize(encode(START))
+    await line.deserialize(encode(Stop(STREAM, CALL)))
+    await line.serialize(EndFrame())
+    assert said == []
 
 
 # -- the course of a stream --------------------------------------------------------------------
@@ -553,6 +681,43 @@ async def test_a_second_start_is_counted_and_ignored(said: list[str]) -> None:
     assert ear.stats.starts == 3
     assert ear.stream_format == Track("inbound", "PCMU", 8000)
     assert said == [f"{ear}: a second start message; it is ignored"]
+
+
+async def test_a_start_after_stop_is_counted_and_ignored(said: list[str]) -> None:
+    for first in ([], [START]):
+        ear, told = await made(), []
+        ear.add_event_handler("on_stream_start", lambda _, start, told=told: told.append(start))
+        for message in [*first, Stop(STREAM, CALL), START]:
+            await ear.deserialize(encode(message))
+        assert await ear.deserialize(media(b"\x12" * 160)) is None
+        await ear.cleanup()
+        assert (ear.stats.starts, told) == (1 + len(first), first)
+    assert [line.partition(": ")[2] for line in said] == [
+        "a start message after stop; it is ignored",
+        "a second start message; it is ignored",
+    ]
+
+
+@pytest.mark.parametrize("begun", [True, False])
+async def test_the_stop_of_another_stream_mutes_nothing(begun: bool, said: list[str]) -> None:
+    line = await made()
+    if begun:
+        await line.deserialize(encode(START))
+    for _ in range(3):
+        await line.deserialize(encode(Stop("s-other\n", CALL)))
+        assert await line.deserialize(media(b"\x12" * 160)) is not None
+        assert await line.serialize(output(speech(0.02, 8000))) is not None
+    assert said == [f"{line}: a stop of the stream s-other?, not ours; it is ignored"]
+    assert (line.stats.other, line.stats.after_stop) == (3, 0)
+
+
+@pytest.mark.parametrize("stream_id", [STREAM, "s-announced", ""])
+async def test_a_stop_is_ours_by_label_or_by_what_start_announced(stream_id: str) -> None:
+    line = await made()
+    await line.deserialize(encode(Start("s-announced", CALL, tracks=(Track("inbound"),))))
+    await line.deserialize(encode(Stop(stream_id)))
+    assert await line.deserialize(media(b"\x12" * 160)) is None
+    assert (line.stats.other, line.stats.after_stop) == (0, 1)
 
 
 async def test_other_tracks_are_counted_and_dropped() -> None:
@@ -743,6 +908,47 @@ async def test_channels_are_mixed_down(channels: int) -> None:
     assert mouth.stats.audio_out_ms == 40
 
 
+async def test_mixing_down_is_remarked_once(said: list[str]) -> None:
+    mouth = await made()
+    for _ in range(3):
+        await mouth.serialize(output(speech(0.04, 8000), 8000, 2))
+    assert said == [f"{mouth}: 2 channels are mixed down to one; audio_out_channels=1 avoids it"]
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+async def test_wav_headers_are_not_played(channels: int, kind: type, said: list[str]) -> None:
+    """As Pipecat's transports put them before each frame with ``add_wav_header=True``."""
+    mouth = await made(outbound_encoding="PCM", outbound_pcm_sample_rate=8000)
+    for size in (640, 320, 10):  # of 10, a line feed in the header
+        pcm = speech(0.04, 8000)[:size]
+        frames = np.repeat(np.frombuffer(pcm, "<i2"), channels).tobytes()
+        whole = kind(pcm_to_wav(frames, 8000, channels))
+        assert played(await mouth.serialize(output(whole, 8000, channels)))[1] == pcm
+    assert mouth.stats.audio_out_ms == 970 / 16
+    assert said[0] == (
+        f"{mouth}: audio begins with a WAV header, which is left out; "
+        "add_wav_header=False avoids it"
+    )
+    assert len(said) == channels
+
+
+async def test_audio_that_only_looks_like_a_wav_header_is_played(said: list[str]) -> None:
+    mouth = await made(outbound_encoding="PCM", outbound_pcm_sample_rate=8000)
+    for pcm in (b"RIFF", b"RIFF" + speech(0.04, 8000), pcm_to_wav(b"", 8000, 1)[:42]):
+        assert played(await mouth.serialize(output(pcm)))[1] == pcm
+    assert said == []
+
+
+@pytest.mark.parametrize("empty", [b"", bytearray()])
+async def test_empty_audio_is_remarked_once(empty: bytes, said: list[str]) -> None:
+    mouth = await made()
+    for _ in range(3):
+        assert await mouth.serialize(output(empty)) is None
+    assert said == [f"{mouth}: a frame without audio; nothing is sent"]
+    assert mouth.stats.messages_out == 0
+
+
 @pytest.mark.parametrize(
     ("size", "channels", "whole"),
     [(321, 1, 160), (319, 1, 159), (1, 1, 0), (643, 2, 160), (3, 2, 0)],
@@ -758,7 +964,8 @@ async def test_half_samples_are_left_out(
             assert len(played(text)[1]) == 2 * whole
         else:
             assert text is None
-    assert said == [f"{mouth}: {size} bytes are not whole samples; the rest is left out"]
+    assert said[0] == f"{mouth}: {size} bytes are not whole samples; the rest is left out"
+    assert len(said) == (2 if channels == 2 and whole else 1)  # the second: mixed down
 
 
 async def test_odd_frames_do_not_shift_later_ones() -> None:
@@ -890,8 +1097,8 @@ async def test_long_messages_are_sent_whole_and_remarked_once(said: list[str]) -
         _, payload = played(await mouth.serialize(output(speech(seconds, 8000))))
         assert len(payload) == 8000 * seconds
     assert said == [
-        f"{mouth}: 2000 ms of audio in one message, which a barge-in cannot cut into; "
-        "audio_out_10ms_chunks=4 sends 40 ms at a time"
+        f"{mouth}: 2000 ms of audio in one message: its beginning has waited for its end, and how "
+        "long a message may be is not documented; audio_out_10ms_chunks=4 sends 40 ms at a time"
     ]
 
 
@@ -969,8 +1176,12 @@ def test_every_sample_is_accounted_for(
 ) -> None:
     """Frames, stalls, interruptions and changes of rate in any order."""
 
-    async def call() -> None:
-        line = await made(in_rate, **settings(form))
+    now = 0.0
+
+    async def call(stall_secs: float) -> list[str | bytes | None]:
+        nonlocal now
+        given: list[str | bytes | None] = []
+        line = await made(in_rate, resampler_clear_after_secs=None, **settings(form))
         owed = sent = tails = 0  # samples on the wire
         fed = 0  # into the current outbound resampler
         rate = None
@@ -994,15 +1205,17 @@ def test_every_sample_is_accounted_for(
                 pcm = np.random.default_rng(size).integers(-9999, 9999, size, dtype="<i2").tobytes()
                 text = await line.serialize(output(pcm, at))
                 sent += len(played(text)[1]) // form.bytes_per_sample if text else 0
+                given.append(text)
             elif what == "hear":
                 frame = await line.deserialize(media(b"\x33" * size))
                 heard_in += size
                 heard_out += frame.num_frames if frame else 0
+                given.append(frame.audio if frame else None)
             elif what == "interrupt":
                 await line.serialize(InterruptionFrame())
                 fed = 0
             else:
-                await asyncio.sleep(0)
+                now += stall_secs
             assert sent == owed + tails
             assert heard_out == -(-heard_in * in_rate // 8000)
         tails += tail()
@@ -1014,10 +1227,11 @@ def test_every_sample_is_accounted_for(
         assert stats.tail_out_ms == pytest.approx(1000 * tails / wire)
         assert stats.wire_in_ms == pytest.approx(heard_in / 8)
         assert stats.audio_in_ms == pytest.approx(1000 * heard_out / in_rate)
+        return given
 
-    logger.disable("pipecat_bandwidth")
-    asyncio.run(call())
-    logger.enable("pipecat_bandwidth")
+    with unlogged(), pytest.MonkeyPatch.context() as patched:
+        patched.setattr(serializer, "time", SimpleNamespace(monotonic=lambda: now))
+        assert asyncio.run(call(60.0)) == asyncio.run(call(0.0))
 
 
 # -- hanging up --------------------------------------------------------------------------------
@@ -1068,6 +1282,21 @@ async def test_the_tail_comes_with_the_end(server: Server) -> None:
         await line.serialize(output(speech(0.04, 24000), 24000))
         assert len(played(await line.serialize(EndFrame()))[1]) == 32
     assert server.paths("/api") == [CALL_PATH]
+
+
+async def test_a_tail_that_the_stop_overtakes_is_not_counted(server: Server) -> None:
+    """Bandwidth stops the stream while the hang-up is under way."""
+    server.on("/api", Answer(200, delay=0.3))
+    async with voice_api(server) as api:
+        line = call(api)
+        await line.serialize(output(speech(0.04, 24000), 24000))
+        before = line.stats
+        ending = asyncio.create_task(line.serialize(EndFrame()))
+        await server.seen("/api")
+        await line.deserialize(encode(Stop(STREAM, CALL)))
+        assert await ending is None
+    after = line.stats
+    assert (after.wire_out_ms, after.tail_out_ms, after.messages_out) == (before.wire_out_ms, 0, 1)
 
 
 async def test_a_call_is_hung_up_even_after_its_stream_stopped(server: Server) -> None:
@@ -1131,8 +1360,12 @@ async def test_a_hang_up_outlives_its_serializer(server: Server) -> None:
         del waiting
         await asyncio.sleep(0)
         gc.collect()
+        (hang_up,) = serializer._hang_ups  # the loop itself would let go of it
         async with asyncio.timeout(20):
             await server.seen("/api")
+            await hang_up
+    await asyncio.sleep(0)
+    assert not serializer._hang_ups
 
 
 @pytest.mark.parametrize("trouble", [HANG, RESET, Answer(503)], ids=["silent", "reset", "503"])
