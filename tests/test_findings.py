@@ -7,20 +7,24 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import soxr
 
 from pipecat_bandwidth import messages
-from pipecat_bandwidth.encodings import FORMATS, wire_format
-from tests.captures import FRAME, MEDIA, SCRIPT, Scene, scripted, speech
+from pipecat_bandwidth.encodings import FORMATS, PCMU, wire_format
+from tests.captures import FRAME, MEDIA, SCRIPT, Chunk, Scene, scripted, speech
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.detectors import (
     DETECTORS,
+    configuration,
     continuity,
+    encoding,
     floor,
     lifecycle,
     loudness,
     network,
     pacing,
+    seams,
 )
 from workbench.findings import Finding, diagnose
 from workbench.levels import active_level
@@ -101,9 +105,8 @@ def clipped(percent: float) -> Planted:
     gain = top / float(np.quantile(np.abs(part), 1 - percent / 100))
     at = round(10.1 * 8000)
     scene.caller[at : at + len(turn)] = np.clip(turn * gain, -0.999, 0.999)
-    over = np.abs(turn * gain) >= top
-    runs = np.flatnonzero(np.convolve(over, np.ones(3), "valid") == 3)
-    return Planted(scene, (10.1 + runs[0] / 8000, 10.1 + (runs[-1] + 3) / 8000), percent)
+    over = np.flatnonzero(np.abs(turn * gain) >= top)
+    return Planted(scene, (10.1 + over[0] / 8000, 10.1 + (over[-1] + 1) / 8000), percent)
 
 
 def clipped_bot(percent: float) -> Planted:
@@ -248,6 +251,90 @@ def lingering(secs: float) -> Planted:
     return Planted(scene, (3.5, 3.5 + secs + 0.5), secs + 0.5)
 
 
+def stale(ms: float) -> Planted:
+    """The answer after a barge-in begins with the end of what was interrupted."""
+    scene = Scene(16.0)
+    scene.say_bot(1.0, speech("bot/b03"))
+    scene.interrupt(3.0)
+    scene.say_caller(2.7, speech("caller/c08"))
+    scene.say_bot(8.0, speech("bot/b07"))
+    old = b"".join(chunk.payload for chunk in scene.chunks if chunk.time < 3.0)
+    first = next(chunk for chunk in scene.chunks if chunk.time >= 8.0)
+    size = round(ms * 8)
+    first.payload = old[len(old) - size :] + first.payload
+    return Planted(scene, (8.0, 8.0 + ms / 1000), ms)
+
+
+def unheard(ms: float) -> Planted:
+    scene = Scene(16.0)
+    scene.say_bot(1.0, speech("bot/b03"), lead=ms / 1000)
+    scene.interrupt(4.0)
+    return Planted(scene, (4.0, 4.0), ms)
+
+
+def with_ambience(ms: float) -> Planted:
+    """A mixer that takes so long to go on after ``clear``, and is 80 ms ahead."""
+    scene = Scene(20.0)
+    murmur = scene.rng.standard_normal(20 * 8000).astype(np.float32) * 10 ** (-50 / 20)
+    part = speech("bot/b01", 8000).samples
+    murmur[8000 : 8000 + len(part)] += part
+    scene.say_bot(0.0, Audio(murmur[: 8 * 8000], 8000))
+    scene.interrupt(6.0)
+    scene.say_bot(6.0 + ms / 1000, Audio(murmur[10 * 8000 : 19 * 8000], 8000))
+    return Planted(scene, (6.0, 6.0 + ms / 1000), ms)
+
+
+def popping(dbov: float) -> Planted:
+    scene = conversation()
+    pcm = Audio(np.full(80, 10 ** (dbov / 20) / 1.03, np.float32), 8000).pcm()
+    first = next(chunk for chunk in scene.chunks if chunk.said == 16.3)
+    first.frame = pcm + first.frame[len(pcm) :]
+    return Planted(scene, (16.3, 16.302), dbov - 0.26)
+
+
+def drifting(ms_per_minute: float) -> Planted:
+    scene = Scene(90.0, jitter_ms=5)
+    scene.arrival = scene.arrival * (1 + ms_per_minute / 60_000)
+    scene.say_bot(1.0, speech("bot/b01"))
+    scene.duration *= 1 + ms_per_minute / 60_000
+    return Planted(scene, (0.0, scene.duration), ms_per_minute)
+
+
+def paced(excess: float) -> Planted:
+    """So much more than 1 second of audio is sent per second."""
+    scene = Scene(40.0)
+    scene.say_bot(1.0, Audio(np.tile(speech("bot/b01").samples, 2), 24000))
+    for chunk in scene.chunks:
+        chunk.time = 1.0 + (chunk.time - 1.0) / (1 + excess)
+    return Planted(scene, None, 1 + excess)
+
+
+def folded(rejection_db: float) -> Planted:
+    scene = conversation(pipeline_rate=24000)
+    share = 10 ** (-rejection_db / 20)
+    for chunk in scene.chunks:
+        clean = np.frombuffer(PCMU.decode(chunk.payload), "<i2").astype(float)
+        plain = np.frombuffer(chunk.frame, "<i2")[::3][: len(clean)]
+        mixed = np.rint(clean[: len(plain)] * (1 - share) + plain * share)
+        chunk.payload = PCMU.encode(mixed.astype("<i2").tobytes())
+    return Planted(scene, None, rejection_db)
+
+
+def tiny(ratio: float) -> Planted:
+    """Messages so small that so many characters are sent for each byte of audio."""
+    scene = conversation()
+    around = len(messages.encode(messages.PlayAudio(PCMU.content_type, b"")))
+    size = 3 * max(1, round(around / max(0.2, ratio - 4 / 3) / 3))  # base64 needs no padding
+    pieces = []
+    for chunk in scene.chunks:
+        frames = [chunk.frame[i : i + 2 * size] for i in range(0, len(chunk.frame), 2 * size)]
+        for index, frame in enumerate(frames):
+            payload = chunk.payload[index * size : (index + 1) * size]
+            pieces.append(Chunk(chunk.time + index * 1e-6, frame, payload, chunk.said))
+    scene.chunks = pieces
+    return Planted(scene, None, ratio)
+
+
 @dataclass
 class Case:
     """Kind, what plants it, its threshold, and how exactly its size is measured."""
@@ -257,7 +344,7 @@ class Case:
     threshold: float
     value_error: float = 0.1
     span_error: float = 0.040
-    unit: str = "times"  # or "db": then twice is 6 dB more
+    unit: str = "times"  # or "db": then twice is 6 dB more; "-db": 6 dB less; "+": over 1
 
 
 CASES = [
@@ -283,14 +370,31 @@ CASES = [
     Case("late_start", piled_up, lifecycle.BACKLOG),
     Case("cut_goodbye", hung_up, lifecycle.UNPLAYED_MS),
     Case("slow_shutdown", lingering, lifecycle.SHUTDOWN),
+    Case("stale_audio", stale, seams.STALE_MS),
+    Case("unheard_speech", unheard, seams.UNHEARD_MS),
+    Case("ambience_gap", with_ambience, seams.AMBIENCE_MS),
+    Case("onset_pop", popping, seams.POP_DBOV, unit="db"),
+    Case("clock_drift", drifting, network.DRIFT_MS),
+    Case("pacing", paced, pacing.RATIO, value_error=0.01, unit="+"),
+    Case("aliasing", folded, encoding.REJECTION_DB, unit="-db"),
+    Case("wire_overhead", tiny, configuration.OVERHEAD),
 ]
 IDS = [f"{case.kind}-{case.plant.__name__}" for case in CASES]
 
 
+def sized(case: Case, times: float) -> float:
+    decibels = 20 * np.log10(times)
+    return {
+        "times": case.threshold * times,
+        "db": case.threshold + decibels,
+        "-db": case.threshold - decibels,
+        "+": (case.threshold - 1) * times,
+    }[case.unit]
+
+
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_a_fault_of_twice_the_threshold_is_found_and_measured(case, tmp_path):
-    size = case.threshold + 6 if case.unit == "db" else 2 * case.threshold
-    planted = case.plant(size)
+    planted = case.plant(sized(case, 2))
     findings = found(planted.scene, tmp_path, case.kind)
     assert len(findings) == 1, findings
     finding = findings[0]
@@ -305,15 +409,14 @@ def test_a_fault_of_twice_the_threshold_is_found_and_measured(case, tmp_path):
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_a_fault_of_half_the_threshold_is_not_reported(case, tmp_path):
-    size = case.threshold - 6 if case.unit == "db" else case.threshold / 2
-    assert found(case.plant(size).scene, tmp_path, case.kind) == []
+    assert found(case.plant(sized(case, 0.5)).scene, tmp_path, case.kind) == []
 
 
 def test_every_detector_is_proved_here():
     others = {  # proved below: these have no size
         "echo", "upsampled", "wrong_rate", "one_way", "bad_message", "capture_dropped",
         "hang_up_unconfirmed", "early_end", "wrong_codec", "container_header", "own_track",
-        "false_barge_in",
+        "false_barge_in", "block_joint", "resampling", "rtvi_leak",
     }  # fmt: skip
     assert {case.kind for case in CASES} | others == DETECTORS.keys()
 
@@ -424,6 +527,97 @@ def test_the_other_track_is_named(tmp_path):
     assert 'tracks="inbound"' in finding.remedy
 
 
+@pytest.mark.parametrize(
+    ("pipeline_rate", "wire_rate", "least"),
+    [(8000, 24000, 8), (8000, 16000, 3), (24000, 8000, 1.5)],
+)
+def test_blocks_that_were_converted_each_by_itself_are_heard(
+    tmp_path, pipeline_rate, wire_rate, least
+):
+    wire = wire_format("PCM", wire_rate)
+    scene = conversation(wire=wire, pipeline_rate=pipeline_rate)
+    assert found(scene, tmp_path, "block_joint") == []
+    for chunk in scene.chunks:
+        samples = np.frombuffer(chunk.frame, "<i2")
+        converted = soxr.resample(samples, pipeline_rate, wire_rate)
+        chunk.payload = wire.encode(converted.astype("<i2").tobytes())
+    (finding,) = found(scene, tmp_path, "block_joint")
+    assert finding.value > least
+    assert "serializer" in finding.cause
+
+
+def test_blocks_that_came_broken_are_not_blamed_on_the_serializer(tmp_path):
+    scene = conversation(pipeline_rate=24000)
+    for chunk in scene.chunks:  # converted, each frame by itself, before it was sent
+        samples = np.frombuffer(chunk.frame, "<i2")
+        low = soxr.resample(samples, 24000, 8000)
+        chunk.frame = soxr.resample(low, 8000, 24000).tobytes()[: len(chunk.frame)]
+        chunk.payload = PCMU.encode(low.tobytes())
+    (finding,) = found(scene, tmp_path, "block_joint")
+    assert finding.listen == "bot_said"
+
+
+def test_a_pop_of_the_serializer_is_told_from_one_before_it(tmp_path):
+    scene = conversation()
+    first = next(chunk for chunk in scene.chunks if chunk.said == 16.3)
+    first.payload = PCMU.encode(np.full(40, 9000, "<i2").tobytes()) + first.payload[40:]
+    (finding,) = found(scene, tmp_path, "onset_pop")
+    assert finding.listen == "bot_sent"
+    assert "serializer makes it" in finding.cause
+
+
+def test_a_scrap_that_comes_at_once_is_stale(tmp_path):
+    scene = Scene(16.0)
+    scene.say_bot(1.0, speech("bot/b03"))
+    late = [c for c in scene.chunks if 3.0 < c.time < 3.1]
+    scene.interrupt(3.0)
+    for chunk in late:
+        chunk.time += 0.05
+    scene.chunks += late
+    (finding,) = found(scene, tmp_path, "stale_audio")
+    assert finding.value == pytest.approx(40 * len(late))
+    scene.say_bot(3.2, speech("bot/b07"))  # a quick answer is none
+    scene.chunks = [c for c in scene.chunks if c not in late]
+    assert found(scene, tmp_path, "stale_audio") == []
+
+
+@pytest.mark.parametrize("how", ["pause", "jitter", "stall", "loss"])
+def test_what_the_network_does_is_no_drift(tmp_path, how):
+    scene = Scene(90.0, jitter_ms=30 if how == "jitter" else 1)
+    scene.arrival = np.maximum.accumulate(scene.arrival)
+    if how == "pause":
+        scene.pause_caller(30.0, 5.0)
+    elif how == "stall":
+        for at in range(5, 85, 7):
+            scene.stall_caller(at, 0.6)
+    elif how == "loss":
+        scene.lose(40.0, 100)
+    call = Call.open(scene.write(tmp_path / "a.mcap"))
+    assert abs(call.clock_drift) < 4
+    assert diagnose(call, ["clock_drift"]) == []
+
+
+def test_rates_that_force_a_conversion_are_named(tmp_path):
+    findings = found(conversation(pipeline_rate=24000, heard_rate=16000), tmp_path, "resampling")
+    settings = {f.side: f.remedy.split()[1] for f in findings}
+    assert settings == {
+        "caller": "audio_in_sample_rate=8000",
+        "bot": "audio_out_sample_rate=8000",
+    }
+    assert found(conversation(), tmp_path, "resampling") == []
+
+
+def test_rtvi_on_the_telephone_is_named_once(tmp_path):
+    scene = conversation()
+    for at in (1.0, 2.0):
+        scene.frame_out(at, "OutputTransportMessageUrgentFrame", "sent")
+        scene.extra.append((at + 1e-3, "/ws/tx", '{"label":"rtvi-ai","type":"bot-ready"}'))
+    scene.frame_out(3.0, "OutputTransportMessageUrgentFrame", "none")
+    (finding,) = found(scene, tmp_path, "rtvi_leak", "bad_message")
+    assert finding.kind == "rtvi_leak"
+    assert finding.value == 2
+
+
 def test_an_interruption_by_nobody_is_false(tmp_path):
     scene = Scene(16.0)
     scene.say_bot(1.0, speech("bot/b03"))
@@ -479,7 +673,8 @@ def test_a_capture_with_holes_says_so(tmp_path):
 def test_a_clean_call_raises_nothing(tmp_path, wire, pipeline_rate):
     scene = conversation(wire=wire, pipeline_rate=pipeline_rate)
     kinds = {finding.kind for finding in found(scene, tmp_path)}
-    assert kinds <= ({"upsampled"} if wire.sample_rate > pipeline_rate else set())
+    expected = {"resampling"} if wire.sample_rate != pipeline_rate else set()
+    assert kinds == expected | ({"upsampled"} if wire.sample_rate > pipeline_rate else set())
 
 
 def test_an_ordinary_barge_in_raises_nothing(tmp_path):
@@ -605,3 +800,16 @@ def test_an_unknown_kind_is_refused(scripted_call):
 def test_a_call_of_nothing_is_diagnosed(tmp_path):
     scene = Scene(0.0, stop=False)
     assert isinstance(found(scene, tmp_path), list)
+
+
+def test_a_serializer_that_takes_long_has_lost_nothing(tmp_path):
+    scene = conversation()
+    mine = sorted((c for c in scene.chunks if c.said == 16.3), key=lambda c: c.time)
+    blocked = mine[20].time
+    for chunk in mine[21:]:  # the next frame is given as soon as the message is out
+        chunk.time += 0.5
+    payload, mine[20].payload = mine[20].payload, b""
+    late = messages.encode(messages.PlayAudio(PCMU.content_type, payload))
+    scene.extra.append((mine[21].time - 2e-5, "/ws/tx", late))
+    assert mine[21].time - blocked > 0.5
+    assert found(scene, tmp_path, "tail_lost", "audio_lost") == []

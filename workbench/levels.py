@@ -101,14 +101,15 @@ def _active_speech(audio: Audio) -> tuple[float, NDArray[np.float64], int]:
     """Return the active level, the envelope held for the hangover, and the envelope's hop."""
     x = checked(audio)
     hop = max(1, round(audio.sample_rate / _ENVELOPE_RATE))
-    padded = np.concatenate([np.abs(x), np.zeros(-x.size % hop, np.float32)])
+    padded = np.zeros(x.size + -x.size % hop, np.float32)
+    np.abs(x, out=padded[: x.size])
     rectified = padded.reshape(-1, hop).mean(axis=1, dtype=np.float64)
     g = np.exp(-hop / (audio.sample_rate * TIME_CONSTANT))
     b, a = np.array([(1 - g) ** 2]), np.array([1.0, -2 * g, g * g])  # p and q of P.56 at once
     envelope = np.asarray(signal.lfilter(b, a, rectified), dtype=np.float64)
     held = _hold(envelope, round(HANGOVER * audio.sample_rate / hop))
 
-    energy = float(np.sum(np.square(x, dtype=np.float64))) / hop
+    energy = float(np.einsum("i,i->", x, x, dtype=np.float64)) / hop
     if energy == 0.0:
         return -np.inf, held, hop
     threshold = 2.0 ** np.arange(-24, 1)

@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 from pipecat_bandwidth.encodings import PCMU
 from workbench.audio import Audio
 from workbench.call import speech, turns
-from workbench.call.figures import call_stats
+from workbench.call.figures import call_stats, clock_drift
 from workbench.call.placement import follow, lay
 from workbench.call.reading import Contents, read
 from workbench.call.streams import Event, FrameRecord, Stream
@@ -54,6 +54,8 @@ SIGNALS: Final = ("caller_sent", "bot_heard", "bot_said", "bot_sent", "caller_he
 EDGE: Final = 0.050
 #: What counts as sound there, below the loudest tenth of the bot's audio.
 EDGE_DB: Final = 30.0
+#: Samples that are coded at once: an hour takes no more memory than a minute.
+_AT_ONCE: Final = 480_000
 
 
 class Call:
@@ -156,19 +158,30 @@ class Call:
     def bot_sent(self) -> Audio:
         """The bot, as it left on the wire."""
         queue = _uncut(self.outbound.time, self.outbound.duration, self.times_of("clear"))
-        return lay(queue.start, queue.heard, self._sent_pcm, self._sent_rates, self.duration)
+        return lay(queue.start, queue.heard, self.outbound.pcm(), self._sent_rates, self.duration)
 
-    @cached_property
+    @property
     def played(self) -> Audio:
-        """What the far end took from its queue, before the codec of the caller's leg."""
+        """What the far end took from its queue, before the codec of the caller's leg.
+
+        Laid anew each time: of a long call it is large, and little asked for.
+        """
         playout = self.playout
-        return lay(playout.start, playout.heard, self._sent_pcm, self._sent_rates, self.duration)
+        return lay(
+            playout.start, playout.heard, self.outbound.pcm(), self._sent_rates, self.duration
+        )
 
     @cached_property
     def caller_heard(self) -> Audio:
         """What the caller heard: :attr:`played`, at 8 kHz and through G.711 mu-law."""
         narrow = self.played.resampled(PCMU.sample_rate)
-        return Audio.from_pcm(PCMU.decode(PCMU.encode(narrow.pcm())), PCMU.sample_rate)
+        heard = np.empty(len(narrow), np.float32)
+        for first in range(0, len(heard), _AT_ONCE):
+            part = Audio(narrow.samples[first : first + _AT_ONCE], PCMU.sample_rate)
+            coded = PCMU.decode(PCMU.encode(part.pcm()))
+            heard[first : first + _AT_ONCE] = np.frombuffer(coded, "<i2")
+        heard /= 32768
+        return Audio(heard, PCMU.sample_rate)
 
     # -- what follows from them ----------------------------------------------------------------
 
@@ -245,6 +258,11 @@ class Call:
         return tuple(rows)
 
     @cached_property
+    def clock_drift(self) -> float | None:
+        """How fast the two sides' clocks run apart: see :func:`workbench.call.figures.clock_drift`."""
+        return clock_drift(self.inbound)
+
+    @cached_property
     def stats(self) -> dict[str, float]:
         """What was counted and measured, by name: see :mod:`workbench.call.figures`."""
         signals = {"caller": self.caller_sent, "bot": self.bot_sent}
@@ -304,29 +322,25 @@ class Call:
     # -- small things --------------------------------------------------------------------------
 
     @cached_property
-    def _sent_pcm(self) -> list[bytes]:
-        return self.outbound.pcm()
-
-    @cached_property
     def _sent_rates(self) -> list[int]:
         return [wire.sample_rate for wire in self.outbound.formats]
 
     @cached_property
     def _edge_level(self) -> float:
         """Level, in dBov, above which the edge of a hole is sound."""
-        loudest = [_level(pcm) for pcm in self._sent_pcm]
+        loudest = [_level(pcm) for pcm in self.outbound.pcm()]
         return max(float(np.percentile(loudest, 90)) - EDGE_DB, -60.0) if loudest else 0.0
 
     def _edges(self, index: int) -> tuple[float, float]:
         """Levels of the last 50 ms before message ``index`` and of its first 50 ms."""
-        size = round(EDGE * self._sent_rates[index]) * 2
+        sent, size = self.outbound, round(EDGE * self._sent_rates[index]) * 2
         before, after, place = b"", b"", index
         while len(before) < size and place > 0:
             place -= 1
-            before = self._sent_pcm[place] + before
+            before = sent.formats[place].decode(sent.payloads[place]) + before
         place = index
-        while len(after) < size and place < len(self._sent_pcm):
-            after += self._sent_pcm[place]
+        while len(after) < size and place < len(sent):
+            after += sent.formats[place].decode(sent.payloads[place])
             place += 1
         return _level(before[-size:]), _level(after[:size])
 

@@ -146,9 +146,8 @@ def lay(
     length = round(duration * main)
     track = np.zeros(length, np.float32)
     for rate in spoken:
-        canvas = np.zeros(round(duration * rate), "<i2")
-        _fill(canvas, start, heard, pcm, rates, rate)
-        samples = canvas.astype(np.float32)
+        samples = np.zeros(round(duration * rate), np.float32)
+        _fill(samples, start, heard, pcm, rates, rate)
         samples /= 32768
         audio = Audio(samples, rate).resampled(main)
         if len(spoken) == 1 and len(audio) == length:
@@ -158,7 +157,7 @@ def lay(
 
 
 def _fill(
-    canvas: NDArray[np.int16],
+    canvas: NDArray[np.float32],
     start: NDArray[np.float64],
     heard: NDArray[np.float64],
     pcm: Sequence[bytes],

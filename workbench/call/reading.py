@@ -6,8 +6,10 @@ what a later version added is passed over.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Final
 
 import msgspec
@@ -73,8 +75,7 @@ def read(reader: CaptureReader) -> Contents:
     return _Reading().run(reader)
 
 
-@dataclass
-class _Row:
+class _Row(msgspec.Struct, gc=False):
     """One audio message on its way into a :class:`Stream`."""
 
     time: float
@@ -151,7 +152,8 @@ class _Reading:
             self.event(time, "other_message", str(message)[:120])
 
     def media(self, message: messages.Media, record: Record, time: float) -> None:
-        sequence = -1 if message.sequence is None else min(message.sequence, 2**62)
+        given = message.sequence
+        sequence = -1 if given is None else min(given, 2**62)
         if not message.is_inbound:
             self.others.append(sequence)
             return
@@ -164,7 +166,7 @@ class _Reading:
         try:
             message = messages.parse(record.body, max_size=_MAX_SENT)
             if isinstance(message, messages.PlayAudio):
-                wire = encodings.from_content_type(message.content_type)
+                wire = _wire_format(message.content_type)
                 self.outbound.append(_Row(time, -1, message.payload, wire, len(record.body)))
                 return
         except (ProtocolError, ValueError) as error:
@@ -181,10 +183,11 @@ class _Reading:
     def audio_frame(self, record: Record, time: float) -> None:
         body = _AUDIO.decode(record.body)
         took_ms = None if body.took_us is None else body.took_us / 1000
-        self.frames[record.topic.split("/")[2]].append(
+        way = "in" if record.topic == "/frames/in/audio" else "out"
+        self.frames[way].append(
             FrameRecord(
                 time,
-                body.frame or "AudioRawFrame",
+                sys.intern(body.frame or "AudioRawFrame"),
                 body.data,
                 max(0, body.sample_rate),
                 max(1, body.number_of_channels),
@@ -221,7 +224,11 @@ class _Reading:
             self.dropped = dropped
 
     def note(self, record: Record, time: float) -> None:
-        self.event(time, "note", _NOTE.decode(record.body).text)
+        text = _NOTE.decode(record.body).text
+        if text.startswith(_PIPELINE):
+            self.event(time, "pipeline", text.removeprefix(_PIPELINE))
+        else:
+            self.event(time, "note", text)
 
     def contents(self) -> Contents:
         self.events.sort(key=lambda event: event.time)
@@ -290,6 +297,11 @@ def _inbound(rows: list[_Row], others: list[int]) -> Stream:
     return replace(stream, start=start, duplicate=duplicate, missing=missing)
 
 
+@cache
+def _wire_format(content_type: str) -> WireFormat:
+    return encodings.from_content_type(content_type)
+
+
 _AUDIO: Final = msgspec.json.Decoder(AudioFrame)
 _OTHER: Final = msgspec.json.Decoder(OtherFrame)
 _INVALID: Final = msgspec.json.Decoder(Invalid)
@@ -297,6 +309,8 @@ _LOG: Final = msgspec.json.Decoder(LogRecord)
 _STATS: Final = msgspec.json.Decoder(Stats)
 _NOTE: Final = msgspec.json.Decoder(Note)
 
+#: How notes of :mod:`workbench.observer` begin; that module is the bot's, not to be imported here.
+_PIPELINE: Final = "pipeline: "
 #: Frames given to ``serialize`` that make an event. ``StartInterruptionFrame`` is the name that
 #: Pipecat used before 1.0 and still exports in some releases.
 _FRAME_EVENTS: Final = {

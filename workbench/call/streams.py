@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,7 +26,7 @@ class Event:
         time: In seconds on the call's clock.
         kind: ``start``, ``stop``, ``clear``, ``interruption``, ``end``, ``cancel``, ``hang_up``,
             ``hang_up_failed``, ``bad_message``, ``other_message``, ``warning``, ``error``,
-            ``dropped``, ``note``.
+            ``dropped``, ``note``, ``pipeline`` (see :mod:`workbench.observer`).
         text: What it was, in words.
     """
 
@@ -34,8 +35,7 @@ class Event:
     text: str = ""
 
 
-@dataclass(frozen=True)
-class FrameRecord:
+class FrameRecord(msgspec.Struct, frozen=True, gc=False):
     """One Pipecat frame that went into the serializer or came out of it.
 
     Parameters:
@@ -51,12 +51,16 @@ class FrameRecord:
 
     time: float
     frame: str
-    pcm: bytes | None = field(default=None, repr=False)
+    pcm: bytes | None = None
     sample_rate: int = 0
     num_channels: int = 0
     cause: int | None = None
     result: str = ""
     took_ms: float | None = None
+
+    def __repr__(self) -> str:
+        sound = f", {1000 * self.duration:.0f} ms at {self.sample_rate} Hz" if self.pcm else ""
+        return f"FrameRecord({self.time:.3f} s, {self.frame}{sound})"
 
     @property
     def duration(self) -> float:

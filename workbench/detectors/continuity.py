@@ -27,6 +27,7 @@ IDLE: Final = 0.2
 HOLE_MS: Final = 4.0
 #: Pauses in synthetic speech are digital silence too, but longer.
 LONGEST_HOLE: Final = 0.2
+_AT_ONCE: Final = 1_000_000  # samples: an hour takes no more memory than a minute
 #: Loudness of what must stand right before and right after a hole.
 FLANK_DBOV: Final = -40.0
 #: Speech at its own rate reaches 0.88 of the band and more; from 16 up to 24 kHz, 0.64.
@@ -36,7 +37,14 @@ RATE_RATIO: Final = 1.3
 
 
 def tail_lost(call: Call) -> Iterator[Finding]:
-    """Utterances that left the serializer shorter than they came: the last syllable is cut."""
+    """Utterances that left the serializer shorter than they came: the last syllable is cut.
+
+    Measured: audio into the serializer less audio out of it, for each utterance that was not
+    interrupted.
+    Threshold: TAIL_MS ms
+    Change: set audio_out_sample_rate to the rate of the wire, or flush the resampler at the end
+    of an utterance.
+    """
     short = [(s, e, ms) for s, e, ms in _shortfalls(call) if TAIL_MS <= ms < GONE_MS]
     if not short:
         return
@@ -53,7 +61,13 @@ def tail_lost(call: Call) -> Iterator[Finding]:
 
 
 def audio_lost(call: Call) -> Iterator[Finding]:
-    """Audio that went into the serializer and never came out."""
+    """Audio that went into the serializer and never came out.
+
+    Measured: as for tail_lost, where it is more than a resampler holds; for the caller over the
+    whole call.
+    Threshold: GONE_MS ms
+    Change: leave resampler_clear_after_secs at None; look into the capture's /log.
+    """
     for start, end, ms in _shortfalls(call):
         if ms >= GONE_MS:
             yield Finding(
@@ -95,14 +109,23 @@ def _shortfalls(call: Call) -> list[tuple[float, float, float]]:
         end = float(ends[mine].max())
         if any(start <= time <= end for time in cut):
             continue
-        out = (call.outbound.time >= start - 1e-3) & (call.outbound.time < following - 1e-3)
+        # A message comes after its frame and before the next one, however long it took.
+        out = (call.outbound.time > start) & (call.outbound.time <= following)
         missing = queue.duration[mine].sum() - call.outbound.duration[out].sum()
         rows.append((start, end, 1000 * float(missing)))
     return rows
 
 
 def dropout(call: Call) -> Iterator[Finding]:
-    """Holes of digital silence inside words."""
+    """Holes of digital silence inside words.
+
+    Measured: runs of samples of at most two steps, up to 0.2 s, with 5 ms louder than -40 dBov
+    on both sides, where messages are whole.
+    Threshold: HOLE_MS ms
+    Change: look for a processor that pads frames with zeros; of the caller's carrier nothing
+    can be undone.
+    Limits: holes that a carrier filled with comfort noise, or faded into, are not seen.
+    """
     inbound, said = call.inbound, call.speaking
     starts = np.where(inbound.duplicate, np.nan, inbound.start)
     for side, name, gaps in (
@@ -130,8 +153,11 @@ def dropout(call: Call) -> Iterator[Finding]:
 
 def _holes(audio: Audio) -> list[tuple[float, float]]:
     rate, samples = audio.sample_rate, audio.samples
-    silent = np.abs(samples) <= 2 / 32768
-    edges = np.flatnonzero(np.diff(silent, prepend=False, append=False)).reshape(-1, 2)
+    silent = np.zeros(len(samples) + 2, bool)
+    for first in range(0, len(samples), _AT_ONCE):
+        part = samples[first : first + _AT_ONCE]
+        silent[1 + first : 1 + first + len(part)] = np.abs(part) <= 2 / 32768
+    edges = np.flatnonzero(silent[1:] != silent[:-1]).reshape(-1, 2)
     length = edges[:, 1] - edges[:, 0]
     edges = edges[(length >= HOLE_MS / 1000 * rate) & (length <= LONGEST_HOLE * rate)]
     flank, loud = round(0.005 * rate), 10 ** (FLANK_DBOV / 10)
@@ -157,7 +183,14 @@ def _touches(gaps: NDArray[np.float64], start: float, end: float) -> bool:
 
 
 def upsampled(call: Call) -> Iterator[Finding]:
-    """A wide wire that carries narrow speech: bytes for nothing."""
+    """A wide wire that carries narrow speech: bytes for nothing.
+
+    Measured: the highest frequency within 50 dB of the speech's peak, over the band of the
+    wire.
+    Threshold: FILLED_SHARE of half the rate of the wire
+    Change: set audio_out_sample_rate to the rate of the wire and ask the synthesis for it, or
+    send PCMU.
+    """
     rate = _wire_rate(call)
     if rate <= 8000 or float((call.bot_speech[:, 1] - call.bot_speech[:, 0]).sum()) < 2.0:
         return
@@ -181,7 +214,15 @@ def upsampled(call: Call) -> Iterator[Finding]:
 
 
 def wrong_rate(call: Call) -> Iterator[Finding]:
-    """Audio that lasts longer or shorter than it should: deep voices, or chipmunks."""
+    """Audio that lasts longer or shorter than it should: deep voices, or chipmunks.
+
+    Measured: seconds of audio out of the serializer over seconds into it, each way; and seconds
+    of the caller's audio per second of the clock.
+    Threshold: RATE_RATIO times
+    Change: let frames carry the real sample_rate; leave sample_rate unset in InputParams.
+    Limits: a voice that was synthesised at one rate and declared at another before it reached
+    the serializer lasts as long as it is declared, and is not seen.
+    """
     stats = call.stats
     ways = (
         ("bot", stats["bot_sent_ms"], stats["bot_said_ms"], "what the bot sent", "what it said"),

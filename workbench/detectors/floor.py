@@ -85,7 +85,17 @@ def barge_ins(call: Call) -> tuple[BargeIn, ...]:
 
 
 def slow_barge_in(call: Call) -> Iterator[Finding]:
-    """The bot goes on talking although the caller does not let it."""
+    """The bot goes on talking although the caller does not let it.
+
+    Measured: from the caller's first sound over the bot's speech to the bot's last, where the
+    caller keeps speaking for as long; split into onset, InterruptionFrame, clear and last
+    sound.
+    Threshold: YIELD_MS ms
+    Change: shorten VADParams.start_secs, let interruptions not wait for words, resample nothing
+    inbound, see that clear is sent.
+    Limits: the onset is that of a voice activity detector, to some 30 ms; a caller under street
+    noise may be missed.
+    """
     for barge_in in barge_ins(call):
         took, onset = barge_in.time_to_yield_ms, barge_in.onset
         # "Mhm" is no barge-in: the caller must keep at it for as long as is complained of.
@@ -122,7 +132,14 @@ def slow_barge_in(call: Call) -> Iterator[Finding]:
 
 
 def false_barge_in(call: Call) -> Iterator[Finding]:
-    """The bot was interrupted and the caller had said nothing."""
+    """The bot was interrupted and the caller had said nothing.
+
+    Measured: InterruptionFrames while the bot is heard, with no speech of the caller in the 1.5
+    s before.
+    Threshold: none, any
+    Change: raise VADParams.confidence, min_volume or start_secs, or wait for a transcribed
+    word.
+    """
     runs = _audible_runs(call, call.times_of("clear"))
     false = []
     for noticed in call.times_of("interruption").tolist():
@@ -143,7 +160,13 @@ def false_barge_in(call: Call) -> Iterator[Finding]:
 
 
 def missing_clear(call: Call) -> Iterator[Finding]:
-    """An interruption that left audio in the far end's queue."""
+    """An interruption that left audio in the far end's queue.
+
+    Measured: audio still queued, by the queue model, at an InterruptionFrame that no clear
+    follows within 0.25 s.
+    Threshold: QUEUED_MS ms
+    Change: let InterruptionFrame reach the serializer, which sends clear for it.
+    """
     playout, clears = call.playout, call.times_of("clear")
     for noticed in call.times_of("interruption").tolist():
         if _first(clears, noticed - 0.05, noticed + 0.25) is not None:
@@ -165,7 +188,15 @@ def missing_clear(call: Call) -> Iterator[Finding]:
 
 
 def dead_air(call: Call) -> Iterator[Finding]:
-    """Nobody says anything: the caller wonders whether the line is dead."""
+    """Nobody says anything: the caller wonders whether the line is dead.
+
+    Measured: time in which neither side has speech (Silero) and the bot's side no sound above
+    -50 dBov.
+    Limits: its ends are those of a voice activity detector, right within 50 ms.
+    Threshold: DEAD_AIR s
+    Change: say something while a function call runs; prompt a caller who does not answer; hang
+    up after the goodbye.
+    """
     if not len(call.turns):
         return
     sound = levels(call.caller_heard) > AUDIBLE_DBOV
@@ -211,7 +242,14 @@ _SILENT: Final = {
 
 
 def slow_response(call: Call) -> Iterator[Finding]:
-    """The bot takes its time with most of its answers."""
+    """The bot takes its time with most of its answers.
+
+    Measured: from the end of the caller's speech to the first sound of the bot that the caller
+    hears; median of the call.
+    Threshold: RESPONSE_MS ms
+    Change: shorten VADParams.stop_secs, stream the model into the synthesis, keep services in
+    one region.
+    """
     answers = [turn for turn in call.turns if turn.latency_ms is not None]
     if not answers:
         return
@@ -233,7 +271,17 @@ def slow_response(call: Call) -> Iterator[Finding]:
 
 
 def echo(call: Call) -> Iterator[Finding]:
-    """The bot's own voice comes back: it may interrupt itself."""
+    """The bot's own voice comes back: it may interrupt itself.
+
+    Measured: correlation of the two sides' envelopes, 20 to 600 ms apart, in windows of two
+    seconds; at least 0.7 in windows that agree on the delay. The loss is the median difference
+    of the levels in the loud parts.
+    Threshold: ECHO_DB dB
+    Change: make interruptions harder to start while the bot speaks, or mute the input
+    meanwhile.
+    Limits: the confidence is the correlation. The loss is right within 3 dB; echo in constant
+    double talk may be missed.
+    """
     heard = [echo for echo in call.echoes if echo.loss_db < ECHO_DB]
     if not heard:
         return

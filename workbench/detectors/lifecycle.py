@@ -27,7 +27,13 @@ SHUTDOWN: Final = 5.0
 
 
 def late_start(call: Call) -> Iterator[Finding]:
-    """The caller picks up and hears nothing, or says something that nobody reads."""
+    """The caller picks up and hears nothing, or says something that nobody reads.
+
+    Measured: time to the first sound above -50 dBov; and how much of the caller's audio had
+    piled up when it was first read.
+    Threshold: START s, BACKLOG s
+    Change: connect services before the call is answered, and queue a fixed greeting.
+    """
     first = np.flatnonzero(levels(call.caller_heard) > -50)
     spoken = float(call.caller_speech[0, 0]) if len(call.caller_speech) else np.inf
     if len(first) and START <= (secs := float(first[0] * HOP)) < spoken + START:
@@ -53,7 +59,13 @@ def late_start(call: Call) -> Iterator[Finding]:
 
 
 def cut_goodbye(call: Call) -> Iterator[Finding]:
-    """The bot hangs up before the caller has heard all of its last sentence."""
+    """The bot hangs up before the caller has heard all of its last sentence.
+
+    Measured: audio in the far end's queue, by the model, when stop came after the bot had ended
+    the call.
+    Threshold: UNPLAYED_MS ms
+    Change: push the EndFrame after the last audio and let it wait for what is queued.
+    """
     stop = call.contents.stopped
     ended = [e.time for e in call.events if e.kind in ("end", "hang_up")]
     if stop is None or not ended or ended[0] > stop:
@@ -77,7 +89,14 @@ def cut_goodbye(call: Call) -> Iterator[Finding]:
 
 
 def hang_up_unconfirmed(call: Call) -> Iterator[Finding]:
-    """Nothing says that the call is over: it may still be up, and billed."""
+    """Nothing says that the call is over: it may still be up, and billed.
+
+    Measured: a hang-up that the log calls failed; or an end of the bot, with auto_hang_up, that
+    neither a stop nor a confirmed hang-up follows.
+    Threshold: none, any
+    Change: check client_id, client_secret, account_id and call_id.
+    Limits: whether the call is really still up only Bandwidth's Voice API can tell.
+    """
     failed = [event for event in call.events if event.kind == "hang_up_failed"]
     done = any(event.kind == "hang_up" for event in call.events)
     ended = [event.time for event in call.events if event.kind in ("end", "cancel")]
@@ -105,7 +124,12 @@ def hang_up_unconfirmed(call: Call) -> Iterator[Finding]:
 
 
 def early_end(call: Call) -> Iterator[Finding]:
-    """The stream stops as soon as it has begun, and the bot did not ask for it."""
+    """The stream stops as soon as it has begun, and the bot did not ask for it.
+
+    Measured: time to stop, where no EndFrame, CancelFrame or hang-up came before.
+    Threshold: SHORTEST s
+    Change: put <StopStream wait="true"/> after <StartStream>.
+    """
     stop = call.contents.stopped
     ended = [e.time for e in call.events if e.kind in ("end", "cancel", "hang_up")]
     if stop is None or stop >= SHORTEST or any(time < stop for time in ended):
@@ -119,7 +143,12 @@ def early_end(call: Call) -> Iterator[Finding]:
 
 
 def slow_shutdown(call: Call) -> Iterator[Finding]:
-    """Long silence between the bot's end and the end of the call."""
+    """Long silence between the bot's end and the end of the call.
+
+    Measured: from the EndFrame or the last sound played to stop.
+    Threshold: SHUTDOWN s
+    Change: share one VoiceAPI between calls, so that its token is at hand.
+    """
     stop = call.contents.stopped
     ended = [e.time for e in call.events if e.kind in ("end", "cancel")]
     if stop is None or not ended or ended[0] >= stop:

@@ -9,11 +9,13 @@ from typing import Final
 import numpy as np
 
 from workbench.call import Call
+from workbench.detectors.configuration import rtvi_leak
 from workbench.detectors.finding import Finding, graded, grouped
 
 __all__ = [
     "bad_message",
     "capture_dropped",
+    "clock_drift",
     "duplicate",
     "jitter",
     "loop_lag",
@@ -29,6 +31,8 @@ LOST_MS: Final = 40.0
 TWICE: Final = 2
 #: An adaptive jitter buffer grows to about this much; Twilio's warning stands at 30 ms of mean.
 LATE_MS: Final = 100.0
+#: Crystals agree within 100 parts in a million, 6 ms per minute; this is a clock that is none.
+DRIFT_MS: Final = 20.0
 #: Nobody says anything for so long without a "hello?".
 NOTHING: Final = 3.0
 #: Incidents closer together than this are one.
@@ -41,7 +45,14 @@ _WAY: Final = (
 
 
 def sequence_gap(call: Call) -> Iterator[Finding]:
-    """Numbers that were skipped: audio of the caller that never arrived."""
+    """Numbers that were skipped: audio of the caller that never arrived.
+
+    Measured: sequence numbers that never came, times the length of a message; gaps within five
+    seconds are one finding.
+    Threshold: LOST_MS ms
+    Change: run the bot closer to Bandwidth's media servers, without a tunnel between, with CPU
+    to spare.
+    """
     stream = call.inbound
     before = np.flatnonzero(stream.missing > 0)
     step = float(np.median(stream.duration)) if len(stream) else 0.020
@@ -66,7 +77,12 @@ def sequence_gap(call: Call) -> Iterator[Finding]:
 
 
 def duplicate(call: Call) -> Iterator[Finding]:
-    """Messages that came twice: the recogniser hears syllables stutter."""
+    """Messages that came twice: the recogniser hears syllables stutter.
+
+    Measured: sequence numbers that came again.
+    Threshold: TWICE messages
+    Change: take the proxy that repeats them out of the way.
+    """
     stream = call.inbound
     again = np.flatnonzero(stream.duplicate)
     spans = [
@@ -88,7 +104,15 @@ def duplicate(call: Call) -> Iterator[Finding]:
 
 
 def jitter(call: Call) -> Iterator[Finding]:
-    """Messages held up and then delivered in a burst: the bot reacts late."""
+    """Messages held up and then delivered in a burst: the bot reacts late.
+
+    Measured: how much later than its place a message arrives; its place is told by its number
+    and by the quickest messages around it.
+    Threshold: LATE_MS ms
+    Change: as for sequence_gap; look for blocking calls in the pipeline.
+    Limits: it is the jitter of delivery to the serializer, over TCP: one lost packet on the way
+    shows as a stall here.
+    """
     late = [stall for stall in _stalls(call) if not _stood_still(call, *stall)]
     for start, end, members in grouped(late, TOGETHER):
         worst = 1000 * max(late[i][1] - late[i][0] for i in members)
@@ -103,7 +127,14 @@ def jitter(call: Call) -> Iterator[Finding]:
 
 
 def loop_lag(call: Call) -> Iterator[Finding]:
-    """Both directions stood still at once: not the network, the bot's own process."""
+    """Both directions stood still at once: not the network, the bot's own process.
+
+    Measured: a stall of the caller's messages during which the bot, in the middle of speaking,
+    gave out no frame in three quarters of the time.
+    Threshold: LATE_MS ms
+    Change: move the blocking call to asyncio.to_thread; run one call per process.
+    Limits: while the bot is silent a blocked loop looks like jitter, and is called so.
+    """
     late = [stall for stall in _stalls(call) if _stood_still(call, *stall)]
     for start, end, members in grouped(late, TOGETHER):
         worst = 1000 * max(late[i][1] - late[i][0] for i in members)
@@ -142,8 +173,40 @@ def _stood_still(call: Call, start: float, end: float) -> bool:
     return bool(silent >= 0.75 * (end - start))
 
 
+def clock_drift(call: Call) -> Iterator[Finding]:
+    """The caller's audio comes faster or slower than the clock: recordings run apart.
+
+    Measured: the slope of the lateness of messages against their numbers, over the quickest of
+    each second (see ``Call.clock_drift``); stretches between pauses of the sender count by their
+    length.
+    Threshold: DRIFT_MS ms per minute
+    Change: place audio by arrival and sequence number, never by counting bytes, and let nothing
+    else than Bandwidth's clock pace what a bridge sends on.
+    """
+    drift = call.clock_drift
+    if drift is None or abs(drift) < DRIFT_MS:
+        return
+    how = "slower" if drift > 0 else "faster"
+    yield Finding(
+        "clock_drift", "caller", (0.0, call.duration), graded(abs(drift), 2 * DRIFT_MS, np.inf),
+        drift, "ms per minute", DRIFT_MS,
+        f"the caller's audio comes {how} than the clock by {abs(drift):.0f} ms per minute",
+        "What sends it keeps time by its own clock: a bridge or a simulator that sleeps 20 ms "
+        "between messages, or a declared rate that is not quite the real one.",
+        "Take that bridge out of the way, or let it send by the clock. A track that is made by "
+        "counting bytes runs apart from the other side by so much.",
+    )  # fmt: skip
+
+
 def one_way(call: Call) -> Iterator[Finding]:
-    """No audio at all from one side while the call is up."""
+    """No audio at all from one side while the call is up.
+
+    Measured: no message at all in a direction, or digital silence in all of them (below -80
+    dBov).
+    Threshold: NOTHING s
+    Change: check tracks="inbound" and mode="bidirectional" in the BXML; check audio_out_enabled
+    and the credentials of the synthesis.
+    """
     if call.duration < NOTHING:
         return
     if not len(call.inbound):
@@ -180,7 +243,12 @@ def _one_way(call: Call, side: str, measurement: str, cause: str, remedy: str) -
 
 
 def own_track(call: Call) -> Iterator[Finding]:
-    """The stream also carries what the bot says itself."""
+    """The stream also carries what the bot says itself.
+
+    Measured: media messages of another track than inbound.
+    Threshold: none, any
+    Change: set <StartStream tracks="inbound">.
+    """
     count = call.contents.other_track
     if not count:
         return
@@ -194,8 +262,18 @@ def own_track(call: Call) -> Iterator[Finding]:
 
 
 def bad_message(call: Call) -> Iterator[Finding]:
-    """Messages that are none of the protocol's."""
-    bad = [event for event in call.events if event.kind == "bad_message"]
+    """Messages that are none of the protocol's.
+
+    Measured: messages that could not be parsed, either way; what rtvi_leak tells is left out.
+    Threshold: none, any
+    Change: keep others out with destinationUsername and destinationPassword in the BXML.
+    """
+    leaks = any(True for _ in rtvi_leak(call))  # those are told by another detector
+    bad = [
+        event
+        for event in call.events
+        if event.kind == "bad_message" and not (leaks and event.text.startswith("to Bandwidth"))
+    ]
     if not bad:
         return
     reason, count = Counter(event.text for event in bad).most_common(1)[0]
@@ -211,7 +289,13 @@ def bad_message(call: Call) -> Iterator[Finding]:
 
 
 def capture_dropped(call: Call) -> Iterator[Finding]:
-    """Records that the recording itself lost: what is said about this call may be wrong there."""
+    """Records that the recording itself lost: what is said about this call may be wrong there.
+
+    Measured: the recording's own count of what it dropped, and what could not be read of the
+    file.
+    Threshold: none, any
+    Change: write captures to a local disk with room.
+    """
     when = [event.time for event in call.events if event.kind == "dropped"]
     dropped = max(call.contents.dropped, _number(call.metadata.get("end", {}).get("dropped", "0")))
     if not dropped and not call.damage:

@@ -19,10 +19,24 @@ HOLE_MS: Final = 20.0
 UTTERANCE: Final = 1.5
 #: Bandwidth says nothing of how much its queue takes; a few seconds are known to be safe.
 AHEAD_MS: Final = 5000.0
+#: Real time, give or take: 3 % are 30 ms more, or fewer, in the queue after each second.
+RATIO: Final = 1.03
+#: Shorter runs of frames tell no rate, in seconds.
+RUN: Final = 5.0
 
 
 def underrun(call: Call) -> Iterator[Finding]:
-    """The far end ran out of audio in the middle of an utterance: choppy speech."""
+    """The far end ran out of audio in the middle of an utterance: choppy speech.
+
+    Measured: silence of the queue model between messages that have sound within 50 ms of both
+    sides of it, summed over an utterance. The cause is told by who was late: the frame, the
+    serializer, or its resampler.
+    Threshold: HOLE_MS ms
+    Change: unblock the event loop; let nothing be resampled in the serializer
+    (audio_out_sample_rate as the wire's); raise audio_out_10ms_chunks for a larger lead.
+    Limits: the far end's queue is a model: what Bandwidth really plays, and what the network to
+    it adds, is not in the capture.
+    """
     holes = [hole for hole in call.playout.underruns if not _answered(call, hole)]
     table = call.playout.cushion_table() if holes else ()
     enough = next((row.cushion_ms for row in table if row.hidden >= 0.9), None)
@@ -85,7 +99,13 @@ def _why(call: Call, hole: Underrun) -> tuple[str, str]:
 
 
 def pacing(call: Call) -> Iterator[Finding]:
-    """Far more audio sent than played: every interruption depends on ``clear``."""
+    """Audio is not sent in real time: every interruption depends on ``clear``, or words run dry.
+
+    Measured: how much audio was queued at the far end, by the queue model; and the seconds of
+    audio per second of the clock, median of all seconds of a run of frames of 5 s and more.
+    Threshold: AHEAD_MS ms, RATIO times
+    Change: send audio through Pipecat's output transport, which keeps real time.
+    """
     lead_ms = 1000 * call.playout.lead
     ahead = np.flatnonzero(lead_ms >= AHEAD_MS)
     spans = [(float(call.outbound.time[i]),) * 2 for i in ahead]
@@ -98,3 +118,37 @@ def pacing(call: Call) -> Iterator[Finding]:
             "Send it through Pipecat's output transport, which keeps real time. How much Bandwidth "
             "queues is not documented, and what it holds can only be taken back by clear.",
         )  # fmt: skip
+    if len(ahead):
+        return
+    off = [run for run in _rates(call) if not 1 / RATIO < run[2] < RATIO]
+    for start, end, members in grouped([(a, b) for a, b, _ in off], 60.0):
+        worst = max((off[i][2] for i in members), key=lambda ratio: abs(np.log(ratio)))
+        yield Finding(
+            "pacing", "bot", (start, end), graded(max(worst, 1 / worst), 1.1, np.inf), worst, "times",
+            RATIO, f"the bot's audio is sent at {worst:.2f} times real time",
+            "What paces it has another clock: it sleeps between frames instead of waiting for a "
+            "moment, or takes the frames for longer or shorter than they are.",
+            "Send it through Pipecat's output transport, which keeps real time; a sample rate that "
+            "is not the declared one has the same effect.",
+            "caller_heard",
+        )  # fmt: skip
+
+
+def _rates(call: Call) -> Iterator[tuple[float, float, float]]:
+    """Start, end and seconds of audio per second of each long run of messages."""
+    time, duration = call.outbound.time, call.outbound.duration
+    if len(time) < 2:
+        return
+    for run in np.split(np.arange(len(time)), np.flatnonzero(np.diff(time) > 0.5) + 1):
+        at = time[run]
+        if at[-1] - at[0] < RUN:
+            continue
+        sent = np.cumsum(duration[run])
+        # From each message to the last one within the second after it, the start-up left out.
+        first = np.flatnonzero((at >= at[0] + 0.5) & (at <= at[-1] - 1))
+        last = np.searchsorted(at, at[first] + 1) - 1
+        known = last > first
+        first, last = first[known], last[known]
+        if len(first):
+            ratios = (sent[last] - sent[first]) / (at[last] - at[first])
+            yield float(at[0]), float(at[-1]), float(np.median(ratios))

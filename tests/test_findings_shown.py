@@ -1,0 +1,182 @@
+"""How findings are shown, compared with a baseline, and handed to a CI server."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, replace
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from tests.captures import Scene, speech
+from workbench.call import Call
+from workbench.detectors import DETECTORS, SYMPTOMS
+from workbench.detectors.catalogue import entry, page
+from workbench.findings import Finding, Findings, diagnose, excerpt, to_junit
+
+HOSTILE = "<img src=x onerror=alert(1)> & \x00\x1b[31m"
+FINDING = Finding(
+    "jitter", "caller", (11.0, 11.2), "info", 200.0, "ms", 100.0, "stood still", "Network.", "Move."
+)
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory):
+    """The same short call without a fault, with a hole of 100 ms, and with one of 300 ms."""
+    folder = tmp_path_factory.mktemp("calls")
+
+    def call(hole: float) -> Call:
+        scene = Scene(14.0)
+        scene.say_bot(0.8, speech("bot/b01"))
+        scene.say_caller(10.0, speech("caller/c08"))
+        if hole:
+            scene.hole(2.0, hole)
+        return Call.open(scene.write(folder / f"{hole}.mcap"))
+
+    return {hole: call(hole) for hole in (0.0, 0.1, 0.3)}
+
+
+class Tags(HTMLParser):
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        assert not {name for name, _ in attrs} - {"style"}
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_findings_are_a_list_that_json_takes(calls):
+    found = diagnose(calls[0.1])
+    assert isinstance(found, list)
+    rows = json.loads(json.dumps([asdict(finding) for finding in found]))
+    assert rows[0]["kind"] == "underrun"
+
+
+def test_a_sentence_says_the_worst(calls):
+    found = diagnose(calls[0.1])
+    assert found.sentence.startswith("The worst of this call: the bot's speech is chopped: 100 ms")
+    assert str(found).splitlines()[0] == found.sentence
+    assert "sound" in diagnose(calls[0.0]).sentence
+    assert "sound" in Findings([FINDING]).sentence  # nothing but an info
+
+
+def test_the_table_is_escaped_and_says_nothing_twice():
+    one = replace(FINDING, measurement=HOSTILE, cause=HOSTILE, remedy="Do <b>it</b>.")
+    shown = Tags(Findings([one, replace(one, span=(20.0, 20.0))])._repr_html_())
+    assert set(shown.tags) <= {"p", "b", "table", "thead", "tbody", "tr", "th", "td"}
+    assert shown.text.count("Do <b>it</b>.") == 1
+    assert shown.text.count("as above") == 2
+    assert "11.00\N{EN DASH}11.20 s" in shown.text
+    assert "20.00 s" in shown.text
+    assert Tags(Findings()._repr_html_()).tags == ["p", "b"]
+
+
+def test_an_excerpt_is_the_finding_and_a_second_around_it(calls):
+    call = calls[0.3]
+    (finding,) = diagnose(call, ["underrun"])
+    heard = excerpt(call, finding)
+    start, end = finding.span
+    assert heard.duration == pytest.approx(end - start + 2, abs=0.01)
+    hole = heard.span(1.01, 1 + end - start - 0.01)
+    assert np.abs(hole.samples).max() == 0
+    assert heard.level > -40
+    with pytest.raises(ValueError, match="jitter cannot be heard"):
+        excerpt(call, FINDING)
+
+
+def test_an_excerpt_stays_inside_the_call_and_is_short(calls):
+    call = calls[0.0]
+    for span in ((0.0, 0.0), (0.0, call.duration), (13.9, 30.0), (40.0, 41.0)):
+        heard = excerpt(call, replace(FINDING, span=span, listen="caller_heard"))
+        assert 0.9 < heard.duration <= 12.0
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [
+        (0.0, 0.1, "new"),
+        (0.1, 0.3, "worse"),
+        (0.3, 0.1, "better"),
+        (0.1, 0.0, "gone"),
+        (0.1, 0.1, "same"),
+    ],
+)
+def test_a_baseline_tells_what_changed(calls, before, after, verdict):
+    found = diagnose(calls[after], baseline=calls[before])
+    changes = {change.kind: change.verdict for change in found.changes}
+    assert changes["underrun"] == verdict
+    assert bool(found.failures("warning")) is (verdict in ("new", "worse"))
+    assert f"{verdict}: underrun (bot)" in str(found)
+    assert f"{verdict}: underrun" in Tags(found._repr_html_()).text
+
+
+def test_less_is_worse_where_it_is():
+    fainter = replace(FINDING, kind="echo", unit="dB", threshold=35.0, value=30.0)
+    assert fainter.excess < replace(fainter, value=6.0).excess
+    early = replace(FINDING, kind="early_end", unit="s", threshold=3.0, value=2.0)
+    assert early.excess < replace(early, value=0.5).excess
+
+
+def test_junit_has_a_case_for_each_detector_and_fails_what_is_bad(calls):
+    found = diagnose(calls[0.3])
+    suite = ElementTree.fromstring(to_junit(found, "warning", "a & b"))
+    assert suite.attrib["name"] == "a & b"
+    assert len(suite) == len(DETECTORS) == int(suite.attrib["tests"])
+    failed = [case.attrib["name"] for case in suite if case.find("failure") is not None]
+    assert failed == ["underrun"]
+    assert suite.attrib["failures"] == "1"
+    assert "chopped" in suite.find("testcase/failure").attrib["message"]
+    same = diagnose(calls[0.3], baseline=calls[0.3])
+    suite = ElementTree.fromstring(to_junit(same))
+    assert suite.attrib["failures"] == "0"
+    assert "chopped" in suite.find("testcase/system-out").text
+
+
+def test_junit_takes_any_text():
+    bad = replace(FINDING, severity="error", measurement=HOSTILE, cause="]]>\ud800", remedy=HOSTILE)
+    suite = ElementTree.fromstring(to_junit(Findings([bad, bad]), name="\x07"))
+    assert "onerror" in suite.find("testcase/failure").attrib["message"]
+    assert suite.attrib["failures"] == "1"
+
+
+@pytest.mark.parametrize("kind", DETECTORS)
+def test_every_detector_says_what_it_does(kind):
+    told = entry(kind, DETECTORS[kind])
+    assert told.meaning.endswith(".")
+    assert told.measured.endswith(".")
+    assert told.change.endswith(".")
+
+
+def test_the_page_has_thresholds_with_their_sources():
+    text = page(DETECTORS)
+    assert all(f"### `{kind}`" in text for kind in DETECTORS)
+    assert "- **Threshold:** 100 ms: An adaptive jitter buffer" in text
+
+    def silent(call):
+        """Nothing.
+
+        Measured: so.
+        Threshold: NO_SUCH ms
+        Change: it.
+        """
+
+    with pytest.raises(ValueError, match="NO_SUCH"):
+        entry("silent", silent)
+    silent.__doc__ = "Nothing."
+    with pytest.raises(ValueError, match="lacks Change, Measured, Threshold"):
+        entry("silent", silent)
+
+
+def test_thirty_symptoms_are_found_or_excused():
+    assert len(SYMPTOMS) == 30
+    named = {word for _, how in SYMPTOMS for word in re.findall(r"`(\w+)`", how)}
+    assert named - DETECTORS.keys() == set()

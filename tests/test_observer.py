@@ -1,0 +1,122 @@
+"""The observer in a real pipeline, its notes in a real capture."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from pipecat.frames.frames import (
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
+    EndFrame,
+    ErrorFrame,
+    Frame,
+    MetricsFrame,
+    TranscriptionFrame,
+    TTSStartedFrame,
+    TTSStoppedFrame,
+    UserStartedSpeakingFrame,
+    UserStoppedSpeakingFrame,
+)
+from pipecat.metrics.metrics import LLMTokenUsage, LLMUsageMetricsData, TTFBMetricsData
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineWorker
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.workers.runner import WorkerRunner
+
+from pipecat_bandwidth import BandwidthFrameSerializer
+from workbench.call import Call
+from workbench.capture import CaptureReader
+from workbench.observer import MARK, PipelineEvents
+from workbench.tap import Tap
+
+
+class Bot(FrameProcessor):
+    """Says back, with what a transport and services would push."""
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        if isinstance(frame, UserStoppedSpeakingFrame):
+            usage = LLMTokenUsage(prompt_tokens=1, completion_tokens=2, total_tokens=3)
+            metrics = [
+                TTFBMetricsData(processor="Model#0", value=0.3125),
+                LLMUsageMetricsData(processor="Model#0", value=usage),
+            ]
+            await self.push_frame(MetricsFrame(data=metrics))
+            await self.push_frame(TTSStartedFrame())
+            await self.broadcast_frame(BotStartedSpeakingFrame)
+            await self.push_frame(TTSStoppedFrame())
+            await self.broadcast_frame(BotStoppedSpeakingFrame)
+        await self.push_frame(frame, direction)
+
+
+class Passing(FrameProcessor):
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        await self.push_frame(frame, direction)
+
+
+async def run(observer: PipelineEvents, *frames: Frame) -> None:
+    pipeline = Pipeline([Passing(), Bot(), Passing()])
+    worker = PipelineWorker(pipeline, observers=[observer], enable_rtvi=False)
+    runner = WorkerRunner(handle_sigint=False)
+    await runner.add_workers(worker)
+    await worker.queue_frames([*frames, EndFrame()])
+    await runner.run()
+
+
+async def test_the_pipelines_events_stand_in_the_capture(tmp_path):
+    params = BandwidthFrameSerializer.InputParams(auto_hang_up=False)
+    tap = Tap(BandwidthFrameSerializer("s-1", params=params), tmp_path / "a.mcap")
+    tap.note("a mark of the bot's own")
+    await run(
+        PipelineEvents(tap),
+        UserStartedSpeakingFrame(),
+        TranscriptionFrame(text="my secret number", user_id="1", timestamp="0"),
+        ErrorFrame(error="key sk-secret is not valid"),
+        UserStoppedSpeakingFrame(),
+    )
+    tap.close()
+    call = Call.open(tap.path)
+    told = [event.text for event in call.events if event.kind == "pipeline"]
+    # Each once, though three processors push it on, and one that goes both ways is two frames.
+    assert sorted(told) == sorted(
+        [
+            "turn of the caller begins",
+            "transcription",
+            "error",
+            "turn of the caller ends",
+            "first byte after 312 ms (Model#0)",
+            "synthesis begins",
+            "bot begins to speak",
+            "synthesis ends",
+            "bot stops speaking",
+        ]
+    )
+    assert told.index("turn of the caller begins") < told.index("bot begins to speak")
+    assert [event.text for event in call.events if event.kind == "note"] == [
+        "a mark of the bot's own"
+    ]
+    assert not [r for r in CaptureReader(tap.path).records() if b"secret" in r.body]
+
+
+async def test_what_happens_again_is_told_again():
+    notes: list[str] = []
+    tap = type("Notes", (), {"note": staticmethod(notes.append)})
+    observer = PipelineEvents(tap)
+    for timestamp in (0, 10_000_000, 200_000_000):
+        frame = BotStartedSpeakingFrame()
+        data = type("Data", (), {"frame": frame, "timestamp": timestamp})
+        await observer.on_push_frame(data)
+        await observer.on_push_frame(data)
+    assert notes == [f"{MARK}bot begins to speak"] * 2
+
+
+@pytest.mark.parametrize("heavy", ["scipy", "pandas", "matplotlib", "soundfile", "numba"])
+def test_a_bot_that_imports_it_loads_nothing_heavy(heavy):
+    code = (
+        "import sys, pipecat.serializers.base_serializer; before = set(sys.modules);"
+        f"import workbench.observer; sys.exit({heavy!r} in set(sys.modules) - before)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,100 @@
+"""What the pipeline itself says of a call, in the same capture: speaking, speech, latencies.
+
+::
+
+    tap = Tap(serializer, "captures/")
+    worker = PipelineWorker(pipeline, observers=[PipelineEvents(tap)])
+
+Each becomes a note that begins with :data:`MARK`, and an event of kind ``pipeline`` in
+:class:`workbench.call.Call`: when the pipeline believed that somebody began or stopped to speak, when
+the model and the synthesis began and ended, how long they took to their first byte. Words are never
+recorded: neither what was transcribed, nor what was generated, nor the texts of errors.
+
+Pipecat runs observers beside the pipeline, so a time may be some milliseconds late; what the
+serializer sees (interruptions, audio, the end) has its exact time from the tap.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, Final, Protocol
+
+from pipecat.observers.base_observer import BaseObserver, FramePushed
+
+__all__ = ["MARK", "PipelineEvents"]
+
+#: How the text of a note begins that an observer wrote.
+MARK: Final = "pipeline: "
+
+#: Frames that are told, by the name of their class: it is the same in all releases of Pipecat.
+_TOLD: Final = {
+    "VADUserStartedSpeakingFrame": "voice of the caller begins",
+    "VADUserStoppedSpeakingFrame": "voice of the caller ends",
+    "UserStartedSpeakingFrame": "turn of the caller begins",
+    "UserStoppedSpeakingFrame": "turn of the caller ends",
+    "BotStartedSpeakingFrame": "bot begins to speak",
+    "BotStoppedSpeakingFrame": "bot stops speaking",
+    "InterruptionFrame": "interruption",
+    "StartInterruptionFrame": "interruption",
+    "TranscriptionFrame": "transcription",
+    "LLMFullResponseStartFrame": "model begins",
+    "LLMFullResponseEndFrame": "model ends",
+    "FunctionCallInProgressFrame": "function call",
+    "FunctionCallResultFrame": "function result",
+    "TTSStartedFrame": "synthesis begins",
+    "TTSStoppedFrame": "synthesis ends",
+    "ErrorFrame": "error",
+    "FatalErrorFrame": "error",
+}
+#: Metrics that are told: their class, where the seconds are, and what they are.
+_METRICS: Final = {
+    "TTFBMetricsData": ("value", "first byte"),
+    "TTFAMetricsData": ("ttfa", "first audible sample"),
+    "TTFATMetricsData": ("ttfat", "first token of the answer"),
+    "ProcessingMetricsData": ("value", "processing"),
+}
+#: A frame that goes both ways is two frames; the second comes at once.
+_TWIN_NS: Final = 50_000_000
+
+
+class _Notes(Protocol):
+    def note(self, text: str) -> None: ...
+
+
+class PipelineEvents(BaseObserver):
+    """An observer that writes what happens in a pipeline into the capture of a call."""
+
+    def __init__(self, tap: _Notes) -> None:
+        """Observe.
+
+        Args:
+            tap: The :class:`workbench.tap.Tap` of the call, or anything with its ``note``.
+        """
+        super().__init__()
+        self._note = tap.note
+        # Every processor pushes a frame on; each is told once.
+        self._seen: deque[int] = deque(maxlen=512)
+        self._last: dict[str, int] = {}
+
+    async def on_push_frame(self, data: FramePushed) -> None:
+        """Make a note of a frame that tells something."""
+        name = type(data.frame).__name__
+        if name != "MetricsFrame" and name not in _TOLD:
+            return
+        if data.frame.id in self._seen:
+            return
+        self._seen.append(data.frame.id)
+        if name == "MetricsFrame":
+            for metric in getattr(data.frame, "data", ()):
+                self._tell_metric(metric)
+            return
+        what = _TOLD[name]
+        if data.timestamp - self._last.get(what, -_TWIN_NS) >= _TWIN_NS:
+            self._note(f"{MARK}{what}")
+        self._last[what] = data.timestamp
+
+    def _tell_metric(self, metric: Any) -> None:
+        field, what = _METRICS.get(type(metric).__name__, ("", ""))
+        seconds = getattr(metric, field, None) if field else None
+        if isinstance(seconds, (int, float)):
+            self._note(f"{MARK}{what} after {1000 * seconds:.0f} ms ({metric.processor})")
