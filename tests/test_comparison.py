@@ -92,7 +92,8 @@ def test_what_is_printed_holds_everything(found: Comparison) -> None:
     for shown in (str(found), found._repr_html_()):
         assert found.assumption.split(":")[0] in shown
         assert "take PCMU" in shown
-        assert "bandwidth_hz" in shown
+        assert "PCM 24 kHz" in shown
+    assert "bandwidth_hz" in str(found)
     assert repr(found) == "Comparison(4 settings, 2 legs, 11.4 s)"
 
 

@@ -34,7 +34,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from html import escape
 from itertools import repeat
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, SupportsFloat, cast
 
 import numpy as np
 import pandas as pd
@@ -50,6 +50,9 @@ from workbench.objective import OBJECTIVES, objective_for
 from workbench.said import Source, said_by_bot
 from workbench.trial import COMMON_RATE, SETTINGS, Setting, Trial, distinct, run_trials
 
+if TYPE_CHECKING:
+    from workbench.call import Call
+
 __all__ = ["SETTINGS", "Comparison", "Setting", "compare", "legs_named", "listed"]
 
 #: The columns that come from :func:`workbench.metrics.evaluate`.
@@ -64,7 +67,27 @@ QUALITY: Final = (
     "estoi",
 )
 
-Metric = Callable[[Audio, Audio], float]
+#: All columns but those of the user's own metrics.
+_MEASURED: Final = (
+    *("setting", "leg", *QUALITY),
+    *("first_audio_ms", "delay_ms", "conserved_pct", "kbit_s", "cpu_us_per_s"),
+)
+
+#: What people read first, and how it is headed.
+_BRIEFLY: Final = {
+    "leg": "far leg",
+    "setting": "setting",
+    "bandwidth_hz": "reaches (Hz)",
+    "lsd_db": "distance (dB)",
+    "lsd_wide_db": "to 7 kHz (dB)",
+    "seg_snr_db": "segSNR (dB)",
+    "estoi": "ESTOI",
+    "delay_ms": "delay (ms)",
+    "kbit_s": "kbit/s",
+}
+
+#: A number, or an :class:`~workbench.quality.Opinion` that may say why there is none.
+Metric = Callable[[Audio, Audio], SupportsFloat]
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +117,12 @@ class Comparison:
         """The outcome in words."""
         return " ".join(self.sentences)
 
+    @property
+    def brief(self) -> pd.DataFrame:
+        """The columns of ``table`` that people read first, headed in words."""
+        own = [name for name in self.table.columns if name not in _MEASURED]
+        return self.table[[*_BRIEFLY, *own]].rename(columns=_BRIEFLY)
+
     def __str__(self) -> str:
         numbers = self.table.to_string(index=False, float_format=_short)
         return f"{numbers}\n\n{self.sentence}\n\n{self.assumption}"
@@ -103,7 +132,7 @@ class Comparison:
         return f"Comparison({settings} settings, {legs} legs, {self.reference.duration:.1f} s)"
 
     def _repr_html_(self) -> str:
-        table = self.table.to_html(index=False, float_format=_short, border=0, na_rep="-")
+        table = self.brief.to_html(index=False, float_format=_short, border=0, na_rep="-")
         said = "".join(f"<p>{escape(sentence)}</p>" for sentence in self.sentences)
         return f"{table}{said}<p><small>{escape(self.assumption)}</small></p>"
 
@@ -146,9 +175,10 @@ def compare(
             groups = list(executor.map(_cells, *work))
     cells = [cell for group in groups for cell in group]
     cells.sort(key=lambda cell: [leg.name for leg in far].index(cell[1]))
+    missing = _missing([row for *_, row in cells], metrics or ())
     table = pd.DataFrame([row for *_, row in cells])
     reference = said_by_bot(call).audio
-    sentences = _sentences(table, far, reference)
+    sentences = [*_sentences(table, far, reference), *missing]
     recorded = {}
     if measured is not None:
         recorded = _recorded(call, measured)
@@ -198,29 +228,30 @@ def _measured(call: Source, recording: Audio | MeasuredLeg | None) -> MeasuredLe
 def _recorded(call: Source, measured: MeasuredLeg) -> dict[str, float]:
     """What became of the bot's voice on the recording itself."""
     heard = measured.heard
-    if isinstance(call, Audio) or isinstance(call, Sequence):
-        said = said_by_bot(call).audio.resampled(heard.sample_rate)
-    else:  # what an interruption cut off was not to be heard
-        voice = call.bot_said.resampled(heard.sample_rate)
-        edges = np.round(
-            np.array([call.playout.start, call.playout.start + call.playout.heard])
-            * heard.sample_rate
-        ).astype(int)
-        played = np.zeros(len(voice.samples), np.bool_)
-        for start, end in edges.T.tolist():
-            played[max(0, start) : max(0, end)] = True
-        said = Audio(np.where(played, voice.samples, np.float32(0)), voice.sample_rate)
+    said = call if isinstance(call, Audio) else _played(cast("Call", call))
+    said = said.resampled(heard.sample_rate)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MetricWarning)
-        _, *pair = align(said, heard)
-        return evaluate_aligned(*pair, ("bandwidth_hz", "lsd_db", "estoi"))
+        _, reference, degraded = align(said, heard)
+        return evaluate_aligned(reference, degraded, ("bandwidth_hz", "lsd_db", "estoi"))
+
+
+def _played(call: Call) -> Audio:
+    """The bot on the call's clock, without what an interruption cut off."""
+    said = call.bot_said
+    kept = np.zeros(len(said.samples), np.float32)
+    for start, heard in zip(call.playout.start.tolist(), call.playout.heard.tolist(), strict=True):
+        if heard > 0:
+            span = slice(*(max(0, round(t * said.sample_rate)) for t in (start, start + heard)))
+            kept[span] = said.samples[span]
+    return Audio(kept, said.sample_rate)
 
 
 def _row(trial: Trial, metrics: Mapping[str, Metric]) -> dict[str, object]:
     passed = trial.replay
     pair = trial.reference, trial.degraded
     if len(trial.reference.samples):
-        quality = evaluate_aligned(*pair, QUALITY)
+        quality: dict[str, SupportsFloat] = {**evaluate_aligned(*pair, QUALITY)}
         quality |= {name: metric(*pair) for name, metric in metrics.items()}
     else:
         quality = dict.fromkeys([*QUALITY, *metrics], np.nan)
@@ -234,6 +265,18 @@ def _row(trial: Trial, metrics: Mapping[str, Metric]) -> dict[str, object]:
         "kbit_s": passed.kbit_s,
         "cpu_us_per_s": passed.cpu_us_per_s,
     }
+
+
+def _missing(rows: Sequence[dict[str, Any]], names: Iterable[str]) -> list[str]:
+    """Make numbers of the metrics that were given, and say why some have none."""
+    sentences: dict[str, str] = {}
+    for row in rows:
+        for name in names:
+            reason = getattr(row[name], "reason", "")
+            row[name] = float(row[name])
+            if reason:
+                sentences.setdefault(name, f"{name} is not available: {reason}.")
+    return list(sentences.values())
 
 
 def _short(value: float) -> str:

@@ -7,6 +7,9 @@ as Bandwidth would. Nothing depends on the clock, so the same replay gives the s
 
 A pipeline at another ``audio_out_sample_rate`` would have resampled the voice in front of the
 serializer. That is modelled by converting each uninterrupted stretch as a whole, without delay.
+
+A capture is a regression test, too: :mod:`workbench.rerun` gives the serializer everything of a call
+again, both directions at their captured times, and compares bit for bit.
 """
 
 from __future__ import annotations

@@ -13,12 +13,10 @@ than 0.5 dB of it is taken for no difference (:mod:`workbench.objective`).
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
@@ -29,22 +27,22 @@ import pandas as pd
 
 from pipecat_bandwidth import BandwidthFrameSerializer
 from workbench.audio import Audio
-from workbench.comparison import legs_named
+from workbench.comparison import legs_named, listed
 from workbench.farleg import LEGS, Leg
-from workbench.levels import MetricWarning, effective_bandwidth, speech_activity
 from workbench.objective import OBJECTIVES, Objective, objective_for
-from workbench.said import Source, said_by_bot
+from workbench.said import Source
 from workbench.trial import COMMON_RATE, SETTINGS, Setting, distinct
-from workbench.tuning.scores import score
+from workbench.tuning.facts import OUTBOUND, Facts, common_params, facts_of, params_of
+from workbench.tuning.scores import Scores, score
 from workbench.tuning.verdict import COSTS, SURE, judge
 
 if TYPE_CHECKING:
     from workbench.call import Call
 
-__all__ = ["TuningResult", "as_code", "params_of", "tune"]
+__all__ = ["Task", "TuningResult", "as_code", "conclude", "params_of", "tune"]
 
-#: The parameters that are tuned.
-_OUTBOUND: Final = ("outbound_encoding", "outbound_pcm_sample_rate")
+#: So many captures that could not be used are named in a sentence; all are in ``skipped``.
+_NAMED: Final = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +59,7 @@ class TuningResult:
         confidence: Share of resamplings that lead to the same choice, 0 to 1; NaN when there is
             too little speech to tell.
         elsewhere: What would be chosen on other legs.
+        skipped: Captures that could not be used, and why.
         provenance: What it was found from: captures with their SHA-256, leg, objective, versions.
     """
 
@@ -72,6 +71,7 @@ class TuningResult:
     ties: tuple[str, ...]
     confidence: float
     elsewhere: dict[str, str]
+    skipped: dict[str, str]
     provenance: dict[str, Any]
 
     @property
@@ -112,7 +112,7 @@ def as_code(params: BandwidthFrameSerializer.InputParams) -> str:
     given = {"outbound_encoding": params.outbound_encoding}
     if params.outbound_encoding == "PCM":
         given["outbound_pcm_sample_rate"] = params.outbound_pcm_sample_rate  # type: ignore[assignment]
-    given |= params.model_dump(exclude_defaults=True, exclude=set(_OUTBOUND))
+    given |= params.model_dump(exclude_defaults=True, exclude=set(OUTBOUND))
     fields = ", ".join(f"{name}={value!r}" for name, value in given.items())
     return f"params=BandwidthFrameSerializer.InputParams({fields})".replace("'", '"')
 
@@ -147,56 +147,146 @@ def tune(
             fulfils the constraints; the message says what there is.
     """
     sources = list(calls) if isinstance(calls, Iterable) else [calls]
-    tried = distinct(settings or SETTINGS)
-    limits = dict(constraints or {})
-    _known("constraint", limits, [*COSTS, *OBJECTIVES])
-    (assumed,) = legs_named(leg)
-    legs = [assumed, *(LEGS[name] for name in ("G.711", "G.722") if name != assumed.name)]
-    spoken = [(source, said) for source in sources if (said := _said(source)) is not None]
+    task = Task.of(objective, constraints, leg=leg, settings=settings, seed=seed)
+    spoken = [(source, facts) for source in sources if (facts := facts_of(source)) is not None]
     if not spoken:
         raise ValueError(f"in none of {len(sources)} calls the bot said anything")
-    rate = min(COMMON_RATE, max(said.sample_rate for _, said in spoken))
-    goals = [_goal(objective, far, rate) for far in legs]
-    metrics = sorted({goal.metric for goal in goals} | (limits.keys() - COSTS.keys()))
-    speech = sum(np.count_nonzero(speech_activity(a)) / a.sample_rate for _, a in spoken)
+    scores = score([call for call, _ in spoken], task.settings, task.legs, task.metrics, executor)
+    return conclude(task, scores, [facts for _, facts in spoken], silent=len(sources) - len(spoken))
 
-    scores = score([source for source, _ in spoken], tried, legs, metrics, executor)
+
+@dataclass(frozen=True)
+class Task:
+    """What :func:`tune` was asked for, checked.
+
+    Parameters:
+        objective: What is better; ``None`` for the spectral distance over each leg's band.
+        limits: The constraints.
+        legs: The one that is assumed, and others that are reported.
+        settings: What to choose from.
+        seed: Of the resampling.
+    """
+
+    objective: Objective | None
+    limits: dict[str, float]
+    legs: tuple[Leg, ...]
+    settings: tuple[Setting, ...]
+    seed: int
+
+    @classmethod
+    def of(
+        cls,
+        objective: str | Objective | None,
+        constraints: Mapping[str, float] | None,
+        *,
+        leg: str | Leg,
+        settings: Iterable[Setting] | None,
+        seed: int,
+    ) -> Task:
+        """Check the arguments of :func:`tune`.
+
+        Raises:
+            ValueError: For an unknown name.
+        """
+        limits = dict(constraints or {})
+        _known("constraint", limits, [*COSTS, *OBJECTIVES])
+        if isinstance(objective, str):
+            _known("objective", [objective], list(OBJECTIVES))
+            objective = OBJECTIVES[objective]
+        (assumed,) = legs_named(leg)
+        others = (LEGS[name] for name in ("G.711", "G.722") if name != assumed.name)
+        tried = distinct(settings or SETTINGS)
+        return cls(objective, limits, (assumed, *others), tried, seed)
+
+    @property
+    def metrics(self) -> list[str]:
+        """What has to be measured on every segment, whatever rate the calls turn out to have."""
+        goals = [self.goal(leg, rate) for leg in self.legs for rate in (8000, COMMON_RATE)]
+        return sorted({goal.metric for goal in goals} | (self.limits.keys() - COSTS.keys()))
+
+    def goal(self, leg: Leg, rate: int) -> Objective:
+        """What is better on one leg, when signals are compared at this rate."""
+        return self.objective or objective_for(leg, rate)
+
+
+def conclude(
+    task: Task,
+    scores: Scores,
+    facts: Sequence[Facts],
+    *,
+    silent: int = 0,
+    skipped: Mapping[str, str] | None = None,
+) -> TuningResult:
+    """Choose by scores that are there.
+
+    Args:
+        task: What was asked for.
+        scores: Of all its settings on all its legs.
+        facts: Of each call that was scored.
+        silent: Calls in which the bot said nothing.
+        skipped: Captures that could not be read, and why.
+
+    Raises:
+        ValueError: If no setting fulfils the constraints; the message says what there is.
+    """
+    speech = sum(fact.speech_secs for fact in facts)
+    rate = min(COMMON_RATE, max(fact.sample_rate for fact in facts))
+    goals = [task.goal(far, rate) for far in task.legs]
+    assumed, *_ = task.legs
     chosen, *others = (
         judge(
-            scores, far.name, goal, tried,
-            limits=limits if far is assumed else {}, speech_secs=speech, seed=seed,
+            scores, far.name, goal, task.settings,
+            limits=task.limits if far is assumed else {}, speech_secs=speech, seed=task.seed,
         )
-        for far, goal in zip(legs, goals, strict=True)
+        for far, goal in zip(task.legs, goals, strict=True)
     )  # fmt: skip
-    elsewhere = {far.name: o.setting.label for far, o in zip(legs[1:], others, strict=True)}
-    why = list(chosen.why)
-    if len(spoken) < len(sources):
-        why.append(f"The bot said nothing in {len(sources) - len(spoken)} of {len(sources)} calls.")
-    why += [f"Were the callers on {far}, it would be {label}." for far, label in elsewhere.items()]
-    why.append(
-        f"Assumed of the far end, which no capture shows: {assumed.name}. {assumed.description}"
-    )
-    base, remark = params_of([source for source, _ in spoken])
-    outbound = {name: getattr(chosen.setting.params, name) for name in _OUTBOUND}
+    elsewhere = {far.name: o.setting.label for far, o in zip(task.legs[1:], others, strict=True)}
+    base, remark = common_params([fact.params for fact in facts])
+    outbound = {name: getattr(chosen.setting.params, name) for name in OUTBOUND}
+    left_out = dict(skipped or {})
     return TuningResult(
         setting=chosen.setting,
         params=base.model_copy(update=outbound),
         table=pd.concat([chosen.table, *(o.table for o in others)], ignore_index=True),
-        why=why,
-        advice=[*_advice(chosen.setting, [said for _, said in spoken]), *remark],
+        why=[
+            *chosen.why,
+            *_left_out(len(facts), silent, left_out),
+            *(
+                f"Were the callers on {far}, it would be {label}."
+                for far, label in elsewhere.items()
+            ),
+            "Assumed of the far end, which no capture shows: "
+            f"{assumed.name}. {assumed.description}",
+        ],
+        advice=[*_advice(chosen.setting, facts), *remark],
         ties=chosen.ties,
         confidence=chosen.confidence,
         elsewhere=elsewhere,
+        skipped=left_out,
         provenance={
-            "captures": [_fingerprint(source, said) for source, said in spoken],
+            "captures": [fact.fingerprint for fact in facts],
             "leg": assumed.name,
             "objective": str(goals[0]),
-            "constraints": limits,
+            "constraints": task.limits,
             "speech_secs": round(speech, 1),
             "confidence": None if np.isnan(chosen.confidence) else chosen.confidence,
             **_circumstances(),
         },
     )
+
+
+def _left_out(used: int, silent: int, skipped: Mapping[str, str]) -> list[str]:
+    total = used + silent + len(skipped)
+    sentences = []
+    if silent:
+        sentences.append(f"The bot said nothing in {silent} of {total} calls.")
+    if skipped:
+        named = [f"{name} ({reason})" for name, reason in list(skipped.items())[:_NAMED]]
+        rest = [f"{len(skipped) - _NAMED} more"] if len(skipped) > _NAMED else []
+        sentences.append(
+            f"{len(skipped)} of {total} captures could not be used: {listed([*named, *rest])}."
+        )
+    return sentences
 
 
 _PACKAGES: Final = ("pipecat-bandwidth-workbench", "pipecat-ai", "numpy", "scipy")
@@ -209,54 +299,15 @@ def _circumstances() -> dict[str, Any]:
     }
 
 
-def _said(source: Source) -> Audio | None:
-    try:
-        return said_by_bot(source).audio
-    except ValueError:
-        return None
-
-
 def _known(what: str, names: Iterable[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
             raise ValueError(f"no {what} {name!r}, there are: {', '.join(known)}")
 
 
-def _goal(objective: str | Objective | None, leg: Leg, rate: int) -> Objective:
-    if objective is None:
-        return objective_for(leg, rate)
-    if isinstance(objective, str):
-        _known("objective", [objective], list(OBJECTIVES))
-        return OBJECTIVES[objective]
-    return objective
-
-
-def params_of(
-    sources: Sequence[Source],
-) -> tuple[BandwidthFrameSerializer.InputParams, list[str]]:
-    """Read which parameters captured calls ran with.
-
-    Returns:
-        The parameters, and remarks: defaults and one remark if the calls ran with different ones.
-    """
-    kind = BandwidthFrameSerializer.InputParams
-    found = []
-    for source in sources:
-        recorded = getattr(source, "metadata", {}).get("serializer", {}).get("params", "")
-        try:
-            found.append(kind.model_validate_json(recorded).model_dump(exclude=set(_OUTBOUND)))
-        except ValueError:
-            continue  # no capture, or one of another serializer
-    if found and all(fields == found[0] for fields in found):
-        return kind.model_validate(found[0]), []
-    if not found:
-        return kind(), []
-    return kind(), ["The calls ran with different parameters; those not tuned here have defaults."]
-
-
-def _advice(setting: Setting, said: Sequence[Audio]) -> list[str]:
+def _advice(setting: Setting, facts: Sequence[Facts]) -> list[str]:
     """What to change outside of the serializer's parameters."""
-    rates = sorted({audio.sample_rate for audio in said})
+    rates = sorted({fact.sample_rate for fact in facts})
     now = " and ".join(f"{rate} Hz" for rate in rates)
     wire, asked = setting.wire_rate, setting.audio_out_sample_rate
     advice = []
@@ -271,23 +322,9 @@ def _advice(setting: Setting, said: Sequence[Audio]) -> list[str]:
             f"serializer converts every frame to {wire} Hz; at the wire's rate it has nothing to "
             "convert and adds no delay."
         )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", MetricWarning)
-        reach = max(effective_bandwidth(audio) for audio in said)
+    reach = max(fact.reach_hz for fact in facts)
     if reach < 0.4 * wire:
         advice.append(
             f"The voice ends at {reach:.0f} Hz: a wire of {wire} Hz has room for a better one."
         )
     return advice
-
-
-def _fingerprint(source: Source, said: Audio) -> dict[str, str]:
-    """What a capture is recognised by: its name and the SHA-256 of its bytes, or of its audio."""
-    path = getattr(source, "path", None)
-    if path is None:
-        return {"audio": f"{said.duration:.3f} s", "sha256": sha256(said.pcm()).hexdigest()}
-    digest = sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return {"file": Path(path).name, "sha256": digest.hexdigest()}

@@ -12,22 +12,19 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import product
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from workbench.audio import Audio
 from workbench.farleg import Leg
-from workbench.levels import MetricWarning, framed
+from workbench.levels import MetricWarning
 from workbench.metrics import evaluate_aligned
 from workbench.said import Source
+from workbench.segments import segments
 from workbench.trial import Setting, run_trials
 
-__all__ = ["SEGMENT_SECS", "Scores", "score", "segments"]
-
-#: Length aimed at, in seconds.
-SEGMENT_SECS: Final = 10.0
+__all__ = ["Scores", "score"]
 
 
 class Scores(NamedTuple):
@@ -41,30 +38,6 @@ class Scores(NamedTuple):
 
     quality: pd.DataFrame
     cost: pd.DataFrame
-
-
-def segments(speech: Audio) -> list[slice]:
-    """Cut speech into segments of about ten seconds.
-
-    Args:
-        speech: Without long pauses.
-
-    Returns:
-        The samples of each, in order, without gaps; one for anything shorter than 16 s, none for
-        nothing.
-    """
-    n, rate = len(speech.samples), speech.sample_rate
-    if not n:
-        return []
-    count = max(1, round(n / rate / SEGMENT_SECS))
-    hop = round(0.02 * rate)
-    energy = np.sum(framed(speech.samples, hop, hop).astype(np.float64) ** 2, axis=1)
-    edges = [0]
-    for k in range(1, count):
-        middle, around = round(k * n / count / hop), round(1.0 * rate / hop)
-        first = max(0, middle - around)
-        edges.append(hop * (first + int(np.argmin(energy[first : middle + around]))))
-    return [slice(*pair) for pair in zip(edges, [*edges[1:], n], strict=True)]
 
 
 def score(

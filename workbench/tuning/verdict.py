@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from workbench.comparison import listed
 from workbench.objective import OBJECTIVES, Objective
 from workbench.trial import Setting
-from workbench.tuning.choice import RESAMPLINGS, Choice, choose
+from workbench.tuning.choice import FEW, LEAST_SEGMENTS, RESAMPLINGS, Choice, choose
 from workbench.tuning.scores import Scores
 
 __all__ = ["COSTS", "LEAST_SPEECH", "SURE", "Verdict", "judge"]
@@ -37,7 +37,7 @@ class Verdict:
         setting: The one to take.
         ties: Labels of those that cannot be told apart from the best, the chosen one first.
         confidence: Share of the resamplings that lead to the same choice; NaN when there is too
-            little speech, or a single segment.
+            little speech, or less than three segments.
         table: One row for each setting: ``leg``, ``setting``, ``metric`` of the objective with
             its mean ``score``, how far ``behind`` the best that is (95 %: ``low`` to ``high``),
             ``kbit_s``, ``delay_ms``, ``verdict``.
@@ -241,23 +241,30 @@ def _reasons(evidence: _Evidence, choice: Choice, admitted: NDArray[np.bool_]) -
             else f"it ties with {listed(labels[i] for i in others)}"
         )
         first = f"Take {take}: over {evidence.leg} {who} ({figures}), and it needs {kbit} instead of {dear}."
+    known = np.isfinite(choice.low).all()
     worse = [
-        f"{labels[i]} by {goal.text(choice.behind[i])} ({choice.low[i]:.2g} to {choice.high[i]:.2g})"
+        f"{labels[i]} by {goal.text(choice.behind[i])}"
+        + (f" ({choice.low[i]:.2g} to {choice.high[i]:.2g})" if known else "")
         for i in np.flatnonzero(admitted)
         if i not in choice.ties
     ]
-    second = [f"Behind the best, with 95 % interval: {', '.join(worse)}."] if worse else []
+    behind = "Behind the best, with 95 % interval" if known else "Behind the best"
+    second = [f"{behind}: {', '.join(worse)}."] if worse else []
     return [first, *second, f"What counts is {goal}."]
 
 
 def _certainty(evidence: _Evidence, choice: Choice) -> str:
     count, calls = len(evidence.scores), len(set(evidence.calls.tolist()))
     rest = f" {evidence.without} more have no score and are left out." if evidence.without else ""
-    if count == 1:
-        return f"It rests on a single segment of speech, so how sure it is cannot be said.{rest}"
+    if count < LEAST_SEGMENTS:
+        few = "a single segment" if count == 1 else f"{count} segments"
+        return f"It rests on {few} of speech, so how sure it is cannot be said.{rest}"
+    about = (
+        " Fewer than five calls say nothing of others: it is about these." if calls < FEW else ""
+    )
     sure = "Sure" if choice.agreement >= SURE else "Not sure"
     where = "one call" if calls == 1 else f"{calls} calls"
     return (
         f"{sure}: {100 * choice.agreement:.0f} % of {RESAMPLINGS} resamplings of "
-        f"{count} segments of speech from {where} lead to the same choice.{rest}"
+        f"{count} segments of speech from {where} lead to the same choice.{about}{rest}"
     )

@@ -1,0 +1,99 @@
+"""What a choice needs to know of a call beside its scores: small, and what a report is made of."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from pipecat_bandwidth import BandwidthFrameSerializer
+from workbench.audio import Audio
+from workbench.levels import MetricWarning, effective_bandwidth, speech_activity
+from workbench.said import Source, said_by_bot
+
+__all__ = ["OUTBOUND", "Facts", "common_params", "facts_of", "params_of"]
+
+#: The parameters that are tuned.
+OUTBOUND: Final = ("outbound_encoding", "outbound_pcm_sample_rate")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """About one call in which the bot spoke.
+
+    Parameters:
+        sample_rate: At which the pipeline spoke, in hertz.
+        speech_secs: How much speech there is.
+        reach_hz: Up to where the voice reaches; NaN without speech.
+        params: The serializer's as captured, without those that are tuned; ``None`` if unknown.
+        fingerprint: What it is recognised by: its name and SHA-256.
+    """
+
+    sample_rate: int
+    speech_secs: float
+    reach_hz: float
+    params: dict[str, Any] | None
+    fingerprint: dict[str, str]
+
+
+def facts_of(source: Source) -> Facts | None:
+    """Collect the facts of a call; ``None`` if the bot said nothing in it."""
+    try:
+        said = said_by_bot(source).audio
+    except ValueError:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MetricWarning)
+        reach = effective_bandwidth(said)
+    return Facts(
+        sample_rate=said.sample_rate,
+        speech_secs=float(np.count_nonzero(speech_activity(said))) / said.sample_rate,
+        reach_hz=reach,
+        params=_params(source),
+        fingerprint=_fingerprint(source, said),
+    )
+
+
+def params_of(
+    sources: Sequence[Source],
+) -> tuple[BandwidthFrameSerializer.InputParams, list[str]]:
+    """The parameters that captured calls ran with; defaults, and a remark, if they differ."""
+    return common_params([_params(source) for source in sources])
+
+
+def common_params(
+    params: Sequence[dict[str, Any] | None],
+) -> tuple[BandwidthFrameSerializer.InputParams, list[str]]:
+    """The same from what the :class:`Facts` of the calls say."""
+    kind = BandwidthFrameSerializer.InputParams
+    found = [fields for fields in params if fields is not None]
+    if not found:
+        return kind(), []
+    if all(fields == found[0] for fields in found):
+        return kind.model_validate(found[0]), []
+    return kind(), ["The calls ran with different parameters; those not tuned here have defaults."]
+
+
+def _params(source: Source) -> dict[str, Any] | None:
+    recorded = getattr(source, "metadata", {}).get("serializer", {}).get("params", "")
+    try:
+        params = BandwidthFrameSerializer.InputParams.model_validate_json(recorded)
+    except ValueError:
+        return None  # no capture, or one of another serializer
+    return params.model_dump(exclude=set(OUTBOUND))
+
+
+def _fingerprint(source: Source, said: Audio) -> dict[str, str]:
+    path = getattr(source, "path", None)
+    if path is None:
+        return {"audio": f"{said.duration:.3f} s", "sha256": sha256(said.pcm()).hexdigest()}
+    digest = sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return {"file": Path(path).name, "sha256": digest.hexdigest()}
