@@ -22,7 +22,7 @@ demo: $(OK)
 	$(V)/bin/workbench demo
 
 test: $(OK) browser-and-tshark
-	$(V)/bin/python -m pytest -q
+	$(V)/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 # What only tests need from the system. As root on Debian it is installed; elsewhere its tests skip.
 browser-and-tshark:
@@ -36,7 +36,7 @@ lab: $(OK)
 	LOGURU_LEVEL=WARNING $(V)/bin/jupyter lab notebooks
 
 bench: $(OK)
-	$(V)/bin/python -m tests.benchmarks
+	$(V)/bin/python -m tests.benchmarks serializer tap calls tuning
 
 fuzz: $(OK)
 	$(V)/bin/python -m tests.fuzz --cases 200000
@@ -59,4 +59,4 @@ lock:
 	  && cp $$d/requirements.lock requirements.lock && rm -rf $$d && wc -l requirements.lock
 
 clean:
-	rm -rf $(V) demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(V) .bench demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -32,6 +32,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Struct
+from pybase64 import b64encode_as_string
 
 from pipecat_bandwidth.exceptions import ProtocolError
 
@@ -228,7 +229,7 @@ def encode_play_audio(content_type: str, payload: bytes) -> str:
     Returns:
         The JSON text, pure ASCII.
     """
-    return f"{_head(content_type)}{_json(payload).decode()}}}}}"
+    return f'{_head(content_type)}"{b64encode_as_string(payload)}"}}}}'
 
 
 # -- reading -----------------------------------------------------------------------------------

@@ -76,7 +76,7 @@ def tune_captures(
         leg: As there.
         settings: As there.
         executor: Where the captures are scored, one in each task; by default a process for each
-            core. It has to be able to pickle. It is not shut down.
+            core, and none for a single capture. It has to be able to pickle. It is not shut down.
         progress: Called after each capture with the number done and the number of all.
         seed: As there.
 
@@ -90,7 +90,9 @@ def tune_captures(
     """
     named = [str(capture) for capture in captures]
     task = Task.of(objective, constraints, leg=leg, settings=settings, seed=seed)
-    if executor is None:
+    if executor is None and len(named) == 1:
+        found = _scored(named, task, _Here(), progress)
+    elif executor is None:
         with local_processes(len(named)) as processes:
             found = _scored(named, task, processes, progress)
     else:
@@ -196,11 +198,14 @@ def _packed(quality: pd.DataFrame) -> pd.DataFrame:
 
 
 class _Here(Executor):
-    """Does everything at once, where it is: a worker is one of many already."""
+    """Does everything at once, where it is: in a worker, or for a single capture."""
 
     def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def]
         future: Future[object] = Future()
-        future.set_result(fn(*args, **kwargs))
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
         return future
 
 

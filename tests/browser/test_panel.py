@@ -43,9 +43,7 @@ def test_a_setting_is_chosen_by_ear_and_by_number(lab: Lab, page: Page) -> None:
     candidate = page.locator(".wb-tl button[data-choice='candidate']")
     expect(candidate).to_have_attribute("aria-pressed", "true")
 
-    chosen = page.locator("select:visible").evaluate_all(
-        "nodes => nodes.map((node) => node.value)"
-    )
+    chosen = page.locator("select:visible").evaluate_all("nodes => nodes.map((node) => node.value)")
     assert {"G.711", "as captured", "what suits the leg"} <= set(chosen)
 
     # It plays ...
