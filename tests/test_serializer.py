@@ -10,6 +10,7 @@ import io
 import json
 import time
 import warnings
+import wave
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
@@ -23,7 +24,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from loguru import logger
-from pipecat.audio.utils import pcm_to_wav
 from pipecat.frames.frames import (
     AudioRawFrame,
     BotStoppedSpeakingFrame,
@@ -913,6 +913,17 @@ async def test_mixing_down_is_remarked_once(said: list[str]) -> None:
     for _ in range(3):
         await mouth.serialize(output(speech(0.04, 8000), 8000, 2))
     assert said == [f"{mouth}: 2 channels are mixed down to one; audio_out_channels=1 avoids it"]
+
+
+def pcm_to_wav(pcm: bytes, sample_rate: int, num_channels: int) -> bytes:
+    """What Pipecat's ``add_wav_header`` makes of a frame, in every release."""
+    with io.BytesIO() as file:
+        with wave.open(file, "wb") as writer:
+            writer.setnchannels(num_channels)
+            writer.setsampwidth(2)
+            writer.setframerate(sample_rate)
+            writer.writeframes(pcm)
+        return file.getvalue()
 
 
 @pytest.mark.parametrize("channels", [1, 2])
