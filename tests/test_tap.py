@@ -606,13 +606,14 @@ async def test_a_recording_that_fails_is_not_noticed(
 async def test_a_recording_whose_thread_dies_is_said_once_and_not_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warnings: list[str]
 ) -> None:
-    def fail(self: CaptureWriter) -> None:
+    def fail() -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(CaptureWriter, "_drain", fail)
     tapped = echo_tap(tmp_path)
     first = tapped._writer
-    await until(lambda: first and first.closed)
+    assert first
+    monkeypatch.setattr(first, "_drain", fail)  # not the class: other tests' recordings live on
+    await until(lambda: first.closed)
     await a_call(tapped)
     assert tapped._writer is first
     assert len(warnings) == 1 and "a bug" in warnings[0]
