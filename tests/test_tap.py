@@ -44,7 +44,6 @@ from workbench.capture import (
     OtherFrame,
     Record,
     partfile,
-    recording,
 )
 from workbench.tap import Tap
 
@@ -128,12 +127,6 @@ async def until(condition: Any, secs: float = 15.0) -> None:
 
 def output(pcm: bytes = bytes(640), rate: int = 16000) -> OutputAudioRawFrame:
     return OutputAudioRawFrame(pcm, rate, 1)
-
-
-@pytest.fixture(autouse=True)
-def recordings_end_with_their_test() -> Iterator[None]:
-    yield
-    recording._close_all()
 
 
 @pytest.fixture
