@@ -25,11 +25,12 @@ test: $(OK) browser-and-tshark
 	$(V)/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 # What only tests need from the system. As root on Debian it is installed; elsewhere its tests skip.
-browser-and-tshark:
-	@if command -v chromium >/dev/null && command -v tshark >/dev/null; then :; \
+# Playwright brings a node of its own, which wants libatomic.
+browser-and-tshark: $(OK)
+	@if command -v chromium >/dev/null && command -v tshark >/dev/null && $(V)/bin/playwright --version >/dev/null 2>&1; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "Installing chromium and tshark for the tests"; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium tshark >/dev/null; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium tshark libatomic1 >/dev/null; \
 	else echo "chromium and tshark are not both here: the tests that need them are skipped"; fi
 
 lab: $(OK)
