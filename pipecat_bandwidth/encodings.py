@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -77,6 +78,14 @@ class WireFormat:
             return pcm
         return _ULAW.take(np.frombuffer(pcm, np.uint16)).tobytes()
 
+    def encoder(self) -> Callable[[bytes], bytes]:
+        """Make an :meth:`encode` for the messages of one stream, which are of a few lengths.
+
+        Returns:
+            A function that does the same sooner. It keeps its arrays: no two threads may be in it.
+        """
+        return self.encode if self.bytes_per_sample == 2 else _ulaw_encoder()
+
     def decode(self, payload: bytes) -> bytes:
         """Decode a payload; the inverse of :meth:`encode` up to quantisation.
 
@@ -96,6 +105,25 @@ class WireFormat:
 
     def __str__(self) -> str:
         return self.encoding if self.encoding == "PCMU" else f"PCM {self.sample_rate // 1000} kHz"
+
+
+def _ulaw_encoder() -> Callable[[bytes], bytes]:
+    received = memoryview(bytearray())
+    samples = np.frombuffer(received, np.uint16)
+    indices, codes = np.empty(0, np.intp), np.empty(0, np.uint8)
+
+    def encode(pcm: bytes) -> bytes:
+        nonlocal received, samples, indices, codes
+        if len(pcm) != len(received):
+            received = memoryview(bytearray(len(pcm)))
+            samples = np.frombuffer(received, np.uint16)
+            indices, codes = np.empty(len(samples), np.intp), np.empty(len(samples), np.uint8)
+        received[:] = pcm
+        indices[...] = samples
+        _ULAW.take(indices, None, codes, "clip")  # clips nothing, and so needs no array of its own
+        return codes.tobytes()
+
+    return encode
 
 
 def _pcm(rate: int) -> WireFormat:

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _quote
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -46,9 +45,10 @@ __all__ = [
     "Start",
     "Stop",
     "Track",
+    "decode_media",
     "encode",
-    "encode_play_audio",
     "parse",
+    "play_audio_writer",
 ]
 
 #: Largest inbound message that is looked at. A 20 ms Media is 289 characters; the largest legal
@@ -194,7 +194,7 @@ def parse(text: str | bytes, *, max_size: int = MAX_MESSAGE_SIZE) -> Message:
     """
     try:
         if len(text) <= max_size:
-            return _decode_media(text)
+            return decode_media(text)
     except (msgspec.DecodeError, TypeError, ValueError, RecursionError):
         pass
     return _parse_slowly(text, max_size)
@@ -219,24 +219,32 @@ def encode(message: Message) -> str:
     return encoder(message)
 
 
-def encode_play_audio(content_type: str, payload: bytes) -> str:
-    """Write a :class:`PlayAudio`, without making one.
+def play_audio_writer(
+    content_type: str, encode: Callable[[bytes], bytes]
+) -> Callable[[bytes], str]:
+    """Make what writes every :class:`PlayAudio` of a call: only the payload changes.
 
     Args:
         content_type: As in PlayAudio.
-        payload: As in PlayAudio.
+        encode: What makes the payload of what is to be written.
 
     Returns:
-        The JSON text, pure ASCII.
+        A function of audio that returns the JSON text, pure ASCII.
     """
-    return f'{_head(content_type)}"{b64encode_as_string(payload)}"}}}}'
+    head = f'{{"eventType":"playAudio","media":{{"contentType":{_quote(content_type)},"payload":"'
+
+    def write(audio: bytes) -> str:
+        return f'{head}{b64encode_as_string(encode(audio))}"}}}}'
+
+    return write
 
 
 # -- reading -----------------------------------------------------------------------------------
 
 
-#: The message that arrives fifty times a second, in one pass: tag, types and strict base64.
-_decode_media: Final = msgspec.json.Decoder(Media).decode
+#: Reads the message that arrives fifty times a second, in one pass: tag, types and strict base64.
+#: Of all else it raises one of several errors that say little; :func:`parse` then says what it is.
+decode_media: Final = msgspec.json.Decoder(Media).decode
 
 
 class _Audio(Struct):
@@ -397,16 +405,10 @@ def _write_stop(message: Stop) -> str:
     return _ascii({"metadata": metadata, "eventType": "stop"})
 
 
-@lru_cache(maxsize=16)
-def _head(content_type: str) -> str:
-    """All of a ``playAudio`` that comes before the payload: it never changes in a call."""
-    return f'{{"eventType":"playAudio","media":{{"contentType":{_quote(content_type)},"payload":'
-
-
 _ENCODERS: Final[dict[type, Callable[[Any], str]]] = {
     Start: _write_start,
     Media: _write_media,
     Stop: _write_stop,
-    PlayAudio: lambda message: encode_play_audio(message.content_type, message.payload),
+    PlayAudio: lambda message: play_audio_writer(message.content_type, bytes)(message.payload),
     Clear: lambda message: '{"eventType":"clear"}',
 }

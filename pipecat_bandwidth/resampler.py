@@ -33,7 +33,8 @@ References:
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from math import gcd
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -62,7 +63,7 @@ _BLOCK: Final = 16
 _PRODUCT: Final = 200_000
 
 _Doubles: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
-_Shorts: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.int16]]
+_Conversion: TypeAlias = Callable[[bytes], bytes]
 
 _LOWEST: Final = np.array(-32768.0)
 _HIGHEST: Final = np.array(32767.0)
@@ -100,11 +101,11 @@ class StreamResampler:
         self.out_rate = out_rate
         self.delay_ms = 0.0 if in_rate == out_rate else 1000 * _HALF_LENGTH / min(in_rate, out_rate)
         self._bank = bank = None if in_rate == out_rate else _bank(in_rate, out_rate)
-        # The last inputs, then the piece being converted, then room that only meets zero taps.
+        # The last inputs, then those being converted, then room that only meets zero taps.
         self._input = np.zeros(0 if bank is None else bank.buffered)
         self._phase = 0  # inputs taken so far, modulo the bank's step
         self._begun = False
-        self._pieces: dict[tuple[int, int], _Piece] = {}
+        self._conversions: dict[tuple[int, int], tuple[_Conversion, int]] = {}
 
     def process(self, pcm: bytes) -> bytes:
         """Convert the next samples of the stream.
@@ -119,17 +120,12 @@ class StreamResampler:
         Raises:
             ValueError: If ``pcm`` holds half a sample.
         """
-        if len(pcm) % 2:
-            raise ValueError(f"{len(pcm)} bytes are not a whole number of 16-bit samples")
-        bank = self._bank
-        if bank is None or not pcm:
-            return pcm
+        known = self._conversions.get((self._phase, len(pcm)))
+        if known is None:
+            return self._process_other(pcm)
         self._begun = True
-        longest = 2 * bank.longest
-        if len(pcm) <= longest:
-            return self._convert(bank, pcm)
-        starts = range(0, len(pcm), longest)
-        return b"".join(self._convert(bank, pcm[start : start + longest]) for start in starts)
+        convert, self._phase = known
+        return convert(pcm)
 
     def flush(self) -> bytes:
         """End the stream.
@@ -140,7 +136,7 @@ class StreamResampler:
         """
         if self._bank is None or not self._begun:
             return b""
-        tail = self._convert(self._bank, bytes(2 * self._bank.delay))
+        tail = self.process(bytes(2 * self._bank.delay))
         self.reset()
         return tail
 
@@ -152,7 +148,7 @@ class StreamResampler:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the filter, which is shared, and the views, which show this one's inputs."""
-        return vars(self) | {"_bank": None, "_input": self._input.copy(), "_pieces": {}}
+        return vars(self) | {"_bank": None, "_input": self._input.copy(), "_conversions": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -162,24 +158,24 @@ class StreamResampler:
     def __repr__(self) -> str:
         return f"StreamResampler({self.in_rate}, {self.out_rate})"
 
-    def _convert(self, bank: _Bank, pcm: bytes) -> bytes:
-        key = self._phase, len(pcm)
-        piece = self._pieces.get(key)
-        if piece is None:
-            if len(self._pieces) == 8:  # real streams come in one or two lengths
-                self._pieces.clear()
-            piece = self._pieces[key] = _piece(bank, self._input, self._phase, len(pcm) // 2)
-        piece.new[...] = np.frombuffer(pcm, "<i2")
-        piece.gathered[...] = piece.windows
-        for gathered, rows, product in piece.groups:
-            np.dot(gathered, rows, out=product)
-        np.minimum(piece.product, _HIGHEST, out=piece.product)
-        np.maximum(piece.product, _LOWEST, out=piece.product)
-        np.rint(piece.product, out=piece.product)
-        piece.output[...] = piece.ordered
-        piece.kept[...] = piece.last
-        self._phase = piece.phase
-        return piece.due.tobytes()
+    def _process_other(self, pcm: bytes) -> bytes:
+        """Convert what there is no conversion for: yet, or because none is needed."""
+        if len(pcm) % 2:
+            raise ValueError(f"{len(pcm)} bytes are not a whole number of 16-bit samples")
+        bank = self._bank
+        if bank is None or not pcm:
+            return pcm
+        longest = 2 * bank.longest
+        if len(pcm) > longest:
+            starts = range(0, len(pcm), longest)
+            return b"".join(self.process(pcm[start : start + longest]) for start in starts)
+        if len(self._conversions) == 8:  # real streams come in one or two lengths
+            self._conversions.clear()
+        length = len(pcm) // 2
+        convert = _conversion(bank, self._input, self._phase, length)
+        after = (self._phase + length) % bank.step
+        self._conversions[self._phase, len(pcm)] = convert, after
+        return self.process(pcm)
 
 
 class _Bank(NamedTuple):
@@ -210,36 +206,6 @@ class _Bank(NamedTuple):
     def buffered(self) -> int:
         """Inputs that a stream keeps, with the room that the last windows reach into."""
         return self.history + self.longest + self.step + self.rows.shape[1]
-
-
-class _Piece(NamedTuple):
-    """Everything about converting so many inputs from such a phase: views made once, reused.
-
-    Parameters:
-        new: Where the inputs go.
-        windows: The inputs that each block of outputs needs, overlapping.
-        gathered: The same, contiguous.
-        groups: For each group what to multiply, by what, and where to put the product.
-        product: Outputs as computed, shape (groups, periods, outputs per group).
-        ordered: The same in order of time.
-        output: The same, rounded.
-        due: Those that are due now.
-        kept: Where the history goes.
-        last: What becomes the history.
-        phase: Afterwards.
-    """
-
-    new: _Doubles
-    windows: _Doubles
-    gathered: _Doubles
-    groups: tuple[tuple[_Doubles, _Doubles, _Doubles], ...]
-    product: _Doubles
-    ordered: _Doubles
-    output: _Shorts
-    due: _Shorts
-    kept: _Doubles
-    last: _Doubles
-    phase: int
 
 
 def _taps(up: int, down: int) -> _Doubles:
@@ -281,9 +247,8 @@ def _bank(in_rate: int, out_rate: int) -> _Bank:
     inputs = len(taps) + int(newest.max())
     age = newest - np.arange(1 - len(taps), inputs - len(taps) + 1)[:, None]
     rows = np.where((age >= 0) & (age < len(taps)), taps[np.clip(age, 0, len(taps) - 1), phase], 0)
-    rows.flags.writeable = False
     return _Bank(
-        rows,
+        _aligned(rows),
         step,
         stride,
         history=len(taps) - 1 + step,
@@ -292,33 +257,72 @@ def _bank(in_rate: int, out_rate: int) -> _Bank:
     )
 
 
-def _piece(bank: _Bank, inputs: _Doubles, phase: int, length: int) -> _Piece:
-    """Prepare to convert ``length`` inputs, of which ``phase`` belong to a period already begun."""
-    groups, width, size = bank.rows.shape
-    period = groups * size
-    first = -(-phase * period // bank.step)
-    end = -(-(phase + length) * period // bank.step)
-    periods = -(-end // period)
+def _aligned(rows: _Doubles) -> _Doubles:
+    """Copy to the beginning of a cache line: the products then take a sixth less time."""
+    line = 64
+    room = np.empty(rows.nbytes + line, np.uint8)
+    start = -room.ctypes.data % line
+    copy = room[start : start + rows.nbytes].view(rows.dtype).reshape(rows.shape)
+    copy[...] = rows
+    copy.flags.writeable = False
+    return copy
+
+
+def _windows(bank: _Bank, inputs: _Doubles, phase: int, length: int) -> _Doubles:
+    """Show what each group needs in each period that ``length`` inputs reach into; all overlap.
+
+    Returns:
+        A view, shape (groups, periods, inputs).
+    """
+    groups, width, _ = bank.rows.shape
+    periods = -(-(phase + length) // bank.step)
     item = inputs.itemsize
-    windows = as_strided(
+    return as_strided(
         inputs[bank.step - phase :],
         (groups, periods, width),
         (bank.stride * item, bank.step * item, item),
         writeable=False,
     )
-    gathered = np.empty((groups, periods, width))
-    product = np.empty((groups, periods, size))
-    output = np.empty((periods, groups, size), "<i2")
-    return _Piece(
-        new=inputs[bank.history : bank.history + length],
-        windows=windows,
-        gathered=gathered,
-        groups=tuple(zip(gathered, bank.rows, product, strict=True)),
-        product=product,
-        ordered=product.transpose(1, 0, 2),
-        output=output,
-        due=output.reshape(-1)[first:end],
-        kept=inputs[: bank.history],
-        last=inputs[length : length + bank.history],
-        phase=(phase + length) % bank.step,
-    )
+
+
+def _conversion(bank: _Bank, inputs: _Doubles, phase: int, length: int) -> _Conversion:
+    """Prepare to convert ``length`` inputs that come ``phase`` inputs after a period's beginning.
+
+    Returns:
+        A function of the PCM that does it. All its arrays are made here, once: with a few hundred
+        samples at a time, to make them would take longer than what is done with them.
+    """
+    groups, width, size = bank.rows.shape
+    first, end = (-(-at * groups * size // bank.step) for at in (phase, phase + length))
+    received = memoryview(bytearray(2 * length))
+    shorts = np.frombuffer(received, "<i2")
+    new = inputs[bank.history : bank.history + length]
+    windows = _windows(bank, inputs, phase, length)
+    overlapping = width > bank.step  # which BLAS does not take
+    factors = np.empty(windows.shape) if overlapping else windows
+    product = np.empty((windows.shape[1], groups, size))
+    rounded = np.empty(product.shape, "<i2")
+    due = rounded.reshape(-1)[first:end]
+    last = inputs.data[length : length + bank.history]
+    kept = inputs.data[: bank.history]
+    multiply: Callable[[], object]
+    if groups == 1:  # for one product dot takes less time than matmul
+        multiply = partial(factors[0].dot, bank.rows[0], product[:, 0])
+    else:
+        multiply = partial(np.matmul, factors, bank.rows, product.transpose(1, 0, 2))
+    saturate = partial(product.clip, _LOWEST, _HIGHEST, product)
+    round_ = partial(np.rint, product, product)
+
+    def convert(pcm: bytes) -> bytes:
+        received[:] = pcm
+        new[...] = shorts
+        if overlapping:
+            factors[...] = windows
+        multiply()
+        saturate()
+        round_()
+        rounded[...] = product
+        kept[:] = last
+        return due.tobytes()
+
+    return convert

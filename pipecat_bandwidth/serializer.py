@@ -39,6 +39,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from pipecat_bandwidth.encodings import PCMU, Encoding, PCMRate, ulaw2lin, wire_format
 from pipecat_bandwidth.exceptions import ProtocolError, VoiceAPIError
 from pipecat_bandwidth.messages import (
+    MAX_MESSAGE_SIZE,
     Clear,
     Media,
     Message,
@@ -46,9 +47,10 @@ from pipecat_bandwidth.messages import (
     Start,
     Stop,
     Track,
+    decode_media,
     encode,
-    encode_play_audio,
     parse,
+    play_audio_writer,
 )
 from pipecat_bandwidth.resampler import RATES, StreamResampler
 from pipecat_bandwidth.stats import Sequence, Stats
@@ -66,7 +68,7 @@ _LOG_EVERY_SECS: Final = 10.0
 #: Longest audio in one message that passes without remark. The beginning of a longer one has
 #: waited for its end, and how much Bandwidth takes at once is not documented. It cannot be cut up
 #: here: Pipecat takes one message for a frame.
-_LONG_MS: Final = 100
+_LONG_MS: Final = 100.0
 
 #: Most event types, not known here, that are each remarked in the log.
 _MOST_TYPES: Final = 8
@@ -210,8 +212,7 @@ class BandwidthFrameSerializer(FrameSerializer):
         self._stream_id = stream_id
         self._call_id = call_id
         self._account_id = account_id
-        self._auto_hang_up = self._params.auto_hang_up
-        if self._auto_hang_up:
+        if self._params.auto_hang_up:
             # No line that may raise names the secret: loguru prints the variables of such lines.
             given = {"call_id": bool(call_id), "account_id": bool(account_id)}
             if voice_api is None:
@@ -229,7 +230,7 @@ class BandwidthFrameSerializer(FrameSerializer):
                     raise ValueError(problem)
         self._own_voice_api = (
             VoiceAPI(client_id or "", client_secret or "")
-            if self._auto_hang_up and voice_api is None
+            if self._params.auto_hang_up and voice_api is None
             else None
         )
         self._voice_api = voice_api or self._own_voice_api
@@ -252,6 +253,7 @@ class BandwidthFrameSerializer(FrameSerializer):
             if self._params.outbound_encoding == "PCM"
             else self._params.bandwidth_sample_rate,
         )
+        self._write = play_audio_writer(self._wire.content_type, self._wire.encoder())
         self._inbound = StreamResampler(PCMU.sample_rate, self._params.sample_rate or 8000)
         self._stats.inbound_delay_ms = self._inbound.delay_ms
         self._outbound: StreamResampler | None = None  # the first audio tells its rate
@@ -324,12 +326,17 @@ class BandwidthFrameSerializer(FrameSerializer):
         stats = self._stats
         stats.messages_in += 1
         try:
-            stats.bytes_in += len(data)
-            message = parse(data)
+            size = len(data)
+            stats.bytes_in += size
+            try:
+                message: Message = decode_media(data) if size <= MAX_MESSAGE_SIZE else parse(data)
+            except Exception:
+                message = parse(data)
             if type(message) is not Media:
                 await self._note(message)
                 return None
-            # All in place, with the C function behind PCMU.decode: this runs fifty times a second.
+            # All in place, with the C functions behind parse and PCMU.decode: this runs fifty times
+            # a second.
             if message.track != "inbound" and message.track is not None:
                 stats.other_track += 1
                 return None
@@ -474,7 +481,7 @@ class BandwidthFrameSerializer(FrameSerializer):
             return self._send(encode(Clear()))
         if isinstance(frame, (EndFrame, CancelFrame)):
             self._tell_bad()
-            if self._auto_hang_up:
+            if self._params.auto_hang_up:
                 await self._hang_up()
             return self._play(self._flush()) if isinstance(frame, EndFrame) else None
         if isinstance(frame, (OutputTransportMessageFrame, OutputTransportMessageUrgentFrame)):
@@ -488,11 +495,11 @@ class BandwidthFrameSerializer(FrameSerializer):
             or not pcm
             or frame.num_channels != 1
             or len(pcm) % 2
-            or pcm.startswith(b"RIFF")
+            or pcm[:4] == b"RIFF"
         ):
             pcm = self._mono(frame)
-        if not pcm:
-            return None
+            if not pcm:
+                return None
         if self._stopped:
             self._stats.after_stop += 1
             return None
@@ -519,9 +526,8 @@ class BandwidthFrameSerializer(FrameSerializer):
     def _play(self, pcm: bytes) -> str | None:
         if not pcm:
             return None
-        wire, stats = self._wire, self._stats
-        message = encode_play_audio(wire.content_type, wire.encode(pcm))
-        stats.wire_out_ms += len(pcm) * 500 / wire.sample_rate
+        message, stats = self._write(pcm), self._stats
+        stats.wire_out_ms += len(pcm) * 500 / self._wire.sample_rate
         stats.messages_out += 1
         stats.bytes_out += len(message)
         return message

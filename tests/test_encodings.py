@@ -76,6 +76,23 @@ def test_pcm_is_sent_as_it_is(rate: int) -> None:
 
 
 @pytest.mark.parametrize("form", FORMATS, ids=str)
+def test_a_streams_encoder_does_the_same(form: WireFormat) -> None:
+    rng = np.random.default_rng(4)
+    pieces = [rng.bytes(size) for size in (320, 320, 640, 0, 2, 320, 40_000)]
+    pieces.append(np.arange(-32768, 32768, dtype="<i2").tobytes())
+    encode = form.encoder()
+    sent = [encode(piece) for piece in pieces]  # all kept: none may change with the next
+    assert sent == [form.encode(piece) for piece in pieces]
+
+
+@pytest.mark.parametrize("form", FORMATS, ids=str)
+def test_encoders_do_not_disturb_each_other(form: WireFormat) -> None:
+    one, other = form.encoder(), form.encoder()
+    a, b = bytes(320), b"\x12\x34" * 160
+    assert [one(a), other(b), one(a), other(b)] == [form.encode(pcm) for pcm in (a, b, a, b)]
+
+
+@pytest.mark.parametrize("form", FORMATS, ids=str)
 def test_nothing_in_nothing_out(form: WireFormat) -> None:
     assert form.encode(b"") == form.decode(b"") == b""
 

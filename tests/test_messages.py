@@ -22,8 +22,8 @@ from pipecat_bandwidth.messages import (
     Stop,
     Track,
     encode,
-    encode_play_audio,
     parse,
+    play_audio_writer,
 )
 
 ACCOUNT = "9900000"
@@ -95,7 +95,7 @@ def test_encode(message: Message, wire: str) -> None:
 def test_play_audio_is_written_the_same_way_without_a_message() -> None:
     for message, wire in CASES:
         if isinstance(message, PlayAudio):
-            assert encode_play_audio(message.content_type, message.payload) == wire
+            assert play_audio_writer(message.content_type, bytes)(message.payload) == wire
 
 
 @pytest.mark.parametrize(("message", "wire"), CASES)

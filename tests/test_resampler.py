@@ -318,7 +318,7 @@ def test_views_stay_inside_their_buffer(in_rate: int, out_rate: int) -> None:
     low = inputs.__array_interface__["data"][0]
     for phase in {0, 1, bank.step // 2, bank.step - 1} & set(range(bank.step)):
         for length in (0, 1, bank.step, bank.delay, bank.longest - 1, bank.longest):
-            windows = resampler._piece(bank, inputs, phase, length).windows
+            windows = resampler._windows(bank, inputs, phase, length)
             first, last = np.lib.array_utils.byte_bounds(windows)
             if windows.size:
                 assert low <= first and last <= low + inputs.nbytes

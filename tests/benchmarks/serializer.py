@@ -1,8 +1,9 @@
 """Ours against the official ``pipecat-bandwidth``: the same speech, the same process, in turn.
 
 Speed is processor time, the median over batches of both in random order; on a shared machine the
-ratios hold and the microseconds do not. Everything else is counted in samples, or found by correlation, from what
-goes in and what comes out; nothing is read from inside a serializer.
+ratios hold and the microseconds do not. Each batch goes on where the last one ended, as a call does:
+messages are numbered through, and no frame is given twice. Everything else is counted in samples, or
+found by correlation, from what goes in and what comes out; nothing is read from inside a serializer.
 """
 
 from __future__ import annotations
@@ -90,13 +91,16 @@ class Case:
         await serializer.setup(SimpleNamespace(audio_in_sample_rate=self.pipeline_rate))
         return serializer
 
-    def cut(self, pcm: np.ndarray) -> list[Any]:
-        """Make what the serializer takes of audio at ``in_rate``; a last short piece is dropped."""
+    def cut(self, pcm: np.ndarray, first: int = 1) -> list[Any]:
+        """Make what the serializer takes of audio at ``in_rate``; a last short piece is dropped.
+
+        Messages are numbered from ``first`` on.
+        """
         size = self.in_rate * self.message_ms // 1000
         pieces = [pcm[at : at + size].tobytes() for at in range(0, len(pcm) - size + 1, size)]
         if self.wire:
             return [OutputAudioRawFrame(piece, self.in_rate, 1) for piece in pieces]
-        numbered = enumerate(pieces, 1)
+        numbered = enumerate(pieces, first)
         return [encode(Media(PCMU.encode(piece), "inbound", str(n))) for n, piece in numbered]
 
     async def pass_through(self, serializer: FrameSerializer, items: Sequence[Any]) -> list[bytes]:
@@ -116,7 +120,7 @@ def played(message: str | None) -> bytes:
 
 INBOUND = [Case(None, rate) for rate in (8000, 16000, 24000)]
 WIRES = [PCMU, *(wire_format("PCM", rate) for rate in (8000, 16000, 24000))]
-PIPELINE_RATES = (8000, 16000, 24000, 44100, 48000)
+PIPELINE_RATES = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
 RESAMPLED = [
     Case(None, 16000),
     Case(None, 24000),
@@ -134,8 +138,7 @@ RESAMPLED = [
 
 async def speed(case: Case, kinds: Sequence[type[FrameSerializer]]) -> list[float]:
     """Microseconds of processor time per message of each kind."""
-    size = case.in_rate * case.message_ms // 1000
-    items = case.cut(speech(case.in_rate)[: size * BATCH])
+    pcm = speech(case.in_rate)[: case.in_rate * case.message_ms // 1000 * BATCH]
     both = [await case.build(kind) for kind in kinds]
     calls = [one.serialize if case.wire else one.deserialize for one in both]
     took: list[list[float]] = [[] for _ in both]
@@ -143,6 +146,7 @@ async def speed(case: Case, kinds: Sequence[type[FrameSerializer]]) -> list[floa
     gc.disable()
     try:
         for number in range(ROUNDS + 3):
+            items = case.cut(pcm, number * BATCH + 1)
             for which in random.sample(range(len(both)), len(both)):
                 call = calls[which]
                 began = time.process_time()
@@ -251,14 +255,17 @@ def speed_tables(console: Console, kinds: Sequence[type[FrameSerializer]]) -> di
         theirs, ours = measured[case]
         table.add_row(str(case), f"{theirs:.1f}", f"{ours:.1f}", f"{theirs / ours:.2f}")
     console.print(table)
-    title = "Outbound: official / ours (ours in µs), by the pipeline's rate"
-    table = Table("ms", "wire", *(f"{rate / 1000:g} kHz" for rate in PIPELINE_RATES), title=title)
-    for ms in (20, 40):
-        for wire in WIRES:
-            pairs = (measured[Case(wire, rate, ms)] for rate in PIPELINE_RATES)
-            cells = (f"{theirs / ours:.2f} ({ours:.1f})" for theirs, ours in pairs)
-            table.add_row(str(ms), str(wire), *cells)
-    console.print(table)
+    for title, value in (
+        ("Outbound: official / ours, by the pipeline's rate", lambda theirs, ours: theirs / ours),
+        ("Outbound: ours, µs", lambda theirs, ours: ours),
+    ):
+        rates = (f"{rate / 1000:g} kHz" for rate in PIPELINE_RATES)
+        table = Table("ms", "wire", *rates, title=title)
+        for ms in (20, 40):
+            for wire in WIRES:
+                pairs = (measured[Case(wire, rate, ms)] for rate in PIPELINE_RATES)
+                table.add_row(str(ms), str(wire), *(f"{value(*pair):.2f}" for pair in pairs))
+        console.print(table)
     return {case: theirs / ours for case, (theirs, ours) in measured.items()}
 
 
