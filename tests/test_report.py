@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 
 from tests.captures import Scene, scripted, speech
 from tests.reports import (
@@ -87,8 +88,9 @@ def test_hostile_texts_are_shown_as_they_are(parsed: Parsed, attack: str) -> Non
 
 def test_no_element_is_made_of_them(parsed: Parsed) -> None:
     assert not {"svg", "iframe", "object", "embed", "link", "base"} & {t for t, _ in parsed.tags}
-    assert [bool(script.get("nonce")) for script in parsed.all("script")] == [False, True]
-    assert parsed.all("script")[0]["type"] == "application/json"
+    scripts = parsed.all("script")
+    assert [bool(script.get("nonce")) for script in scripts] == [True, False, True]
+    assert scripts[1]["type"] == "application/json"
     handlers = [name for _, attrs in parsed.tags for name in attrs if name.startswith("on")]
     assert handlers == []
 
@@ -101,7 +103,7 @@ def test_nothing_is_fetched_and_only_the_own_script_may_run(parsed: Parsed) -> N
     policy = next(m["content"] for m in parsed.all("meta") if "content" in m and "http-equiv" in m)
     assert policy is not None
     assert "default-src 'none'" in policy
-    assert f"script-src 'nonce-{parsed.all('script')[1]['nonce']}'" in policy
+    assert f"script-src 'nonce-{parsed.all('script')[0]['nonce']}'" in policy
     assert "unsafe-eval" not in policy and "script-src 'unsafe-inline'" not in policy
 
 
@@ -180,6 +182,28 @@ def test_two_minutes_are_less_than_three_megabytes(tmp_path: Path) -> None:
     assert call.duration > 120
     path = write_report(tmp_path / "r.html", call, diagnose(call), *measured())
     assert path.stat().st_size < 3e6
+
+
+def test_the_picture_knows_where_its_time_axis_is(call: Call, tmp_path: Path) -> None:
+    """The bot's speech stands out of the empty spectrogram where the cursor would be."""
+    page = Parsed(write_report(tmp_path / "r.html", call, []).read_text("utf-8"))
+    (stage,) = (attrs for _, attrs in page.tags if attrs.get("id") == "stage")
+    assert float(stage["aria-valuemax"] or 0) == pytest.approx(call.duration, abs=0.01)
+    source = next(image["src"] for image in page.all("img")) or ""
+    png = Image.open(io.BytesIO(base64.b64decode(source.split(",")[1])))
+    pixels = np.asarray(png.convert("RGB"), int)
+    left, right = (float(stage[f"data-{side}"] or 0) / 100 for side in ("left", "right"))
+    first, last = left * png.width, (1 - right) * png.width
+    frame = np.flatnonzero((pixels.sum(axis=2) < 200).mean(axis=0) > 0.3)  # the axes' edges
+    assert frame.min() == pytest.approx(first, abs=3)
+    assert frame.max() == pytest.approx(last, abs=3)
+
+
+def test_excerpts_know_where_they_are_from(call: Call, tmp_path: Path) -> None:
+    found = [hostile_finding("one"), replace(hostile_finding("two"), span=(0.4, 0.6))]
+    page = Parsed(write_report(tmp_path / "r.html", call, found).read_text("utf-8"))
+    begins = [audio["data-begins"] for audio in page.all("audio")]
+    assert begins == ["0.500", "0.000", "0", "0", "0"]
 
 
 def test_a_sound_call_is_told_to_be_sound(call: Call, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from workbench.audio import Audio
 from workbench.call import Call
 from workbench.capture.redaction import hide
 from workbench.comparison import Comparison
-from workbench.findings import Finding, Findings, excerpt
+from workbench.findings import AROUND, Finding, Findings, excerpt
 from workbench.levels import active_level, loudest_span
 from workbench.tuning import TuningResult
 
@@ -82,10 +82,14 @@ def write_report(
         sentence=hidden(Findings(findings).sentence),
         subtitle=hidden(call.summary().partition("\n")[0]),
         findings=[
-            {name: value if name == "audio" else hidden(value) for name, value in row.items()}
+            {
+                name: value if name in ("audio", "begins") else hidden(value)
+                for name, value in row.items()
+            }
             for row in _findings(findings, call, sides)
         ],
         overview=_overview(call, findings),
+        duration=call.duration,
         players=_players(call, sides),
         comparison=_comparison(comparison, "bot" in sides) if comparison else None,
         tuning=_tuning(tuning) if tuning else None,
@@ -130,15 +134,20 @@ def _finding(finding: Finding, call: Call, sides: Collection[str]) -> dict[str, 
     row: dict[str, str] = {name: getattr(finding, name) for name in names}
     audible = finding.listen and _side(finding.listen) in sides
     audio = _mp3(excerpt(call, finding)) if audible else ""
-    return {**row, "side": finding.side or "", "audio": audio}
+    begins = f"{max(0.0, min(finding.span[0], call.duration) - AROUND):.3f}"
+    return {**row, "side": finding.side or "", "audio": audio, "begins": begins}
 
 
 def _side(signal: str) -> str:
     return "caller" if signal in ("caller_sent", "bot_heard") else "bot"
 
 
-def _overview(call: Call, findings: Sequence[Finding]) -> str:
-    return _uri("image/png", plots.png(plots.call_overview(call, findings)[0]))
+def _overview(call: Call, findings: Sequence[Finding]) -> dict[str, Any]:
+    """The picture of the call, and where in it its time axis begins and ends, in percent."""
+    axes = plots.call_overview(call, findings)
+    picture = plots.png(axes[0])  # lays out as it draws
+    box = axes[-1].get_position()
+    return {"src": _uri("image/png", picture), "left": 100 * box.x0, "right": 100 * (1 - box.x1)}
 
 
 def _players(call: Call, sides: Collection[str]) -> list[dict[str, str]]:

@@ -97,7 +97,7 @@ def short_time_power(
     blocks = np.lib.stride_tricks.sliding_window_view(samples, size)[inside]
     for row in np.flatnonzero(first != inside):
         late = int(first[row] - inside[row])  # below 0: the block begins before the signal does
-        part = blocks[row, max(late, 0) : size + min(late, 0)].copy()
+        part = blocks[row, max(late, 0) : max(0, size + min(late, 0))].copy()
         blocks[row] = 0
         if len(part):
             at = max(-late, 0)

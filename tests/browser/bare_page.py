@@ -1,7 +1,7 @@
-"""The player's own module in a page of its own: no JupyterLab, no kernel, the real answers.
+"""A player's own module in a page of its own: no JupyterLab, no kernel, the real answers.
 
-``BarePage`` stands in for the widget manager: it gives the module a model with the timeline's real
-state, and answers its messages by the timeline's real function.
+``BarePage`` stands in for the widget manager: it gives the module a model with the widget's real
+state, and answers its messages by the widget's real function.
 """
 
 from __future__ import annotations
@@ -11,14 +11,20 @@ import time
 from typing import Any
 
 import numpy as np
+from anywidget import AnyWidget
 from numpy.typing import NDArray
 from playwright.sync_api import Page
 
-from workbench.timeline import CallTimeline
+from workbench.timeline import BlindListening, CallTimeline
 from workbench.timeline.views import PLAY_RATE
 
 _ADDRESS = "http://localhost/player"  # nobody listens there; worklets need a secure origin
-STATE = ("position", "selection", "view", "caller", "bot", "playing", "_contents", "_overview")
+STATE: dict[type[AnyWidget], tuple[str, ...]] = {
+    CallTimeline: (
+        "position", "selection", "view", "caller", "bot", "playing", "_contents", "_overview",
+    ),
+    BlindListening: ("_progress",),
+}  # fmt: skip
 
 # Everything that sounds passes the player's one analyser: recorded there, on the audio thread, where
 # a busy page loses nothing.
@@ -54,7 +60,7 @@ async () => {
   style.textContent = source.css;
   document.head.append(style);
   const bytes = (text) => new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
-  const unpack = (state) => ({ ...state, _overview: bytes(state._overview) });
+  const unpack = (state) => ("_overview" in state ? { ...state, _overview: bytes(state._overview) } : state);
   const state = unpack(source.state), heard = {};
   const emit = (name, ...values) => (heard[name] ?? []).slice().forEach((act) => act(...values));
   const changed = new Set();
@@ -92,7 +98,7 @@ async () => {
 
 
 class BarePage:
-    """A page that shows a timeline.
+    """A page that shows a timeline, or a blind test.
 
     Attributes:
         page: Playwright's page.
@@ -102,7 +108,7 @@ class BarePage:
     """
 
     def __init__(
-        self, page: Page, timeline: CallTimeline, *, dark: bool = False, kernel: bool = True
+        self, page: Page, timeline: AnyWidget, *, dark: bool = False, kernel: bool = True
     ) -> None:
         self.page, self.timeline, self.kernel = page, timeline, kernel
         self.delay_secs = 0.0
@@ -120,7 +126,8 @@ class BarePage:
         page.evaluate(_EAR)
         page.evaluate(_MODEL)
         if kernel:
-            page.wait_for_selector(".wb-tl[data-views]")
+            drawn = "[data-views]" if isinstance(timeline, CallTimeline) else ""
+            page.wait_for_selector(f".wb-tl{drawn}")
 
     def push(self) -> None:
         """Bring what Python changed in the state to the page."""
@@ -175,8 +182,11 @@ class BarePage:
         return {"js": js, "css": css, "state": self._state()}
 
     def _state(self) -> dict[str, Any]:
-        state = {key: getattr(self.timeline, key) for key in STATE}
-        return {**state, "_overview": base64.b64encode(self.timeline._overview).decode("ascii")}
+        keys = next(keys for kind, keys in STATE.items() if isinstance(self.timeline, kind))
+        state = {key: getattr(self.timeline, key) for key in keys}
+        if "_overview" in state:
+            state["_overview"] = base64.b64encode(state["_overview"]).decode("ascii")
+        return state
 
     def _answer(self, question: dict[str, Any]) -> dict[str, Any] | None:
         self.questions.append(question)

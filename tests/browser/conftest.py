@@ -20,11 +20,16 @@ FLAGS = (
 ).split()
 
 
+def find_browser() -> str | None:
+    """Path of the first one that is installed."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
 # For the package, not the session: an asyncio loop runs in this thread as long as it lives, and
 # the asynchronous tests of other packages bring their own.
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    path = next(filter(None, map(shutil.which, NAMES)), None)
+    path = find_browser()
     if path is None:
         reason = f"no browser found, one of {', '.join(NAMES)} is wanted: apt install chromium"
         if os.environ.get("CI") == "true":

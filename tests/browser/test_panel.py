@@ -24,6 +24,9 @@ def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     scene.say_bot(0.5, speech("bot/b02"))
     scene.say_bot(8.0, speech("bot/b04").span(0, 6))
     scene.write(folder / "call.mcap")
+    other = Scene(8.0, pipeline_rate=24000)
+    other.say_bot(0.5, speech("bot/b02"))
+    other.write(folder / "other.mcap")
     lab = Lab(folder, tmp_path_factory.mktemp("lab"))
     yield lab
     lab.close()
@@ -72,3 +75,45 @@ def test_a_setting_is_chosen_by_ear_and_by_number(lab: Lab, page: Page) -> None:
     expect(text).to_contain_text("Written: chosen.json")
     params = BandwidthFrameSerializer.InputParams.load(lab.folder / "chosen.json")
     assert (params.outbound_encoding, params.outbound_pcm_sample_rate) == ("PCM", 16000)
+
+
+def test_calls_are_changed_tuned_together_and_heard_blind(lab: Lab, page: Page) -> None:
+    page.set_viewport_size({"width": 900, "height": 900})
+    lab.write("folder.ipynb", CELL.replace("call.mcap", "."))
+    lab.run(page, "folder.ipynb")
+    page.wait_for_selector(".wb-tl[data-views]", timeout=60_000)
+    output = page.locator(".jp-OutputArea-output").last
+    expect(output).to_contain_text("Take PCMU", timeout=60_000)
+
+    # Nothing is cut off in a narrow column.
+    wide, shown = output.evaluate(
+        "node => [...node.querySelectorAll('.widget-vbox')].map((box) => [box.scrollWidth, box.clientWidth])[0]"
+    )
+    assert wide <= shown
+
+    # Another call comes up by itself, and is what is tuned on.
+    page.get_by_label("Capture").select_option("other.mcap")
+    expect(page.locator(".wb-tl-time")).to_contain_text("/ 0:08", timeout=60_000)
+    expect(output).to_contain_text("Take PCMU", timeout=60_000)
+    page.get_by_role("button", name="All captures").click()
+    expect(output).to_contain_text("Take PCMU", timeout=60_000)
+
+    # A limit that no setting keeps is said to be so.
+    limit = output.get_by_role("spinbutton", name="kbit/s at most")
+    limit.fill("1")
+    page.keyboard.press("Tab")
+    expect(output).to_contain_text("at most 1 is asked", timeout=60_000)
+    limit.fill("0")
+    page.keyboard.press("Tab")
+
+    # Two settings are heard without knowing which is which.
+    page.get_by_label("Compare").select_option(["PCMU", "PCM 24 kHz"])
+    blind = page.get_by_role("button", name="Blind test of two")
+    expect(blind).to_be_enabled(timeout=60_000)
+    blind.click()
+    test = page.get_by_role("region", name="Blind listening test")
+    test.get_by_role("button", name="X", exact=True).click()
+    heard = "+document.querySelector('[aria-label^=Blind] .wb-tl-meter').dataset.dbov > -50"
+    page.wait_for_function(heard, timeout=60_000)
+    test.get_by_role("button", name="X is B").click()
+    expect(test).to_contain_text("trial 2 of 16")

@@ -125,6 +125,88 @@ def test_a_pause_stays_a_pause_at_its_place(report: Page) -> None:
     assert player.evaluate("node => node.paused")
 
 
+WHOLE = "document.querySelector('audio[aria-label=caller_heard]')"
+
+
+def cursor(report: Page) -> float:
+    """The call's time at which the cursor stands in the picture."""
+    return report.evaluate(
+        """() => {
+          const stage = document.getElementById("stage"), box = stage.getBoundingClientRect();
+          const head = document.getElementById("head").getBoundingClientRect();
+          const { left, right } = stage.dataset;
+          const share = (100 * ((head.left + head.right) / 2 - box.left)) / box.width - left;
+          return (share / (100 - left - right)) * stage.ariaValueMax;
+        }"""
+    )
+
+
+def click_at(report: Page, secs: float) -> None:
+    """Click the picture where a time of the call is."""
+    stage = report.locator("#stage")
+    stage.scroll_into_view_if_needed()
+    x = stage.evaluate(
+        """(stage, secs) => {
+          const { left, right } = stage.dataset, width = 100 - left - right;
+          return (+left + (width * secs) / stage.ariaValueMax) / 100 * stage.clientWidth;
+        }""",
+        secs,
+    )
+    stage.click(position={"x": x, "y": 100})
+
+
+def test_a_click_in_the_picture_plays_from_there_and_the_cursor_moves(report: Page) -> None:
+    assert report.locator("#head").is_hidden()
+    click_at(report, 7.0)
+    wait(report, f"!{WHOLE}.paused && {WHOLE}.currentTime > 7.2")
+    at = report.evaluate(f"{WHOLE}.currentTime")
+    assert at - 0.1 <= cursor(report) <= report.evaluate(f"{WHOLE}.currentTime") + 0.1
+    click_at(report, 3.0)
+    wait(report, f"{WHOLE}.currentTime >= 3 && {WHOLE}.currentTime < 6.5")
+    assert 2.9 < cursor(report) < 6.6
+    report.keyboard.press(" ")
+    wait(report, f"{WHOLE}.paused")
+
+
+def test_an_excerpt_moves_the_cursor_from_where_it_was_cut_out(report: Page) -> None:
+    excerpt = "document.querySelector('audio[data-begins]:not([data-begins=\\'0\\'])')"
+    begins = report.evaluate(f"Number({excerpt}.dataset.begins)")
+    assert begins == 0.5
+    click_at(report, 7.0)
+    wait(report, f"!{WHOLE}.paused")
+    report.evaluate(f"{excerpt}.play()")
+    wait(report, f"{excerpt}.currentTime > 0.3")
+    assert report.evaluate(f"{WHOLE}.paused")  # one at a time
+    report.evaluate(f"{excerpt}.pause()")
+    wait(report, f"{excerpt}.paused")
+    expected = begins + report.evaluate(f"{excerpt}.currentTime")
+    wait(report, f"Math.abs(document.getElementById('stage').ariaValueNow - {expected}) < 0.02")
+    assert cursor(report) == pytest.approx(expected, abs=0.05)
+
+
+def test_the_picture_is_worked_by_keys(report: Page) -> None:
+    stage = report.get_by_role("slider", name="Play position")
+    stage.focus()
+    steps = [
+        ("ArrowRight", 1),
+        ("Shift+ArrowRight", 11),
+        ("ArrowLeft", 10),
+        ("End", 12),
+        ("Home", 0),
+    ]
+    for key, place in steps:
+        report.keyboard.press(key)
+        expect(stage).to_have_attribute("aria-valuenow", re.compile(rf"^{place}\.0"))
+        assert cursor(report) == pytest.approx(place, abs=0.05)
+    assert report.evaluate(f"{WHOLE}.paused")
+    report.keyboard.press("ArrowRight")
+    expect(stage).to_have_attribute("aria-valuetext", "0:01.0")
+    report.keyboard.press(" ")
+    wait(report, f"!{WHOLE}.paused && {WHOLE}.currentTime > 1.1")
+    report.keyboard.press(" ")
+    wait(report, f"{WHOLE}.paused")
+
+
 def test_it_is_read_without_a_mouse_and_by_name(report: Page) -> None:
     expect(report.get_by_role("heading", level=1)).to_have_text(re.compile("^Call of 20"))
     assert report.evaluate("document.documentElement.lang") == "en"

@@ -489,6 +489,98 @@ def test_blind_hides_names_everywhere_until_it_is_over(
     expect(page.get_by_role("button", name="PCM 24 kHz")).to_be_visible()
 
 
+# -- an hour, and a thousand events ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Call:
+    """64 s with a thousand events, and speech of both."""
+    scene = Scene(64.0, pipeline_rate=16000)
+    for at in (1.0, 21.0, 41.0):
+        scene.say_bot(at, speech("bot/b04"))
+        scene.say_caller(at + 10, speech("caller/c02"))
+    for number, at in enumerate(np.linspace(0.5, 63, 998)):
+        scene.log(float(at), f"number {number}", level=3 + number % 2)
+    return Call.open(scene.write(tmp_path_factory.mktemp("busy") / "call.mcap"))
+
+
+#: Keeps what the last picture wrote: text, where it begins and ends, and its height.
+_WRITTEN = """
+() => {
+  const { clearRect, fillText } = CanvasRenderingContext2D.prototype;
+  CanvasRenderingContext2D.prototype.clearRect = function (...box) {
+    if (this.canvas.className === "wb-tl-canvas") window.written = [];
+    return clearRect.apply(this, box);
+  };
+  CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+    const wide = this.measureText(text).width;
+    const left = this.textAlign === "right" ? x - wide : x;
+    window.written?.push([text, left, left + wide, y]);
+    return fillText.call(this, text, x, y);
+  };
+}
+"""
+
+
+@pytest.mark.parametrize("seconds", [64.0, 8.0, 1.0, 0.3])
+def test_names_of_a_thousand_events_never_overlap(page: Page, busy: Call, seconds: float) -> None:
+    page.add_init_script(f"({_WRITTEN})()")
+    player = BarePage(page, CallTimeline(busy))
+    page.get_by_text("Events and findings (1000)").wait_for()
+    drawn = player.page.locator(".wb-tl").get_attribute("data-views") or "0"
+    page.evaluate(f"window.model.set('view', [20, {min(64.0, 20 + seconds)}])")
+    player.wait(f"+root.dataset.views > {drawn}")
+    page.evaluate("new Promise((act) => requestAnimationFrame(() => requestAnimationFrame(act)))")
+    written = [entry for entry in page.evaluate("window.written") if 38 < entry[3] < 100]
+    assert "events" in [text for text, *_ in written]
+    for number, (text, left, right, y) in enumerate(written):
+        for other, its_left, its_right, its_y in written[:number]:
+            apart = right <= its_left or its_right <= left or abs(y - its_y) >= 12
+            assert apart, (text, other)
+
+
+def test_sound_far_from_where_it_plays_is_let_go(page: Page, busy: Call) -> None:
+    """Else an hour of listening would fill the browser."""
+    player = BarePage(page, CallTimeline(busy))
+
+    def asked(chunk: int) -> int:
+        wanted = {"kind": "sound", "side": "bot", "choice": "caller_heard", "chunk": chunk}
+        return sum(wanted.items() <= question.items() for question in player.questions)
+
+    def play(at: float) -> None:
+        player.click(at)
+        player.wait("root.dataset.state === 'playing'")
+        player.page.wait_for_function(f"window.model.get('position') >= {at - 0.1}")
+        player.page.wait_for_function(f"window.model.get('position') > {at + 0.2}")
+
+    play(1.5)
+    assert asked(0) == 1
+    for at in (9.5, 17.5, 25.5, 33.5, 41.5, 49.5):
+        play(at)
+    page.keyboard.press(" ")
+    player.wait("root.dataset.state === 'paused'")
+    last = asked(12)
+    play(49.0)
+    assert asked(12) == last  # it is still there
+    play(1.5)
+    assert asked(0) == 2
+
+
+def test_a_long_call_is_sketched_and_then_drawn_well(
+    page: Page, busy: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench.timeline.scene._LONG_SECS", 10.0)
+    timeline = CallTimeline(Call.open(busy.path))
+    player = BarePage(page, timeline)
+    assert len(colours(player)) > 100
+    if thread := timeline._laying:
+        thread.join(60)
+    player.push()
+    player.wait("root.dataset.sketch === ''")
+    player.click(2.0)
+    player.wait_for_sound()
+
+
 # -- Python's side ---------------------------------------------------------------------------------
 
 
@@ -518,8 +610,10 @@ def test_a_call_that_goes_on_is_played_on(page: Page, tmp_path: Path) -> None:
     page.wait_for_timeout(1500)
     assert player.shown_time() == pytest.approx(2.0, abs=0.05)  # it waits for more
     record(6.0)
+    page.evaluate("document.querySelector('[data-choice=bot_said]').kept = true")
     player.timeline.refresh()
     player.push()
+    assert page.evaluate("document.querySelector('[data-choice=bot_said]').kept")  # not built anew
     assert player.shown_time() < 2.6  # and leaves nothing out
     give_up = time.monotonic() + 10
     while player.shown_time() < 2.6 and time.monotonic() < give_up:

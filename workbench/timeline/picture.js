@@ -19,8 +19,9 @@ const COLOURS = Uint32Array.from({ length: 256 }, (_, i) => {
   return ((255 << 24) | (mix(0) << 16) | (mix(8) << 8) | mix(16)) >>> 0;
 });
 
-function spectrumImage(bytes, columns, rows) {
-  const canvas = new OffscreenCanvas(columns, rows);
+function spectrumImage(bytes, columns, rows, before) { // paints over what was shown before
+  const alike = before?.width === columns && before.height === rows;
+  const canvas = alike ? before : new OffscreenCanvas(columns, rows);
   const image = new ImageData(columns, rows);
   const pixels = new Uint32Array(image.data.buffer);
   for (let i = 0; i < pixels.length; i++) pixels[i] = COLOURS[bytes[i]];
@@ -234,16 +235,21 @@ class Picture {
       this.placed.push({ mark, left: x - 4, right: x + 4, top, bottom: top + EVENTS });
       if (dense) continue;
       ink.globalAlpha = 0.7; // dotted through the tracks, so that the sound can be held against it
-      for (let y = top + EVENTS; y < this.height - AXIS; y += 6) ink.fillRect(x - 0.5, y, 1, 3);
+      for (let y = TOP; y < this.height - AXIS; y += 6) ink.fillRect(x - 0.5, y, 1, 3);
       ink.globalAlpha = 1;
       const last = labels.at(-1);
-      if (last && x - last.x < 6) last.text += last.text.endsWith(mark.kind) ? "" : `, ${mark.kind}`;
-      else labels.push({ x, text: mark.kind, colour });
+      if (last && x - last.x < 6) {
+        last.text += last.text.endsWith(mark.kind) ? "" : `, ${mark.kind}`;
+        last.end = x;
+      } else labels.push({ x, end: x, text: mark.kind, colour });
     }
-    labels.forEach(({ x, text, colour }, i) => {
-      const right = x + 4 + ink.measureText(text).width;
-      const until = labels[i + 1]?.x ?? Infinity;
-      if (right < until) this.label(text, top + EVENTS / 2, colour, "left", Math.min(x + 4, this.width - (right - x)));
+    let taken = GUTTER; // up to where there is something already
+    labels.forEach(({ x, end, text, colour }, i) => { // behind its tick, or before it, or not at all
+      const wide = ink.measureText(text).width + 4;
+      const until = Math.min(labels[i + 1]?.x ?? Infinity, this.width);
+      const left = end + wide < until ? end + 4 : x - wide > taken + 4 ? x - wide - 1 : null;
+      if (left !== null) this.label(text, top + EVENTS / 2, colour, "left", left);
+      taken = left === null ? end : Math.max(end, left + wide);
     });
   }
 

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from workbench.timeline.scene import Scene
+from workbench.timeline.sketch import Sketch
 from workbench.timeline.views import Track
 
 __all__ = ["picture"]
 
 WIDTH: Final = 1000
 _GUTTER, _LANE, _WAVE, _SPECTRUM, _GAP, _AXIS = 84, 18, 56, 84, 6, 20
+#: Rows of names of events, and of findings; below the first a strip with a tick for each event.
+_NAMES, _RUG = 2, 8
+_FINDINGS: Final = _NAMES * _LANE + _RUG
 _INK, _QUIET, _FIELD = "#1f2328", "#59636e", "#f3f5f7"
 _SIDES: Final = {"caller": "#0072b2", "bot": "#b5520a"}
 _SEVERITIES: Final = {
@@ -36,6 +41,24 @@ _MAGMA: Final = (
 _STEPS: Final = (0.01, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)
 
 
+@dataclass
+class _Name:
+    """The name of an event, and how many like it there are under it."""
+
+    x: float
+    left: float
+    kind: str
+    row: int = -1
+    count: int = 1
+
+    @property
+    def text(self) -> str:
+        return self.text_of(self.count)
+
+    def text_of(self, count: int) -> str:
+        return self.kind if count == 1 else f"{self.kind} x{count}"
+
+
 def picture(scene: Scene, sides: Mapping[str, str]) -> bytes:
     """Draw a whole call.
 
@@ -46,17 +69,18 @@ def picture(scene: Scene, sides: Mapping[str, str]) -> bytes:
     Returns:
         A PNG, 1000 pixels wide, in 128 colours.
     """
-    top = 3 * _LANE + _GAP
+    top = _FINDINGS + _NAMES * _LANE + _GAP
     track_height = _WAVE + _SPECTRUM + _GAP
     image = Image.new("RGB", (WIDTH, top + len(sides) * track_height + _AXIS), "#ffffff")
     draw = ImageDraw.Draw(image)
     draw.font = ImageFont.load_default(11)
     for row, (side, name) in enumerate(sides.items()):
         y = top + row * track_height
-        _draw_track(image, draw, y, scene.track(side, name), scene, side)
+        _draw_track(image, draw, y, scene.drawn(side, name), scene, side)
         draw.text((_GUTTER - 6, y + _WAVE / 2), side, fill=_SIDES[side], anchor="rm")
         draw.text((_GUTTER - 6, y + _WAVE / 2 + 13), _wrapped(name), fill=_QUIET, anchor="rm")
-    _draw_marks(draw, scene)
+    _draw_events(draw, scene)
+    _draw_findings(draw, scene)
     _draw_axis(draw, scene.call.duration, image.height - _AXIS)
     small = io.BytesIO()
     image.quantize(128, Image.Quantize.MAXCOVERAGE).save(small, format="png", optimize=True)
@@ -64,7 +88,12 @@ def picture(scene: Scene, sides: Mapping[str, str]) -> bytes:
 
 
 def _draw_track(
-    image: Image.Image, draw: ImageDraw.ImageDraw, y: int, track: Track, scene: Scene, side: str
+    image: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    y: int,
+    track: Track | Sketch,
+    scene: Scene,
+    side: str,
 ) -> None:
     columns, duration, top_hz = WIDTH - _GUTTER, scene.call.duration, scene.top_hz(side)
     draw.rectangle((_GUTTER, y, WIDTH, y + _WAVE - 1), fill=_FIELD)
@@ -79,41 +108,72 @@ def _draw_track(
     draw.text((_GUTTER - 6, y + _WAVE + _SPECTRUM - 7), "0", fill=_QUIET, anchor="rm")
 
 
-def _draw_marks(draw: ImageDraw.ImageDraw, scene: Scene) -> None:
-    free: dict[int, float] = {}
+def _draw_events(draw: ImageDraw.ImageDraw, scene: Scene) -> None:
+    """Every event as a tick; names where there is room for them, none across another one's."""
+    events = [mark for mark in scene.marks if mark["row"] == "event"]
     draw.text((_GUTTER - 6, _LANE / 2), "events", fill=_QUIET, anchor="rm")
-    draw.text((_GUTTER - 6, 1.5 * _LANE), "findings", fill=_QUIET, anchor="rm")
-    for mark in scene.marks:
+    names: list[_Name] = []
+    ends = [float(_GUTTER)] * _NAMES
+    last: dict[int, _Name] = {}
+    unnamed = 0
+    for mark in events:
+        x = _place(mark["start"], scene.call.duration)
+        draw.line((x, _NAMES * _LANE, x, _NAMES * _LANE + _RUG - 2), fill=_QUIET, width=2)
+        name = _Name(x, x, mark["kind"])
+        wide = draw.textlength(name.text) + 10
+        if x + wide > WIDTH:  # at the right edge a name stands before its tick
+            name.left = x - wide
+        name.row = next((row for row, end in enumerate(ends) if name.left >= end), -1)
+        if name.row >= 0:
+            names.append(name)
+        else:  # those of one kind share a name, if it may grow
+            name = next((last[row] for row in last if last[row].kind == name.kind), name)
+            wide = draw.textlength(name.text_of(name.count + 1)) + 10
+            if name.row < 0 or name.left < name.x or name.left + wide > WIDTH:
+                unnamed += 1
+                continue
+            name.count += 1
+        last[name.row] = name
+        ends[name.row] = name.left + wide + (2 if name.left < name.x else 0)
+    for name in names:
+        y = name.row * _LANE
+        draw.line((name.x, y + 3, name.x, y + _LANE - 4), fill=_QUIET, width=2)
+        left = name.x + 4 if name.left == name.x else name.x - 4 - draw.textlength(name.text)
+        draw.text((left, y + _LANE / 2), name.text, fill=_QUIET, anchor="lm")
+    if unnamed:
+        text = f"{unnamed} unnamed"
+        draw.text((_GUTTER - 6, 1.5 * _LANE), text, fill=_QUIET, anchor="rm")
+
+
+def _draw_findings(draw: ImageDraw.ImageDraw, scene: Scene) -> None:
+    """Findings as bars in two lanes, named inside or beside; those beyond are counted."""
+    findings = [mark for mark in scene.marks if mark["row"] == "finding"]
+    draw.text((_GUTTER - 6, _FINDINGS + _LANE / 2), "findings", fill=_QUIET, anchor="rm")
+    ends = [float(_GUTTER)] * _NAMES
+    left_out = 0
+    for mark in findings:
         left, right = (_place(mark[edge], scene.call.duration) for edge in ("start", "end"))
-        if mark["row"] == "event":
-            draw.line((left, 1, left, _LANE - 3), fill=_QUIET, width=2)
-            if left >= free.get(0, 0) and left + draw.textlength(mark["kind"]) + 4 < WIDTH:
-                draw.text((left + 4, _LANE / 2), mark["kind"], fill=_QUIET, anchor="lm")
-                free[0] = left + draw.textlength(mark["kind"]) + 8
-        elif mark["row"] == "finding":
-            _draw_finding(draw, mark, left, max(right, left + 6), free)
-
-
-def _draw_finding(
-    draw: ImageDraw.ImageDraw,
-    mark: dict[str, Any],
-    left: float,
-    right: float,
-    free: dict[int, float],
-) -> None:
-    paper, ink = _SEVERITIES[mark["severity"]]
-    lane = next((lane for lane in (1, 2) if left >= free.get(lane, 0)), None)
-    if lane is None:
-        return
-    y = lane * _LANE
-    draw.rounded_rectangle((left, y + 1, right, y + _LANE - 3), 3, fill=paper)
-    text = mark["kind"]
-    if draw.textlength(text) + 8 < right - left:
-        draw.text((left + 4, y + _LANE / 2 - 1), text, fill=ink, anchor="lm")
-    elif right + draw.textlength(text) + 4 < WIDTH:
-        draw.text((right + 3, y + _LANE / 2 - 1), text, fill=_INK, anchor="lm")
-        right += draw.textlength(text) + 6
-    free[lane] = right + 3
+        left = min(left, WIDTH - 6)
+        lane = next((lane for lane, end in enumerate(ends) if left >= end), None)
+        if lane is None:
+            left_out += 1
+            continue
+        paper, ink = _SEVERITIES[mark["severity"]]
+        right, y = max(right, left + 6), _FINDINGS + lane * _LANE
+        draw.rounded_rectangle((left, y + 1, right, y + _LANE - 3), 3, fill=paper)
+        text, middle = mark["kind"], y + _LANE / 2 - 1
+        wide = draw.textlength(text)
+        if wide + 8 < right - left:
+            draw.text((left + 4, middle), text, fill=ink, anchor="lm")
+        elif right + wide + 4 < WIDTH:
+            draw.text((right + 3, middle), text, fill=_INK, anchor="lm")
+            right += wide + 6
+        elif left - wide - 4 > ends[lane]:
+            draw.text((left - 3, middle), text, fill=_INK, anchor="rm")
+        ends[lane] = right + 3
+    if left_out:
+        text = f"{left_out} more"
+        draw.text((_GUTTER - 6, _FINDINGS + 1.5 * _LANE), text, fill=_QUIET, anchor="rm")
 
 
 def _draw_axis(draw: ImageDraw.ImageDraw, duration: float, y: int) -> None:
@@ -124,11 +184,10 @@ def _draw_axis(draw: ImageDraw.ImageDraw, duration: float, y: int) -> None:
         x = _place(time, duration)
         draw.line((x, y, x, y + 4), fill=_QUIET)
         seconds = f"{time % 60:04.1f}" if step < 1 else f"{time % 60:02.0f}"
+        text = f"{int(time // 60)}:{seconds}"
+        half = draw.textlength(text) / 2
         draw.text(
-            (x, y + 11),
-            f"{int(time // 60)}:{seconds}",
-            fill=_QUIET,
-            anchor="mm" if time else "lm",
+            (min(max(x, _GUTTER + half), WIDTH - half), y + 11), text, fill=_QUIET, anchor="mm"
         )
 
 

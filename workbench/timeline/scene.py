@@ -7,7 +7,6 @@ read from any thread, and exchanged by one assignment.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -23,6 +22,7 @@ from workbench.call.placement import lay
 from workbench.findings import Finding
 from workbench.levels import SILENCE_DBOV, active_level
 from workbench.timeline.marks import marks
+from workbench.timeline.sketch import Sketch, sketch_of
 from workbench.timeline.views import Track
 
 __all__ = ["SIDES", "Choice", "Scene"]
@@ -41,6 +41,8 @@ _LEVEL_SECS: Final = 300.0
 #: a second: no speech can be made of it again.
 _OVERVIEW_COLUMNS: Final = 1200
 _OVERVIEW_PER_SEC: Final = 20
+#: The signals of a shorter call are made before anybody could see a sketch of them: in 50 ms.
+_LONG_SECS: Final = 300.0
 #: Heights of a waveform to choose from, 1 = full scale.
 _SCALES: Final = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 
@@ -55,6 +57,7 @@ class Choice:
         setting: Of a comparison; None for a signal of the call.
         leg: Far leg that the setting was heard over, if any.
         revision: How often the sound was exchanged under this name.
+        sketched: Gives what can be drawn before the sound is made.
         lock: Around making the track: of two threads that want it, one makes it.
     """
 
@@ -63,7 +66,18 @@ class Choice:
     setting: str | None = None
     leg: str | None = None
     revision: int = 0
+    sketched: Callable[[], Sketch | None] = lambda: None
     lock: Lock = field(default_factory=Lock, repr=False)
+
+    @property
+    def drawn(self) -> Track | Sketch | None:
+        """What there is of it to look at; ``None`` before it was first wanted."""
+        return self.__dict__.get("track") or self.__dict__.get("sketch")
+
+    @cached_property
+    def sketch(self) -> Sketch | None:
+        """What can be drawn before the sound is made, if anything."""
+        return self.sketched()
 
     @cached_property
     def track(self) -> Track:
@@ -103,8 +117,7 @@ class Scene:
         self.call = call
         self.marks = marks(call, findings)
         self._choices = {
-            side: {name: Choice(name, partial(call.signal, name)) for name in names}
-            for side, names in SIDES.items()
+            side: {name: _signal(call, name) for name in names} for side, names in SIDES.items()
         }
         for (setting, leg), audio in (compared or {}).items():
             source = partial(on_clock, call, audio)
@@ -147,6 +160,15 @@ class Scene:
         with choice.lock:
             return choice.track
 
+    def drawn(self, side: str, name: str) -> Track | Sketch:
+        """What can be drawn of a choice at once: its sound, or a sketch while there is none yet.
+
+        Raises:
+            KeyError: If there is no such side or choice.
+        """
+        choice = self._choices[side][name]
+        return choice.drawn or choice.sketch or self.track(side, name)
+
     def gain_db(self, side: str, name: str) -> float:
         """What brings a choice to the matched level, in dB."""
         self.track(side, name)
@@ -154,26 +176,25 @@ class Scene:
 
     def top_hz(self, side: str) -> float:
         """Highest frequency of the side's axis: that of all its sounds that were wanted so far."""
-        return max((track.audio.sample_rate / 2 for track in self._built(side)), default=4000.0)
+        return max((drawn.sample_rate / 2 for drawn in self._drawn(side)), default=4000.0)
 
     def full_scale(self, side: str) -> float:
         """What the height of the side's waveforms stands for: its loudest sample fits in."""
-        peak = max((track.peak for track in self._built(side)), default=1.0)
+        peak = max((drawn.peak for drawn in self._drawn(side)), default=1.0)
         return next((scale for scale in _SCALES if scale >= peak), 1.0)
 
-    def _built(self, side: str) -> list[Track]:
-        return [c.track for c in self._choices[side].values() if "track" in c.__dict__]
+    def _drawn(self, side: str) -> list[Track | Sketch]:
+        return [choice.drawn for choice in self._choices[side].values() if choice.drawn]
 
     def overview(self, sides: Mapping[str, str]) -> bytes:
         """Envelopes of the whole call, coarse enough to be kept: one after the other, int8."""
-        with ThreadPoolExecutor() as pool:  # an hour takes a second a side
-            tracks = list(pool.map(self.track, sides.keys(), sides.values()))
         duration = self.call.duration
         columns = int(min(_OVERVIEW_COLUMNS, max(1.0, duration * _OVERVIEW_PER_SEC)))
-        drawn = []
-        for side, track in zip(sides, tracks, strict=True):
-            drawn.append(track.envelope(0.0, duration, columns, self.full_scale(side)).tobytes())
-        return b"".join(drawn)
+        parts = []
+        for side, name in sides.items():
+            drawn = self.drawn(side, name)
+            parts.append(drawn.envelope(0.0, duration, columns, self.full_scale(side)).tobytes())
+        return b"".join(parts)
 
     def contents(self) -> dict[str, Any]:
         """What the player has to know to lay itself out, of JSON's types; no text of the call."""
@@ -214,6 +235,13 @@ def on_clock(call: Call, audio: Audio) -> Audio:
     pieces = [pcm[first:last] for first, last in pairwise([0, *cuts.tolist()])]
     rates = [audio.sample_rate] * len(pieces)
     return lay(queue.start, queue.heard, pieces, rates, call.duration)
+
+
+def _signal(call: Call, name: str) -> Choice:
+    """A signal of the call. What is short, or there already, needs no sketch."""
+    if call.duration < _LONG_SECS or name in vars(call):
+        return Choice(name, partial(call.signal, name))
+    return Choice(name, partial(call.signal, name), sketched=partial(sketch_of, call, name))
 
 
 def _given(audio: Audio) -> Audio:

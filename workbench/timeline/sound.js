@@ -1,7 +1,8 @@
 // Sound: several voices of a call, in step and without a seam. A part of timeline.js.
 
 const AHEAD = 5; // seconds that are scheduled
-const KEPT = 64; // pieces of sound that are kept: 25 MB
+const KEPT = 12; // pieces of sound that are kept, those used last: 5 MB
+const NEAR = 2; // so many pieces on either side of where it plays are kept beyond that
 const FADE = 0.004;
 
 // Plays voices (a choice of a side each) in step. All that may be switched to at once is scheduled,
@@ -210,8 +211,16 @@ class Sound {
       throw error;
     });
     this.pieces.set(key, piece);
-    while (this.pieces.size > KEPT) this.pieces.delete(this.pieces.keys().next().value);
+    this.release();
     return piece;
+  }
+
+  release() { // the longest unused first
+    const here = Math.floor(this.now() / this.chunk);
+    for (const key of this.pieces.keys()) {
+      if (this.pieces.size <= KEPT) break;
+      if (Math.abs(+key.slice(key.lastIndexOf("|") + 1) - here) > NEAR) this.pieces.delete(key);
+    }
   }
 
   async load({ side, name, revision }, index) {

@@ -27,74 +27,6 @@ const KEYS = [
 const NO_KERNEL = "The kernel does not answer: it is busy, or gone. Run the cell to play and to zoom.";
 const MARKS = { error: "✕", warning: "▲", info: "●" };
 
-const clamp = (x, low, high) => Math.max(low, Math.min(high, x));
-
-function clock(seconds, digits = 2) {
-  const unit = 10 ** digits;
-  const whole = Math.round(Math.max(0, seconds) * unit);
-  const rest = ((whole % (60 * unit)) / unit).toFixed(digits);
-  const minutes = Math.floor(whole / (60 * unit));
-  const padded = rest.padStart(digits ? digits + 3 : 2, "0");
-  if (minutes < 60) return `${minutes}:${padded}`;
-  return `${Math.floor(minutes / 60)}:${String(minutes % 60).padStart(2, "0")}:${padded}`;
-}
-
-function make(tag, name, ...children) {
-  const node = document.createElement(tag);
-  if (name) node.className = name.split(" ").map((word) => `wb-tl-${word}`).join(" ");
-  node.append(...children); // strings become text nodes
-  // What may have the focus keeps its keys: B would add a cell. JupyterLab's shortcuts look for this
-  // on the very element, and Notebook's come before any listener here.
-  if (["button", "select", "summary"].includes(tag) || name === "stage") {
-    node.setAttribute("data-lm-suppress-shortcuts", "true");
-  }
-  return node;
-}
-
-function button(text, title, act) {
-  const node = make("button", "", text);
-  node.type = "button";
-  node.title = title;
-  node.addEventListener("click", act);
-  return node;
-}
-
-const press = (node, on) => node.setAttribute("aria-pressed", String(on));
-
-// ---- the kernel ---------------------------------------------------------------------------------
-
-class Kernel {
-  constructor(model) {
-    this.model = model;
-    this.prefix = Math.random().toString(36).slice(2); // a widget may be shown twice
-    this.count = 0;
-    this.waiting = new Map();
-    this.onMessage = (reply, buffers) => {
-      const settle = this.waiting.get(reply.ask);
-      if (!settle) return;
-      this.waiting.delete(reply.ask);
-      if (reply.error) settle.reject(new Error(reply.error));
-      else settle.resolve({ reply, buffers });
-    };
-    model.on("msg:custom", this.onMessage);
-  }
-
-  ask(kind, question = {}) {
-    const ask = `${this.prefix}-${++this.count}`; // "id" would be kept for ever by ipykernel 7.4
-    return new Promise((resolve, reject) => {
-      this.waiting.set(ask, { resolve, reject });
-      this.model.send({ ask, kind, ...question });
-    });
-  }
-
-  close() {
-    this.model.off("msg:custom", this.onMessage);
-    this.waiting.clear();
-  }
-}
-
-// ---- the page -----------------------------------------------------------------------------------
-
 class Player {
   constructor(model, element) {
     this.model = model;
@@ -156,7 +88,9 @@ class Player {
     this.picture.duration = this.contents.duration;
     this.takeOverview();
     this.sound.grow(this.contents.duration, this.contents.live);
-    this.buildChoices();
+    const offered = JSON.stringify([this.contents.sides, this.leg]);
+    if (offered !== this.built) this.buildChoices(); // not at every step of a call that goes on
+    this.built = offered;
     this.choose();
   }
 
@@ -213,7 +147,7 @@ class Player {
       "div", "bar",
       group("Playing", this.playButton, this.loopButton, this.speed), this.time, this.meter,
       group("Findings", this.nextButton),
-      group("Zoom", make("span", "word", "Zoom"), ...zooms), this.followButton,
+      group("Zoom", ...zooms), this.followButton,
     );
     this.choiceBar = make("div", "");
     this.matchButton = button("Same loudness", "Everything at one level of speech, −26 dBov (M)", () => this.toggleMatch());
@@ -553,10 +487,11 @@ class Player {
     const tracks = reply.tracks.map((axes, row) => ({
       ...axes,
       envelope: signed(buffers[2 * row]),
-      image: spectrumImage(unsigned(buffers[2 * row + 1]), columns, rows),
+      image: spectrumImage(unsigned(buffers[2 * row + 1]), columns, rows, this.picture.tiles?.tracks[row]?.image),
     }));
     this.picture.tiles = { start, end, tracks };
     this.picture.redraw();
+    this.root.dataset.sketch = reply.sketch ? "1" : "";
     this.root.dataset.views = +(this.root.dataset.views ?? 0) + 1;
   }
 

@@ -7,7 +7,8 @@ an hour costs what a minute costs. The messages, each answered under its number,
 ``kind``   asks for                                               answered by
 =========  =====================================================  ==================================
 ``view``   ``start``, ``end``, ``columns``, ``rows``, ``tracks``  ``tracks`` and, for each, two
-           (side to choice)                                       buffers: envelope, spectrogram
+           (side to choice)                                       buffers: envelope, spectrogram;
+                                                                  ``sketch``: whether to ask again
 ``sound``  ``side``, ``choice``, ``chunk``, ``speed``             ``gain_db`` and a buffer: int16 at
                                                                   the play rate
 ``marks``                                                         ``marks``
@@ -15,6 +16,9 @@ an hour costs what a minute costs. The messages, each answered under its number,
 
 Sound and whatever the capture says travel by these messages only, never by synchronised state: what
 a notebook saves is a coarse envelope and the names of settings.
+
+Of a long call the signals take a second to be laid out. Until they are, on a thread of its own, a
+view is answered by sketches; then ``drawings`` in the state goes up, and the browser asks again.
 
 Messages are answered on another thread than cells run on where the front end asks for it, as
 JupyterLab does: the player goes on while a cell is busy. What they read is one immutable
@@ -42,6 +46,7 @@ from workbench.comparison import Comparison
 from workbench.findings import Finding
 from workbench.timeline.picture import picture
 from workbench.timeline.scene import SIDES, Scene
+from workbench.timeline.sketch import Sketch
 from workbench.timeline.views import CHUNK_SECS, PLAY_RATE
 
 __all__ = ["CallTimeline"]
@@ -49,8 +54,8 @@ __all__ = ["CallTimeline"]
 _log = logging.getLogger(__name__)
 
 _HERE: Final = Path(__file__).parent
-#: One module for the browser, in three files for the reader.
-_SCRIPTS: Final = ("timeline.js", "picture.js", "sound.js")
+#: One module for the browser, in four files for the reader.
+_SCRIPTS: Final = ("timeline.js", "page.js", "picture.js", "sound.js")
 #: Largest picture that is drawn for a browser, in pixels.
 _MAX_COLUMNS: Final = 4096
 _MAX_ROWS: Final = 512
@@ -97,7 +102,8 @@ class CallTimeline(anywidget.AnyWidget):
         self._compared = dict(comparison.signals) if comparison is not None else {}
         self._exchange = threading.RLock()
         self._stop = threading.Event()
-        self._readings = 1
+        self._laying: threading.Thread | None = None
+        self._readings, self._drawings = 1, 0
         super().__init__(view=[0.0, call.duration])
         self._show(Scene(call, self._findings, self._compared))
         self.on_msg(self._on_message)
@@ -169,11 +175,13 @@ class CallTimeline(anywidget.AnyWidget):
                 chosen[side] = SIDES[side][0]
         self._scene = scene
         overview = scene.overview(chosen)
+        self._drawings += 1
         contents = {
             **scene.contents(),
             "play_rate": PLAY_RATE,
             "chunk_secs": CHUNK_SECS,
             "readings": self._readings,
+            "drawings": self._drawings,
         }
         with self.hold_sync():
             self._overview = overview
@@ -200,8 +208,29 @@ class CallTimeline(anywidget.AnyWidget):
             case "view":
                 columns = min(max(1, int(asked["columns"])), _MAX_COLUMNS)
                 rows = min(max(1, int(asked["rows"])), _MAX_ROWS)
-                return _draw(scene, asked["tracks"], asked["start"], asked["end"], columns, rows)
+                tracks = asked["tracks"]
+                answer, buffers = _draw(scene, tracks, asked["start"], asked["end"], columns, rows)
+                if answer["sketch"]:
+                    self._lay_out(scene, tracks)
+                return answer, buffers
         raise ValueError(f"{asked['kind']!r} is asked for, marks, sound and view are known")
+
+    def _lay_out(self, scene: Scene, tracks: dict[str, str]) -> None:
+        """Make the sounds that are shown, on a thread of its own, and have them shown again."""
+
+        def work() -> None:
+            try:
+                for side, name in tracks.items():
+                    scene.track(side, name)
+            finally:
+                with self._exchange:
+                    self._laying = None
+                    self._show(self._scene)
+
+        with self._exchange:
+            if self._laying is None:
+                self._laying = threading.Thread(target=work, name="timeline sounds", daemon=True)
+                self._laying.start()
 
     def __repr__(self) -> str:
         findings = len(self._findings)
@@ -221,19 +250,18 @@ def _draw(
     scene: Scene, tracks: dict[str, str], start: float, end: float, columns: int, rows: int
 ) -> tuple[dict[str, Any], list[bytes]]:
     for side, name in tracks.items():
-        scene.track(side, name)  # all of them first: they share an axis
+        scene.drawn(side, name)  # all of them first: they share an axis
     axes, buffers = [], []
+    sketch = False
     for side, name in tracks.items():
-        track, top_hz, full_scale = (
-            scene.track(side, name),
-            scene.top_hz(side),
-            scene.full_scale(side),
-        )
-        envelope = track.envelope(start, end, columns, full_scale)
-        spectrogram = track.spectrogram(start, end, columns, rows, top_hz)
+        drawn = scene.drawn(side, name)
+        top_hz, full_scale = scene.top_hz(side), scene.full_scale(side)
+        sketch |= isinstance(drawn, Sketch)
+        envelope = drawn.envelope(start, end, columns, full_scale)
+        spectrogram = drawn.spectrogram(start, end, columns, rows, top_hz)
         axes.append({"side": side, "top_hz": top_hz, "full_scale": full_scale})
         buffers += [envelope.tobytes(), spectrogram.tobytes()]
-    return {"tracks": axes}, buffers
+    return {"tracks": axes, "sketch": sketch}, buffers
 
 
 def _renamed(path: Path) -> Path:

@@ -19,7 +19,7 @@ from workbench.audio import Audio
 from workbench.spectra import short_time_power
 from workbench.timeline.stretching import stretched
 
-__all__ = ["CHUNK_SECS", "PLAY_RATE", "Track"]
+__all__ = ["CHUNK_SECS", "PLAY_RATE", "Track", "painted"]
 
 #: Everything is played at this rate. A browser converts a buffer of another rate by drawing
 #: straight lines between its samples, which adds images that are not in the signal: a comparison
@@ -60,6 +60,11 @@ class Track:
             low = low[:whole].reshape(-1, _FACTOR).min(axis=1)
             high = high[:whole].reshape(-1, _FACTOR).max(axis=1)
             self._pyramid.append((self._pyramid[-1][0] * _FACTOR, low, high))
+
+    @property
+    def sample_rate(self) -> int:
+        """Of the signal, in hertz."""
+        return self.audio.sample_rate
 
     @property
     def peak(self) -> float:
@@ -114,16 +119,7 @@ class Track:
         time = start + (np.arange(columns * blocks) + 0.5) * (width / blocks)
         power = short_time_power(self.audio, time, window_ms=window_ms)
         power = power.reshape(columns, blocks, -1).max(axis=1)
-        nyquist = self.audio.sample_rate / 2
-        edges = np.linspace(0, top_hz, rows + 1) / nyquist * (power.shape[1] - 1)
-        shown = np.flatnonzero(np.rint(edges[:-1]) < power.shape[1] - 1)
-        first = np.rint(edges[shown]).astype(np.int64)
-        strongest = np.maximum.reduceat(power, first, axis=1)
-        level = 10 * np.log10(np.maximum(strongest, 1e-20))
-        out = np.zeros((rows, columns), np.uint8)
-        scaled = (level - FLOOR_DBOV) * (255 / (TOP_DBOV - FLOOR_DBOV))
-        out[rows - 1 - shown] = np.clip(scaled, 0, 255).T
-        return out
+        return painted(power, self.sample_rate / 2, rows, top_hz)
 
     def sound(self, chunk: int, speed: float = 1.0) -> NDArray[np.int16]:
         """The ``chunk``-th four seconds, at :data:`PLAY_RATE`, ready to be played.
@@ -146,3 +142,28 @@ class Track:
         wanted = max(0, round(length * PLAY_RATE / rate))
         samples = stretched(samples, round(before * PLAY_RATE / rate), wanted, speed)
         return np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
+
+
+def painted(
+    power: NDArray[np.float32], nyquist_hz: float, rows: int, top_hz: float
+) -> NDArray[np.uint8]:
+    """Turn power spectra, one for each column, into a picture.
+
+    Args:
+        power: Shape ``(columns, bins)``, 1.0 = 0 dBov; the last bin is that of ``nyquist_hz``.
+        nyquist_hz: Rows above it are 0.
+        rows: Height of the picture.
+        top_hz: Frequency of its upper edge.
+
+    Returns:
+        Shape ``(rows, columns)``, first row highest. A row shows the strongest of its bins.
+    """
+    out = np.zeros((rows, len(power)), np.uint8)
+    edges = np.linspace(0, top_hz, rows + 1) / nyquist_hz * (power.shape[1] - 1)
+    shown = np.flatnonzero(np.rint(edges[:-1]) < power.shape[1] - 1)
+    first = np.rint(edges[shown]).astype(np.int64)
+    strongest = np.maximum.reduceat(power, first, axis=1)
+    level = 10 * np.log10(np.maximum(strongest, 1e-20))
+    scaled = (level - FLOOR_DBOV) * (255 / (TOP_DBOV - FLOOR_DBOV))
+    out[rows - 1 - shown] = np.clip(scaled, 0, 255).T
+    return out

@@ -1,9 +1,10 @@
-"""The panel: choose an outbound setting, hear it, see what it scores, and take it to the bot.
+"""The panel itself: controls, what is shown of them, and the work that they begin.
 
 It holds no analysis. What the controls say goes to plain functions: what the caller would hear
 comes from :func:`workbench.trial.run_trials`, the numbers from :func:`workbench.comparison.compare`,
-the choice from :func:`workbench.tuning.tune`. That runs on threads of its own: controls and player
-stay usable, a newer wish calls off an older one, and so does the button.
+the choice from :func:`workbench.tuning.tune` and, for several captures, from
+:func:`workbench.batch.tune_captures`. That runs on threads of its own: controls and player stay
+usable, a newer wish calls off an older one, and so does the button.
 """
 
 from __future__ import annotations
@@ -12,21 +13,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from html import escape
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import ipywidgets as widgets
 
 from pipecat_bandwidth import BandwidthFrameSerializer
 from workbench.audio import Audio
 from workbench.background import Lane, Work
+from workbench.batch import tune_captures
 from workbench.call import Call, FrameRecord
-from workbench.capture import CaptureError
 from workbench.comparison import Comparison, compare
 from workbench.farleg import LEGS
-from workbench.findings import diagnose
-from workbench.objective import OBJECTIVES
-from workbench.timeline import CallTimeline
-from workbench.trial import SETTINGS, Setting, run_trials
+from workbench.panel.captures import Capture, Opened, named, opened, path_of
+from workbench.panel.controls import WIRES, Controls
+from workbench.timeline import BlindListening, CallTimeline
+from workbench.trial import Setting, run_trials
 from workbench.tuning import TuningResult, as_code, params_of, tune
 
 __all__ = ["CANDIDATE", "Panel"]
@@ -34,14 +35,16 @@ __all__ = ["CANDIDATE", "Panel"]
 #: Name, in the player, of what the controls are set to.
 CANDIDATE: Final = "candidate"
 
-_WIRES: Final = {setting.label: setting for setting in SETTINGS}
-#: A value of None would mean to a dropdown that nothing is selected: 0 is that of the capture.
-_PIPELINES: Final = (
-    ("as captured", 0), ("8 kHz", 8000), ("16 kHz", 16000), ("24 kHz", 24000),
-)  # fmt: skip
+
+class Measured(NamedTuple):
+    """What came of a measurement: there may be a comparison, and no setting within the limits."""
+
+    comparison: Comparison
+    result: TuningResult | None
+    refused: str = ""
 
 
-class Panel(widgets.VBox):  # type: ignore[misc]
+class Panel(Controls):
     """Controls round a player.
 
     Parameters:
@@ -51,7 +54,9 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         timeline: The player of the chosen call; its choice ``"candidate"`` is what the controls
             are set to.
         comparison: Of the settings on the chosen leg and span; None until there is one.
-        result: What was tuned from the same; None until there is one.
+        result: What was tuned from the same, or from the captures chosen for it; None until there
+            is one.
+        listening: The blind test that was begun last.
 
     Raises:
         ValueError: If there is no capture.
@@ -59,74 +64,46 @@ class Panel(widgets.VBox):  # type: ignore[misc]
     """
 
     timeline: CallTimeline
+    listening: BlindListening | None = None
     _lanes: tuple[Lane, ...] = ()
 
     def __init__(self, captures: str | Path | Call | Iterable[str | Path | Call]) -> None:
         """Show the first capture, and begin to measure it."""
-        calls = _named(captures)
+        calls = named(captures)
         self.comparison: Comparison | None = None
         self.result: TuningResult | None = None
-        self._hearing, self._measuring = Lane(), Lane()
-        self._player = widgets.VBox()
-        self._make_controls(list(calls.items()))
-        super().__init__(
-            [
-                _row(self.capture, self.leg, self.pipeline),
-                _row(self.wire),
-                self._player,
-                _row(self.span, self.whole),
-                _row(self.objective, self.compared),
-                _row(self.progress, self.stop, self.status),
-                self.measured,
-                _row(self.adopt, self.file, self.write),
-                self.line,
-            ]
-        )
-        self._open(calls[next(iter(calls))])
+        self._opening, self._hearing, self._measuring = Lane(), Lane(), Lane()
+        self._player, self._blind = widgets.VBox(), widgets.VBox()
+        self._make_controls(calls.items())
+        super().__init__(self._lay_out(self._player, self._blind), layout={"width": "100%"})
+        self._shown: Capture = next(iter(calls.values()))
+        self._show(self._shown, opened(self._shown))
         self._connect()
-        self._lanes = self._hearing, self._measuring
-
-    def _make_controls(self, captures: list[tuple[str, Call | Path]]) -> None:
-        self.capture = widgets.Dropdown(
-            options=captures, description="Capture", layout={"width": "26rem"}
-        )
-        self.leg = widgets.Dropdown(options=list(LEGS), description="Far leg", layout=_NARROW)
-        self.pipeline = widgets.Dropdown(
-            options=_PIPELINES, description="Pipeline rate", style=_WIDE_LABEL, layout=_NARROW
-        )
-        self.wire = widgets.ToggleButtons(
-            options=list(_WIRES), description="Hear", style={"button_width": "6.5rem"},
-            layout={"width": "40rem"},
-        )  # fmt: skip
-        self.span = widgets.FloatRangeSlider(
-            min=0.0, max=1.0, step=0.01, description="Span (s)", readout_format=".2f",
-            continuous_update=False, layout={"width": "36rem"},
-        )  # fmt: skip
-        self.whole = widgets.Button(description="Whole call")
-        self.objective = widgets.Dropdown(
-            options=[("what suits the leg", ""), *((str(o), n) for n, o in OBJECTIVES.items())],
-            description="Better is", layout={"width": "36rem"},
-        )  # fmt: skip
-        self.compared = widgets.SelectMultiple(
-            options=list(_WIRES), value=tuple(_WIRES), description="Compare",
-            layout={"height": "6rem"},
-        )  # fmt: skip
-        self.progress = widgets.IntProgress(description="", layout={"width": "12rem"})
-        self.stop = widgets.Button(description="Stop")
-        self.status, self.measured, self.line = (widgets.HTML() for _ in range(3))
-        self.adopt = widgets.Button(description="Take the tuned setting", layout=_NARROW)
-        self.file = widgets.Text("tuned.json", description="File", layout=_NARROW)
-        self.write = widgets.Button(description="Write JSON", button_style="primary")
+        self._lanes = self._opening, self._hearing, self._measuring
 
     def _connect(self) -> None:
         self.capture.observe(lambda change: self._choose(change["new"]), "value")
         for control in (self.wire, self.leg, self.pipeline):
             control.observe(lambda _: self._hear(), "value")
-        for control in (self.leg, self.pipeline, self.span, self.objective, self.compared):
+        for control in (
+            self.leg,
+            self.pipeline,
+            self.span,
+            self.objective,
+            self.compared,
+            self.tuned_on,
+            self.kbit_s,
+            self.delay_ms,
+            self.floor,
+            self.floor_value,
+        ):
             control.observe(lambda _: self._measure(), "value")
+        self.floor.observe(self._floor_chosen, "value")
         self.span.observe(lambda _: self._select(), "value")
         self.whole.on_click(lambda _: setattr(self.span, "value", (0.0, self.span.max)))
+        self.all.on_click(lambda _: setattr(self.tuned_on, "value", self._captures))
         self.stop.on_click(lambda _: self.cancel())
+        self.blind.on_click(lambda _: self._listen())
         self.adopt.on_click(lambda _: self._adopt())
         self.write.on_click(lambda _: self._write())
 
@@ -146,7 +123,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
     def params(self) -> BandwidthFrameSerializer.InputParams:
         """The call's own parameters, the outbound ones as the controls are set."""
         base, _ = params_of([self.call])
-        return _with_outbound_of(base, _WIRES[self.wire.value].params)
+        return _with_outbound_of(base, WIRES[self.wire.value].params)
 
     @property
     def code(self) -> str:
@@ -155,10 +132,14 @@ class Panel(widgets.VBox):  # type: ignore[misc]
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until nothing is under way any more; False if that takes longer."""
-        return self._hearing.wait(timeout) and self._measuring.wait(timeout)
+        lanes = self._opening, self._hearing, self._measuring
+        return all(lane.wait(timeout) for lane in lanes)
 
     def cancel(self) -> None:
-        """Call off what is measured; what was measured before stays."""
+        """Call off what is under way; what was shown and measured before stays."""
+        if self._opening.cancel():
+            self.capture.value = self._shown
+            self._say("Stopped.")
         if self._measuring.cancel():
             self._say("Stopped.")
 
@@ -168,6 +149,8 @@ class Panel(widgets.VBox):  # type: ignore[misc]
             lane.cancel()
         if self._lanes:  # a panel that could not be made is closed too
             self.timeline.close()
+        if self.listening is not None:
+            self.listening.close()
         super().close()
 
     def __repr__(self) -> str:
@@ -184,15 +167,30 @@ class Panel(widgets.VBox):  # type: ignore[misc]
 
     # -- what follows from it ------------------------------------------------------------------
 
-    def _choose(self, capture: Call | Path) -> None:
-        try:
-            self._open(capture)
-        except CaptureError as error:
+    def _choose(self, capture: Capture) -> None:
+        """Open another capture; the one that is shown can be heard until then."""
+        self._opening.cancel()
+        if capture is self._shown:
+            return
+        name = escape(path_of(capture).name)
+
+        def failed(error: Exception) -> None:
+            self.capture.value = self._shown
             self._say(str(error), failed=True)
 
-    def _open(self, capture: Call | Path) -> None:
-        call = capture if isinstance(capture, Call) else Call.open(capture)
-        timeline = CallTimeline(call, diagnose(call))
+        self._measuring.cancel()
+        self._say(f"Opening {name}&hellip;", busy=True)
+        self.progress.value, self.progress.max = 0, 2
+        self._opening.begin(
+            lambda work: opened(capture, work),
+            lambda found: self._show(capture, found),
+            failed,
+            self._advanced,
+        )
+
+    def _show(self, capture: Capture, found: Opened) -> None:
+        call = found.call
+        timeline = CallTimeline(call, found.findings)
         self._hearing.cancel()
         self._measuring.cancel()
         if self._player.children:
@@ -201,15 +199,27 @@ class Panel(widgets.VBox):  # type: ignore[misc]
         self.comparison = self.result = None
         self._unheard = True
         self.measured.value = ""
+        self._blind.children = ()
         with self.span.hold_trait_notifications():
             self.span.max = max(call.duration, 0.01)
             self.span.value = (0.0, self.span.max)
+        alone = self.tuned_on.value == (self._shown,)
+        self._shown = capture
+        if alone:
+            self.tuned_on.value = (capture,)
         label = Setting(params_of([call])[0]).label
-        self.wire.value = label if label in _WIRES else next(iter(_WIRES))
+        self.wire.value = label if label in WIRES else next(iter(WIRES))
         timeline.observe(lambda change: self._selected(change["new"]), "selection")
         self._player.children = (timeline,)
         self._hear()
         self._measure()
+
+    @property
+    def _captures(self) -> tuple[Capture, ...]:
+        return tuple(capture for _, capture in self.capture.options)
+
+    def _floor_chosen(self, change: dict[str, Any]) -> None:
+        self.floor_value.disabled = not change["new"]
 
     def _select(self) -> None:
         chosen = list(self.span.value)
@@ -224,7 +234,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
 
     def _hear(self) -> None:
         """Exchange the candidate in the player, as soon as it is made; choose it at first."""
-        self.line.value = f"<pre>{escape(self.code)}</pre>"
+        self.line.value = f"<pre style='white-space: pre-wrap'>{escape(self.code)}</pre>"
         self.adopt.disabled = self._is_tuned
         call, setting, leg = self.call, self.setting, self.leg.value
         timeline = self.timeline
@@ -242,29 +252,51 @@ class Panel(widgets.VBox):  # type: ignore[misc]
     def _measure(self) -> None:
         """Compare the settings and choose one, as soon as the controls have settled."""
         call, leg, objective = self.call, self.leg.value, self.objective.value or None
-        rate = self.pipeline.value or None
-        settings = [Setting(_WIRES[name].params, rate) for name in self.compared.value]
+        rate, limits = self.pipeline.value or None, self.limits
+        settings = [Setting(WIRES[name].params, rate) for name in self.compared.value]
         source = call if self._is_whole else _said_within(call, *self.span.value)
+        chosen = [] if self.tuned_on.value == (self._shown,) else self.tuned_on.value
+        paths = [path_of(capture) for capture in chosen]
 
-        def work(work: Work) -> tuple[Comparison, TuningResult]:
+        def work(work: Work) -> Measured:
             work.settle()
-            chosen = tune([source], objective, leg=leg, settings=settings, executor=work)
             compared = compare(source, settings, leg, executor=work)
-            return compared, _with_base(chosen, call)
+            how: dict[str, Any] = {"leg": leg, "settings": settings, "executor": work}
+            try:
+                if paths:
+                    return Measured(compared, tune_captures(paths, objective, limits, **how))
+                result = tune([source], objective, limits, **how)
+            except ValueError as error:
+                return Measured(compared, None, str(error))
+            return Measured(compared, _with_base(result, call))
 
-        def show(measured: tuple[Comparison, TuningResult]) -> None:
-            self.comparison, self.result = measured
-            self.measured.value = _as_html(*measured)
-            self.adopt.disabled = self._is_tuned
-            self._say("")
-
-        if not settings:
+        missing = "setting to compare" if not settings else "capture to tune on"
+        if not settings or not self.tuned_on.value:
             self._measuring.cancel()
-            self._say("Choose at least one setting to compare.", failed=True)
+            self._say(f"Choose at least one {missing}.", failed=True)
             return
+        self.blind.disabled = True
         self._say("Measuring&hellip;", busy=True)
-        self.progress.value, self.progress.max = 0, 2 * len(settings)
-        self._measuring.begin(work, show, self._failed, self._advanced)
+        self.progress.value = 0
+        self.progress.max = len(settings) + (len(paths) or len(settings))
+        self._measuring.begin(work, self._show_measured, self._failed, self._advanced)
+
+    def _show_measured(self, measured: Measured) -> None:
+        self.comparison, self.result = measured.comparison, measured.result
+        self.measured.value = _as_html(measured)
+        self.adopt.disabled = self._is_tuned
+        self.blind.disabled = len(self.comparison.table) != 2
+        self._say(measured.refused, failed=bool(measured.refused))
+
+    def _listen(self) -> None:
+        """Begin a blind test of the two settings that are compared."""
+        if self.comparison is None or len(self.comparison.signals) != 2:
+            return
+        if self.listening is not None:
+            self.listening.close()
+        signals = self.comparison.signals.items()
+        self.listening = BlindListening({setting: heard for (setting, _), heard in signals})
+        self._blind.children = (self.listening,)
 
     def _advanced(self, pieces: int) -> None:
         self.progress.value = pieces
@@ -290,6 +322,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
             self._say(f"Written: {self.file.value}, for InputParams.load")
 
     def _failed(self, error: Exception) -> None:
+        self.blind.disabled = True
         self.measured.value = ""
         self.comparison = self.result = None
         self._say(str(error), failed=True)
@@ -301,30 +334,7 @@ class Panel(widgets.VBox):  # type: ignore[misc]
             control.layout.display = "" if busy else "none"
 
 
-_NARROW: Final = {"width": "14rem"}
-_WIDE_LABEL: Final = {"description_width": "6rem"}
-
-
-def _row(*controls: widgets.Widget) -> widgets.HBox:
-    return widgets.HBox(controls, layout={"flex_flow": "row wrap", "align_items": "center"})
-
-
 # -- plain functions -------------------------------------------------------------------------------
-
-
-def _named(captures: str | Path | Call | Iterable[str | Path | Call]) -> dict[str, Call | Path]:
-    """Captures by the names of their files; a folder stands for those in it."""
-    if isinstance(captures, (str, Path, Call)):
-        captures = [captures]
-    found: list[Call | Path] = []
-    for capture in captures:
-        if isinstance(capture, Call) or not Path(capture).is_dir():
-            found.append(capture if isinstance(capture, Call) else Path(capture))
-        else:
-            found += sorted([*Path(capture).glob("*.mcap"), *Path(capture).glob("*.mcap.part")])
-    if not found:
-        raise ValueError("there is no capture, a file, a folder with some, or a call is wanted")
-    return {(c.path if isinstance(c, Call) else c).name: c for c in found}
 
 
 def _with_outbound_of(
@@ -349,11 +359,16 @@ def _heard(call: Call, setting: Setting, leg: str) -> Audio:
     return trial.heard
 
 
-def _as_html(comparison: Comparison, result: TuningResult) -> str:
-    numbers = comparison.brief.to_html(
+def _as_html(measured: Measured) -> str:
+    numbers = measured.comparison.brief.to_html(
         index=False, border=0, na_rep="-", float_format=lambda value: f"{value:.4g}"
     )
-    first, *rest = map(escape, [*result.why, *result.advice])
+    result = measured.result
+    said = [measured.refused] if result is None else [*result.why, *result.advice]
+    first, *rest = map(escape, said)
     items = "".join(f"<li>{sentence}</li>" for sentence in rest)
-    text = f"<p><b>{first}</b></p>{numbers}<ul>{items}</ul>"
-    return f"<div class='jp-RenderedHTMLCommon'>{text}</div>"
+    table = f"<div style='overflow-x: auto'>{numbers}</div>"
+    text = f"<p><b>{first}</b></p>{table}<ul>{items}</ul>"
+    # As wide as there is room, not as the table wants it.
+    fitting = "width: 0; min-width: 100%; box-sizing: border-box"
+    return f"<div class='jp-RenderedHTMLCommon' style='{fitting}'>{text}</div>"

@@ -1,0 +1,126 @@
+"""The panel's controls: what there is to choose from, and how it is laid out. They do nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import ipywidgets as widgets
+
+from workbench.farleg import LEGS
+from workbench.objective import OBJECTIVES
+from workbench.panel.captures import Capture
+from workbench.trial import SETTINGS, Setting
+
+__all__ = ["Controls"]
+
+#: Settings by their labels.
+WIRES: Final[dict[str, Setting]] = {setting.label: setting for setting in SETTINGS}
+#: A value of None would mean to a dropdown that nothing is selected: 0 is that of the capture.
+_PIPELINES: Final = (
+    ("as captured", 0), ("8 kHz", 8000), ("16 kHz", 16000), ("24 kHz", 24000),
+)  # fmt: skip
+_FLOORS: Final = [
+    (f"{o.name} {o.band}".rstrip() + f" at {'least' if o.higher_is_better else 'most'}", name)
+    for name, o in OBJECTIVES.items()
+]
+
+
+class Controls(widgets.VBox):  # type: ignore[misc]
+    """Rows of controls; attributes of the panel, which is one of these."""
+
+    def _make_controls(self, captures: Iterable[tuple[str, Capture]]) -> None:
+        captures = list(captures)
+        self.capture = widgets.Dropdown(options=captures, description="Capture", layout=_wide(22))
+        self.leg = widgets.Dropdown(options=list(LEGS), description="Far leg", layout=_NARROW)
+        self.pipeline = widgets.Dropdown(
+            options=_PIPELINES, description="Pipeline rate", style=_WIDE_LABEL, layout=_NARROW
+        )
+        self.wire = widgets.ToggleButtons(
+            options=list(WIRES), description="Hear", style={"button_width": "6.5rem"},
+            layout=_wide(40),
+        )  # fmt: skip
+        self.span = widgets.FloatRangeSlider(
+            min=0.0, max=1.0, step=0.01, description="Span (s)", readout_format=".2f",
+            continuous_update=False, layout=_wide(36),
+        )  # fmt: skip
+        self.whole = widgets.Button(description="Whole call")
+        self.tuned_on = widgets.SelectMultiple(
+            options=captures, value=(captures[0][1],), description="Tune on", layout=_wide(26, 5.5)
+        )
+        self.all = widgets.Button(description="All captures", disabled=len(captures) < 2)
+        self.compared = widgets.SelectMultiple(
+            options=list(WIRES), value=tuple(WIRES), description="Compare", layout=_wide(16, 5.5)
+        )
+        self.objective = widgets.Dropdown(
+            options=[("what suits the leg", ""), *((str(o), n) for n, o in OBJECTIVES.items())],
+            description="Better is", layout=_wide(38),
+        )  # fmt: skip
+        self.kbit_s = _limit("kbit/s at most")
+        self.delay_ms = _limit("delay (ms) at most")
+        self.floor = widgets.Dropdown(
+            options=[("no floor", ""), *_FLOORS], description="Quality", layout=_wide(21)
+        )
+        self.floor_value = widgets.FloatText(
+            0.0, disabled=True, continuous_update=False, layout={"width": "5rem"}
+        )
+        self.progress = widgets.IntProgress(description="", layout={"width": "12rem"})
+        self.stop = widgets.Button(description="Stop")
+        self.status, self.measured, self.line = (widgets.HTML(layout=_TEXT) for _ in range(3))
+        self.blind = widgets.Button(
+            description="Blind test of two", tooltip="Select two settings to compare", disabled=True
+        )
+        self.adopt = widgets.Button(description="Take the tuned setting", layout=_NARROW)
+        self.file = widgets.Text("tuned.json", description="File", layout=_NARROW)
+        self.write = widgets.Button(description="Write JSON", button_style="primary")
+
+    def _lay_out(self, player: widgets.Widget, listening: widgets.Widget) -> list[widgets.Widget]:
+        """All rows, from top to bottom."""
+        return [
+            _row(self.capture, self.leg, self.pipeline),
+            _row(self.wire),
+            player,
+            _row(self.span, self.whole),
+            _row(
+                widgets.VBox([self.tuned_on, self.all], layout=_RIGHT),
+                widgets.VBox([self.compared, self.blind], layout=_RIGHT),
+            ),
+            _row(self.objective),
+            _row(self.kbit_s, self.delay_ms, self.floor, self.floor_value),
+            _row(self.progress, self.stop, self.status),
+            listening,
+            self.measured,
+            _row(self.adopt, self.file, self.write),
+            self.line,
+        ]
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Constraints of :func:`workbench.tuning.tune`, as the controls are set."""
+        costs = {"kbit_s": self.kbit_s.value, "delay_ms": self.delay_ms.value}
+        limits = {name: float(value) for name, value in costs.items() if value > 0}
+        return limits | ({self.floor.value: self.floor_value.value} if self.floor.value else {})
+
+
+_NARROW: Final = {"width": "14rem"}
+_TEXT: Final = {"min_width": "0", "max_width": "100%"}
+_RIGHT: Final = {"align_items": "flex-end", "max_width": "100%"}
+_WIDE_LABEL: Final = {"description_width": "6rem"}
+
+
+def _limit(description: str) -> widgets.BoundedFloatText:
+    """A limit; 0 for none."""
+    return widgets.BoundedFloatText(
+        0.0, min=0.0, max=1e6, description=description, continuous_update=False,
+        tooltip="0 for no limit", style={"description_width": "8rem"}, layout=_wide(13),
+    )  # fmt: skip
+
+
+def _wide(width: float, height: float | None = None) -> dict[str, str]:
+    """So wide, in rem, where there is room."""
+    layout = {"width": f"{width}rem", "max_width": "100%"}
+    return layout if height is None else {**layout, "height": f"{height}rem"}
+
+
+def _row(*controls: widgets.Widget) -> widgets.HBox:
+    return widgets.HBox(controls, layout={"flex_flow": "row wrap", "align_items": "center"})
