@@ -87,6 +87,57 @@ def test_the_bot_keeps_its_rates_and_its_place(tmp_path, wire, pipeline_rate):
         assert abs(shift_ms(speech("bot/b07").span(0, 2.0), found.span(0.5, 2.5))) <= 0.25
 
 
+def test_coding_mu_law_a_second_time_changes_nothing():
+    once = PCMU.decode(bytes(range(256)))
+    assert PCMU.decode(PCMU.encode(once)) == once
+
+
+@pytest.mark.parametrize("wire", [wire_format("PCM", 24000), PCMU], ids=str)
+def test_bytes_that_the_serializer_passed_on_as_they_were_are_kept_once(tmp_path, wire):
+    scene = Scene(3.0, wire, 24000)
+    scene.say_bot(0.5, speech("bot/b07").span(0, 2.0))
+    call = opened(scene, tmp_path)
+    frames = [frame.pcm for frame in call.frames_out if frame.pcm]
+    assert len(frames) == len(call.outbound) > 40
+    kept = [pcm is payload for pcm, payload in zip(frames, call.outbound.payloads, strict=True)]
+    # The first three frames come at once, before the message of any.
+    assert all(kept[3:]) if wire is not PCMU else not any(kept)
+    assert b"".join(call.outbound.payloads) == b"".join(c.payload for c in scene.chunks)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"media":{"payload":"/////w==","contentType":"audio/pcmu"},"eventType":"playAudio"}',
+        '{"eventType":"clear","eventType":"playAudio",'
+        '"media":{"contentType":"AUDIO/PCMU","payload":"/////w==","more":[1]},"more":{}}',
+    ],
+)
+def test_audio_of_the_bot_is_read_in_whatever_order_its_keys_stand(short, tmp_path, text):
+    short.extra.append((3.0, "/ws/tx", text))
+    call = opened(short, tmp_path)
+    (index,) = np.flatnonzero(np.abs(call.outbound.time - 3.0) < 1e-3)
+    assert call.outbound.payloads[index] == b"\xff" * 4
+    assert call.outbound.duration[index] == 0.0005
+    assert call.outbound.size[index] == len(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"eventType":"playAudio"}',
+        '{"eventType":"playAudio","media":{"contentType":"audio/pcmu","payload":"!"}}',
+        '{"eventType":"playAudio","media":{"contentType":"audio/opus","payload":""}}',
+        "[1]",
+    ],
+)
+def test_what_the_bot_should_not_have_sent_is_an_event(short, tmp_path, text):
+    short.extra.append((3.0, "/ws/tx", text))
+    call = opened(short, tmp_path)
+    (event,) = [event for event in call.events if event.kind == "bad_message"]
+    assert event.time == pytest.approx(3.0) and event.text.startswith("to Bandwidth: ")
+
+
 def test_a_stall_and_its_burst_make_the_call_no_longer(short, tmp_path):
     clean = opened(short, tmp_path)
     short.stall_caller(2.2, 1.0)

@@ -54,6 +54,25 @@ class Tags(HTMLParser):
         self.text += data
 
 
+@pytest.mark.parametrize("watched", [True, False])
+@pytest.mark.parametrize("long", [True, False])
+def test_a_long_call_shows_how_far_it_is_to_whoever_watches(
+    calls, monkeypatch, capsys, watched, long
+):
+    for name in ("FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    if watched:
+        monkeypatch.setenv("FORCE_COLOR", "1")  # what makes a terminal of anything
+    if long:
+        monkeypatch.setattr("workbench.findings._LONG", calls[0.1].duration)
+    diagnose(calls[0.1])
+    printed = capsys.readouterr()
+    assert not printed.out
+    assert ("Diagnosing 0.1.mcap" in printed.err) == (watched and long)
+    assert bool(printed.err) == (watched and long)
+
+
 def test_findings_are_a_list_that_json_takes(calls):
     found = diagnose(calls[0.1])
     assert isinstance(found, list)

@@ -3,7 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.call.placement import follow, lay, unwrap
+from pipecat_bandwidth.encodings import PCMU, wire_format
+from workbench.audio import Audio
+from workbench.call.placement import follow, lay, lay_encoded, unwrap
 
 STEP = 0.020
 
@@ -110,3 +112,69 @@ def test_a_track_without_pieces_is_silence_of_its_length():
     track = lay(np.empty(0), np.empty(0), [], [], 1.5)
     assert track.sample_rate == 8000
     assert track.duration == 1.5
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=60), st.integers(0, 2**31))
+def test_messages_are_laid_each_as_if_it_were_alone(rows, seed):
+    """However pieces are joined, decoded and cut: their lengths and formats may change."""
+    rng = np.random.default_rng(seed)
+    formats = [PCMU if narrow else wire_format("PCM", 8000) for _, narrow in rows]
+    sizes = [(160, 80, 1, 0)[kind] for kind, _ in rows]
+    payloads = [
+        rng.bytes(size * wire.bytes_per_sample + (kind == 1 and wire is not PCMU))  # half a sample
+        for (kind, _), size, wire in zip(rows, sizes, formats, strict=True)
+    ]
+    first = np.cumsum([0, *sizes]) + rng.choice([0, 0, 0, 5, -3], len(rows) + 1).cumsum() + 50
+    heard = np.where(rng.random(len(rows)) < 0.2, 40, 1000) / 8000
+    start = np.where(rng.random(len(rows)) < 0.1, np.nan, first[:-1] / 8000)
+    expected = np.zeros(8000, np.float32)
+    head = None
+    for at, kept, payload, wire in zip(start, heard, payloads, formats, strict=True):
+        if np.isnan(at):
+            continue
+        samples = np.frombuffer(wire.decode(payload), "<i2")[: round(kept * 8000)] / 32768
+        begin = round(at * 8000)
+        begin = head if head is not None and abs(at * 8000 - head) < 1 else begin
+        head = begin + len(samples)
+        low, high = max(0, begin), min(8000, head)
+        if low < high:
+            expected[low:high] = samples[low - begin : high - begin]
+    track = lay_encoded(start, heard, payloads, formats, 1.0)
+    assert track.sample_rate == 8000
+    assert np.array_equal(track.samples, expected)
+
+
+def test_a_long_track_is_silent_where_nothing_was_laid():
+    track = lay(np.array([100.0, 130.0]), np.full(2, STEP), pieces(1, 2), [8000] * 2, 150.0)
+    samples = np.rint(track.samples * 32768).astype(int)
+    assert len(samples) == 150 * 8000
+    assert np.flatnonzero(samples == 1).tolist() == list(range(800_000, 800_160))
+    assert np.flatnonzero(samples == 2).tolist() == list(range(1_040_000, 1_040_160))
+    assert np.count_nonzero(samples) == 320
+
+
+def test_frames_of_several_rates_are_all_laid_at_the_commonest():
+    tone = np.sin(np.arange(4000) * 2 * np.pi * 400 / 8000) / 4
+    rates = [8000, 16000, 8000]
+    pcm = [Audio(tone, 8000).resampled(rate).pcm() for rate in rates]
+    track = lay(np.array([0.0, 0.5, 1.0]), np.full(3, 0.5), pcm, rates, 1.5)
+    assert track.sample_rate == 8000
+    assert np.abs(track.samples[200:3800] - tone[200:3800]).max() < 1e-4
+    assert np.abs(track.samples[4200:7800] - tone[200:3800]).max() < 1e-3
+    assert np.abs(track.samples[8200:11800] - tone[200:3800]).max() < 1e-4
+
+
+@given(
+    st.integers(0, 10**6),
+    st.lists(st.tuples(st.integers(-3, 4), st.floats(0, 0.5)), min_size=1, max_size=80),
+)
+def test_numbers_that_only_count_up_are_taken_as_they_are(first, steps):
+    """The quick way for a call without a fault says what the careful one does."""
+    sequence = first + np.cumsum([step for step, _ in steps]).astype(np.int64)
+    time = np.cumsum([wait for _, wait in steps])
+    number, duplicate = unwrap(sequence, time)
+    # One without a number behind the others makes it careful.
+    careful, repeated = unwrap(np.append(sequence, -1), np.append(time, time[-1]))
+    assert (number == careful[:-1]).all() and (duplicate == repeated[:-1]).all()
+    if (np.diff(sequence) > 0).all() and sequence[0] >= 0:
+        assert (number == sequence - sequence[0]).all() and not duplicate.any()

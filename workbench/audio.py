@@ -119,7 +119,8 @@ class Audio:
         """RMS level of the whole, in dBov; ``-inf`` for digital silence and for nothing."""
         if not len(self.samples):
             return -np.inf
-        power = float(np.mean(np.square(self.samples, dtype=np.float64)))
+        energy = np.einsum("i,i->", self.samples, self.samples, dtype=np.float64)  # no copy
+        power = float(energy) / len(self.samples)
         return 10 * float(np.log10(power)) if power > 0 else -np.inf
 
     def span(self, start: float, end: float) -> Audio:

@@ -14,14 +14,18 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from loguru import logger
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
 from workbench.terminal import print_comparison, print_findings, print_tuning
+
+if TYPE_CHECKING:
+    from workbench.call import Call
 
 app = typer.Typer(
     name="workbench",
@@ -111,17 +115,13 @@ def summary(
     as_json: Annotated[bool, typer.Option("--json", help="Counters as JSON.")] = False,
 ) -> None:
     """Say what a call was: who, when, how long, formats, levels, turns."""
-    from workbench.call import Call
-
-    call = Call.open(capture)
+    call = opened(capture)
+    with working("Measuring"):
+        stats, text = call.stats, call.summary()
     if as_json:
-        print(
-            json.dumps(
-                {"duration": call.duration, "finished": call.finished, **call.stats}, indent=2
-            )
-        )
+        print(json.dumps({"duration": call.duration, "finished": call.finished, **stats}, indent=2))
     else:
-        out.print(call.summary(), markup=False, soft_wrap=True)
+        out.print(text, markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -143,14 +143,11 @@ def diagnose(
     ] = "never",
 ) -> None:
     """Find faults: when, how bad, measured what, why, and which setting to change."""
-    from workbench.call import Call
     from workbench.findings import diagnose as run
     from workbench.findings import to_junit
 
-    before = Call.open(baseline) if baseline else None
-    call = Call.open(capture)
-    with working("Diagnosing"):
-        found = run(call, baseline=before)
+    before = opened(baseline) if baseline else None
+    found = run(opened(capture), baseline=before)
     if as_json:
         print(json.dumps([asdict(finding) for finding in found], indent=2))
     else:
@@ -180,11 +177,10 @@ def compare(
     """Send the same speech through every outbound setting and far leg, and measure."""
     from workbench import carrier, plots
     from workbench.audio import Audio
-    from workbench.call import Call
     from workbench.comparison import compare as run
 
     is_audio = source.suffix.lower() in {".wav", ".flac"}
-    spoken = Audio.read(source) if is_audio else Call.open(source)
+    spoken = Audio.read(source) if is_audio else opened(source)
     recorded = carrier.read(recording, channel) if recording else None
     with working("Comparing settings"):
         comparison = run(spoken, recording=recorded)
@@ -244,11 +240,12 @@ def replay(
 ) -> None:
     """Give a captured call to the serializer again: are its messages the same, bit for bit?"""
     from pipecat_bandwidth import BandwidthFrameSerializer
-    from workbench.call import Call
     from workbench.rerun import same
 
     settings = BandwidthFrameSerializer.InputParams.load(params) if params else None
-    found = same(Call.open(capture), settings)
+    call = opened(capture)
+    with working("Replaying"):
+        found = same(call, settings)
     out.print(str(found), markup=False, soft_wrap=True)
     if must_be_same and not found:
         raise typer.Exit(1)
@@ -269,16 +266,14 @@ def report(
     ] = None,
 ) -> None:
     """Write one HTML file with everything about a call: opens offline, can be mailed."""
-    from workbench.call import Call
     from workbench.comparison import compare as run_compare
     from workbench.findings import diagnose as run_diagnose
     from workbench.report import write_report
     from workbench.tuning import tune as run_tune
 
     sides = () if no_audio else tuple(side for side in ("caller", "bot") if side != mute)
-    call = Call.open(capture)
-    with working("Diagnosing"):
-        found = run_diagnose(call)
+    call = opened(capture)
+    found = run_diagnose(call)
     with working("Comparing settings"):
         comparison = run_compare(call)
     with working("Tuning"):
@@ -304,15 +299,24 @@ def export(
     ] = "caller_sent,caller_heard",
 ) -> None:
     """Write a call in forms that other programs open: WAV, FLAC, RTP for Wireshark, labels, CSV."""
-    from workbench.call import Call
     from workbench.exports import export as run
     from workbench.findings import diagnose as run_diagnose
 
-    call = Call.open(capture)
+    call = opened(capture)
     found = run_diagnose(call) if kind in (None, "labels", "csv") else ()
     names = tuple(name.strip() for name in signals.split(",") if name.strip())
-    for path in run(call, output, kind, findings=found, signals=names):
+    with working("Exporting"):
+        paths = run(call, output, kind, findings=found, signals=names)
+    for path in paths:
         out.print(str(path), soft_wrap=True)
+
+
+def opened(capture: Path) -> Call:
+    """Open a capture; of a long call that takes some seconds."""
+    from workbench.call import Call
+
+    with working(f"Opening {capture.name}"):
+        return Call.open(capture)
 
 
 @contextmanager
@@ -334,7 +338,7 @@ def cluster(address: str | None) -> Iterator[Executor | None]:
 @contextmanager
 def working(what: str) -> Iterator[None]:
     """Show that something is under way, on a terminal."""
-    with err.status(f"{what}..."):
+    with err.status(f"{escape(what)}..."):
         yield
 
 

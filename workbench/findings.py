@@ -13,10 +13,15 @@ heard, then what is worth knowing. Within a severity the kinds stand in the orde
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from html import escape
 from typing import Final
 from xml.etree import ElementTree
+
+from rich import markup
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn
 
 from workbench.audio import Audio
 from workbench.call import Call
@@ -54,6 +59,11 @@ HARM: Final = (
 
 #: Heard before and after a finding, and at most of it, in seconds.
 AROUND, LONGEST = 1.0, 10.0
+
+#: Calls longer than this, in seconds, are not diagnosed in an instant: 10 minutes take 2 s.
+_LONG: Final = 300.0
+#: What all detectors build on and takes longest, in detectors: done first, it moves the bar evenly.
+_GROUNDWORK: Final = {"caller_heard": 3, "bot_speech": 40, "caller_speech": 40, "stats": 5}
 
 _COLOURS: Final = {"error": "#b3261e", "warning": "#8a5a00", "info": "#0b5c8a"}
 _ROOM_FOR: Final = 1000  # characters of a measurement in an attribute of XML
@@ -137,6 +147,8 @@ def diagnose(
 ) -> Findings:
     """Run the detectors over a call.
 
+    Of a long one, a terminal or a notebook shows how far it is.
+
     Args:
         call: The call.
         kinds: Those wanted; by default all of :data:`workbench.detectors.DETECTORS`.
@@ -152,11 +164,34 @@ def diagnose(
     if unknown:
         raise ValueError(f"no detector {sorted(unknown)}, there are: {', '.join(DETECTORS)}")
     wanted = DETECTORS if kinds is None else {name: DETECTORS[name] for name in kinds}
-    found = sorted((found for detector in wanted.values() for found in detector(call)), key=_rank)
+    groundwork = _GROUNDWORK if kinds is None else {}
+    found: list[Finding] = []
+    with _progress(call, sum(groundwork.values()) + len(wanted)) as advance:
+        for name, steps in groundwork.items():
+            getattr(call, name)
+            advance(steps)
+        for detector in wanted.values():
+            found += detector(call)
+            advance(1)
+    found.sort(key=_rank)
     if baseline is None:
         return Findings(found)
     before = diagnose(baseline, kinds)
     return Findings(found, changes(before, found, baseline.duration, call.duration))
+
+
+@contextmanager
+def _progress(call: Call, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar while a long call is worked on, to whoever watches; on stderr, gone afterwards."""
+    console = Console(stderr=True)
+    is_watched = console.is_interactive or console.is_jupyter
+    if call.duration < _LONG or not is_watched:
+        yield lambda steps: None
+        return
+    columns = SpinnerColumn(), *Progress.get_default_columns()
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(f"Diagnosing {markup.escape(call.path.name)}", total=total)
+        yield lambda steps: bar.advance(task, steps)
 
 
 def excerpt(call: Call, finding: Finding) -> Audio:

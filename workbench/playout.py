@@ -185,34 +185,38 @@ def reconstruct(
     if known is not None and known.shape != times.shape:
         raise ValueError(f"{known.shape=} of continues, {times.shape} is wanted")
     delay, prebuffer = delay_ms / 1000, prebuffer_ms / 1000
-    start, lead, follows = np.empty(count), np.zeros(count), np.zeros(count, bool)
+    starts, leads, joins = [], [], []
     holes: list[Underrun] = []
     bounds = np.searchsorted(times, cuts, side="left").tolist()
     for first, last in pairwise([0, *bounds, count]):
         end = -np.inf
-        # Plain floats: an hour is 90,000 turns of this loop, some 50 ms.
+        # Plain floats: an hour is 90,000 turns of this loop, some 30 ms.
         rows = zip(times[first:last].tolist(), durations[first:last].tolist(), strict=True)
         for index, (sent, length) in enumerate(rows, first):
             arrives = sent + delay
             gap = arrives - end
             if gap <= 0:
-                begin, lead[index], follows[index] = end, -gap, True
+                begin, lead, follows = end, -gap, True
             else:
                 joined = bool(known[index]) if known is not None else gap < MAX_GAP
-                follows[index] = joined and end > -np.inf
-                begin = arrives if follows[index] else arrives + prebuffer
-                if follows[index] and gap > MIN_GAP:
+                lead, follows = 0.0, joined and end > -np.inf
+                begin = arrives if follows else arrives + prebuffer
+                if follows and gap > MIN_GAP:
                     holes.append(Underrun(end, arrives, index))
-            start[index], end = begin, begin + length
+            starts.append(begin)
+            leads.append(lead)
+            joins.append(follows)
+            end = begin + length
+    start = np.array(starts, float)
     heard = _heard(start, durations, cuts + delay, bounds)
     start[(heard <= 0) & (durations > 0)] = np.nan
-    continued = follows if known is None else known
+    continued = np.array(joins, bool) if known is None else known
     return Playout(
         times,
         durations,
         start,
         heard,
-        lead,
+        np.array(leads, float),
         continued,
         tuple(holes),
         prebuffer_ms,

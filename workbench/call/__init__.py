@@ -37,7 +37,7 @@ from pipecat_bandwidth.encodings import PCMU
 from workbench.audio import Audio
 from workbench.call import speech, turns
 from workbench.call.figures import call_stats, clock_drift
-from workbench.call.placement import follow, lay
+from workbench.call.placement import follow, lay, lay_encoded
 from workbench.call.reading import Contents, read
 from workbench.call.streams import Event, FrameRecord, Stream
 from workbench.call.turns import Echo, Turn
@@ -129,8 +129,7 @@ class Call:
         """The caller, as it arrived on the wire."""
         stream = self.inbound
         start = np.where(stream.duplicate, np.nan, stream.start)
-        rates = [wire.sample_rate for wire in stream.formats]
-        return lay(start, stream.duration, stream.pcm(), rates, self.duration)
+        return lay_encoded(start, stream.duration, stream.payloads, stream.formats, self.duration)
 
     @cached_property
     def bot_heard(self) -> Audio:
@@ -157,8 +156,9 @@ class Call:
     @cached_property
     def bot_sent(self) -> Audio:
         """The bot, as it left on the wire."""
-        queue = _uncut(self.outbound.time, self.outbound.duration, self.times_of("clear"))
-        return lay(queue.start, queue.heard, self.outbound.pcm(), self._sent_rates, self.duration)
+        sent = self.outbound
+        queue = _uncut(sent.time, sent.duration, self.times_of("clear"))
+        return lay_encoded(queue.start, queue.heard, sent.payloads, sent.formats, self.duration)
 
     @property
     def played(self) -> Audio:
@@ -166,14 +166,14 @@ class Call:
 
         Laid anew each time: of a long call it is large, and little asked for.
         """
-        playout = self.playout
-        return lay(
-            playout.start, playout.heard, self.outbound.pcm(), self._sent_rates, self.duration
-        )
+        sent, queue = self.outbound, self.playout
+        return lay_encoded(queue.start, queue.heard, sent.payloads, sent.formats, self.duration)
 
     @cached_property
     def caller_heard(self) -> Audio:
         """What the caller heard: :attr:`played`, at 8 kHz and through G.711 mu-law."""
+        if all(wire is PCMU for wire in self.outbound.formats):
+            return self.played  # coding a second time changes nothing
         narrow = self.played.resampled(PCMU.sample_rate)
         heard = np.empty(len(narrow), np.float32)
         for first in range(0, len(heard), _AT_ONCE):
@@ -322,18 +322,16 @@ class Call:
     # -- small things --------------------------------------------------------------------------
 
     @cached_property
-    def _sent_rates(self) -> list[int]:
-        return [wire.sample_rate for wire in self.outbound.formats]
-
-    @cached_property
     def _edge_level(self) -> float:
         """Level, in dBov, above which the edge of a hole is sound."""
-        loudest = [_level(pcm) for pcm in self.outbound.pcm()]
+        sent = self.outbound
+        loudest = [_level(f.decode(p)) for f, p in zip(sent.formats, sent.payloads, strict=True)]
         return max(float(np.percentile(loudest, 90)) - EDGE_DB, -60.0) if loudest else 0.0
 
     def _edges(self, index: int) -> tuple[float, float]:
         """Levels of the last 50 ms before message ``index`` and of its first 50 ms."""
-        sent, size = self.outbound, round(EDGE * self._sent_rates[index]) * 2
+        sent = self.outbound
+        size = round(EDGE * sent.formats[index].sample_rate) * 2
         before, after, place = b"", b"", index
         while len(before) < size and place > 0:
             place -= 1

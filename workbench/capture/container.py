@@ -21,23 +21,25 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple, TypeAlias
 
 import zstandard
 from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
 from mcap.opcode import Opcode
-from mcap.records import Attachment, Channel, Chunk, McapRecord, Message, Metadata, Schema
+from mcap.records import Attachment, Channel, Chunk, McapRecord, Metadata, Schema
 from mcap.stream_reader import get_chunk_data_stream
 from mcap.writer import MCAP0_MAGIC
 
 __all__ = [
     "UNREADABLE",
     "Head",
-    "chunk_records",
+    "Message",
+    "Unpacked",
     "heads",
     "is_finished",
     "read_record",
+    "unpack",
 ]
 
 #: What reading a damaged record may raise.
@@ -55,6 +57,15 @@ UNREADABLE: Final = (
 #: Larger records are not read: a second of a busy call is 0.2 MB.
 _RECORD_LIMIT: Final = 64 * 2**20
 _FOOTER: Final = struct.Struct("<BQQQI")
+#: Length, channel, sequence and log time of a message whose opcode is known; its publish time is
+#: passed over, and its data begin where this ends.
+_MESSAGE: Final = struct.Struct("<xQHIQ8x")
+_MESSAGE_FIELDS: Final = _MESSAGE.size - 9
+_HEAD: Final = struct.Struct("<BQ")
+
+#: Log time, offset in the unpacked chunk, channel, sequence, data. A plain tuple: an hour of a call
+#: is half a million, and in this order they sort by time.
+Message: TypeAlias = tuple[int, int, int, int, bytes]
 
 
 class Head(NamedTuple):
@@ -134,19 +145,47 @@ def read_record(file: BinaryIO, head: Head) -> McapRecord:
     return reader.read(stream)  # type: ignore[no-any-return,attr-defined]
 
 
-def chunk_records(file: BinaryIO, head: Head) -> Iterator[tuple[int, McapRecord]]:
+class Unpacked(NamedTuple):
+    """What stands in a chunk.
+
+    Parameters:
+        declared: Its schemas and channels.
+        messages: Its messages, in the order in which they were written.
+    """
+
+    declared: list[Schema | Channel]
+    messages: list[Message]
+
+
+def unpack(file: BinaryIO, head: Head) -> Unpacked:
     """Unpack a chunk, or read a message that stands outside of any.
 
-    Yields:
-        Each schema, channel and message with its offset in the unpacked chunk.
-
     Raises:
-        UNREADABLE: If its CRC is wrong, before anything is yielded.
+        UNREADABLE: If its CRC is wrong, or what is in it is not whole.
     """
+    body = _body(file, head)
     if head.opcode == Opcode.MESSAGE:
-        yield 0, Message.read(ReadDataStream(io.BytesIO(_body(file, head))), head.length)
-        return
-    chunk = Chunk.read(ReadDataStream(io.BytesIO(_body(file, head))))
+        data = _HEAD.pack(head.opcode, head.length) + body
+    else:
+        data = _chunk_data(body)
+    found = Unpacked([], [])
+    fields, add, is_message = _MESSAGE.unpack_from, found.messages.append, int(Opcode.MESSAGE)
+    offset, size = 0, len(data)
+    while offset < size:
+        if data[offset] == is_message:
+            length, channel, sequence, log_time = fields(data, offset)
+            end = offset + 9 + length
+            if length < _MESSAGE_FIELDS or end > size:
+                raise EOFError(f"a message of {length} bytes at byte {offset} of the chunk")
+            add((log_time, offset, channel, sequence, data[offset + _MESSAGE.size : end]))
+            offset = end
+        else:
+            offset = _declare(data, offset, found.declared)
+    return found
+
+
+def _chunk_data(body: bytes) -> bytes:
+    chunk = Chunk.read(ReadDataStream(io.BytesIO(body)))
     if chunk.uncompressed_size > _RECORD_LIMIT:
         raise ValueError(f"a chunk of {chunk.uncompressed_size} bytes")
     if chunk.compression == "zstd":
@@ -155,17 +194,20 @@ def chunk_records(file: BinaryIO, head: Head) -> Iterator[tuple[int, McapRecord]
         if stated not in (-1, chunk.uncompressed_size):
             raise ValueError("the sizes of a chunk disagree")
     stream, size = get_chunk_data_stream(chunk, validate_crc=True)
-    while stream.count < size:
-        offset = stream.count
-        opcode, length = stream.read1(), stream.read8()
-        if opcode == Opcode.MESSAGE:
-            yield offset, Message.read(stream, length)
-        elif opcode == Opcode.CHANNEL:
-            yield offset, Channel.read(stream)
-        elif opcode == Opcode.SCHEMA:
-            yield offset, Schema.read(stream)
-        else:
-            stream.read(length)
+    return stream.read(size)
+
+
+def _declare(data: bytes, offset: int, declared: list[Schema | Channel]) -> int:
+    """Take a record that is not a message, if it is of a kind known here; return its end."""
+    opcode, length = _HEAD.unpack_from(data, offset)
+    body = offset + _HEAD.size
+    end: int = body + length
+    if end > len(data):
+        raise EOFError(f"a record of {length} bytes at byte {offset} of the chunk")
+    kind = _DECLARED.get(opcode)
+    if kind is not None:
+        declared.append(kind.read(ReadDataStream(io.BytesIO(data[body:end]))))
+    return end
 
 
 def _body(file: BinaryIO, head: Head) -> bytes:
@@ -176,9 +218,12 @@ def _body(file: BinaryIO, head: Head) -> bytes:
     return body
 
 
-_READERS: Final[dict[int, type[McapRecord]]] = {
-    Opcode.METADATA: Metadata,
+_DECLARED: Final[dict[int, type[Schema] | type[Channel]]] = {
     Opcode.SCHEMA: Schema,
     Opcode.CHANNEL: Channel,
+}
+_READERS: Final[dict[int, type[McapRecord]]] = {
+    **_DECLARED,
+    Opcode.METADATA: Metadata,
     Opcode.ATTACHMENT: Attachment,
 }

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO, Final, TypeAlias
+from typing import BinaryIO, Final
 
 import msgspec
 from mcap.data_stream import RecordBuilder
@@ -30,7 +30,6 @@ from mcap.records import (
     ChunkIndex,
     DataEnd,
     McapRecord,
-    Message,
     MessageIndex,
     Metadata,
     MetadataIndex,
@@ -43,10 +42,11 @@ from mcap.writer import MCAP0_MAGIC
 from workbench.capture.container import (
     UNREADABLE,
     Head,
-    chunk_records,
+    Message,
     heads,
     is_finished,
     read_record,
+    unpack,
 )
 from workbench.capture.partfile import SUFFIX, lock, publish, write_at
 from workbench.capture.schema import FORMAT, CaptureError, Stats
@@ -59,8 +59,6 @@ _TAIL_LIMIT: Final = 16 * 2**20
 #: So many of the last chunks are unpacked to check their CRC: what a lost power supply may hurt.
 _VERIFIED: Final = 8
 _NO_SPACE: Final = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
-
-_Records: TypeAlias = list[tuple[int, McapRecord]]
 
 
 @dataclass(frozen=True)
@@ -193,15 +191,15 @@ class _Survey:
         self.metadata = [index for index in self.metadata if index.offset < offset]
         self.attachments = [index for index in self.attachments if index.offset < offset]
 
-    def learn(self, file: BinaryIO, chunk: _Chunk) -> _Records:
-        """Unpack a chunk for the schemas and channels in it."""
-        records = list(chunk_records(file, chunk.head))
-        for _, record in records:
+    def learn(self, file: BinaryIO, chunk: _Chunk) -> list[Message]:
+        """Unpack a chunk for the schemas and channels in it; return its messages."""
+        declared, messages = unpack(file, chunk.head)
+        for record in declared:
             if isinstance(record, Schema):
                 self.schemas.setdefault(record.id, record)
-            elif isinstance(record, Channel):
+            else:
                 self.channels.setdefault(record.id, record)
-        return records
+        return messages
 
 
 def _survey(file: BinaryIO, path: Path, size: int) -> _Survey:
@@ -305,30 +303,29 @@ def _check_tail(file: BinaryIO, found: _Survey) -> None:
     for chunk in reversed(found.chunks[-_VERIFIED:]):
         is_last = chunk.end == found.end
         try:
-            records = found.learn(file, chunk)
+            messages = found.learn(file, chunk)
         except UNREADABLE as error:
             found.why = f"{type(error).__name__} at byte {chunk.head.offset}: {error}"
             found.chunks.remove(chunk)
             if is_last:  # else it stays where it is, and is not in the summary
                 found.cut(chunk.head.offset)
             continue
-        counts = Counter(item.channel_id for _, item in records if isinstance(item, Message))
+        counts = Counter(channel for _, _, channel, _, _ in messages)
         if is_last and counts != chunk.counts:
             # The file was cut between this chunk and the end of its message indexes.
             found.cut(chunk.head.end)
-            _rebuild_indexes(chunk, records)
+            _rebuild_indexes(chunk, messages)
             chunk.counts = counts
         if not counted:
-            found.dropped = _dropped(found, records)
+            found.dropped = _dropped(found, messages)
             counted = True
 
 
-def _rebuild_indexes(chunk: _Chunk, records: _Records) -> None:
+def _rebuild_indexes(chunk: _Chunk, messages: list[Message]) -> None:
     indexes: dict[int, MessageIndex] = {}
-    for offset, record in records:
-        if isinstance(record, Message):
-            index = indexes.setdefault(record.channel_id, MessageIndex(record.channel_id, []))
-            index.records.append((record.log_time, offset))
+    for log_time, offset, channel, _, _ in messages:
+        index = indexes.setdefault(channel, MessageIndex(channel, []))
+        index.records.append((log_time, offset))
     builder = RecordBuilder()
     chunk.index.message_index_offsets = {}
     for channel, index in indexes.items():
@@ -338,14 +335,13 @@ def _rebuild_indexes(chunk: _Chunk, records: _Records) -> None:
     chunk.rebuilt = _bytes(builder)
 
 
-def _dropped(found: _Survey, records: _Records) -> int:
+def _dropped(found: _Survey, messages: list[Message]) -> int:
     """What the last ``/capture/stats`` of a chunk says; every chunk but the first has one."""
-    for _, record in reversed(records):
-        if isinstance(record, Message):
-            channel = found.channels.get(record.channel_id)
-            if channel and channel.topic == "/capture/stats":
-                with contextlib.suppress(msgspec.DecodeError):
-                    return msgspec.json.decode(record.data, type=Stats).dropped
+    for _, _, number, _, body in reversed(messages):
+        channel = found.channels.get(number)
+        if channel and channel.topic == "/capture/stats":
+            with contextlib.suppress(msgspec.DecodeError):
+                return msgspec.json.decode(body, type=Stats).dropped
     return 0
 
 
