@@ -46,7 +46,7 @@ faults: $(OK)
 	$(V)/bin/python -m tests.benchmarks faults
 
 compat: $(OK)
-	$(V)/bin/python -m tests.benchmarks compat
+	$(V)/bin/python -m tests.benchmarks.compat
 
 check: $(OK)
 	$(V)/bin/ruff check .
