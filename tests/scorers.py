@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 import numpy as np
@@ -15,6 +16,11 @@ def fine(reference: np.ndarray, degraded: np.ndarray, rate: int) -> float:
 
 def identity(reference: np.ndarray, degraded: np.ndarray, rate: int) -> float:
     return 1.0 + 4.0 * float(np.corrcoef(reference, degraded)[0, 1])
+
+
+def heavy(*_: object) -> float:
+    """1, and 1 more for each package that takes long to import."""
+    return 1.0 + len({"scipy", "pandas", "pipecat", "workbench"} & sys.modules.keys())
 
 
 def abort(*_: object) -> float:

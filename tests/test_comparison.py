@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,10 +15,13 @@ from pipecat_bandwidth import BandwidthFrameSerializer
 from tests.captures import SAMPLES, Scene, speech
 from workbench import metrics
 from workbench.audio import Audio
+from workbench.blind import BlindTest, coin_tosses
 from workbench.call import Call
 from workbench.comparison import SETTINGS, Comparison, Setting, compare
 from workbench.farleg import LEGS, Leg
-from workbench.trial import run_trials
+from workbench.segments import margin, segments
+from workbench.trial import Spoken, run_trials
+from workbench.tuning import tune
 
 InputParams = BandwidthFrameSerializer.InputParams
 NAMES = ["PCMU", "PCM 8 kHz", "PCM 16 kHz", "PCM 24 kHz"]
@@ -39,8 +43,8 @@ def test_the_table_has_a_row_for_each_leg_and_setting(found: Comparison) -> None
     assert list(found.table["setting"]) == NAMES * 2
     assert list(found.table["leg"]) == ["G.711"] * 4 + ["G.722"] * 4
     assert list(found.table.columns) == [
-        "setting", "leg", "active_level_dbov", "peak_dbov", "bandwidth_hz", "lsd_db",
-        "lsd_wide_db", "seg_snr_db", "si_sdr_db", "estoi", "first_audio_ms", "delay_ms",
+        "setting", "leg", "active_level_dbov", "loudness_lufs", "peak_dbov", "bandwidth_hz",
+        "lsd_db", "lsd_wide_db", "seg_snr_db", "si_sdr_db", "estoi", "first_audio_ms", "delay_ms",
         "conserved_pct", "kbit_s", "cpu_us_per_s",
     ]  # fmt: skip
     assert all(found.table[name].dtype == np.float64 for name in found.table.columns[2:])
@@ -103,6 +107,113 @@ def test_signals_are_in_step_with_the_reference(found: Comparison) -> None:
         assert heard.duration == pytest.approx(found.reference.duration, abs=1e-3)
         reference = found.reference.resampled(heard.sample_rate)
         assert metrics.align(reference, heard).delay_ms == pytest.approx(0.0, abs=0.05)
+
+
+# -- segments, and how sure -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def long() -> Comparison:
+    """Five segments."""
+    voice = np.concatenate([Audio.read(path).samples for path in VOICES])
+    return compare(Audio(voice, 24000))
+
+
+def test_distances_are_means_over_the_segments(long: Comparison) -> None:
+    assert list(long.scores.columns) == [
+        "leg", "setting", "segment", "lsd_db", "lsd_wide_db", "seg_snr_db", "si_sdr_db", "estoi",
+    ]  # fmt: skip
+    assert len(long.scores) == 8 * 5
+    (trial,) = run_trials(long.reference, SETTINGS[0], [LEGS["G.722"]])
+    cells = long.scores[(long.scores["leg"] == "G.722") & (long.scores["setting"] == "PCMU")]
+    for (_, cell), span in zip(cells.iterrows(), segments(trial.reference), strict=True):
+        parts = (Audio(a.samples[span], 16000) for a in (trial.reference, trial.degraded))
+        assert metrics.evaluate_aligned(*parts, ["lsd_db"])["lsd_db"] == cell["lsd_db"]
+    assert on("G.722", long).loc["PCMU", "lsd_db"] == pytest.approx(cells["lsd_db"].mean())
+
+
+@pytest.mark.parametrize(("leg", "metric"), [("G.711", "lsd_db"), ("G.722", "lsd_wide_db")])
+def test_a_comparison_and_tuning_give_the_same_numbers(
+    leg: str, metric: str, long: Comparison
+) -> None:
+    tuned = tune(long.reference, leg=leg).table
+    tuned = tuned[tuned["leg"] == leg].set_index("setting")["score"]
+    np.testing.assert_allclose(on(leg, long)[metric], tuned, rtol=1e-12)
+
+
+def test_the_margin_is_half_of_a_95_percent_interval(long: Comparison) -> None:
+    scores = long.scores.groupby(["leg", "setting"])["estoi"]
+    found = long.margin("estoi")
+    assert len(found) == len(long.table) and (found > 0).all()
+    for row, value in zip(long.table.itertuples(), found, strict=True):
+        known = scores.get_group((row.leg, row.setting)).to_numpy()
+        assert value == pytest.approx(2.776445 * known.std() / 2, rel=1e-6)  # t of 4 degrees
+
+
+def test_a_single_segment_has_no_margin(found: Comparison) -> None:
+    assert found.margin("lsd_db").isna().all()
+
+
+def test_only_distances_have_a_margin(found: Comparison) -> None:
+    with pytest.raises(ValueError, match="no distance 'kbit_s', there are: lsd_db, lsd_wide_db"):
+        found.margin("kbit_s")
+
+
+@pytest.mark.parametrize("size", [3, 5, 12])
+def test_95_of_100_margins_hold_the_truth(size: int) -> None:
+    rng = np.random.default_rng(size)
+    draws = 5.0 + rng.standard_normal((2000, size))
+    held = [abs(draw.mean() - 5.0) <= margin(draw) for draw in draws]
+    assert np.mean(held) == pytest.approx(0.95, abs=0.02)
+
+
+def test_scores_that_are_none_do_not_count() -> None:
+    scores = np.array([1.0, 2.0, np.nan, 3.0, np.inf])
+    assert margin(scores) == margin(np.array([1.0, 2.0, 3.0]))
+    assert np.isnan(margin(scores[:3]))
+
+
+def test_other_processes_are_sent_what_was_said_and_no_more() -> None:
+    spoken = Spoken(Audio.read(VOICES[0]))
+    before = len(pickle.dumps(spoken))
+    assert spoken.segments
+    assert len(pickle.dumps(spoken)) == before < 2 * 2 * len(spoken.said.audio)
+    again = pickle.loads(pickle.dumps(spoken))
+    np.testing.assert_array_equal(again.speech.samples, spoken.speech.samples)
+
+
+# -- by ear ---------------------------------------------------------------------------------------
+
+
+def test_sounds_to_be_compared_by_ear(found: Comparison) -> None:
+    sounds = found.sounds("PCM 16 kHz", "PCMU", leg="G.722")
+    assert list(sounds) == ["PCM 16 kHz", "PCMU"]
+    assert sounds["PCMU"] is found.signals["PCMU", "G.722"]
+    assert list(found.sounds(leg="G.711")) == NAMES
+
+
+def test_a_blind_test_of_two_settings(found: Comparison) -> None:
+    """Whoever hears the band takes 16 kHz for what it is, every time."""
+    sounds = dict(zip("AB", found.sounds("PCMU", "PCM 16 kHz", leg="G.722").values(), strict=True))
+    test = BlindTest(coin_tosses(10, seed=1))
+    while not test.is_over:
+        wide = metrics.effective_bandwidth(sounds[test.x]) > 6000
+        test.answer("B" if wide else "A")
+    assert str(test.score) == "10 of 10 right, p = 0.001: the difference was heard."
+
+
+@pytest.mark.parametrize(
+    ("settings", "leg", "message"),
+    [
+        (["PCMU"], "GSM", "no far leg 'GSM' in this comparison, there are: G.711, G.722"),
+        (["PCM"], "G.711", "no setting 'PCM' in this comparison, there are: PCMU, PCM 8 kHz"),
+    ],
+)
+def test_sounds_that_are_not_there(
+    settings: list[str], leg: str, message: str, found: Comparison
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        found.sounds(*settings, leg=leg)
 
 
 def test_costs_are_those_of_the_wire(found: Comparison) -> None:

@@ -119,9 +119,114 @@ def test_digital_silence_has_no_level() -> None:
     assert not levels.speech_activity(silence).any()
 
 
+@pytest.mark.parametrize("extra", [0, 1, 7, 15])
+def test_seconds_of_speech_are_its_samples(extra: int) -> None:
+    """Whether the last of them fill a millisecond or not."""
+    voice = Audio(np.append(VOICE.samples[:60000], VOICE.samples[30000 : 30000 + extra]), 16000)
+    marked = np.count_nonzero(levels.speech_activity(voice)) / 16000
+    assert levels.speech_secs(voice) == pytest.approx(marked, abs=1e-9)
+
+
 def test_dither_is_not_speech() -> None:
     dither = np.random.default_rng(0).integers(-1, 2, 48000).astype(np.float32) / 32768
     assert not levels.speech_activity(Audio(dither, 16000)).any()
+
+
+# -- loudness ----------------------------------------------------------------------------------
+
+RATES = [8000, 16000, 22050, 24000, 44100, 48000]
+
+#: One channel of a stereo signal is this much fainter than both.
+ONE_OF_TWO = -3.01
+
+
+def steps(*levels_and_secs: tuple[float, float], rate: int = 16000) -> Audio:
+    """A sine of 1 kHz whose peak goes through levels in dB re full scale."""
+    pieces = [tone(peak - 3.0103, secs, 1000, rate).samples for peak, secs in levels_and_secs]
+    return Audio(np.concatenate(pieces), rate)
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_a_full_scale_sine_in_one_channel_has_minus_3_01_lufs(rate: int) -> None:
+    """BS.1770-4, annex 1: 0 dB re full scale, 997 Hz, one channel."""
+    assert metrics.loudness(tone(rate=rate)) == pytest.approx(-3.01, abs=0.01)
+
+
+@pytest.mark.parametrize("rate", [8000, 48000])
+@pytest.mark.parametrize(
+    ("signal", "lufs"),
+    [
+        ([(-23, 20)], -23),
+        ([(-33, 20)], -33),
+        ([(-36, 10), (-23, 60), (-36, 10)], -23),
+        ([(-72, 10), (-36, 10), (-23, 60), (-36, 10), (-72, 10)], -23),
+        ([(-26, 20), (-20, 20.1), (-26, 20)], -23),
+    ],
+    ids=["case 1", "case 2", "case 3", "case 4", "case 5"],
+)
+def test_loudness_is_gated_as_ebu_tech_3341_asks(
+    signal: list[tuple[float, float]], lufs: float, rate: int
+) -> None:
+    """Table 1 of EBU Tech 3341, each within 0.1 LU; its signals are the same in two channels."""
+    assert metrics.loudness(steps(*signal, rate=rate)) == pytest.approx(lufs + ONE_OF_TWO, abs=0.1)
+
+
+def bs1770(audio: Audio) -> float:
+    """The standard, taken literally: its coefficients in the time domain, at 48 kHz, one channel."""
+    x = audio.resampled(48000).samples.astype(np.float64)
+    shelf = [1.53512485958697, -2.69169618940638, 1.19839281085285]
+    x = signal.lfilter(shelf, [1, -1.69065929318241, 0.73248077421585], x)
+    x = signal.lfilter([1, -2, 1], [1, -1.99004745483398, 0.99007225036621], x)
+    starts = range(0, len(x) - 19200 + 1, 4800)
+    power = np.array([np.mean(x[start : start + 19200] ** 2) for start in starts])
+
+    def lufs(power: NDArray[np.float64]) -> NDArray[np.float64]:
+        return -0.691 + 10 * np.log10(np.maximum(power, 1e-30))
+
+    power = power[lufs(power) > -70]
+    power = power[lufs(power) > lufs(power.mean()) - 10]
+    return float(lufs(power.mean()))
+
+
+@pytest.mark.parametrize("name", ["bot/b01", "bot/b08", "caller/c01", "bot/hold_music"])
+@pytest.mark.parametrize("rate", [8000, 16000, 24000])
+def test_loudness_of_speech_is_the_standards_at_any_rate(name: str, rate: int) -> None:
+    voice = Audio(np.pad(speech(name, rate).samples, rate), rate)
+    assert metrics.loudness(voice) == pytest.approx(bs1770(voice), abs=0.05)
+
+
+@pytest.mark.parametrize(("hz", "weight"), [(50, -4.6), (100, -1.8), (997, 0.0), (3000, 3.1)])
+def test_loudness_weights_frequencies_the_same_at_every_rate(hz: float, weight: float) -> None:
+    found = [metrics.loudness(tone(-20, 5, hz, rate)) + 20 for rate in RATES]
+    assert found == pytest.approx([weight] * len(RATES), abs=0.06)
+    assert np.ptp(found) < 0.01
+
+
+def test_loudness_of_speech_does_not_see_added_pauses() -> None:
+    padded = Audio(np.pad(VOICE.samples, (80000, 160000)), 16000)
+    assert metrics.loudness(padded) == pytest.approx(metrics.loudness(VOICE), abs=0.1)
+
+
+def test_loudness_of_silence_and_of_what_is_below_the_gate() -> None:
+    assert metrics.loudness(Audio(np.zeros(8000, np.float32), 8000)) == -np.inf
+    assert metrics.loudness(tone(-72)) == -np.inf
+    assert metrics.loudness(tone(-68)) == pytest.approx(-68, abs=0.02)
+
+
+def test_loudness_needs_a_block() -> None:
+    with pytest.warns(MetricWarning, match=r"loudness is undefined: it lasts 0.30 s, wanted 0.4"):
+        assert np.isnan(metrics.loudness(tone(secs=0.3)))
+    assert metrics.loudness(tone(secs=0.4)) == pytest.approx(-3.01, abs=0.3)
+
+
+def test_loudness_of_an_hour_is_that_of_a_minute() -> None:
+    minute = Audio(np.tile(speech("bot/b05", 8000).samples, 5), 8000)
+    hour = Audio(np.tile(minute.samples, 60), 8000)
+    assert hour.duration > 3000
+    assert metrics.loudness(hour) == pytest.approx(metrics.loudness(minute), abs=0.02)
+
+
+# -- pauses --------------------------------------------------------------------------------------
 
 
 def test_noise_floor_is_the_level_of_the_pauses() -> None:
@@ -324,6 +429,26 @@ def test_mu_law_costs_what_mu_law_costs() -> None:
     assert found["lsd_wide_db"] > found["lsd_db"] + 5
 
 
+def test_a_prepared_reference_gives_the_same_numbers() -> None:
+    """However often it is used, and whatever is asked of it first."""
+    prepared = metrics.Prepared(VOICE)
+    for degraded in (through_ulaw(VOICE), plus(VOICE, noise(-50, VOICE.duration))):
+        expected = metrics.evaluate_aligned(VOICE, degraded)
+        for names in (["estoi"], ["lsd_wide_db", "seg_snr_db"], None):
+            found = metrics.evaluate_aligned(prepared, degraded, names)
+            for name, value in found.items():
+                np.testing.assert_equal(value, expected[name], err_msg=name)
+    assert metrics.lsd(prepared, through_ulaw(VOICE)) == metrics.lsd(VOICE, through_ulaw(VOICE))
+
+
+def test_what_is_prepared_is_checked() -> None:
+    with pytest.raises(ValueError, match="no samples"):
+        metrics.Prepared(Audio(np.empty(0, np.float32), 16000))
+    other = metrics.Prepared(VOICE.resampled(8000))
+    with pytest.raises(ValueError, match="wanted one rate"):
+        metrics.lsd(metrics.Prepared(VOICE), other)
+
+
 def test_evaluate_names_the_metrics_there_are() -> None:
     with pytest.raises(ValueError, match=r"no metric \['pesq'\], there are: active_level_dbov,"):
         metrics.evaluate_aligned(VOICE, VOICE, ["pesq"])
@@ -382,7 +507,9 @@ def test_audio_itself_refuses_the_rest(samples: NDArray[np.float32]) -> None:
         Audio(samples, 8000)
 
 
-@pytest.mark.parametrize("single", [metrics.active_level, metrics.peak, metrics.clipped_fraction])
+@pytest.mark.parametrize(
+    "single", [metrics.active_level, metrics.loudness, metrics.peak, metrics.clipped_fraction]
+)
 def test_single_signals_are_checked_too(single: Callable[[Audio], float]) -> None:
     with pytest.raises(ValueError, match="no samples"):
         single(Audio(np.empty(0, np.float32), 8000))

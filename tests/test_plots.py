@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
+from matplotlib.container import BarContainer
+from matplotlib.text import Text
 from PIL import Image
 
 from tests.captures import Scene, speech
@@ -18,7 +20,7 @@ from workbench import plots
 from workbench.audio import Audio
 from workbench.call import Call, Event, Turn
 from workbench.call.figures import jitter
-from workbench.comparison import Comparison, compare
+from workbench.comparison import SETTINGS, Comparison, compare
 from workbench.findings import diagnose
 from workbench.playout import Playout, reconstruct
 from workbench.spectra import Spectrum, long_term_spectrum, spectrogram
@@ -206,6 +208,36 @@ def test_a_comparison_has_a_picture_for_each_setting_and_leg(comparison: Compari
     bars = [ax for ax in figure.axes if ax not in set(axes.flat)]
     assert [len(ax.patches) for ax in bars] == [8, 8]
     assert "dB" in bars[1].get_ylabel() and "ESTOI" in bars[0].get_ylabel()
+    assert not any(bar.errorbar for ax in bars for bar in ax.containers)  # a single segment
+
+
+def test_a_comparison_shows_what_was_assumed(comparison: Comparison) -> None:
+    figure = plots.comparison_overview(comparison)[0, 0].get_figure(root=True)
+    shown = [text.get_text().replace("\n", " ") for text in figure.findobj(Text)]
+    assert comparison.assumption in shown
+
+
+def test_bars_of_a_comparison_have_its_intervals() -> None:
+    voice = speech("bot/b05")
+    found = compare(Audio(np.tile(voice.samples, 3), 24000), SETTINGS[::2], legs=["G.711", "G.722"])
+    figure = plots.comparison_overview(found)[0, 0].get_figure(root=True)
+    bars = [ax for ax in figure.axes if ax.patches]
+    for ax, metric in zip(bars, ("estoi", "lsd_wide_db"), strict=True):
+        assert "95 % interval" in ax.get_title()
+        drawn = [
+            (bar.get_height(), *(y for _, y in line))
+            for group in ax.containers
+            if isinstance(group, BarContainer)
+            for bar, line in zip(
+                group.patches, group.errorbar.lines[2][0].get_segments(), strict=True
+            )
+        ]
+        by_setting = found.table.assign(margin=found.margin(metric)).sort_values(
+            "setting", ascending=False, kind="stable"
+        )  # as bars are drawn: both legs of a setting, then the next
+        height, margin = by_setting[metric].to_numpy(), by_setting["margin"].to_numpy()
+        assert (margin > 0).all()
+        np.testing.assert_allclose(drawn, np.array([height, height - margin, height + margin]).T)
 
 
 def test_bars_have_heights_values_and_hatches() -> None:

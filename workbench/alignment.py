@@ -150,7 +150,9 @@ def _delay_samples(x: NDArray[np.float32], y: NDArray[np.float32], largest: int)
     omega = 2 * np.pi * strong / n
     phase = np.angle(cross[strong] * np.exp(1j * omega * whole))
     weight = magnitude[strong] * omega
-    fraction = -float(np.dot(weight, phase) / np.dot(weight, omega)) if weight.any() else 0.0
+    # Not np.dot, which would wake a thread of BLAS for each core.
+    total = float(np.sum(weight * omega))
+    fraction = -float(np.sum(weight * phase)) / total if total > 0 else 0.0
     return whole + float(np.clip(fraction, -0.5, 0.5))
 
 

@@ -3,7 +3,8 @@
 An ABX test lets A, B and X be heard as often as wanted, where X is one of the two by the toss of a
 coin; the listener says which. Who hears no difference is right half of the time, so the number of
 right answers follows a binomial distribution, and its tail is the probability of such a score by
-guessing alone [1]_. No sound and no screen here: whoever shows the test plays what :attr:`x` says.
+guessing alone [1]_. No sound and no screen here: whoever shows the test plays what
+:attr:`BlindTest.x` says, such as two of ``comparison.sounds("PCMU", "PCM 16 kHz", leg="G.722")``.
 
 References:
     .. [1] ITU-R BS.1116-3, section 3; D. Clark, "High-resolution subjective testing using a

@@ -71,6 +71,10 @@ _LEAST_MATCHED: Final = 0.3
 #: queue shifts between two utterances stays below it.
 _OUTLIER: Final = 0.040
 
+#: Legs are told apart on the stretch of this length, in seconds, with the most speech that was
+#: found: all of an hour would tell no more, and take Opus two minutes.
+_TOLD: Final = 30.0
+
 #: Bands of the noise profile, in hertz, and the range of signal-to-noise that tells codecs apart.
 _BAND: Final = 250.0
 _LOWEST: Final = 250.0
@@ -201,7 +205,7 @@ def align(call: Call | Audio, recording: Audio) -> MeasuredLeg:
     found = np.abs(lags) < _OUTLIER
     gain = _gain(reference, heard, windows[found])
     family = _family(sent_hz, heard_hz, recording.sample_rate)
-    distance = _distances(reference, heard, windows[found], lags[found], family)
+    distance = _distances(sent, reference, heard, windows[found], lags[found], family)
     nearest = min(distance, key=lambda name: distance[name])
     return MeasuredLeg(
         delay_ms=1000 * line.delay,
@@ -346,6 +350,7 @@ def _family(sent_hz: float, heard_hz: float, recorded_rate: int) -> Family:
 
 
 def _distances(
+    sent: Audio,
     reference: Audio,
     heard: Audio,
     windows: NDArray[np.intp],
@@ -353,13 +358,20 @@ def _distances(
     family: Family,
 ) -> dict[str, float]:
     """How far the noise profile is from that of each model that the bandwidth admits."""
-    measured = _profile(reference, heard, windows, lags)
+    rate = reference.sample_rate
+    length = round(_TOLD * rate)
+    last = np.searchsorted(windows, windows + length - round(_WINDOW * rate), side="right")
+    first = int(np.argmax(last - np.arange(len(windows))))
+    chosen, start = slice(first, last[first]), int(windows[first])
+    measured = _profile(reference, heard, windows[chosen], lags[chosen])
+    stretch = Audio(reference.samples[start : start + length], rate)
+    travels = sent.span(start / rate, start / rate + _TOLD)  # what the file's rate cuts off, too
+    inside, none = windows[chosen] - start, np.zeros(len(windows[chosen]))
     distances = {}
     for leg in LEGS.values():
         wide = leg.bandwidth_hz > _NARROW_HZ
         if family == "unknown" or wide == (family == "wideband"):
-            through = leg.apply(reference).resampled(reference.sample_rate)
-            model = _profile(reference, through, windows, np.zeros(len(windows)))
+            model = _profile(stretch, leg.apply(travels).resampled(rate), inside, none)
             distances[leg.name] = float(np.nanmean(np.abs(measured - model)))
     return distances
 

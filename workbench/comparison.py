@@ -3,19 +3,26 @@
 Conventions:
     The reference is what the bot said, as the pipeline produced it. Each setting is a pass through
     the real serializer, each leg a model of what lies beyond Bandwidth: an assumption, which is
-    printed with every table. All signals are brought to 16 kHz, or to the reference's own rate
-    where that is lower; what is compared is speech, at one level, in step.
+    printed with every table and picture. All signals are brought to 16 kHz, or to the reference's
+    own rate where that is lower; what is compared is speech, at one level, in step. Distances are
+    measured segment by segment (:mod:`workbench.segments`), as :mod:`workbench.tuning` does, and
+    the table has their mean.
+
+    Two legs are compared by default: G.711, which nearly every telephone call comes down to, and
+    G.722, the wideband leg of the same network. What they answer holds for the others, which are
+    there by name: GSM is narrowband like the first, Opus is wideband like the second.
 
 Columns of the table:
     ===================== ==========================================================================
     ``setting``, ``leg``  What was tried.
     ``active_level_dbov`` Level of the speech as heard (ITU-T P.56).
+    ``loudness_lufs``     The same as broadcasting measures it (ITU-R BS.1770).
     ``peak_dbov``         Its largest sample.
     ``bandwidth_hz``      Up to where there is anything to hear.
-    ``lsd_db``            Spectral distance to the reference, 100 to 3400 Hz: less is better.
+    ``lsd_db``            Spectral distance to the reference, 100 to 3400 Hz, dB: less is better.
     ``lsd_wide_db``       The same to 7000 Hz; NaN if the bot's own rate does not reach there.
-    ``seg_snr_db``        Segmental SNR in the telephone band, at most 35.
-    ``si_sdr_db``         Signal to distortion ratio in the telephone band, level left out.
+    ``seg_snr_db``        Segmental SNR in the telephone band, dB, at most 35.
+    ``si_sdr_db``         Signal to distortion ratio in the telephone band, dB, level left out.
     ``estoi``             Predicted intelligibility, at most 1.
     ``first_audio_ms``    What the serializer adds to the first sound.
     ``delay_ms``          What it adds to all of it.
@@ -34,42 +41,41 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from html import escape
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Final, SupportsFloat, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, SupportsFloat, cast
 
 import numpy as np
 import pandas as pd
 
-from workbench import carrier
+from workbench import carrier, levels, segments
 from workbench.alignment import align
 from workbench.audio import Audio
 from workbench.carrier import MeasuredLeg
 from workbench.farleg import LEGS, Leg
-from workbench.levels import MetricWarning, effective_bandwidth, speech_activity
+from workbench.levels import MetricWarning
 from workbench.metrics import evaluate_aligned
 from workbench.objective import OBJECTIVES, objective_for
-from workbench.said import Source, said_by_bot
-from workbench.trial import COMMON_RATE, SETTINGS, Setting, Trial, distinct, run_trials
+from workbench.said import Said, Source
+from workbench.trial import COMMON_RATE, SETTINGS, Setting, Spoken, Trial, distinct, run_trials
 
 if TYPE_CHECKING:
     from workbench.call import Call
 
 __all__ = ["SETTINGS", "Comparison", "Setting", "compare", "legs_named", "listed"]
 
-#: The columns that come from :func:`workbench.metrics.evaluate`.
-QUALITY: Final = (
-    "active_level_dbov",
-    "peak_dbov",
-    "bandwidth_hz",
-    "lsd_db",
-    "lsd_wide_db",
-    "seg_snr_db",
-    "si_sdr_db",
-    "estoi",
-)
+#: What the speech as heard is by itself.
+_LEVELS: Final[dict[str, Callable[[Audio], float]]] = {
+    "active_level_dbov": levels.active_level,
+    "loudness_lufs": levels.loudness,
+    "peak_dbov": levels.peak,
+    "bandwidth_hz": levels.effective_bandwidth,
+}
+
+#: How far it is from the reference: means over the segments.
+DISTANCES: Final = ("lsd_db", "lsd_wide_db", "seg_snr_db", "si_sdr_db", "estoi")
 
 #: All columns but those of the user's own metrics.
 _MEASURED: Final = (
-    *("setting", "leg", *QUALITY),
+    *("setting", "leg", *_LEVELS, *DISTANCES),
     *("first_audio_ms", "delay_ms", "conserved_pct", "kbit_s", "cpu_us_per_s"),
 )
 
@@ -96,6 +102,7 @@ class Comparison:
 
     Parameters:
         table: One row for each leg and setting; the columns are those of this module's docstring.
+        scores: The distances one by one: ``leg``, ``setting``, ``segment`` and a column for each.
         signals: What the caller hears, by setting and leg, all in step with ``reference``.
         reference: What the bot said, one frame behind the other.
         sentences: The outcome in words: one for each leg, and what else is to be said.
@@ -105,6 +112,7 @@ class Comparison:
     """
 
     table: pd.DataFrame
+    scores: pd.DataFrame
     signals: dict[tuple[str, str], Audio]
     reference: Audio
     sentences: tuple[str, ...]
@@ -122,6 +130,55 @@ class Comparison:
         """The columns of ``table`` that people read first, headed in words."""
         own = [name for name in self.table.columns if name not in _MEASURED]
         return self.table[[*_BRIEFLY, *own]].rename(columns=_BRIEFLY)
+
+    def margin(self, metric: str) -> pd.Series[float]:
+        """Half of the 95 % interval of a distance's mean, see :func:`workbench.segments.margin`.
+
+        The segments are the same in every row: that two intervals overlap does not say that two
+        settings tie. :func:`workbench.tuning.tune` compares them segment by segment.
+
+        Args:
+            metric: ``lsd_db``, ``lsd_wide_db``, ``seg_snr_db``, ``si_sdr_db`` or ``estoi``.
+
+        Returns:
+            One for each row of ``table``; NaN for fewer than three segments.
+
+        Raises:
+            ValueError: For another name.
+        """
+        if metric not in DISTANCES:
+            raise ValueError(f"no distance {metric!r}, there are: {', '.join(DISTANCES)}")
+        cells = {
+            key: rows.to_numpy() for key, rows in self.scores.groupby(["leg", "setting"])[metric]
+        }
+        none = np.empty(0)
+        rows = zip(self.table["leg"], self.table["setting"], strict=True)
+        margins = [segments.margin(cells.get(row, none)) for row in rows]
+        return pd.Series(margins, index=self.table.index, name=metric)
+
+    def sounds(self, *settings: str, leg: str) -> dict[str, Audio]:
+        """Take out what is to be compared by ear, such as blind (:mod:`workbench.blind`).
+
+        Args:
+            settings: Labels of settings; all by default.
+            leg: The far leg.
+
+        Returns:
+            What the caller hears, by setting, in step with each other.
+
+        Raises:
+            ValueError: For a setting or a leg that was not compared.
+        """
+        heard = {setting: audio for (setting, far), audio in self.signals.items() if far == leg}
+        if not heard:
+            legs = dict.fromkeys(far for _, far in self.signals)
+            raise ValueError(f"no far leg {leg!r} in this comparison, there are: {', '.join(legs)}")
+        for setting in settings:
+            if setting not in heard:
+                raise ValueError(
+                    f"no setting {setting!r} in this comparison, there are: {', '.join(heard)}"
+                )
+        return {setting: heard[setting] for setting in settings or heard}
 
     def __str__(self) -> str:
         numbers = self.table.to_string(index=False, float_format=_short)
@@ -165,7 +222,8 @@ def compare(
     measured = _measured(call, recording)
     shown = [measured.leg] if measured and measured.leg else ["G.711", "G.722"]
     far = legs_named(legs or shown)
-    work = repeat(call), tried, repeat(far), repeat(dict(metrics or {}))
+    spoken = Spoken(call)
+    work = repeat(spoken), tried, repeat(far), repeat(dict(metrics or {}))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MetricWarning)  # the table shows the NaN, a sentence why
         if executor is None:
@@ -174,10 +232,10 @@ def compare(
         else:
             groups = list(executor.map(_cells, *work))
     cells = [cell for group in groups for cell in group]
-    cells.sort(key=lambda cell: [leg.name for leg in far].index(cell[1]))
-    missing = _missing([row for *_, row in cells], metrics or ())
-    table = pd.DataFrame([row for *_, row in cells])
-    reference = said_by_bot(call).audio
+    cells.sort(key=lambda cell: [leg.name for leg in far].index(cell.leg))
+    missing = _missing([cell.row for cell in cells], metrics or ())
+    table = pd.DataFrame([cell.row for cell in cells])
+    reference = spoken.said.audio
     sentences = [*_sentences(table, far, reference), *missing]
     recorded = {}
     if measured is not None:
@@ -185,7 +243,11 @@ def compare(
         sentences = [measured.sentence, _on_recording(recorded), *sentences]
     return Comparison(
         table=table,
-        signals={(setting, leg): heard for setting, leg, heard, _ in cells},
+        scores=pd.DataFrame(
+            [score for cell in cells for score in cell.scores],
+            columns=["leg", "setting", "segment", *DISTANCES],
+        ),
+        signals={(cell.setting, cell.leg): cell.heard for cell in cells},
         reference=reference,
         sentences=tuple(sentences),
         assumption=_assumption(far, measured),
@@ -207,20 +269,27 @@ def legs_named(legs: str | Leg | Iterable[str | Leg]) -> tuple[Leg, ...]:
     return tuple(LEGS[leg] if isinstance(leg, str) else leg for leg in named)
 
 
+class _Cell(NamedTuple):
+    """One setting on one leg: what is heard, its row of the table, its segments' distances."""
+
+    setting: str
+    leg: str
+    heard: Audio
+    row: dict[str, Any]
+    scores: list[dict[str, Any]]
+
+
 def _cells(
-    call: Source, setting: Setting, legs: Sequence[Leg], metrics: Mapping[str, Metric]
-) -> list[tuple[str, str, Audio, dict[str, object]]]:
-    """One setting on all legs: label, leg, what is heard, and the row of the table."""
-    return [
-        (setting.label, trial.leg.name, trial.heard, _row(trial, metrics))
-        for trial in run_trials(call, setting, legs)
-    ]
+    spoken: Spoken, setting: Setting, legs: Sequence[Leg], metrics: Mapping[str, Metric]
+) -> list[_Cell]:
+    """One setting on all legs."""
+    return [_cell(trial, metrics) for trial in run_trials(spoken, setting, legs)]
 
 
 def _measured(call: Source, recording: Audio | MeasuredLeg | None) -> MeasuredLeg | None:
     if recording is None or isinstance(recording, MeasuredLeg):
         return recording
-    if isinstance(call, Sequence):
+    if isinstance(call, Sequence | Said):
         raise ValueError("frames alone have no clock: a recording is compared with a call")
     return carrier.align(call, recording)
 
@@ -247,17 +316,17 @@ def _played(call: Call) -> Audio:
     return Audio(kept, said.sample_rate)
 
 
-def _row(trial: Trial, metrics: Mapping[str, Metric]) -> dict[str, object]:
+def _cell(trial: Trial, metrics: Mapping[str, Metric]) -> _Cell:
+    names = {"setting": trial.setting.label, "leg": trial.leg.name}
+    scores = list(trial.scores(DISTANCES))
+    quality: dict[str, SupportsFloat] = dict.fromkeys([*_LEVELS, *DISTANCES, *metrics], np.nan)
+    if scores:
+        quality |= {name: level(trial.degraded) for name, level in _LEVELS.items()}
+        quality |= {name: _mean([score[name] for score in scores]) for name in DISTANCES}
+        quality |= {n: metric(trial.reference, trial.degraded) for n, metric in metrics.items()}
     passed = trial.replay
-    pair = trial.reference, trial.degraded
-    if len(trial.reference.samples):
-        quality: dict[str, SupportsFloat] = {**evaluate_aligned(*pair, QUALITY)}
-        quality |= {name: metric(*pair) for name, metric in metrics.items()}
-    else:
-        quality = dict.fromkeys([*QUALITY, *metrics], np.nan)
-    return {
-        "setting": trial.setting.label,
-        "leg": trial.leg.name,
+    row = {
+        **names,
         **quality,
         "first_audio_ms": passed.first_audio_ms,
         "delay_ms": passed.delay_ms,
@@ -265,6 +334,14 @@ def _row(trial: Trial, metrics: Mapping[str, Metric]) -> dict[str, object]:
         "kbit_s": passed.kbit_s,
         "cpu_us_per_s": passed.cpu_us_per_s,
     }
+    numbered = [{**names, "segment": k, **score} for k, score in enumerate(scores)]
+    return _Cell(trial.setting.label, trial.leg.name, trial.heard, row, numbered)
+
+
+def _mean(scores: Sequence[float]) -> float:
+    """Over the segments that have a score."""
+    known = [score for score in scores if not np.isnan(score)]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def _missing(rows: Sequence[dict[str, Any]], names: Iterable[str]) -> list[str]:
@@ -288,7 +365,7 @@ def _short(value: float) -> str:
 
 def _sentences(table: pd.DataFrame, legs: Sequence[Leg], reference: Audio) -> list[str]:
     rows = table.to_dict("records")
-    speech = np.count_nonzero(speech_activity(reference)) / reference.sample_rate
+    speech = levels.speech_secs(reference)
     if not speech:
         cheapest = min(rows, key=lambda row: row["kbit_s"])
         return [
@@ -343,7 +420,7 @@ def _waste(table: pd.DataFrame, reference: Audio) -> list[str]:
     """Say where the voice itself ends, when the dearest setting could carry more."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MetricWarning)
-        reach = effective_bandwidth(reference)
+        reach = levels.effective_bandwidth(reference)
     if not reach <= 4200 or table["setting"].nunique() < 2:
         return []
     top = table["setting"][table["kbit_s"].argmax()]

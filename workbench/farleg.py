@@ -6,6 +6,10 @@ table. Each one here resamples to its codec's rate by a good linear-phase filter
 and takes the codec's own delay back, so that sample n stays where it was. No leg models packet
 loss, gain control or noise suppression.
 
+The first two of :data:`LEGS` stand for the narrowband and the wideband world, and are what
+:func:`workbench.comparison.compare` and :func:`workbench.tuning.tune` look at unless told otherwise.
+All of them are there in every installation of the workbench.
+
 References:
     .. [1] ITU-T G.711, mu-law. Bit for bit the coder of :mod:`pipecat_bandwidth.encodings`.
     .. [2] ITU-T G.722, 64 kbit/s, mode 1; 22 samples of delay through the two filter banks.

@@ -13,8 +13,9 @@ Metrics:
     * :func:`seg_snr`: signal to error, frame by frame, dB.
     * :func:`si_sdr`: signal to error with the level left out, dB.
     * :func:`estoi`: predicted intelligibility, -1 to 1.
-    * The metrics of one signal, from :mod:`workbench.levels`: :func:`active_level`, :func:`peak`,
-      :func:`noise_floor`, :func:`clipped_fraction`, :func:`effective_bandwidth`.
+    * The metrics of one signal, from :mod:`workbench.levels`: :func:`active_level`,
+      :func:`loudness`, :func:`peak`, :func:`noise_floor`, :func:`clipped_fraction`,
+      :func:`effective_bandwidth`.
 
     ESTOI and SI-SDR do not see a change of level, so :func:`evaluate` reports it by itself and
     takes it back before LSD and segmental SNR, which would see nothing else.
@@ -32,6 +33,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -47,13 +49,15 @@ from workbench.levels import (
     SILENCE_DBOV,
     MetricWarning,
     active_level,
+    active_speech,
+    checked,
     clipped_fraction,
     effective_bandwidth,
     framed,
     hann,
+    loudness,
     noise_floor,
     peak,
-    speech_activity,
     undefined,
 )
 
@@ -62,6 +66,7 @@ __all__ = [
     "WIDE_BAND",
     "Alignment",
     "MetricWarning",
+    "Prepared",
     "active_level",
     "align",
     "band_limited",
@@ -70,6 +75,7 @@ __all__ = [
     "estoi",
     "evaluate",
     "evaluate_aligned",
+    "loudness",
     "lsd",
     "noise_floor",
     "peak",
@@ -91,6 +97,12 @@ DEPTH_DB: Final = 60.0
 #: Seconds of active speech below which a metric says nothing: spectra and errors; intelligibility.
 _LEAST: Final = 0.2
 _LEAST_FOR_ESTOI: Final = 1.0
+
+_STOI_WINDOW: Final = np.hanning(N_FRAME + 2)[1:-1]
+
+#: First bin of each band of a third octave, and where the last one ends: they leave no gap.
+_STOI_EDGES: Final = OBM.argmax(axis=1)
+_STOI_TOP: Final = int(_STOI_EDGES[0] + OBM.sum())
 
 _TINY: Final = 1e-30  # keeps 0/0 out of bands that are empty
 
@@ -120,7 +132,11 @@ def _within(band: tuple[float, float], rate: int) -> tuple[float, float]:
     return max(low, 1.0), min(high, 0.49 * rate)
 
 
-def lsd(reference: Audio, degraded: Audio, band: tuple[float, float] = TELEPHONE_BAND) -> float:
+def lsd(
+    reference: Audio | Prepared,
+    degraded: Audio | Prepared,
+    band: tuple[float, float] = TELEPHONE_BAND,
+) -> float:
     r"""Log spectral distance [1]_: how differently coloured two signals are, frame by frame.
 
     .. math:: \frac{1}{T}\sum_t\sqrt{\frac{1}{K}\sum_k\left(10\log_{10}\frac{|R_{tk}|^2}{|D_{tk}|^2}\right)^2}
@@ -136,26 +152,23 @@ def lsd(reference: Audio, degraded: Audio, band: tuple[float, float] = TELEPHONE
     Returns:
         Decibels, 0 for equal signals; NaN without 0.2 s of speech in the reference.
     """
-    x, y, active = _pair(reference, degraded, "LSD")
+    r, d, active = _pair(reference, degraded, "LSD")
     if not active:
         return np.nan
-    rate = reference.sample_rate
-    low, high = _within(band, rate)
-    size = round(0.032 * rate)
-    hop = size // 2
-    frequency = np.arange(size // 2 + 1) * rate / size
+    low, high = _within(band, r.audio.sample_rate)
+    size = _lsd_frame(r.audio.sample_rate)
+    frequency = np.arange(size // 2 + 1) * r.audio.sample_rate / size
     bins = slice(*np.searchsorted(frequency, [low, high + 1e-9]))
 
-    frames = framed(x, size, hop)
-    chosen = _loud_frames(frames, active_level(reference))
-    r = np.abs(fft.rfft(frames[chosen] * hann(size))) ** 2
-    d = np.abs(fft.rfft(framed(y, size, hop)[chosen] * hann(size))) ** 2
-    floor = r.mean(axis=0).max() * 10 ** (-DEPTH_DB / 10)
-    ratio = np.log10(np.maximum(r[:, bins], floor) / np.maximum(d[:, bins], floor))
+    loud = r.power[r.loud]
+    floor = loud.mean(axis=0).max() * 10 ** (-DEPTH_DB / 10)
+    ratio = np.maximum(loud[:, bins], floor)
+    ratio /= np.maximum(d.power[r.loud, bins], floor)
+    np.log10(ratio, out=ratio)
     return float(np.mean(10 * np.sqrt(np.mean(ratio**2, axis=1, dtype=np.float64))))
 
 
-def seg_snr(reference: Audio, degraded: Audio) -> float:
+def seg_snr(reference: Audio | Prepared, degraded: Audio | Prepared) -> float:
     r"""Segmental SNR [2]_: mean over frames of speech of :math:`10\log_{10}\sum r^2/\sum(r-d)^2`.
 
     Args:
@@ -165,19 +178,22 @@ def seg_snr(reference: Audio, degraded: Audio) -> float:
     Returns:
         Decibels; frames of 20 ms, each between -10 and 35; NaN without 0.2 s of speech.
     """
-    x, y, active = _pair(reference, degraded, "segmental SNR")
+    r, d, active = _pair(reference, degraded, "segmental SNR")
     if not active:
         return np.nan
-    size = round(0.02 * reference.sample_rate)
-    frames = framed(x, size, size)
-    chosen = _loud_frames(frames, active_level(reference))
-    r = frames[chosen].astype(np.float64)
-    error = r - framed(y, size, size)[chosen]
-    snr = 10 * np.log10(np.sum(r**2, axis=1) / np.maximum(np.sum(error**2, axis=1), 1e-20))
+    size = round(0.02 * r.audio.sample_rate)
+    signal_frames = framed(r.audio.samples, size, size)
+    error_frames = framed(r.audio.samples - d.audio.samples, size, size)
+    signal_power, error_power = (
+        np.einsum("ij,ij->i", frames, frames, dtype=np.float64)
+        for frames in (signal_frames, error_frames)
+    )
+    loud = signal_power >= size * 10 ** ((r.level - MARGIN_DB) / 10)
+    snr = 10 * np.log10(signal_power[loud] / np.maximum(error_power[loud], 1e-20))
     return float(np.mean(np.clip(snr, -10, 35)))
 
 
-def si_sdr(reference: Audio, degraded: Audio) -> float:
+def si_sdr(reference: Audio | Prepared, degraded: Audio | Prepared) -> float:
     r"""Scale-invariant signal to distortion ratio [3]_.
 
     .. math:: 10\log_{10}\frac{\|\alpha r\|^2}{\|\alpha r-d\|^2},\quad\alpha=\frac{d\cdot r}{r\cdot r}
@@ -188,24 +204,25 @@ def si_sdr(reference: Audio, degraded: Audio) -> float:
 
     Returns:
         Decibels; ``inf`` for equal signals, ``-inf`` for unrelated ones; NaN when either is
-        silent.
+        silent, or without 0.2 s of speech in the reference.
     """
-    x, y, active = _pair(reference, degraded, "SI-SDR")
+    one, other, active = _pair(reference, degraded, "SI-SDR")
     if not active:
         return np.nan
-    r, d = x.astype(np.float64), y.astype(np.float64)
-    target = np.dot(d, r) / np.dot(r, r) * r
+    r, d = (prepared.audio.samples.astype(np.float64) for prepared in (one, other))
+    target = _product(d, r) / _product(r, r) * r
     error = float(np.sum((target - d) ** 2))
     with np.errstate(divide="ignore"):
         return float(10 * np.log10(np.sum(target**2) / error)) if error > 0 else float("inf")
 
 
-def estoi(reference: Audio, degraded: Audio) -> float:
+def estoi(reference: Audio | Prepared, degraded: Audio | Prepared) -> float:
     """Extended short-time objective intelligibility [4]_.
 
-    The same number as ``pystoi.stoi(..., extended=True)``, whose front end this is; its last
-    stage, nine tenths of its time, is written anew: without matrices of zeros, without random
-    numbers, and in a memory that does not grow with the length of the call.
+    The same number as ``pystoi.stoi(..., extended=True)``, whose resampler and bands these are.
+    The rest is written anew: what depends on the reference alone is computed once, and the last
+    stage without matrices of zeros, without random numbers, and in a memory that does not grow
+    with the length of the call.
 
     Args:
         reference: The signal as it was.
@@ -214,33 +231,44 @@ def estoi(reference: Audio, degraded: Audio) -> float:
     Returns:
         About 0 (nothing understood) to 1; NaN without 1 s of speech.
     """
-    x, y, active = _pair(reference, degraded, "ESTOI", least=_LEAST_FOR_ESTOI)
+    r, d, active = _pair(reference, degraded, "ESTOI", least=_LEAST_FOR_ESTOI)
     if not active:
         return np.nan
-    rate = reference.sample_rate
-    bands = _third_octaves(x, y, rate)
-    if bands[0].shape[1] < N:
+    voiced, reference_bands = r.voiced_bands
+    if reference_bands.shape[1] < N:
         return undefined("ESTOI", "there is too little speech")
     segments = [
-        np.lib.stride_tricks.sliding_window_view(band, N, axis=1).transpose(1, 0, 2)
-        for band in bands
+        np.lib.stride_tricks.sliding_window_view(bands, N, axis=1).transpose(1, 0, 2)
+        for bands in (reference_bands, _third_octaves(d.stoi_frames[voiced]))
     ]
     total, count = 0.0, len(segments[0])
     for start in range(0, count, 32):
-        r, d = (_row_and_column_normalised(s[start : start + 32]) for s in segments)
-        total += float(np.vdot(r, d))
+        one, other = (_row_and_column_normalised(s[start : start + 32]) for s in segments)
+        total += _product(one.ravel(), other.ravel())
     return float(total / count / N)
 
 
-def _third_octaves(
-    x: NDArray[np.float32], y: NDArray[np.float32], rate: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Magnitudes in 15 bands of a third octave, silent frames of the reference left out."""
-    at_10k = [utils.resample_oct(v.astype(np.float64), FS, rate) for v in (x, y)]
-    hop, window = N_FRAME // 2, np.hanning(N_FRAME + 2)[1:-1]
-    spoken = utils.remove_silent_frames(*at_10k, DYN_RANGE, N_FRAME, hop)
-    r, d = (np.abs(fft.rfft(framed(v[:-1], N_FRAME, hop) * window, NFFT)) ** 2 for v in spoken)
-    return np.sqrt(OBM @ r.T), np.sqrt(OBM @ d.T)
+def _third_octaves(frames: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Put windowed frames together again, half overlapping, and analyse what they make.
+
+    Returns:
+        Magnitudes in 15 bands of a third octave, shape ``(15, frames - 1)``.
+    """
+    halves = frames.reshape(len(frames), 2, N_FRAME // 2)
+    joined = np.zeros((len(frames) + 1, N_FRAME // 2))
+    joined[:-1] = halves[:, 0]
+    joined[1:] += halves[:, 1]
+    again = np.concatenate([joined[:-2], joined[1:-1]], axis=1)
+    again *= _STOI_WINDOW
+    spectra = fft.rfft(again, NFFT)
+    power = spectra.real**2 + spectra.imag**2
+    bands: NDArray[np.float64] = np.add.reduceat(power[:, :_STOI_TOP], _STOI_EDGES, axis=1).T
+    return np.sqrt(bands)
+
+
+def _product(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Inner product, on this thread: BLAS would wake one for each core, to wait for memory."""
+    return float(np.einsum("i,i->", x, y))
 
 
 def _row_and_column_normalised(segments: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -264,8 +292,8 @@ def evaluate(reference: Audio, degraded: Audio) -> dict[str, float]:
         degraded: The signal as it arrived, at the same rate.
 
     Returns:
-        ``delay_ms``, ``active_level_dbov``, ``level_change_db``, ``peak_dbov``,
-        ``noise_floor_dbov``, ``clipped_pct``, ``bandwidth_hz`` (all of the degraded signal),
+        ``delay_ms``, ``active_level_dbov``, ``loudness_lufs``, ``level_change_db``,
+        ``peak_dbov``, ``noise_floor_dbov``, ``clipped_pct``, ``bandwidth_hz`` (all of the degraded signal),
         ``lsd_db`` (telephone band), ``lsd_wide_db`` (to 7000 Hz; NaN below 14 kHz),
         ``seg_snr_db``, ``si_sdr_db``, ``estoi``. NaN with a
         :class:`~workbench.levels.MetricWarning` where there is no value.
@@ -278,36 +306,36 @@ def evaluate(reference: Audio, degraded: Audio) -> dict[str, float]:
 
 
 def evaluate_aligned(
-    reference: Audio, degraded: Audio, names: Collection[str] | None = None
+    reference: Audio | Prepared, degraded: Audio, names: Collection[str] | None = None
 ) -> dict[str, float]:
     """Measure what :func:`evaluate` does, but for the delay, on a pair that is aligned already.
 
     Args:
-        reference: The signal as it was.
+        reference: The signal as it was; prepared, if many are compared with it.
         degraded: The signal as it arrived.
         names: Which of the metrics; all by default.
 
     Raises:
         ValueError: As :func:`validate`, or for an unknown name.
     """
-    validate(reference, degraded)
-    narrow, narrow_degraded = band_limited(reference), band_limited(degraded)
-    change = active_level(narrow_degraded) - active_level(narrow)
-    gain = -change if np.isfinite(change) else 0.0
-    matched, narrow_matched = _scaled(degraded, gain), _scaled(narrow_degraded, gain)
-    is_wide = reference.sample_rate >= 2 * WIDE_BAND[1]
+    r, d = _prepared(reference, degraded)
+    change = d.narrow.level - r.narrow.level
+    gain = np.float32(10 ** (-change / 20) if np.isfinite(change) else 1.0)
+    matched, narrow = d.times(gain), d.narrow.times(gain)
+    is_wide = r.audio.sample_rate >= 2 * WIDE_BAND[1]
     metrics: dict[str, Callable[[], float]] = {
-        "active_level_dbov": lambda: active_level(degraded),
+        "active_level_dbov": lambda: d.level,
+        "loudness_lufs": lambda: loudness(degraded),
         "level_change_db": lambda: change,
         "peak_dbov": lambda: peak(degraded),
         "noise_floor_dbov": lambda: noise_floor(degraded),
         "clipped_pct": lambda: 100 * clipped_fraction(degraded),
         "bandwidth_hz": lambda: effective_bandwidth(degraded),
-        "lsd_db": lambda: lsd(reference, matched),
-        "lsd_wide_db": lambda: lsd(reference, matched, WIDE_BAND) if is_wide else np.nan,
-        "seg_snr_db": lambda: seg_snr(narrow, narrow_matched),
-        "si_sdr_db": lambda: si_sdr(narrow, narrow_matched),
-        "estoi": lambda: estoi(reference.resampled(FS), matched.resampled(FS)),
+        "lsd_db": lambda: lsd(r, matched),
+        "lsd_wide_db": lambda: lsd(r, matched, WIDE_BAND) if is_wide else np.nan,
+        "seg_snr_db": lambda: seg_snr(r.narrow, narrow),
+        "si_sdr_db": lambda: si_sdr(r.narrow, narrow),
+        "estoi": lambda: estoi(r.at_10_khz, matched.at_10_khz),
     }
     unknown = set(names or ()) - metrics.keys()
     if unknown:
@@ -315,29 +343,115 @@ def evaluate_aligned(
     return {name: metrics[name]() for name in (metrics if names is None else names)}
 
 
-def _scaled(audio: Audio, gain_db: float) -> Audio:
-    return Audio(audio.samples * np.float32(10 ** (gain_db / 20)), audio.sample_rate)
+class Prepared:
+    """A signal, and what metrics need of it: each thing is made when first asked for, and kept.
+
+    A reference that many signals are compared with is worth being prepared once.
+
+    Parameters:
+        audio: The signal.
+
+    Raises:
+        ValueError: If it has no samples, or samples of int16 size.
+    """
+
+    def __init__(self, audio: Audio) -> None:
+        """Check the signal."""
+        checked(audio)
+        self.audio = audio
+
+    @cached_property
+    def _speech(self) -> tuple[float, float]:
+        return active_speech(self.audio)
+
+    @property
+    def level(self) -> float:
+        """Active level, in dBov."""
+        return self._speech[0]
+
+    @property
+    def speech_secs(self) -> float:
+        """How much of it is speech, in seconds."""
+        return self._speech[1]
+
+    @cached_property
+    def narrow(self) -> Prepared:
+        """Its telephone band."""
+        return Prepared(band_limited(self.audio))
+
+    @cached_property
+    def at_10_khz(self) -> Prepared:
+        """The rate at which ESTOI is defined."""
+        return Prepared(self.audio.resampled(FS))
+
+    @cached_property
+    def power(self) -> NDArray[np.float32]:
+        """Power spectra of frames of 32 ms, half overlapping; shape ``(frames, bins)``."""
+        size = _lsd_frame(self.audio.sample_rate)
+        spectra = fft.rfft(framed(self.audio.samples, size, size // 2) * hann(size))
+        return np.asarray(spectra.real**2 + spectra.imag**2, dtype=np.float32)
+
+    @cached_property
+    def stoi_frames(self) -> NDArray[np.float64]:
+        """ESTOI's windowed frames of 25.6 ms, half overlapping; shape ``(frames, 256)``."""
+        x, rate = self.audio.samples.astype(np.float64), self.audio.sample_rate
+        at_10_khz = x if rate == FS else utils.resample_oct(x, FS, rate)
+        windowed: NDArray[np.float64] = framed(at_10_khz[:-1], N_FRAME, N_FRAME // 2) * _STOI_WINDOW
+        return windowed
+
+    @cached_property
+    def voiced_bands(self) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+        """Which of these frames are within 40 dB of the loudest, and the bands of just these."""
+        level = 20 * np.log10(np.linalg.norm(self.stoi_frames, axis=1) + np.finfo(float).eps)
+        voiced = level > level.max() - DYN_RANGE
+        return voiced, _third_octaves(self.stoi_frames[voiced])
+
+    @cached_property
+    def loud(self) -> NDArray[np.bool_]:
+        """Which of these frames are no more than P.56's margin below the active level."""
+        size = _lsd_frame(self.audio.sample_rate)
+        frames = framed(self.audio.samples, size, size // 2)
+        power = np.einsum("ij,ij->i", frames, frames, dtype=np.float64) / size
+        return np.asarray(power >= 10 ** ((self.level - MARGIN_DB) / 10), dtype=np.bool_)
+
+    def times(self, gain: np.float32) -> Prepared:
+        """The same, louder or fainter."""
+        return Prepared(Audio(self.audio.samples * gain, self.audio.sample_rate))
+
+
+def _lsd_frame(rate: int) -> int:
+    return round(0.032 * rate)
+
+
+def _prepared(reference: Audio | Prepared, degraded: Audio | Prepared) -> tuple[Prepared, Prepared]:
+    """Each as it is if it is prepared, and refused as :func:`validate` does."""
+    one, other = (x.audio if isinstance(x, Prepared) else x for x in (reference, degraded))
+    both = isinstance(reference, Prepared) and isinstance(degraded, Prepared)
+    if not both or one.sample_rate != other.sample_rate:
+        validate(one, other)
+    return (
+        reference if isinstance(reference, Prepared) else Prepared(one),
+        degraded if isinstance(degraded, Prepared) else Prepared(other),
+    )
 
 
 def _pair(
-    reference: Audio, degraded: Audio, metric: str, least: float = _LEAST
-) -> tuple[NDArray[np.float32], NDArray[np.float32], bool]:
+    reference: Audio | Prepared, degraded: Audio | Prepared, metric: str, least: float = _LEAST
+) -> tuple[Prepared, Prepared, bool]:
     """Both signals at one length, and whether each holds enough to be compared."""
-    validate(reference, degraded)
-    n = min(len(reference.samples), len(degraded.samples))
-    x, y = reference.samples[:n], degraded.samples[:n]
-    speech = np.count_nonzero(speech_activity(Audio(x, reference.sample_rate)))
-    if speech < least * reference.sample_rate:
-        found = speech / reference.sample_rate
-        undefined(metric, f"the reference holds {found:.2f} s of speech, wanted {least:g} s")
-        return x, y, False
-    if active_level(degraded) < SILENCE_DBOV:
+    r, d = _prepared(reference, degraded)
+    n = min(len(r.audio), len(d.audio))
+    r, d = (p if len(p.audio) == n else _cut(p.audio, n) for p in (r, d))
+    if r.speech_secs < least:
+        undefined(
+            metric, f"the reference holds {r.speech_secs:.2f} s of speech, wanted {least:g} s"
+        )
+        return r, d, False
+    if d.level < SILENCE_DBOV:
         undefined(metric, "the degraded signal is silent")
-        return x, y, False
-    return x, y, True
+        return r, d, False
+    return r, d, True
 
 
-def _loud_frames(frames: NDArray[np.float32], level: float) -> NDArray[np.bool_]:
-    """Frames no more than P.56's margin below the active level."""
-    power = np.einsum("ij,ij->i", frames, frames, dtype=np.float64) / frames.shape[1]
-    return np.asarray(power >= 10 ** ((level - MARGIN_DB) / 10), dtype=np.bool_)
+def _cut(audio: Audio, n: int) -> Prepared:
+    return Prepared(Audio(audio.samples[:n], audio.sample_rate))

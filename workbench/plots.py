@@ -10,6 +10,7 @@ References:
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any, Final
@@ -286,12 +287,14 @@ def comparison_overview(comparison: Comparison, *, secs: float = 4.0) -> NDArray
         secs: Length of the excerpt, taken where the speech is loudest.
 
     Returns:
-        The axes of the spectrograms, shape ``(legs, settings)``; the bars are below them.
+        The axes of the spectrograms, shape ``(legs, settings)``; below them are the bars, with 95 %
+        intervals over the segments of speech, and what was assumed of the far end.
     """
     table = comparison.table
     legs, settings = (list(dict.fromkeys(table[name])) for name in ("leg", "setting"))
-    figure = plt.figure(figsize=(3 * len(settings), 2.2 * len(legs) + 3), layout="constrained")
-    halves: Any = figure.subfigures(2, 1, height_ratios=(2.2 * len(legs), 3))
+    width = max(3 * len(settings), 8)
+    figure = plt.figure(figsize=(width, 2.2 * len(legs) + 3.5), layout="constrained")
+    halves: Any = figure.subfigures(2, 1, height_ratios=(2.2 * len(legs), 3.5))
     above, below = halves
     axes = above.subplots(len(legs), len(settings), sharex=True, sharey=True, squeeze=False)
     start, end = loudest_span(comparison.reference, secs)
@@ -303,14 +306,22 @@ def comparison_overview(comparison: Comparison, *, secs: float = 4.0) -> NDArray
         ax.set_title(title, fontsize="small")
         ax.label_outer()
     bars = below.subplots(1, 2)
-    metric_bars(_by_leg(table, "estoi"), "intelligibility, ESTOI\n(1 = as the reference)", bars[0])
-    wide = "distance to the reference,\n100 Hz to 7 kHz (dB, less is better)"
-    metric_bars(_by_leg(table, "lsd_wide_db"), wide, bars[1])
+    for ax, (metric, unit) in zip(bars, _COMPARED.items(), strict=True):
+        margins = table.assign(**{metric: comparison.margin(metric)})
+        metric_bars(_by_leg(table, metric), unit, ax, margins=_by_leg(margins, metric))
     below.legend(
-        *bars[1].get_legend_handles_labels(), loc="outside lower center", ncols=len(settings),
+        *bars[1].get_legend_handles_labels(), loc="outside upper center", ncols=len(settings),
         fontsize="small",
     )  # fmt: skip
+    below.supxlabel(textwrap.fill(comparison.assumption, 15 * width), fontsize="x-small")
     return axes  # type: ignore[no-any-return]
+
+
+#: What the bars of a comparison show.
+_COMPARED: Final = {
+    "estoi": "intelligibility, ESTOI\n(1 = as the reference)",
+    "lsd_wide_db": "distance to the reference, up\nto 7 kHz (dB, less is better)",
+}
 
 
 def _by_leg(table: Any, name: str) -> dict[str, dict[str, float]]:
@@ -321,7 +332,11 @@ def _by_leg(table: Any, name: str) -> dict[str, dict[str, float]]:
 
 
 def metric_bars(
-    values: Mapping[str, Mapping[str, float]], unit: str, ax: Axes | None = None
+    values: Mapping[str, Mapping[str, float]],
+    unit: str,
+    ax: Axes | None = None,
+    *,
+    margins: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Axes:
     """Draw one metric as bars: groups beside each other, one bar per setting in each.
 
@@ -329,6 +344,8 @@ def metric_bars(
         values: Group (far leg) to setting to value; NaN leaves its place empty.
         unit: Label of the value axis, with its unit.
         ax: Where to draw; a new figure by default.
+        margins: Half of each value's 95 % interval, drawn as a line through the end of its bar;
+            NaN draws none.
 
     Returns:
         The axes.
@@ -336,16 +353,22 @@ def metric_bars(
     ax = ax or plt.subplots(figsize=(7, 3))[1]
     settings = list(dict.fromkeys(setting for group in values.values() for setting in group))
     width = 0.8 / max(1, len(settings))
+    margins = margins or {}
+    known = any(np.isfinite(margin) for group in margins.values() for margin in group.values())
     for index, setting in enumerate(settings):
         place = np.arange(len(values)) + (index - (len(settings) - 1) / 2) * width
         height = [group.get(setting, np.nan) for group in values.values()]
+        margin = [margins.get(group, {}).get(setting, np.nan) for group in values]
         bars = ax.bar(
             place, height, width * 0.92, label=setting, edgecolor=BLACK, linewidth=0.5,
             color=_SETTING_COLOURS[index % 8], hatch=("", "//", "..", "xx")[index % 4],
+            yerr=margin if known else None, capsize=3, error_kw={"linewidth": 1.2},
         )  # fmt: skip
         ax.bar_label(bars, fmt="%.3g", fontsize="xx-small", padding=1)
     ax.set_xticks(np.arange(len(values)), [f"{group} leg" for group in values])
     ax.set_ylabel(unit)
+    if known:
+        ax.set_title("mean over segments of speech, lines: its 95 % interval", fontsize="x-small")
     ax.margins(y=0.15)
     return ax
 

@@ -207,8 +207,9 @@ def _offset(said: Audio, sent: Audio) -> float:
     width = round(2 * _DELAY_SECS)
     start = 0.0
     if len(blocks) > width:
-        energy = np.einsum("ij,ij->i", blocks, blocks)
-        start = 0.5 * float(np.argmax(np.convolve(energy, np.ones(width), "valid")))
+        energy = np.einsum("ij,ij->i", blocks, blocks, dtype=np.float64)
+        so_far = np.cumsum(np.append(0.0, energy))
+        start = 0.5 * float(np.argmax(so_far[width:] - so_far[:-width]))
     rate = min(said.sample_rate, sent.sample_rate)
     one, other = (a.span(start, start + _DELAY_SECS).resampled(rate) for a in (said, sent))
     return round(find_delay(one, other), 3) + 0.0  # to the microsecond, and no negative zero

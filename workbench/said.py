@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Said", "Source", "Stretch", "said_by_bot"]
 
-#: A call; or the frames it gave to ``serialize``; or audio of a bot's voice.
-Source: TypeAlias = "Call | Audio | Sequence[FrameRecord]"
+#: A call; or the frames it gave to ``serialize``; or audio of a bot's voice; or what
+#: :func:`said_by_bot` made of one of them.
+Source: TypeAlias = "Call | Audio | Sequence[FrameRecord] | Said"
 
 #: Pipecat's output transport sends 40 ms at a time by default.
 FRAME_SECS: Final = 0.04
@@ -80,11 +81,13 @@ def said_by_bot(call: Source) -> Said:
 
     Args:
         call: A call; or the frames it gave to ``serialize``, in order; or any audio, which is cut
-            into frames of 40 ms.
+            into frames of 40 ms. What was collected before is returned as it is.
 
     Raises:
         ValueError: If it said nothing.
     """
+    if isinstance(call, Said):
+        return call
     if isinstance(call, Audio):
         stretches = [Stretch(_recut(call, call.sample_rate), interrupted=False)]
         return _checked(stretches, call.sample_rate)

@@ -1,18 +1,29 @@
-"""Speech cut into segments of some ten seconds, where the voice is quietest."""
+"""Speech cut into segments of some ten seconds, and how sure a mean over them is.
+
+References:
+    .. [1] B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993, equation 5.12.
+    .. [2] T. C. Hesterberg, "What teachers should know about the bootstrap", The American
+       Statistician 69(4), 2015, section 5.
+"""
 
 from __future__ import annotations
 
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
 
 from workbench.audio import Audio
 from workbench.levels import framed
 
-__all__ = ["SEGMENT_SECS", "segments"]
+__all__ = ["LEAST_SEGMENTS", "SEGMENT_SECS", "margin", "segments"]
 
 #: Length aimed at, in seconds.
 SEGMENT_SECS: Final = 10.0
+
+#: Fewer segments say nothing of how sure it is.
+LEAST_SEGMENTS: Final = 3
 
 
 def segments(speech: Audio) -> list[slice]:
@@ -37,3 +48,22 @@ def segments(speech: Audio) -> list[slice]:
         first = max(0, middle - around)
         edges.append(hop * (first + int(np.argmin(energy[first : middle + around]))))
     return [slice(*pair) for pair in zip(edges, [*edges[1:], n], strict=True)]
+
+
+def margin(scores: NDArray[np.float64]) -> float:
+    """Half of the 95 % interval of the mean score of speech like this.
+
+    Student's t times the bootstrap's standard error of the mean, which needs no resampling [1]_;
+    percentiles of resamplings would be too narrow for so few segments [2]_.
+
+    Args:
+        scores: Of the segments of one recording, shape ``(n,)``; NaN for those without.
+
+    Returns:
+        In the score's unit; NaN for fewer than three finite scores.
+    """
+    known = scores[np.isfinite(scores)]
+    if known.size < LEAST_SEGMENTS:
+        return float("nan")
+    error = known.std(ddof=1) / np.sqrt(known.size)
+    return float(stats.t.ppf(0.975, known.size - 1) * error)

@@ -7,9 +7,10 @@ is compared: pauses of the reference longer than half a second are cut out of bo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import cached_property
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,12 @@ from workbench.alignment import shifted
 from workbench.audio import Audio
 from workbench.farleg import Leg
 from workbench.levels import speech_activity
+from workbench.metrics import Prepared, evaluate_aligned
 from workbench.replay import Replay, replay
-from workbench.said import Source
+from workbench.said import Said, Source, said_by_bot
+from workbench.segments import segments
 
-__all__ = ["SETTINGS", "Setting", "Trial", "distinct", "run_trials"]
+__all__ = ["SETTINGS", "Setting", "Spoken", "Trial", "distinct", "run_trials"]
 
 #: Signals are compared at this rate: every leg here fits under it. A reference of a lower rate
 #: keeps its own.
@@ -97,6 +100,47 @@ def distinct(settings: Iterable[Setting]) -> tuple[Setting, ...]:
     return given
 
 
+class Spoken:
+    """What the bot said in a call, as trials are compared with it.
+
+    Each thing is made when first asked for and kept, so that all settings and legs share it. What
+    is sent to another process is what was said, and no more.
+
+    Parameters:
+        call: As :func:`workbench.replay.replay` takes it.
+
+    Raises:
+        ValueError: If the bot said nothing.
+    """
+
+    def __init__(self, call: Source) -> None:
+        """Collect what was said."""
+        self.said: Final[Said] = said_by_bot(call)
+
+    @cached_property
+    def whole(self) -> Audio:
+        """All of it, at :data:`COMMON_RATE` or its own lower rate."""
+        return self.said.audio.resampled(min(COMMON_RATE, self.said.sample_rate))
+
+    @cached_property
+    def kept(self) -> NDArray[np.bool_]:
+        """Which samples of ``whole`` are speech, its onsets and its short pauses."""
+        return _spoken(self.whole)
+
+    @cached_property
+    def speech(self) -> Audio:
+        """These samples."""
+        return Audio(self.whole.samples[self.kept], self.whole.sample_rate)
+
+    @cached_property
+    def segments(self) -> tuple[tuple[slice, Prepared], ...]:
+        """Where in ``speech`` its segments are, and each of them."""
+        return tuple((span, Prepared(_part(self.speech, span))) for span in segments(self.speech))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Spoken, (Said(self.said.stretches, self.said.sample_rate),)
+
+
 @dataclass(frozen=True, eq=False)
 class Trial:
     """What became of the bot's voice.
@@ -106,23 +150,44 @@ class Trial:
         leg: The far leg that is assumed.
         replay: The pass through the serializer.
         heard: What the caller hears, at the leg's rate, in step with ``replay.said``.
-        reference: Speech as the bot said it, at :data:`COMMON_RATE` or its own lower rate.
-        degraded: The same speech as it is heard, at that rate; both are empty without speech.
+        spoken: What the bot said.
+        degraded: Its speech as it is heard, in step with ``spoken.speech``; empty without speech.
     """
 
     setting: Setting
     leg: Leg
     replay: Replay
     heard: Audio
-    reference: Audio
+    spoken: Spoken
     degraded: Audio
 
+    @property
+    def reference(self) -> Audio:
+        """Speech as the bot said it, at :data:`COMMON_RATE` or its own lower rate."""
+        return self.spoken.speech
 
-def run_trials(call: Source, setting: Setting, legs: Sequence[Leg]) -> list[Trial]:
+    def scores(self, metrics: Sequence[str]) -> Iterator[dict[str, float]]:
+        """Measure segment by segment (:mod:`workbench.segments`), the same ones in every trial.
+
+        Args:
+            metrics: Names of :func:`workbench.metrics.evaluate_aligned`.
+
+        Raises:
+            ValueError: For an unknown name.
+        """
+        for span, reference in self.spoken.segments:
+            yield evaluate_aligned(reference, _part(self.degraded, span), metrics)
+
+
+def _part(audio: Audio, span: slice) -> Audio:
+    return Audio(audio.samples[span], audio.sample_rate)
+
+
+def run_trials(call: Source | Spoken, setting: Setting, legs: Sequence[Leg]) -> list[Trial]:
     """Try one setting on several legs.
 
     Args:
-        call: As :func:`workbench.replay.replay` takes it.
+        call: As :func:`workbench.replay.replay` takes it, or what was said in it.
         setting: What to try.
         legs: The far legs.
 
@@ -132,16 +197,15 @@ def run_trials(call: Source, setting: Setting, legs: Sequence[Leg]) -> list[Tria
     Raises:
         ValueError: If the bot said nothing.
     """
-    passed = replay(call, setting.params, audio_out_sample_rate=setting.audio_out_sample_rate)
-    rate = min(COMMON_RATE, passed.said.sample_rate)
-    said = passed.said.resampled(rate)
-    spoken = _spoken(said)
+    spoken = call if isinstance(call, Spoken) else Spoken(call)
+    rate = setting.audio_out_sample_rate
+    passed = replay(spoken.said, setting.params, audio_out_sample_rate=rate)
     trials = []
     for leg in legs:
         heard = _in_step(passed, leg.apply(passed.sent))
-        _, degraded = _equal_length(said, heard.resampled(rate))
-        pair = (Audio(audio.samples[spoken], rate) for audio in (said, degraded))
-        trials.append(Trial(setting, leg, passed, heard, *pair))
+        whole = _as_long(heard.resampled(spoken.whole.sample_rate), len(spoken.whole))
+        degraded = Audio(whole.samples[spoken.kept], whole.sample_rate)
+        trials.append(Trial(setting, leg, passed, heard, spoken, degraded))
     return trials
 
 
@@ -150,16 +214,15 @@ def _in_step(passed: Replay, heard: Audio) -> Audio:
     n = round(passed.said.duration * heard.sample_rate)
     said = Audio(np.zeros(max(n, 1), np.float32), heard.sample_rate)
     _, moved = shifted(said, heard, passed.offset_ms)
-    return _equal_length(said, moved)[1]
+    return _as_long(moved, n)
 
 
-def _equal_length(reference: Audio, audio: Audio) -> tuple[Audio, Audio]:
-    """Pad or cut the second signal to the length of the first."""
-    n = len(reference.samples)
+def _as_long(audio: Audio, n: int) -> Audio:
+    """Pad or cut a signal to n samples."""
     samples = audio.samples[:n]
     if samples.size < n:
         samples = np.pad(samples, (0, n - samples.size))
-    return reference, Audio(samples, audio.sample_rate)
+    return Audio(samples, audio.sample_rate)
 
 
 def _spoken(said: Audio) -> NDArray[np.bool_]:

@@ -31,14 +31,14 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from workbench.objective import Objective
+from workbench.segments import LEAST_SEGMENTS
 
 __all__ = ["Choice", "choose"]
 
 RESAMPLINGS: Final = 2000
 
-#: Fewer calls than this say nothing of others; fewer segments say nothing at all of how sure it is.
+#: Fewer calls than this say nothing of others.
 FEW: Final = 5
-LEAST_SEGMENTS: Final = 3
 
 
 @dataclass(frozen=True, eq=False)

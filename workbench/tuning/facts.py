@@ -9,11 +9,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from pipecat_bandwidth import BandwidthFrameSerializer
 from workbench.audio import Audio
-from workbench.levels import MetricWarning, effective_bandwidth, speech_activity
+from workbench.levels import MetricWarning, effective_bandwidth, speech_secs
 from workbench.said import Source, said_by_bot
 
 __all__ = ["OUTBOUND", "Facts", "common_params", "facts_of", "params_of"]
@@ -52,7 +50,7 @@ def facts_of(source: Source) -> Facts | None:
         reach = effective_bandwidth(said)
     return Facts(
         sample_rate=said.sample_rate,
-        speech_secs=float(np.count_nonzero(speech_activity(said))) / said.sample_rate,
+        speech_secs=speech_secs(said),
         reach_hz=reach,
         params=_params(source),
         fingerprint=_fingerprint(source, said),

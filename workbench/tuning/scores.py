@@ -9,20 +9,17 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from itertools import product
+from functools import partial
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from workbench.audio import Audio
 from workbench.farleg import Leg
 from workbench.levels import MetricWarning
-from workbench.metrics import evaluate_aligned
 from workbench.said import Source
-from workbench.segments import segments
-from workbench.trial import Setting, run_trials
+from workbench.trial import Setting, Spoken, run_trials
 
 __all__ = ["Scores", "score"]
 
@@ -50,7 +47,7 @@ def score(
     """Score all settings on all calls and legs.
 
     Args:
-        calls: Calls, or audio of the bot's speech.
+        calls: Calls, or audio of the bot's speech; a process is sent what was said, not the call.
         settings: What to try.
         legs: The far legs.
         metrics: Names of :func:`workbench.metrics.evaluate`.
@@ -59,36 +56,45 @@ def score(
     Raises:
         ValueError: If in a call the bot said nothing, or for an unknown metric.
     """
-    pairs = list(product(range(len(calls)), settings))
-    numbers, tried = zip(*pairs, strict=True)
-    work = [calls[k] for k in numbers], numbers, tried, [legs] * len(pairs), [metrics] * len(pairs)
+    one = partial(_score_one, legs=legs, metrics=metrics)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MetricWarning)  # what is NaN is left out
         if executor is None:
             with ThreadPoolExecutor(os.cpu_count()) as threads:
-                results = list(threads.map(_score_one, *work))
+                results = list(threads.map(one, _tasks(calls, settings)))
         else:
-            results = list(executor.map(_score_one, *work))
+            results = list(executor.map(one, _tasks(calls, settings)))
     columns = ["call", "segment", "leg", "setting", *metrics]
     quality = pd.DataFrame([row for rows, _ in results for row in rows], columns=columns)
     return Scores(quality, pd.DataFrame([cost for _, cost in results]))
 
 
+def _tasks(
+    calls: Sequence[Source], settings: Sequence[Setting]
+) -> Iterator[tuple[int, Spoken, Setting]]:
+    """Every setting on every call. What a call needs lives as long as its tasks."""
+    for number, call in enumerate(calls):
+        spoken = Spoken(call)
+        for setting in settings:
+            yield number, spoken, setting
+
+
 def _score_one(
-    call: Source, number: int, setting: Setting, legs: Sequence[Leg], metrics: Sequence[str]
+    task: tuple[int, Spoken, Setting], legs: Sequence[Leg], metrics: Sequence[str]
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """One setting on one call: a row for each segment and leg, and what it costs."""
-    trials = run_trials(call, setting, legs)
+    number, spoken, setting = task
+    trials = run_trials(spoken, setting, legs)
     rows = [
         {
             "call": number,
             "segment": segment,
             "leg": trial.leg.name,
             "setting": setting.label,
-            **evaluate_aligned(_cut(trial.reference, span), _cut(trial.degraded, span), metrics),
+            **scores,
         }
         for trial in trials
-        for segment, span in enumerate(segments(trial.reference))
+        for segment, scores in enumerate(trial.scores(metrics))
     ]
     passed = trials[0].replay
     cost = {
@@ -99,7 +105,3 @@ def _score_one(
         "delay_ms": passed.delay_ms,
     }
     return rows, cost
-
-
-def _cut(audio: Audio, span: slice) -> Audio:
-    return Audio(audio.samples[span], audio.sample_rate)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from workbench.comparison import listed
 from workbench.objective import OBJECTIVES, Objective
+from workbench.segments import LEAST_SEGMENTS
 from workbench.trial import Setting
-from workbench.tuning.choice import FEW, LEAST_SEGMENTS, RESAMPLINGS, Choice, choose
+from workbench.tuning.choice import FEW, RESAMPLINGS, Choice, choose
 from workbench.tuning.scores import Scores
 
 __all__ = ["COSTS", "LEAST_SPEECH", "SURE", "Verdict", "judge"]

@@ -24,9 +24,9 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from workbench.alignment import align, validate
 from workbench.audio import Audio
-from workbench.levels import active_level, speech_activity
+from workbench.levels import active_level, speech_secs
 from workbench.segments import segments
 
 __all__ = ["Model", "Opinion", "PESQ", "VISQOL", "opinion"]
@@ -81,7 +81,8 @@ class Model:
         name: Its name.
         rates: Rates that it takes, in hertz, the higher first.
         scale: Least and most that it can say.
-        scorer: Where it is: ``module:function``, of two lists of samples and a rate.
+        scorer: Where it is: ``module:function``, of both signals' samples and a rate; or a name
+            that the worker knows.
     """
 
     name: str
@@ -94,8 +95,8 @@ class Model:
         return opinion(self, reference, degraded)
 
 
-VISQOL: Final = Model("ViSQOL", (16000,), (1.0, 5.0), "workbench.quality:_visqol")
-PESQ: Final = Model("PESQ", (16000, 8000), (-0.5, 4.65), "workbench.quality:_pesq")
+VISQOL: Final = Model("ViSQOL", (16000,), (1.0, 5.0), "visqol")
+PESQ: Final = Model("PESQ", (16000, 8000), (-0.5, 4.65), "pesq")
 
 
 def opinion(
@@ -118,7 +119,7 @@ def opinion(
         least = min(model.rates)
         return _none(f"{model.name} needs {least} Hz, this is at {reference.sample_rate} Hz")
     for name, audio in (("reference", reference), ("degraded signal", degraded)):
-        speech = np.count_nonzero(speech_activity(audio)) / audio.sample_rate
+        speech = speech_secs(audio)
         if audio.duration < _LEAST_SECS or speech < _LEAST_SPEECH:
             return _none(
                 f"the {name} holds {speech:.1f} s of speech in {audio.duration:.1f} s, wanted "
@@ -145,7 +146,7 @@ def _levelled(audio: Audio) -> Audio:
 
 def _asked(model: Model, pairs: Sequence[Pair], rate: int, time_limit: float) -> Opinion:
     """Let another process score the segments, and believe it only if all is well."""
-    command = [sys.executable, "-c", "from workbench.quality import _work; _work()"]
+    command = [sys.executable, "-P", str(Path(__file__).with_name("worker.py"))]
     task = pickle.dumps((sys.path, model.scorer, pairs, rate))
     try:
         run = subprocess.run(command, input=task, capture_output=True, timeout=time_limit)
@@ -178,33 +179,3 @@ def _death(code: int) -> str:
         return f"crashed: {signal.Signals(-code).name}"
     except ValueError:
         return f"crashed: signal {-code}"
-
-
-def _work() -> None:
-    """What the other process does: scores from standard input to standard output."""
-    sys.path[:], scorer, pairs, rate = pickle.loads(sys.stdin.buffer.read())
-    answer, sys.stdout = sys.stdout, sys.stderr  # packages greet there
-    scores: list[float] = []
-    problem = ""
-    try:
-        module, _, name = scorer.partition(":")
-        function: Callable[..., float] = getattr(import_module(module), name)
-        scores = [float(function(*pair, rate)) for pair in pairs]
-    except ModuleNotFoundError as error:
-        problem = f"the package {error.name} is not installed"
-    except Exception as error:
-        problem = f"{type(error).__name__}: {error}"[:200]
-    print("\n" + json.dumps({"scores": scores, "problem": problem}), file=answer, flush=True)
-
-
-def _pesq(reference: NDArray[np.float32], degraded: NDArray[np.float32], rate: int) -> float:
-    band = "wb" if rate == 16000 else "nb"
-    return float(import_module("pesq").pesq(rate, reference, degraded, band))
-
-
-def _visqol(reference: NDArray[np.float32], degraded: NDArray[np.float32], rate: int) -> float:
-    api = import_module("visqol").VisqolApi()
-    # Without its lattice model it would fall back on one that is up to two points too kind.
-    api.create(mode="speech", use_lattice_model=True)
-    pair = (samples.astype(np.float64) for samples in (reference, degraded))
-    return float(api.measure_from_arrays(*pair, sample_rate=rate).moslqo)
