@@ -15,10 +15,13 @@ from pipecat_bandwidth.encodings import FORMATS
 from tests.captures import SAMPLES, Scene
 from workbench.audio import Audio
 from workbench.call.speech import HOP, joined, levels, voice_activity
+from workbench.detectors.floor import AUDIBLE_DBOV
 from workbench.levels import active_level
 
 BOTS = ("bot_voices/*.flac", "human/*.flac", "call/bot/b*.flac")
-CALLERS = ("caller_phone/*.wav", "human/*.flac", "call/caller/c0[1-7].flac", "bot_voices/*.flac")
+CALLERS = ("caller_phone/phone_f*.wav", "human/*.flac", "call/caller/c0[1-7].flac", *BOTS[:1])
+#: Behind this one's words there is noise of -42 dBov: it is a fault.
+NOISY_LINE = "caller_phone/phone_m*.wav"
 PAD = 0.06  # what surrounds a turn's speech
 
 #: Pipeline and wire of a call: those of Pipecat's and of Bandwidth's documentation.
@@ -35,6 +38,12 @@ class Turn:
     @property
     def end(self) -> float:
         return self.start + self.audio.duration
+
+    @property
+    def heard(self) -> tuple[float, float]:
+        """From the first to the last 10 ms of it that can be heard over a telephone."""
+        loud = np.flatnonzero(levels(self.audio.resampled(8000)) > AUDIBLE_DBOV)
+        return self.start + HOP * float(loud[0]), self.start + HOP * float(loud[-1] + 1)
 
 
 @cache
@@ -74,9 +83,10 @@ class Talk:
         ending: float = 1.5,
         gap: float | None = None,
         bots: tuple[str, ...] = BOTS,
+        callers: tuple[str, ...] = CALLERS,
     ) -> None:
         self.rng = rng
-        self.voices = {"bot": self._voice(bots), "caller": self._voice(CALLERS)}
+        self.voices = {"bot": self._voice(bots), "caller": self._voice(callers)}
         self.gain_db = {side: float(rng.uniform(-3, 3)) for side in self.voices}
         self.turns: list[Turn] = []
         at, side = first - PAD, "bot"
@@ -151,14 +161,14 @@ def with_decoys(talk: Talk) -> Talk:
     scene.lose(caller.start + 0.5, 1)
     scene.repeat(caller.start + 1.0, 1)
     scene.stall_caller(caller.start + 0.8, 0.045)
-    # A door: 0.4 s of noise between words.
-    first = round((bot.start - 0.1) * 8000)
-    burst = rng.standard_normal(3200).astype(np.float32) * np.float32(10 ** (-38 / 20))
-    if first > 0 and first + 3200 < len(scene.caller):
-        scene.caller[first : first + 3200] += burst
+    # A door between words, and a rustle under them; a long "hm", and a key that is pressed.
+    for at, secs, dbov in ((bot.start - 0.1, 0.4, -38.0), (caller.start + 0.5, 0.8, -36.0)):
+        burst = rng.standard_normal(round(secs * 8000)).astype(np.float32)
+        scene.say_caller(max(0.0, at), Audio(burst * np.float32(10 ** (dbov / 20)), 8000))
+    time = np.arange(14400) / 8000
+    hum = sum(np.sin(2 * np.pi * 130 * k * time) / k**1.5 for k in range(1, 25))
+    key = np.sin(2 * np.pi * 770 * time) + np.sin(2 * np.pi * 1336 * time)
+    for at, sound in ((caller.start + 0.1, hum), (talk.turn("bot").start + 0.2, key[:4800])):
+        level = np.float32(10 ** (-25 / 20) / np.sqrt(np.mean(np.square(sound))))
+        scene.say_caller(at, Audio(sound.astype(np.float32) * level, 8000))
     return talk
-
-
-@cache
-def hold_music() -> Audio:
-    return Audio.read(SAMPLES / "call" / "bot" / "hold_music.flac").resampled(24000)

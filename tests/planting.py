@@ -15,7 +15,7 @@ import numpy as np
 from pipecat_bandwidth import messages
 from pipecat_bandwidth.encodings import FORMATS, PCMU
 from tests.captures import MEDIA, Chunk, Scene
-from tests.conversations import BOTS, PAD, Talk
+from tests.conversations import BOTS, PAD, Talk, Turn
 from workbench.audio import Audio
 from workbench.detectors import (
     configuration,
@@ -25,6 +25,7 @@ from workbench.detectors import (
     lifecycle,
     loudness,
     network,
+    noise,
     pacing,
     seams,
 )
@@ -161,6 +162,21 @@ def noisy(rng: Rng, dbov: float, talk: Talk | None = None) -> Planted:
     return Planted(talk.scene, (turn.start, turn.start + length / 8000), dbov, "caller")
 
 
+def noisy_words(rng: Rng, dbov: float) -> Planted:
+    """Street noise for three seconds in which the caller speaks; pink, as it is."""
+    talk = Talk(rng)
+    turn = max((t for t in talk.turns if t.side == "caller"), key=lambda t: t.audio.duration)
+    length = min(24000, round((turn.audio.duration - 0.2) * 8000))
+    first = round((turn.start + rng.uniform(0.1, turn.audio.duration - length / 8000)) * 8000)
+    spectrum = np.fft.rfft(rng.standard_normal(length))
+    spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum)))
+    spectrum[: length // 40] = 0  # below 200 Hz, as a telephone
+    street = np.fft.irfft(spectrum, length)
+    street *= 10 ** (dbov / 20) / np.sqrt(np.mean(np.square(street)))
+    talk.scene.caller[first : first + length] += street.astype(np.float32)
+    return Planted(talk.scene, (first / 8000, (first + length) / 8000), dbov, "caller")
+
+
 def offset(rng: Rng, percent: float) -> Planted:
     talk = Talk(rng)
     for turn in [turn for turn in talk.turns if turn.side == "bot"]:
@@ -173,7 +189,7 @@ def echoing(rng: Rng, loss_db: float, talk: Talk | None = None) -> Planted:
     turn = max((t for t in talk.turns if t.side == "bot"), key=lambda t: t.audio.duration)
     delay = float(rng.uniform(0.06, 0.5))
     talk.scene.say_caller(turn.start + delay, turn.audio, 10 ** (-loss_db / 20))
-    span = (turn.start + PAD, turn.end - PAD + delay)
+    span = (turn.heard[0], turn.heard[1] + delay)
     return Planted(talk.scene, span, loss_db, "bot")
 
 
@@ -316,7 +332,7 @@ def silent(rng: Rng, secs: float) -> Planted:
     talk = Talk(rng, 14, gap=secs, noise_dbov=-70)
     first = next(t for t in talk.turns if t.side == "caller")
     after = next(t for t in talk.turns if t.side == "bot" and t.start > first.start)
-    span = (first.end - PAD, after.start + PAD)
+    span = (first.heard[1], after.heard[0])
     return Planted(talk.scene, span, span[1] - span[0], "bot")
 
 
@@ -333,9 +349,10 @@ def yielding(rng: Rng, ms: float) -> Planted:
     scene = Scene(round((at + 14) / MEDIA) * MEDIA, scene.wire, scene.pipeline_rate, -70)
     scene.say_bot(at - 1, talk.say("bot", 8.0))
     onset = at + 1.5
+    heard = Turn("caller", onset - PAD, words).heard[0]
     scene.say_caller(onset - PAD, words)
-    scene.interrupt(onset + ms / 1000)
-    return Planted(scene, (onset, onset + ms / 1000), ms, "bot")
+    scene.interrupt(heard + ms / 1000)
+    return Planted(scene, (heard, heard + ms / 1000), ms, "bot")
 
 
 def uncleared(rng: Rng, ms: float) -> Planted:
@@ -363,7 +380,7 @@ def stale(rng: Rng, ms: float) -> Planted:
     scene = Scene(18.0, talk.scene.wire, talk.scene.pipeline_rate)
     long = talk.say("bot", 6.0)
     scene.say_bot(1.0, long)
-    at = talk.loud(type(talk.turns[0])("bot", 1.0, long), 0.1) + 0.05
+    at = talk.loud(Turn("bot", 1.0, long), 0.1) + 0.05
     at = min(max(at, 1.8), 1.0 + long.duration - 0.3)
     scene.interrupt(at)
     scene.say_bot(at + 4.0, talk.say("bot", 3.0))
@@ -388,7 +405,9 @@ def without_ambience(rng: Rng, ms: float) -> Planted:
 
 
 def late(rng: Rng, secs: float) -> Planted:
-    return Planted(Talk(rng, 14 + secs, first=secs).scene, (0.0, secs), secs, "bot")
+    talk = Talk(rng, 14 + secs, first=secs)
+    first = talk.turns[0].heard[0]
+    return Planted(talk.scene, (0.0, first), first, "bot")
 
 
 def piled_up(rng: Rng, secs: float) -> Planted:
@@ -467,7 +486,8 @@ FAULTS = [
     Fault("clipping", clipped, loudness.CLIPPED_PERCENT),
     Fault("clipping", clipped_caller, loudness.CLIPPED_PERCENT),
     Fault("level_mismatch", apart, loudness.APART_DB, "db", edges=False),
-    Fault("noise", noisy, loudness.NOISE_DBOV, "db"),
+    Fault("noise", noisy, noise.NOISE_DBOV, "db"),
+    Fault("noise", noisy_words, noise.NOISE_DBOV, "db"),
     Fault("dc_offset", offset, loudness.OFFSET_PERCENT, edges=False),
     Fault("sequence_gap", lost, network.LOST_MS),
     Fault("duplicate", doubled, network.TWICE),

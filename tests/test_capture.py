@@ -494,9 +494,7 @@ def test_a_cut_file_gives_every_whole_chunk_before_the_cut(
     whole, data = everything(path), path.read_bytes()
     with CaptureReader(path) as reader:
         ends = sorted(block.head.end for block in reader._blocks)
-        counts = [
-            len(reader._read_block(b)) for b in sorted(reader._blocks, key=lambda b: b[1][1])
-        ]
+        counts = [len(reader._read_block(b)) for b in sorted(reader._blocks, key=lambda b: b[1][1])]
     cut = tmp_path / "cut.mcap"
     for size in [*offsets(len(data), 150, seed=1), *ends, *(end - 1 for end in ends)]:
         cut.write_bytes(data[:size])

@@ -491,7 +491,7 @@ FINDINGS = [
     ),
     Finding(
         kind="noise", side=None, span=(-0.0, 4.0), severity="info", value=-3.5, unit="dB",
-        threshold=-6.0, measurement="-3.5 dB", cause="", remedy="", confidence=0.5,
+        threshold=-6.0, measurement="-3.5 dB", cause="", remedy="", confidence=0.75,
     ),
 ]  # fmt: skip
 
@@ -567,7 +567,7 @@ def test_csv_counts_what_is_no_message_and_runs_no_formula(tmp_path: Path) -> No
     assert (first["start_s"], first["end_s"], first["kind"]) == ("2.1", "2.25", "underrun")
     assert first["cause"] == "late, very"
     assert (second["value"], second["measurement"]) == ("-3.5", "'-3.5 dB")
-    assert (second["side"], second["confidence"]) == ("", "0.5")
+    assert (second["side"], second["confidence"]) == ("", "0.75")
 
 
 # -- export ----------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@ import pytest
 
 from tests.captures import SCRIPT, speech
 from workbench.audio import Audio
-from workbench.call.speech import joined, levels, runs_of, voice_activity
+from workbench.call.speech import joined, levels, runs_of, to_sound, voice_activity
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +65,19 @@ def test_pauses_are_bridged_unless_something_happened_in_them():
     rows = np.array([[0.0, 1.0], [1.5, 2.0], [4.0, 5.0]])
     assert joined(rows, 1.0).tolist() == [[0, 2], [4, 5]]
     assert joined(rows, 1.0, np.array([1.2])).tolist() == rows.tolist()
+
+
+@pytest.mark.parametrize(
+    ("stretch", "expected"),
+    [
+        ((0.98, 2.05), (1.0, 2.0)),  # too wide
+        ((1.10, 1.92), (1.0, 2.0)),  # too narrow
+        ((0.70, 2.30), (0.7, 2.3)),  # no sound within 150 ms of its ends
+    ],
+)
+def test_ends_move_to_where_the_sound_is(stretch, expected):
+    level = np.full(300, -70.0)
+    level[100:200] = -20.0
+    level[150:153] = -70.0  # a dip of 30 ms is none
+    assert to_sound(*stretch, level, -50.0) == pytest.approx(expected)
+    assert to_sound(0.7, 2.3, level, -50.0, reach=40) == pytest.approx((1.0, 2.0))

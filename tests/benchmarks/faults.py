@@ -3,7 +3,9 @@
 Faults of known size are planted at random into conversations of random voices, encodings and rates,
 at 0.5, 1, 1.5, 2 and 4 times the threshold (decibels: 6 below, 3.5, 6 and 12 above it). A fault
 counts as found if a finding of its kind and side lies over it. At half the threshold nothing should
-be found. Clean calls, calls with decoys, and calls with several faults are diagnosed whole.
+be found. Clean calls, calls with decoys, and calls with several faults are diagnosed whole. It takes
+some ten minutes on two cores. The figures of the catalogue, ``workbench/detectors/accuracy.py``, are
+those that it prints.
 """
 
 from __future__ import annotations
@@ -26,6 +28,14 @@ from tests.captures import scripted
 from tests.conversations import RATES, Talk, with_decoys
 from tests.planting import FAULTS, TOGETHER, Fault, Planted
 from workbench.call import Call
+from workbench.detectors.accuracy import (
+    MEASURED,
+    RECALL,
+    SPAN_MS,
+    VALUE_DB,
+    VALUE_PERCENT,
+    Accuracy,
+)
 from workbench.findings import Finding, diagnose
 
 TIMES = (0.5, 1.0, 1.5, 2.0, 4.0)
@@ -44,6 +54,7 @@ class Trial:
     extra: int
     value_error: float | None = None  # relative; decibels for decibels
     span_error: float | None = None  # seconds
+    possible: bool = False
 
 
 def opened(planted: Planted) -> Call:
@@ -68,7 +79,8 @@ def judged(index: int, times: float, planted: Planted, findings: Sequence[Findin
     if fault.edges and planted.span is not None:
         span_error = float(np.abs(np.subtract(best.span, planted.span)).max())
     value_error = error_of(fault, planted, best.value)
-    return Trial(index, times, True, len(findings) - len(hits), value_error, span_error)
+    extra = len(findings) - len(hits)
+    return Trial(index, times, True, extra, value_error, span_error, best.possible)
 
 
 def over(finding: Finding, planted: Planted) -> bool:
@@ -92,7 +104,7 @@ def error_of(fault: Fault, planted: Planted, value: float) -> float | None:
 def alarms(kind: str, seed: int) -> tuple[float, list[str]]:
     """Length of one call in which nothing is wrong, and what was found in it."""
     rng = np.random.default_rng([7, seed])
-    talk = Talk(rng, 120)
+    talk = Talk(rng, 120, jitter_ms=float(rng.uniform(0.5, 6)))
     planted = Planted((with_decoys(talk) if kind == "decoys" else talk).scene, None, None)
     if kind == "script":  # its one silence of 6.5 s is a fault, and known
         rate, wire = RATES[seed % len(RATES)]
@@ -124,37 +136,60 @@ def together(seed: int) -> tuple[list[tuple[str, bool]], list[str]]:
 # -- the table ----------------------------------------------------------------------------------
 
 
-def rows(trials: Iterable[Trial]) -> Iterator[list[str]]:
+def accuracy(fault: Fault, trials: Sequence[Trial]) -> Accuracy:
+    """What the trials of one planted fault say, as the catalogue tells it."""
+    large = [trial for trial in trials if trial.found and trial.times >= 2]
+    value = [trial.value_error for trial in large if trial.value_error is not None]
+    span = [trial.span_error for trial in large if trial.span_error is not None]
+    decibels = "db" in fault.scale
+    return Accuracy(
+        fault.kind,
+        fault.plant.__name__,
+        round(share(trials, 2.0), 2),
+        _rounded(value, 1 if decibels else 100, 1) if value else None,
+        _rounded(span, 1000, 0) if span else None,
+        decibels,
+    )
+
+
+def _rounded(errors: Sequence[float], scale: float, digits: int) -> float:
+    return round(scale * float(np.quantile(errors, 0.9)), digits)
+
+
+def share(trials: Iterable[Trial], times: float) -> float:
+    return float(np.mean([trial.found for trial in trials if trial.times == times]))
+
+
+def rows(trials: Iterable[Trial]) -> Iterator[tuple[Accuracy, list[str]]]:
     by_fault = defaultdict(list)
     for trial in trials:
         by_fault[trial.fault].append(trial)
     for index, mine in sorted(by_fault.items()):
-        fault = FAULTS[index]
-        shares = []
-        for times in TIMES:
-            at = [trial.found for trial in mine if trial.times == times]
-            shares.append(f"{np.mean(at):.2f}" if at else "")
-        # Errors from the threshold on; below it a finding would be one too many.
-        known = [trial for trial in mine if trial.found and trial.times >= 2]
-        value = [t.value_error for t in known if t.value_error is not None]
-        span = [1000 * t.span_error for t in known if t.span_error is not None]
-        unit, scale = (" dB", 1) if "db" in fault.scale else (" %", 100)
-        yield [
-            fault.kind,
-            fault.plant.__name__,
-            *shares,
-            f"{scale * np.quantile(value, 0.9):.1f}{unit}" if value else "",
-            f"{np.quantile(span, 0.9):.0f} ms" if span else "",
-            str(sum(trial.extra for trial in mine)),
-        ]
+        told = accuracy(FAULTS[index], mine)
+        tried = {trial.times for trial in mine}
+        shares = {t: f"{share(mine, t):.2f}" if t in tried else "" for t in TIMES}
+        mark = {name: " !" for name in told.missed}
+        shares[2.0] += mark.get("recall", "")
+        value, span = "", ""
+        if told.value_error is not None:
+            value = f"{told.value_error:g} {'dB' if told.decibels else '%'}{mark.get('value', '')}"
+        if told.span_ms is not None:
+            span = f"{told.span_ms:.0f} ms{mark.get('span', '')}"
+        possible = [trial.possible for trial in mine if trial.found and trial.times >= 2]
+        said = f"{np.mean(possible):.2f}" if any(possible) else ""
+        extra = str(sum(trial.extra for trial in mine))
+        yield told, [told.kind, told.planted, *shares.values(), value, span, said, extra]
 
 
 HEADER = [
-    "kind", "planted", *(f"{times:g}x" for times in TIMES), "value error", "span error", "extra",
+    "kind", "planted", *(f"{times:g}x" for times in TIMES), "value error", "span error",
+    "possibly", "extra",
 ]  # fmt: skip
 
 
-def run(console: Console, trials: int = 8, hours: float = 2.0) -> Sequence[Sequence[str]]:
+def run(
+    console: Console, trials: int = 10, hours: float = 7.8, workers: int | None = None
+) -> Sequence[Sequence[str]]:
     jobs: list[tuple[Any, ...]] = [
         (attempt, index, times, seed)
         for index, fault in enumerate(FAULTS)
@@ -166,15 +201,17 @@ def run(console: Console, trials: int = 8, hours: float = 2.0) -> Sequence[Seque
     jobs += [(alarms, "decoys", seed) for seed in range(calls // 3)]
     jobs += [(alarms, "script", seed) for seed in range(len(RATES))]
     jobs += [(together, seed) for seed in range(2 * trials)]
-    results = list(_spread(jobs, console))
-    table = [HEADER, *rows(r for r in results if isinstance(r, Trial))]
+    results = list(_spread(jobs, console, workers))
+    told = list(rows(r for r in results if isinstance(r, Trial)))
     shown = Table(*HEADER)
-    for row in table[1:]:
-        shown.add_row(*row)
+    for _, row in told:
+        shown.add_row(*row, style="bold" if any("!" in cell for cell in row) else "")
     console.print(shown)
     console.print(
         "Shares of planted faults found, by size; errors: nine of ten are smaller, at twice the "
-        "threshold and more; extra: findings of that kind elsewhere in the same calls."
+        "threshold and more; possibly: share of those that say so; extra: findings of that kind "
+        f"elsewhere in the same calls. ! misses the target: {RECALL:.0%} found at twice the "
+        f"threshold, {VALUE_PERCENT:g} % or {VALUE_DB:g} dB, {SPAN_MS:g} ms."
     )
     for kind in ("clean", "decoys", "script"):
         mine = [r for job, r in zip(jobs, results, strict=True) if job[:2] == (alarms, kind)]
@@ -191,15 +228,28 @@ def run(console: Console, trials: int = 8, hours: float = 2.0) -> Sequence[Seque
         f"{', missed: ' + str(dict(missed)) if missed else ''}; {len(others)} other findings"
     )
     console.print("\n".join(others), markup=False, highlight=False)
-    return table
+    new = [accuracy for accuracy, _ in told if accuracy not in MEASURED]
+    if new:
+        console.print("Not what workbench/detectors/accuracy.py says:")
+        console.print("\n".join(f"    {row!r}," for row in new), markup=False, highlight=False)
+    return [HEADER, *(row for _, row in told)]
 
 
-def _spread(jobs: Sequence[tuple[Any, ...]], console: Console) -> Iterator[Any]:
+def _spread(
+    jobs: Sequence[tuple[Any, ...]], console: Console, workers: int | None
+) -> Iterator[Any]:
+    """Do the jobs, and say how far they are: on a terminal in one line, else every twentieth."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with ProcessPoolExecutor(os.cpu_count()) as pool, Progress(console=console) as progress:
+    live = console.is_terminal
+    with (
+        ProcessPoolExecutor(workers or os.cpu_count()) as pool,
+        Progress(console=console, disable=not live) as progress,
+    ):
         task = progress.add_task("Planting faults", total=len(jobs))
-        for result in pool.map(_call, jobs, chunksize=4):
+        for done, result in enumerate(pool.map(_call, jobs, chunksize=4), 1):
             progress.advance(task)
+            if not live and done * 20 // len(jobs) > (done - 1) * 20 // len(jobs):
+                console.print(f"{done} of {len(jobs)} calls")
             yield result
 
 

@@ -99,7 +99,7 @@ def test_calls_are_changed_tuned_together_and_heard_blind(lab: Lab, page: Page) 
     expect(output).to_contain_text("Take PCMU", timeout=60_000)
 
     # A limit that no setting keeps is said to be so.
-    limit = output.get_by_role("spinbutton", name="kbit/s at most")
+    limit = output.get_by_role("spinbutton", name="kbit/s at most (0: any)")
     limit.fill("1")
     page.keyboard.press("Tab")
     expect(output).to_contain_text("at most 1 is asked", timeout=60_000)

@@ -29,6 +29,7 @@ __all__ = [
     "joined",
     "levels",
     "runs_of",
+    "to_sound",
     "voice_activity",
 ]
 
@@ -139,10 +140,7 @@ def runs_of(
 
 
 def _tightened(stretches: Stretches, level: NDArray[np.float64], duration: float) -> Stretches:
-    """Move each end to where the sound begins or stops: Silero's windows are 32 ms long.
-
-    A stretch may grow by 150 ms and shrink by as much.
-    """
+    """Move each end to where the sound begins or stops: Silero's windows are 32 ms long."""
     if not len(stretches) or not len(level):
         return stretches
     floor = floor_of(level)
@@ -152,12 +150,31 @@ def _tightened(stretches: Stretches, level: NDArray[np.float64], duration: float
         inside = level[first:last]
         if not len(inside) or np.percentile(inside, 90) < floor + 6:
             continue  # the model took the line's noise for a voice
-        threshold = max(floor + 6, float(inside.max()) - 30)
-        low, high = max(0, first - 15), min(len(level), last + 15)
-        begins = _edge(level[low : min(first + 15, last)] > threshold, first - low)
-        ends = _edge(level[max(last - 15, first) : high][::-1] > threshold, high - last)
-        rows.append(((low + begins) * HOP, min((high - ends) * HOP, duration)))
+        begins, ends = to_sound(start, end, level, max(floor + 6, float(inside.max()) - 30))
+        rows.append((begins, min(ends, duration)))
     return joined(as_stretches([row for row in rows if row[1] > row[0]]), HOP)  # they may meet
+
+
+def to_sound(
+    start: float, end: float, level: NDArray[np.float64], threshold: float, reach: int = 15
+) -> tuple[float, float]:
+    """Move the ends of a stretch to where its sound begins and stops.
+
+    Args:
+        start: Of the stretch, in seconds.
+        end: Of the stretch.
+        level: Of each hop, as :func:`levels` makes it.
+        threshold: What is above it is sound.
+        reach: Hops by which an end may move.
+
+    Returns:
+        The ends, to within a hop; where there is no sound within reach, an end stays.
+    """
+    first, last = int(start / HOP), min(int(np.ceil(end / HOP)), len(level))
+    low, high = max(0, first - reach), min(len(level), last + reach)
+    begins = _edge(level[low : min(first + reach, last)] > threshold, first - low)
+    ends = _edge(level[max(last - reach, first) : high][::-1] > threshold, high - last)
+    return (low + begins) * HOP, (high - ends) * HOP
 
 
 def _edge(loud: NDArray[np.bool_], at: int) -> int:

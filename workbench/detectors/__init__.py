@@ -21,6 +21,7 @@ from workbench.detectors import (
     lifecycle,
     loudness,
     network,
+    noise,
     pacing,
     seams,
 )
@@ -42,7 +43,7 @@ DETECTORS: Final[dict[str, Detector]] = {
     "echo": floor.echo,
     "clipping": loudness.clipping,
     "level_mismatch": loudness.level_mismatch,
-    "noise": loudness.noise,
+    "noise": noise.noise,
     "dc_offset": loudness.dc_offset,
     "sequence_gap": network.sequence_gap,
     "duplicate": network.duplicate,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-__all__ = ["SEVERITIES", "Finding", "Severity", "graded", "grouped"]
+__all__ = ["POSSIBLE", "SEVERITIES", "SURE", "Finding", "Severity", "graded", "grouped"]
 
 Severity: TypeAlias = Literal["info", "warning", "error"]
 
@@ -14,6 +14,9 @@ Severity: TypeAlias = Literal["info", "warning", "error"]
 SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "info")
 #: A finding that is less sure than this says "possibly".
 SURE: Final = 0.7
+#: Confidence of what looks like a fault and might be something else.
+POSSIBLE: Final = 0.6
+_POSSIBLY: Final = "possibly "
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,15 @@ class Finding:
     remedy: str
     listen: str = ""
     confidence: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.possible and not self.measurement.startswith(_POSSIBLY):
+            object.__setattr__(self, "measurement", _POSSIBLY + self.measurement)
+
+    @property
+    def possible(self) -> bool:
+        """Whether it is possible only, not certain."""
+        return self.confidence < SURE
 
     @property
     def excess(self) -> float:

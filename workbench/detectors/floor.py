@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.call import Call
-from workbench.call.speech import HOP, Stretches, as_stretches, levels, runs_of
+from workbench.call.speech import (
+    HOP,
+    Stretches,
+    as_stretches,
+    floor_of,
+    joined,
+    levels,
+    runs_of,
+    to_sound,
+)
 from workbench.detectors.finding import Finding, graded, grouped
 
 __all__ = [
@@ -36,6 +45,8 @@ QUEUED_MS: Final = 100.0
 ECHO_DB: Final = 35.0
 #: What can be heard at all.
 AUDIBLE_DBOV: Final = -50.0
+#: Hops for which a voice activity detector still hears breath where a voice has ended.
+TAIL: Final = 30
 
 
 @dataclass(frozen=True)
@@ -191,18 +202,21 @@ def dead_air(call: Call) -> Iterator[Finding]:
     """Nobody says anything: the caller wonders whether the line is dead.
 
     Measured: time in which neither side has speech (Silero) and the bot's side no sound above
-    -50 dBov.
-    Limits: its ends are those of a voice activity detector, right within 50 ms.
+    -50 dBov. Speech ends where it falls below that, or into the line's noise.
     Threshold: DEAD_AIR s
     Change: say something while a function call runs; prompt a caller who does not answer; hang
     up after the goodbye.
     """
     if not len(call.turns):
         return
-    sound = levels(call.caller_heard) > AUDIBLE_DBOV
-    for start, end in (*call.caller_speech, *call.bot_speech):
-        sound[int(start / HOP) : int(np.ceil(end / HOP))] = True
-    edges = runs_of(sound, HOP)
+    caller, bot = levels(call.caller_sent), levels(call.caller_heard)
+    sound = bot > AUDIBLE_DBOV
+    for speech, level in ((call.caller_speech, caller), (call.bot_speech, bot)):
+        threshold = max(AUDIBLE_DBOV, floor_of(level) + 6)
+        for start, end in speech.tolist():
+            start, end = to_sound(start, end, level, threshold, TAIL)
+            sound[round(start / HOP) : round(end / HOP)] = True
+    edges = joined(runs_of(sound, HOP), 0.035)  # an onset dips before it rises
     # Crackle of 50 ms does not end a silence.
     edges = edges[edges[:, 1] - edges[:, 0] >= 0.05]
     if not len(edges):
@@ -279,8 +293,8 @@ def echo(call: Call) -> Iterator[Finding]:
     Threshold: ECHO_DB dB
     Change: make interruptions harder to start while the bot speaks, or mute the input
     meanwhile.
-    Limits: the confidence is the correlation. The loss is right within 3 dB; echo in constant
-    double talk may be missed.
+    Limits: the confidence is the correlation. In a room the loss is right within 3 dB; echo in
+    constant double talk may be missed.
     """
     heard = [echo for echo in call.echoes if echo.loss_db < ECHO_DB]
     if not heard:
@@ -294,9 +308,12 @@ def echo(call: Call) -> Iterator[Finding]:
         for e in heard
     )
     loop = delay < 40
+    level = levels(call.caller_heard)
+    start, _ = to_sound(heard[0].start, heard[0].end, level, AUDIBLE_DBOV, TAIL)
+    _, end = to_sound(heard[-1].start, heard[-1].end, level, AUDIBLE_DBOV, TAIL)
     cut = f"; {own} times it interrupted itself by it" if own else ""
     yield Finding(
-        "echo", "bot", (heard[0].start, heard[-1].end + delay / 1000),
+        "echo", "bot", (start, end + delay / 1000),
         "error" if own else graded(-loudest.loss_db, -20, -6), loudest.loss_db, "dB", ECHO_DB,
         f"the bot's voice comes back after {delay:.0f} ms, {loudest.loss_db:.0f} dB fainter{cut}",
         "So short a delay is a loop in the routing." if loop

@@ -1,8 +1,7 @@
-"""Faults of level: clipped, too far apart, noisy, off centre."""
+"""Faults of level: clipped, too far apart, off centre."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -11,10 +10,9 @@ from numpy.typing import NDArray
 
 from workbench.audio import Audio
 from workbench.call import Call
-from workbench.call.speech import HOP, levels, runs_of
-from workbench.detectors.finding import Finding, graded, grouped
+from workbench.detectors.finding import POSSIBLE, Finding, graded
 
-__all__ = ["clipping", "dc_offset", "level_mismatch", "noise"]
+__all__ = ["clipping", "dc_offset", "level_mismatch"]
 
 #: Share of a stretch of speech at the rail. Speech that is driven 6 dB too far has 0.2 %.
 CLIPPED_PERCENT: Final = 0.1
@@ -23,6 +21,8 @@ RUNS: Final = 3
 #: Samples at the rail for each one on the step below it: speech that is not clipped has fewer at its
 #: extreme than beside it, even in the wide steps of mu-law.
 CROWDED: Final = 4
+#: With so many at the rail twice as many as beside it are hardly chance either: then it is possible.
+MANY: Final = 30
 #: Half a step of 16 bits more than one.
 STEP: Final = 1.5 / 32768
 _AT_ONCE: Final = 1_000_000  # samples: an hour takes no more memory than a minute
@@ -30,10 +30,6 @@ _AT_ONCE: Final = 1_000_000  # samples: an hour takes no more memory than a minu
 RAIL: Final = 0.25
 #: Half as loud, and half as loud again.
 APART_DB: Final = 10.0
-#: Speech over less than 20 dB of distance to the noise is tiring (usual speech is at -25 dBov).
-NOISE_DBOV: Final = -45.0
-#: A lorry that passes is not the line.
-NOISE_SECS: Final = 1.0
 #: G.711's own offset is below 0.1 % of full scale.
 OFFSET_PERCENT: Final = 1.0
 
@@ -42,11 +38,11 @@ def clipping(call: Call) -> Iterator[Finding]:
     """A distorted voice: its peaks stand at the rail.
 
     Measured: samples within 1.5 steps of the signal's own extreme: at least three runs of three, or
-    nine samples and four times as many as on the step below; their share of the turn.
+    nine samples and four times as many as on the step below; their share of the turn. Thirty, twice
+    as many as on the step below, make it possible.
     Threshold: CLIPPED_PERCENT %
     Change: lower the gain by 6 dB; of the caller's telephone nothing can be undone.
-    Limits: of the caller's clipping 11 of 12 are found at twice the threshold, in the wide steps of
-    mu-law; clipping that came through a codec or a filter afterwards has no flat tops and is not
+    Limits: clipping that came through a codec or a filter afterwards has no flat tops and is not
     seen.
     """
     for side, name in (("caller", "caller_sent"), ("bot", "bot_said")):
@@ -78,7 +74,8 @@ def _clipping(audio: Audio, side: str, turns: Sequence[tuple[float, float]]) -> 
         flat = int((runs[:, 1] - runs[:, 0] >= 3).sum())
         clipped = int((runs[:, 1] - runs[:, 0]).sum())
         next_to = int(((beside >= runs[0, 0]) & (beside < runs[-1, 1])).sum())
-        if flat < RUNS and (clipped < 3 * RUNS or clipped < CROWDED * next_to):
+        sure = flat >= RUNS or (clipped >= 3 * RUNS and clipped >= CROWDED * next_to)
+        if not sure and (clipped < MANY or clipped < 2 * next_to):
             continue
         # The share is that of the whole turn: one clipped word is less than a clipped speech.
         near = [turn for turn in turns if turn[1] > start and turn[0] < end]
@@ -100,7 +97,7 @@ def _clipping(audio: Audio, side: str, turns: Sequence[tuple[float, float]]) -> 
             if caller
             else "Lower the gain of the speech synthesis or of the mixer by 6 dB; peaks of -6 to "
             "-12 dBFS suit G.711 best.",
-            "caller_sent" if caller else "bot_said",
+            "caller_sent" if caller else "bot_said", confidence=1.0 if sure else POSSIBLE,
         )  # fmt: skip
 
 
@@ -148,51 +145,6 @@ def level_mismatch(call: Call) -> Iterator[Finding]:
         else "Raise the gain of the speech synthesis until speech is at -20 to -26 dBov.",
         "caller_sent" if quieter == "caller" else "caller_heard",
     )  # fmt: skip
-
-
-def noise(call: Call) -> Iterator[Finding]:
-    """A loud background behind the caller, between words.
-
-    Measured: level over 100 ms where there is neither speech nor echo, above the threshold for
-    a second in all.
-    Threshold: NOISE_DBOV dBov
-    Change: put a noise filter into the transport (audio_in_filter); raise VADParams.confidence.
-    Limits: next to the caller's own words its ends are right within half a second only; noise that
-    a voice activity detector takes for speech, such as a television, is not
-    seen.
-    """
-    level = levels(call.caller_sent)
-    quiet = np.ones(len(level), bool)
-    for start, end in call.caller_speech:
-        quiet[max(0, int((start - 0.1) / HOP)) : int((end + 0.2) / HOP)] = False
-    for echo in call.echoes:
-        quiet[int(echo.start / HOP) : int((echo.end + 1.0) / HOP)] = False
-    if quiet.sum() < NOISE_SECS / HOP:
-        return
-    # Smoothed over 100 ms, in the power domain.
-    power = np.where(quiet, 10 ** (level / 10), 0.0)
-    window = np.ones(10)
-    smooth = np.convolve(power, window, "same") / np.maximum(np.convolve(quiet, window, "same"), 1)
-    loud = quiet & (smooth > 10 ** (NOISE_DBOV / 10))
-    spans = [(start, end) for start, end in runs_of(loud, HOP).tolist()]
-    for start, end, members in grouped(spans, 2.0):
-        if sum(spans[i][1] - spans[i][0] for i in members) < NOISE_SECS:
-            continue
-        # The mean over 100 ms reaches over the edges.
-        above = np.flatnonzero((level > NOISE_DBOV)[round(start / HOP) : round(end / HOP)])
-        if not len(above):
-            continue
-        part = slice(round(start / HOP) + int(above[0]), round(start / HOP) + int(above[-1]) + 1)
-        start, end = part.start * HOP, part.stop * HOP
-        measured = 10 * math.log10(float(power[part].mean()) / float(quiet[part].mean()))
-        yield Finding(
-            "noise", "caller", (start, end), graded(measured, -35, -25), measured, "dBov", NOISE_DBOV,
-            f"noise of {measured:.0f} dBov behind the caller",
-            "A loud place, or a bad line.",
-            "Put a noise filter into the transport (audio_in_filter), and raise "
-            "VADParams.confidence or min_volume so that noise does not interrupt the bot.",
-            "caller_sent",
-        )  # fmt: skip
 
 
 def dc_offset(call: Call) -> Iterator[Finding]:

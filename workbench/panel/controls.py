@@ -56,8 +56,8 @@ class Controls(widgets.VBox):  # type: ignore[misc]
             options=[("what suits the leg", ""), *((str(o), n) for n, o in OBJECTIVES.items())],
             description="Better is", layout=_wide(38),
         )  # fmt: skip
-        self.kbit_s = _limit("kbit/s at most")
-        self.delay_ms = _limit("delay (ms) at most")
+        self.kbit_s = _limit("kbit/s at most (0: any)")
+        self.delay_ms = _limit("delay (ms) at most (0: any)")
         self.floor = widgets.Dropdown(
             options=[("no floor", ""), *_FLOORS], description="Quality", layout=_wide(21)
         )
@@ -112,7 +112,7 @@ def _limit(description: str) -> widgets.BoundedFloatText:
     """A limit; 0 for none."""
     return widgets.BoundedFloatText(
         0.0, min=0.0, max=1e6, description=description, continuous_update=False,
-        tooltip="0 for no limit", style={"description_width": "8rem"}, layout=_wide(13),
+        style={"description_width": "11.5rem"}, layout=_wide(16.5),
     )  # fmt: skip
 
 
