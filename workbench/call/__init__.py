@@ -156,8 +156,7 @@ class Call:
     @cached_property
     def bot_sent(self) -> Audio:
         """The bot, as it left on the wire."""
-        sent = self.outbound
-        queue = _uncut(sent.time, sent.duration, self.times_of("clear"))
+        sent, queue = self.outbound, self.sending
         return lay_encoded(queue.start, queue.heard, sent.payloads, sent.formats, self.duration)
 
     @property
@@ -203,6 +202,12 @@ class Call:
             np.array([frame.duration for frame in frames], float),
             self.times_of("interruption"),
         )
+
+    @cached_property
+    def sending(self) -> Playout:
+        """When each message of ``outbound`` would be: where :attr:`bot_sent` has it."""
+        sent = self.outbound
+        return _uncut(sent.time, sent.duration, self.times_of("clear"))
 
     @cached_property
     def playout(self) -> Playout:

@@ -54,6 +54,7 @@ _CONTEXT: Final = 32
 # the call into lanes that start afresh does that too, and all lanes go through the model as one
 # batch: three times as fast, and 97 % the same decisions.
 _LANE, _WARM_UP = 125, 32  # windows of 32 ms: 4 s after 1 s
+_LANES = 256  # at once: an hour takes no more memory than seventeen minutes
 
 
 def voice_activity(
@@ -222,17 +223,29 @@ def _probability(session: Any, samples: NDArray[np.float32]) -> NDArray[np.float
     """Probability of speech in each window of 256 samples at 8 kHz."""
     count = -(-len(samples) // _WINDOW)
     lanes = max(1, -(-count // _LANE))
-    head = np.zeros(_WARM_UP * _WINDOW + _CONTEXT, np.float32)
-    tail = np.zeros(lanes * _LANE * _WINDOW - len(samples), np.float32)
-    padded = np.concatenate((head, samples, tail))
+    groups = [range(lane, min(lane + _LANES, lanes)) for lane in range(0, lanes, _LANES)]
+    found = [_probability_in(session, samples, group) for group in groups]
+    return np.concatenate(found).ravel()[:count]
+
+
+def _probability_in(
+    session: Any, samples: NDArray[np.float32], lanes: range
+) -> NDArray[np.float32]:
+    """The same of some lanes, side by side; shape ``(lanes, _LANE)``."""
+    size = _LANE * _WINDOW
+    lead = _WARM_UP * _WINDOW + _CONTEXT
+    before = lanes.start * size - lead
+    padded = np.zeros(lead + len(lanes) * size, np.float32)
+    part = samples[max(0, before) : lanes.stop * size]
+    padded[max(0, -before) :][: len(part)] = part
     windows = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW + _CONTEXT)
-    first = np.arange(lanes) * _LANE * _WINDOW
-    state = np.zeros((2, lanes, 128), np.float32)
+    first = np.arange(len(lanes)) * size
+    state = np.zeros((2, len(lanes), 128), np.float32)
     rate = np.array(_RATE, np.int64)
-    found = np.empty((lanes, _LANE), np.float32)
+    found = np.empty((len(lanes), _LANE), np.float32)
     for step in range(_WARM_UP + _LANE):
         block = np.ascontiguousarray(windows[first + step * _WINDOW])
         probability, state = session.run(None, {"input": block, "state": state, "sr": rate})
         if step >= _WARM_UP:
             found[:, step - _WARM_UP] = probability[:, 0]
-    return found.ravel()[:count]
+    return found

@@ -153,11 +153,14 @@ def dropout(call: Call) -> Iterator[Finding]:
 
 def _holes(audio: Audio) -> list[tuple[float, float]]:
     rate, samples = audio.sample_rate, audio.samples
-    silent = np.zeros(len(samples) + 2, bool)
+    found, silent = [np.empty(0, np.intp)], False
     for first in range(0, len(samples), _AT_ONCE):
-        part = samples[first : first + _AT_ONCE]
-        silent[1 + first : 1 + first + len(part)] = np.abs(part) <= 2 / 32768
-    edges = np.flatnonzero(silent[1:] != silent[:-1]).reshape(-1, 2)
+        now = np.abs(samples[first : first + _AT_ONCE]) <= 2 / 32768
+        found.append(first + np.flatnonzero(np.diff(now, prepend=silent)))
+        silent = bool(now[-1])
+    if silent:
+        found.append(np.array([len(samples)]))
+    edges = np.concatenate(found).reshape(-1, 2)
     length = edges[:, 1] - edges[:, 0]
     edges = edges[(length >= HOLE_MS / 1000 * rate) & (length <= LONGEST_HOLE * rate)]
     flank, loud = round(0.005 * rate), 10 ** (FLANK_DBOV / 10)

@@ -295,15 +295,14 @@ def block_joint(call: Call) -> Iterator[Finding]:
     inbound = call.inbound
     ways = (
         ("bot", "bot_said", call.speaking.start, call.speaking.duration),
-        ("bot", "bot_sent", call.playout.start, call.playout.duration),
+        ("bot", "bot_sent", call.sending.start, call.sending.duration),
         ("caller", "caller_sent", inbound.start, np.where(inbound.duplicate, 0, inbound.duration)),
     )
     told = set[str]()
     for side, name, start, length in ways:
         if side in told or not len(start):
             continue
-        signal = call.played if name == "bot_sent" else call.signal(name)
-        ratio, count = roughness(signal, start, length)
+        ratio, count = roughness(call.signal(name), start, length)
         if ratio < ROUGHNESS:
             continue
         told.add(side)
