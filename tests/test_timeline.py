@@ -426,9 +426,9 @@ def test_follow_goes_on_until_the_capture_is_finished(recorder: Recorder) -> Non
     recorder.record_until(9.0)
     recorder.writer.close()
     give_up = time.monotonic() + 20
-    while threading.active_count() >= before and time.monotonic() < give_up:
+    while not timeline.call.finished or threading.active_count() >= before:
+        assert time.monotonic() < give_up
         time.sleep(0.05)
-    assert timeline.call.finished
     assert timeline.call.duration == pytest.approx(6.0, abs=0.05)
 
 

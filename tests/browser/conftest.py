@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -25,18 +27,26 @@ def find_browser() -> str | None:
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
+def what_is_missing() -> str:
+    """Say what these tests want and do not find."""
+    if find_browser() is None:
+        return f"no browser found, one of {', '.join(NAMES)} is wanted: apt install chromium"
+    driver = [sys.executable, "-m", "playwright", "--version"]
+    if subprocess.run(driver, capture_output=True).returncode:
+        return "Playwright's driver does not start: apt install libatomic1"
+    return ""
+
+
 # For the package, not the session: an asyncio loop runs in this thread as long as it lives, and
 # the asynchronous tests of other packages bring their own.
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    path = find_browser()
-    if path is None:
-        reason = f"no browser found, one of {', '.join(NAMES)} is wanted: apt install chromium"
+    if reason := what_is_missing():
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
         yield browser
         browser.close()
 
