@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pickle
 from concurrent.futures import ProcessPoolExecutor
+from io import StringIO
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from pipecat_bandwidth import BandwidthFrameSerializer
 from tests.captures import SAMPLES, Scene, speech
@@ -20,6 +22,7 @@ from workbench.call import Call
 from workbench.comparison import SETTINGS, Comparison, Setting, compare
 from workbench.farleg import LEGS, Leg
 from workbench.segments import margin, segments
+from workbench.terminal import print_comparison
 from workbench.trial import Spoken, run_trials
 from workbench.tuning import tune
 
@@ -99,6 +102,13 @@ def test_what_is_printed_holds_everything(found: Comparison) -> None:
         assert "PCM 24 kHz" in shown
     assert "bandwidth_hz" in str(found)
     assert repr(found) == "Comparison(4 settings, 2 legs, 11.4 s)"
+
+
+def test_80_columns_of_a_terminal_are_enough(found: Comparison) -> None:
+    console = Console(file=StringIO(), width=80)
+    with console.capture() as printed:
+        print_comparison(console, found)
+    assert "…" not in printed.get() and found.sentence.split()[-1] in printed.get()
 
 
 def test_signals_are_in_step_with_the_reference(found: Comparison) -> None:

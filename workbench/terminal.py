@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
@@ -43,14 +44,15 @@ def print_findings(console: Console, found: Findings) -> None:
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
     """Print a comparison: table, conclusion, assumption."""
-    table = Table()
-    for heading in comparison.brief:
-        table.add_column(
-            str(heading), justify="left" if heading in ("far leg", "setting") else "right"
-        )
+    # So that 80 columns are enough: no edge, and two characters between columns.
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in map(str, comparison.brief):
+        justify: Literal["left", "right"] = "left" if heading in ("far leg", "setting") else "right"
+        table.add_column(heading.replace(" (", "\n("), justify=justify, no_wrap=True)
     for row in comparison.brief.itertuples(index=False):
         table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
     console.print(table)
+    console.print()
     console.print(comparison.sentence, markup=False)
     console.print(comparison.assumption, markup=False, style="dim")
 
