@@ -34,7 +34,7 @@ which setting
 ``blind``           a blind listening test and its score
 to see and hear
 ``plots``           pictures: an axes in, an axes out
-``timeline``        ``CallTimeline(call)``: the player in Jupyter
+``timeline``        ``CallTimeline(call)``: the player in Jupyter; a blind listening test
 ``panel``           controls round comparison and tuning, in Jupyter
 ``background``      work that can be called off, for the panel
 ``report``          one HTML file that can be mailed

@@ -23,6 +23,7 @@ from workbench.audio import Audio
 from workbench.batch import tune_captures
 from workbench.call import Call
 from workbench.comparison import compare
+from workbench.terminal import print_comparison
 from workbench.tuning import tune
 
 #: What comparing a call of two minutes, and tuning over ten of them, may take on two idle cores.
@@ -150,19 +151,14 @@ def asked_mb(_: int) -> float:
 
 
 def findings(console: Console) -> None:
-    columns = ["bandwidth_hz", "lsd_db", "lsd_wide_db", "seg_snr_db", "si_sdr_db", "estoi"]
-    columns += ["delay_ms", "kbit_s"]
-    rows = [["voice", "leg", "setting", *columns]]
     chosen = [["voice", "over G.711", "over G.722"]]
     for path in sorted((SAMPLES / "bot_voices").glob("*.flac")):
         voice = Audio.read(path)
-        found = compare(voice).table
-        for row in found.itertuples(index=False):
-            values = [f"{getattr(row, name):.4g}" for name in columns]
-            rows.append([path.stem, row.leg, row.setting, *values])
+        console.rule(path.stem)
+        print_comparison(console, compare(voice))
         result = tune(voice)
         chosen.append([path.stem, result.setting.label, result.elsewhere["G.722"]])
-    console.print(table("What it finds", rows), table("What it chooses", chosen))
+    console.print(table("What it chooses", chosen))
 
 
 def table(title: str, rows: Sequence[Sequence[str]]) -> Table:
