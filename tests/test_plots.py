@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -143,6 +144,20 @@ def test_findings_are_hatched_by_severity(call: Call) -> None:
         assert patch.get_x() == pytest.approx(finding.span[0])
         assert patch.get_hatch() == plots.SEVERITY_HATCHES[finding.severity]
         assert patch.get_width() >= 0.0199  # one of no length is seen too
+
+
+def test_no_name_stands_on_another_or_out_of_the_picture() -> None:
+    rng = np.random.default_rng(5)
+    times = np.sort(rng.uniform(0, 60, 80)).tolist()
+    figure, ax = plt.subplots(figsize=(12, 2))
+    ax.set_xlim(0, 60)
+    plots.events([Event(time, "interruption") for time in [*times, 59.9]], ax)
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert len(boxes) >= 15 and len(ax.get_lines()) > len(boxes)
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    frame = ax.get_window_extent()
+    assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
 
 
 def test_the_queue_is_drawn_in_ms_with_its_underrun() -> None:

@@ -18,6 +18,7 @@ from typing import Any, Final
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.font_manager import FontProperties
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -55,6 +56,8 @@ SEVERITY_COLOURS: Final = {"error": RED, "warning": ORANGE, "info": SKY}
 SEVERITY_HATCHES: Final = {"error": "xx", "warning": "//", "info": ".."}
 _SETTING_COLOURS: Final = (BLUE, ORANGE, GREEN, PINK, SKY, RED, BLACK, YELLOW)
 _SETTING_LINES: Final = ("-", "--", "-.", ":")
+#: Behind a name that stands on hatching.
+_PAPER: Final = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.3}
 
 
 def waveform(
@@ -144,24 +147,25 @@ def turns(turns: Iterable[Turn], ax: Axes) -> Axes:
 
 
 def events(events: Iterable[Event], ax: Axes) -> Axes:
-    """Mark events by a dotted line and their names; those within 0.2 s share a line."""
+    """Mark events by a dotted line and their names; those within 0.2 s share a line.
+
+    A name for which there is no room is left out.
+    """
     groups: list[tuple[float, list[str]]] = []
     for event in events:
         if groups and event.time - groups[-1][0] < 0.2:
             groups[-1][1].append(event.kind)
         else:
             groups.append((event.time, [event.kind]))
-    for row, (time, kinds) in enumerate(groups):
+    for time, _ in groups:
         ax.axvline(time, color=BLACK, linestyle=":", linewidth=1)
-        ax.text(
-            time, 0.97 - 0.33 * (row % 3), " " + ", ".join(dict.fromkeys(kinds)), va="top",
-            transform=ax.get_xaxis_transform(), fontsize="x-small", clip_on=True,
-        )  # fmt: skip
+    _name([(time, ", ".join(dict.fromkeys(kinds))) for time, kinds in groups], ax, rows=3)
     return ax
 
 
 def findings(findings: Iterable[Finding], ax: Axes) -> Axes:
-    """Hatch the span of each finding, by severity, and name it."""
+    """Hatch the span of each finding, by severity, and name it where there is room."""
+    names = []
     for finding in findings:
         start, end = finding.span
         colour = SEVERITY_COLOURS[finding.severity]
@@ -169,11 +173,31 @@ def findings(findings: Iterable[Finding], ax: Axes) -> Axes:
             start, max(end, start + 0.02), facecolor="none", edgecolor=colour,
             hatch=SEVERITY_HATCHES[finding.severity], linewidth=1,
         )  # fmt: skip
-        ax.text(
-            end, 0.96, f" {finding.kind}", transform=ax.get_xaxis_transform(), va="top",
-            fontsize="x-small", color=colour, clip_on=True,
-        )  # fmt: skip
+        names.append((end, finding.kind))
+    _name(names, ax, rows=4)
     return ax
+
+
+def _name(names: Iterable[tuple[float, str]], ax: Axes, rows: int) -> None:
+    """Write names beside their times, each in the first row where it meets no other."""
+    figure, (low, high) = ax.get_figure(root=True), ax.get_xlim()
+    assert figure is not None
+    points = figure.get_figwidth() * 72 * ax.get_position().width
+    per_letter = 0.62 * FontProperties(size="x-small").get_size_in_points() * (high - low) / points
+    taken: list[list[tuple[float, float]]] = [[] for _ in range(rows)]
+    for time, name in sorted(names):
+        width = per_letter * (len(name) + 2)
+        is_left = time + width <= high
+        begin, end = (time, time + width) if is_left else (time - width, time)
+        for row, spans in enumerate(taken):
+            if all(end <= first or last <= begin for first, last in spans):
+                spans.append((begin, end))
+                ax.text(
+                    time, 0.97 - row / rows, f" {name} ", ha="left" if is_left else "right", va="top",
+                    transform=ax.get_xaxis_transform(), fontsize="x-small", clip_on=True,
+                    bbox=_PAPER,
+                )  # fmt: skip
+                break
 
 
 def playout_lead(playout: Playout, ax: Axes | None = None) -> Axes:
@@ -257,11 +281,12 @@ def call_overview(call: Call, found: Sequence[Finding] = ()) -> NDArray[Any]:
         Six axes, top to bottom: who speaks, caller's wave and spectrogram, bot's wave (as the
         caller heard it) and spectrogram, far end's queue.
     """
-    ratios = (0.8, 1, 1.2, 1, 1.2, 0.9)
+    ratios = (0.9, 1, 1.2, 1, 1.2, 0.9)
     _, axes = plt.subplots(
         len(ratios), 1, sharex=True, figsize=(12, 9), layout="constrained",
         gridspec_kw={"height_ratios": ratios},
     )  # fmt: skip
+    axes[0].set_xlim(0, call.duration)
     marked = [event for event in call.events if event.kind not in ("start", "stop", "warning")]
     events(marked[:60], turns(call.turns, axes[0]))
     local = [f for f in found if f.span[1] - f.span[0] < call.duration / 2]
@@ -275,7 +300,6 @@ def call_overview(call: Call, found: Sequence[Finding] = ()) -> NDArray[Any]:
     playout_lead(call.playout, axes[5])
     for ax in axes[:-1]:
         ax.set_xlabel("")
-    axes[-1].set_xlim(0, call.duration)
     return axes  # type: ignore[no-any-return]
 
 
