@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -203,7 +204,9 @@ def run(
     jobs += [(together, seed) for seed in range(2 * trials)]
     results = list(_spread(jobs, console, workers))
     told = list(rows(r for r in results if isinstance(r, Trial)))
-    shown = Table(*HEADER)
+    shown = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
+    for name in HEADER:
+        shown.add_column(name.replace(" ", "\n"), no_wrap=True)
     for _, row in told:
         shown.add_row(*row, style="bold" if any("!" in cell for cell in row) else "")
     console.print(shown)
