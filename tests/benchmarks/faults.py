@@ -206,7 +206,7 @@ def run(
     told = list(rows(r for r in results if isinstance(r, Trial)))
     shown = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
     for name in HEADER:
-        shown.add_column(name.replace(" ", "\n"), no_wrap=True)
+        shown.add_column(name.replace(" ", "\n"), no_wrap=name != "planted", overflow="fold")
     for _, row in told:
         shown.add_row(*row, style="bold" if any("!" in cell for cell in row) else "")
     console.print(shown)
