@@ -79,10 +79,11 @@ class WireFormat:
         return _ULAW.take(np.frombuffer(pcm, np.uint16)).tobytes()
 
     def encoder(self) -> Callable[[bytes], bytes]:
-        """Make an :meth:`encode` for the messages of one stream, which are of a few lengths.
+        """Make an :meth:`encode` for the messages of one stream, most of which are of one length.
 
         Returns:
-            A function that does the same sooner. It keeps its arrays: no two threads may be in it.
+            A function of bytes that does the same sooner. It keeps its arrays: no two threads may
+            be in it.
         """
         return self.encode if self.bytes_per_sample == 2 else _ulaw_encoder()
 
@@ -115,9 +116,10 @@ def _ulaw_encoder() -> Callable[[bytes], bytes]:
     def encode(pcm: bytes) -> bytes:
         nonlocal received, samples, indices, codes
         if len(pcm) != len(received):
-            received = memoryview(bytearray(len(pcm)))
-            samples = np.frombuffer(received, np.uint16)
+            room = memoryview(bytearray(len(pcm)))
+            samples = np.frombuffer(room, np.uint16)
             indices, codes = np.empty(len(samples), np.intp), np.empty(len(samples), np.uint8)
+            received = room  # last: half a sample was refused above, and will be again
         received[:] = pcm
         indices[...] = samples
         _ULAW.take(indices, None, codes, "clip")  # clips nothing, and so needs no array of its own

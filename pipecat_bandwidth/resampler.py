@@ -124,8 +124,10 @@ class StreamResampler:
         if known is None:
             return self._process_other(pcm)
         self._begun = True
-        convert, self._phase = known
-        return convert(pcm)
+        convert, after = known
+        converted = convert(pcm)
+        self._phase = after
+        return converted
 
     def flush(self) -> bytes:
         """End the stream.

@@ -228,12 +228,10 @@ class BandwidthFrameSerializer(FrameSerializer):
                 problem = credential_problem(client_id, client_secret)
                 if problem:
                     raise ValueError(problem)
-        self._own_voice_api = (
-            VoiceAPI(client_id or "", client_secret or "")
-            if self._params.auto_hang_up and voice_api is None
-            else None
-        )
-        self._voice_api = voice_api or self._own_voice_api
+        is_own = self._params.auto_hang_up and voice_api is None
+        self._own_voice_api = VoiceAPI(client_id or "", client_secret or "") if is_own else None
+        # None: no hang-up, whatever becomes of the params later.
+        self._voice_api = voice_api or self._own_voice_api if self._params.auto_hang_up else None
         self._hang_up_task: asyncio.Task[None] | None = None
         self._hung_up = False
 
@@ -481,7 +479,7 @@ class BandwidthFrameSerializer(FrameSerializer):
             return self._send(encode(Clear()))
         if isinstance(frame, (EndFrame, CancelFrame)):
             self._tell_bad()
-            if self._params.auto_hang_up:
+            if self._voice_api is not None:
                 await self._hang_up()
             return self._play(self._flush()) if isinstance(frame, EndFrame) else None
         if isinstance(frame, (OutputTransportMessageFrame, OutputTransportMessageUrgentFrame)):

@@ -1,11 +1,22 @@
-"""What holds for every test: a recording ends with the test that began it."""
+"""What holds for every test: a recording ends with the test that began it, no example is too slow."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no failure, and a rare example found in continuous integration stops nobody.
+settings.register_profile(
+    "busy",
+    deadline=None,
+    derandomize=os.environ.get("CI") == "true",
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("busy")
 
 
 @pytest.fixture(autouse=True)

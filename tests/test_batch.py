@@ -209,9 +209,9 @@ def test_a_dask_worker_may_die(captures: list[Path]) -> None:
         killed: list[int] = []
 
         def kill(done: int, total: int) -> None:
-            if done == 2:
-                address, tasks = next((a, t) for a, t in client.processing().items() if t)
-                assert tasks
+            if done == 1:
+                busy = (address for address, tasks in client.processing().items() if tasks)
+                address = next(busy, next(iter(pids)))  # on a slow day all is done already
                 os.kill(pids[address], signal.SIGKILL)
                 killed.append(pids[address])
 

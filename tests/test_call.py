@@ -293,6 +293,46 @@ def test_a_recording_that_was_cut_off_opens(short, tmp_path):
     assert torn.damage or not torn.finished
 
 
+DEEP = '{"data": ' + "[" * 5000 + "]" * 5000 + "}"
+SOUND = '{"data": "AAAAAAAA", "sample_rate": %s, "number_of_channels": %s}'
+
+
+@pytest.mark.parametrize("topic", ["/frames/in/audio", "/frames/out/audio"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        DEEP,
+        *(SOUND % (rate, 1) for rate in (-1, 0, 1, 999, 2**62, 10**30)),
+        *(SOUND % (8000, channels) for channels in (-1, 0, 33, 2**62, 10**30)),
+    ],
+    ids=lambda body: body[-60:],
+)
+def test_a_frame_that_makes_no_sense_spoils_nothing(short, tmp_path, topic, body):
+    clean = opened(short, tmp_path)
+    short.extra.append((2.0, topic, body))
+    call = Call.open(short.write(tmp_path / "b.mcap"))
+    assert call.duration == clean.duration
+    assert call.caller_sent.pcm() == clean.caller_sent.pcm()
+    for name in SIGNALS:
+        assert len(call.signal(name)) == round(call.duration * call.signal(name).sample_rate)
+    assert diagnose(call) is not None and call.summary()
+
+
+@pytest.mark.parametrize("topic", ["/notes", "/log", "/capture/stats", "/ws/tx/binary"])
+def test_other_records_that_make_no_sense_are_told(short, tmp_path, topic):
+    short.extra.append((2.0, topic, DEEP))
+    call = Call.open(short.write(tmp_path / "b.mcap"))
+    assert [event.time for event in call.events if event.kind == "bad_message"] == [2.0]
+
+
+def test_a_record_of_another_day_is_told_and_makes_the_call_no_longer(short, tmp_path):
+    short.extra.append((40 * 86_400.0, "/ws/rx", messages.encode(messages.Media(b"", "inbound"))))
+    call = Call.open(short.write(tmp_path / "b.mcap"))
+    assert call.duration == pytest.approx(4.0)
+    (event,) = (event for event in call.events if event.kind == "bad_message")
+    assert event.text == "1 records are not of the day of this call"
+
+
 def test_what_is_no_capture_is_refused(tmp_path):
     (tmp_path / "no.mcap").write_bytes(b"no")
     with pytest.raises(CaptureError, match="not an MCAP"):

@@ -92,6 +92,14 @@ def test_encoders_do_not_disturb_each_other(form: WireFormat) -> None:
     assert [one(a), other(b), one(a), other(b)] == [form.encode(pcm) for pcm in (a, b, a, b)]
 
 
+def test_a_streams_encoder_refuses_half_a_sample_every_time() -> None:
+    encode = PCMU.encoder()
+    for _ in range(3):
+        with pytest.raises(ValueError, match="multiple of element size"):
+            encode(bytes(321))
+    assert encode(bytes(320)) == PCMU.encode(bytes(320))
+
+
 @pytest.mark.parametrize("form", FORMATS, ids=str)
 def test_nothing_in_nothing_out(form: WireFormat) -> None:
     assert form.encode(b"") == form.decode(b"") == b""

@@ -261,6 +261,14 @@ def test_without_hanging_up_nothing_is_needed() -> None:
     assert BandwidthFrameSerializer(STREAM, params=InputParams(auto_hang_up=False)).call_id is None
 
 
+async def test_params_that_change_later_change_no_hang_up(said: list[str]) -> None:
+    params = InputParams(auto_hang_up=False)
+    line = BandwidthFrameSerializer(STREAM, params=params)
+    params.auto_hang_up = True
+    await line.serialize(EndFrame())
+    assert not said
+
+
 def test_with_a_voice_api_no_credentials_are_needed() -> None:
     BandwidthFrameSerializer(STREAM, CALL, ACCOUNT, voice_api=VoiceAPI(CLIENT, SECRET))
     with pytest.raises(ValueError, match="^auto_hang_up needs account_id; or set"):

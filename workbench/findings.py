@@ -13,6 +13,7 @@ heard, then what is worth knowing. Within a severity the kinds stand in the orde
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
@@ -185,6 +186,8 @@ def _progress(call: Call, total: int) -> Iterator[Callable[[int], None]]:
     """Show a bar while a long call is worked on, to whoever watches; on stderr, gone afterwards."""
     console = Console(stderr=True)
     is_watched = console.is_interactive or console.is_jupyter
+    # From another thread it would come out in whatever cell runs just then.
+    is_watched &= threading.current_thread() is threading.main_thread()
     if call.duration < _LONG or not is_watched:
         yield lambda steps: None
         return

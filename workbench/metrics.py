@@ -335,7 +335,7 @@ def evaluate_aligned(
         "lsd_wide_db": lambda: lsd(r, matched, WIDE_BAND) if is_wide else np.nan,
         "seg_snr_db": lambda: seg_snr(r.narrow, narrow),
         "si_sdr_db": lambda: si_sdr(r.narrow, narrow),
-        "estoi": lambda: estoi(r.at_10_khz, matched.at_10_khz),
+        "estoi": lambda: estoi(r, d),
     }
     unknown = set(names or ()) - metrics.keys()
     if unknown:
@@ -378,11 +378,6 @@ class Prepared:
     def narrow(self) -> Prepared:
         """Its telephone band."""
         return Prepared(band_limited(self.audio))
-
-    @cached_property
-    def at_10_khz(self) -> Prepared:
-        """The rate at which ESTOI is defined."""
-        return Prepared(self.audio.resampled(FS))
 
     @cached_property
     def power(self) -> NDArray[np.float32]:

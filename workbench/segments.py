@@ -1,8 +1,7 @@
 """Speech cut into segments of some ten seconds, and how sure a mean over them is.
 
 References:
-    .. [1] B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993, equation 5.12.
-    .. [2] T. C. Hesterberg, "What teachers should know about the bootstrap", The American
+    .. [1] T. C. Hesterberg, "What teachers should know about the bootstrap", The American
        Statistician 69(4), 2015, section 5.
 """
 
@@ -53,8 +52,8 @@ def segments(speech: Audio) -> list[slice]:
 def margin(scores: NDArray[np.float64]) -> float:
     """Half of the 95 % interval of the mean score of speech like this.
 
-    Student's t times the bootstrap's standard error of the mean, which needs no resampling [1]_;
-    percentiles of resamplings would be too narrow for so few segments [2]_.
+    Student's t times the standard error of the mean; percentiles of resamplings would be too narrow
+    for so few segments [1]_.
 
     Args:
         scores: Of the segments of one recording, shape ``(n,)``; NaN for those without.

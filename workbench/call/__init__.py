@@ -134,7 +134,7 @@ class Call:
     @cached_property
     def bot_heard(self) -> Audio:
         """The caller, as the pipeline got it."""
-        frames = [frame for frame in self.frames_in if frame.pcm]
+        frames = [frame for frame in self.frames_in if frame.pcm and frame.sample_rate]
         duration = np.array([frame.duration for frame in frames], float)
         index = [self.contents.rx_index.get(frame.cause or 0, -1) for frame in frames]
         if frames and min(index) >= 0:
@@ -250,7 +250,7 @@ class Call:
         found = turns.find_turns(self.caller_speech, self.bot_speech)
         bot = [turn for turn in found if turn.side == "bot"]
         # Audio belongs to the last turn that had begun; 0.3 s for what VAD takes to notice.
-        placed = _uncut(self.outbound.time, self.outbound.duration, self.times_of("clear")).start
+        placed = self.sending.start
         owner = np.searchsorted([turn.start - 0.3 for turn in bot], placed, side="right") - 1
         said = np.bincount(owner + 1, self.outbound.duration, len(bot) + 1)[1:] * 1000
         heard = np.bincount(owner + 1, self.playout.heard, len(bot) + 1)[1:] * 1000

@@ -14,6 +14,7 @@ from __future__ import annotations
 import mmap
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -239,7 +240,8 @@ def _silence(length: int) -> NDArray[np.float32]:
     if sys.platform != "linux" or length < _LARGE:
         return np.zeros(length, np.float32)
     memory = mmap.mmap(-1, 4 * length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    memory.madvise(mmap.MADV_NOHUGEPAGE)
+    with suppress(OSError, AttributeError):  # a kernel without huge pages does not know of them
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
     return np.frombuffer(memory, np.float32)
 
 

@@ -36,6 +36,10 @@ __all__ = ["Contents", "read"]
 #: A message of the bot may hold seconds of speech; one that arrived was read by the serializer
 #: under its own, smaller limit.
 _MAX_SENT: Final = 64 * 1024 * 1024
+#: Of a call, in seconds: the longest pause that BXML can ask for. What is later was misdated.
+_LONGEST: Final = 86_400
+#: What a frame of sound may have: sample rates, in hertz, and channels.
+_LOWEST, _HIGHEST, _CHANNELS = 1000, 192_000, 32
 
 
 @dataclass
@@ -151,6 +155,7 @@ class _Reading:
         self.wire_in = 0
         self.wire_out = 0
         self.dropped = 0
+        self.strays = 0
         self.last = 0.0
         self.said = b""
 
@@ -176,9 +181,12 @@ class _Reading:
             if handler is None:
                 continue  # a topic of a later version
             time = (record.time_ns - self.anchor_ns) / 1e9
+            if abs(time) > _LONGEST:
+                self.strays += 1
+                continue
             try:
                 handler(self, record, time)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except (ValueError, RecursionError) as error:  # of msgspec's decoders
                 self.event(time, "bad_message", f"{record.topic}: {str(error)[:120]}")
 
     def event(self, time: float, kind: str, text: str = "") -> None:
@@ -276,6 +284,8 @@ class _Reading:
             self.event(time, "note", text)
 
     def contents(self) -> Contents:
+        if self.strays:
+            self.event(0.0, "bad_message", f"{self.strays} records are not of the day of this call")
         self.events.sort(key=lambda event: event.time)
         inbound = _inbound(self.inbound.stream(), self.others)
         outbound = self.outbound.stream()
@@ -303,12 +313,13 @@ class _Reading:
 
 def _frame(record: Record, time: float) -> FrameRecord:
     body = _AUDIO.decode(record.body)
+    is_sound = _LOWEST <= body.sample_rate <= _HIGHEST and body.number_of_channels <= _CHANNELS
     return FrameRecord(
         time,
         sys.intern(body.frame or "AudioRawFrame"),
         body.data,
-        body.sample_rate if body.sample_rate > 0 else 0,
-        body.number_of_channels if body.number_of_channels > 0 else 1,
+        body.sample_rate if is_sound else 0,
+        max(1, body.number_of_channels) if is_sound else 1,
         body.cause,
         "",
         None if body.took_us is None else body.took_us / 1000,
