@@ -7,7 +7,8 @@ import importlib
 import json
 import re
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
 
@@ -227,6 +228,21 @@ def test_opening_can_be_stopped(quick: Panel, folder: Path, gate: threading.Even
     assert quick.call.path.name == "a.mcap"
 
 
+@pytest.mark.parametrize(
+    "back", [lambda p: p.stop.click(), lambda p: setattr(p.capture, "index", 0)]
+)
+def test_a_measurement_that_was_interrupted_in_vain_is_begun_again(
+    panel: Panel, folder: Path, gate: threading.Event, back: Callable[[Panel], None]
+) -> None:
+    panel.capture.value = folder / "b.mcap"
+    back(panel)
+    assert panel.capture.label == "a.mcap"
+    gate.set()
+    assert panel.wait(WAIT)
+    assert "Take PCMU" in texts(panel)
+    assert panel.stop.layout.display == "none"
+
+
 def test_several_captures_are_tuned_on_together(measured: Panel, folder: Path) -> None:
     measured.all.click()
     assert len(measured.tuned_on.value) == 2
@@ -354,6 +370,7 @@ def test_a_broken_capture_leaves_the_one_that_is_shown(folder: Path, tmp_path: P
     assert "Not done" in panel.status.value
     assert panel.call.path.name == "a.mcap"
     assert panel.capture.label == "a.mcap"
+    assert "Take PCMU" in texts(panel)  # of which the measurement was under way
     panel.close()
 
 
@@ -402,16 +419,34 @@ def test_pieces_that_were_not_begun_are_called_off() -> None:
 
 
 def test_progress_is_told_piece_by_piece() -> None:
-    lane, told, shown = Lane(), list[int](), list[list[int]]()
-    lane.begin(
-        lambda work: list(work.map(lambda n: n * n, range(5))),
-        shown.append,
-        pytest.fail,
-        told.append,
-    )
+    lane, told = Lane(), list[object]()
+
+    def advanced(pieces: int) -> None:
+        time.sleep(0.02)  # what is told of last is there all the same before the outcome is
+        told.append(pieces)
+
+    def work(work: Work) -> list[int]:
+        return list(work.map(lambda n: n * n, range(5)))
+
+    lane.begin(work, told.append, pytest.fail, advanced)
     assert lane.wait(WAIT)
-    assert shown == [[0, 1, 4, 9, 16]]
-    assert told == [1, 2, 3, 4, 5]
+    assert told == [1, 2, 3, 4, 5, [0, 1, 4, 9, 16]]
+
+
+def test_a_failure_is_told_at_once_and_nothing_is_counted_after_it() -> None:
+    lane, go, told, works = Lane(), threading.Event(), list[object](), list[Work]()
+
+    def work(work: Work) -> None:
+        works.append(work)
+        for _ in range(1000):
+            work.submit(go.wait, WAIT)
+        raise ValueError("no")
+
+    lane.begin(work, pytest.fail, lambda error: told.append(str(error)), told.append)
+    assert lane.wait(WAIT)
+    go.set()
+    works[0].shutdown()
+    assert told == ["no"]
 
 
 def test_a_failure_is_told() -> None:

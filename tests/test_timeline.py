@@ -421,14 +421,13 @@ def test_refresh_leaves_a_closer_view_alone(recorder: Recorder) -> None:
 def test_follow_goes_on_until_the_capture_is_finished(recorder: Recorder) -> None:
     recorder.record_until(2.0)
     timeline = CallTimeline(Call.open(recorder.writer.path))
-    before = threading.active_count()
     timeline.follow(every_secs=0.05)
+    (thread,) = (t for t in threading.enumerate() if t.name == "timeline")
     recorder.record_until(9.0)
     recorder.writer.close()
-    give_up = time.monotonic() + 20
-    while not timeline.call.finished or threading.active_count() >= before:
-        assert time.monotonic() < give_up
-        time.sleep(0.05)
+    thread.join(60)
+    assert not thread.is_alive()
+    assert timeline.call.finished
     assert timeline.call.duration == pytest.approx(6.0, abs=0.05)
 
 

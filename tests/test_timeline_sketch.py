@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,6 +83,12 @@ def test_nothing_makes_an_empty_sketch() -> None:
     assert odd.peak == 0
 
 
+def test_messages_of_one_format_are_sketched_whoever_names_it() -> None:
+    payload = PCMU.encode(Audio(np.full(160, 0.25, np.float32), 8000).pcm())
+    sketch = Sketch(np.arange(2) * 0.02, np.full(2, 0.02), [payload] * 2, [PCMU, replace(PCMU)])
+    assert sketch.envelope(0.0, 0.04, 2)[:, 1].min() > 20
+
+
 def ask(timeline: CallTimeline) -> dict[str, Any]:
     tracks = {"caller": "caller_sent", "bot": "caller_heard"}
     view = {"start": 0.0, "end": 20.0, "columns": 100, "rows": 20, "tracks": tracks}
@@ -97,13 +104,42 @@ def test_a_long_call_is_sketched_first_and_laid_out_meanwhile(
     assert timeline._repr_mimebundle_() is not None  # with a picture
     assert not {"caller_sent", "caller_heard"} & vars(call).keys()  # none was made for that
     drawings, overview = timeline._contents["drawings"], timeline._overview
+    under_way: list[bool] = []
+    timeline.observe(lambda _: under_way.append(timeline._laying is not None), "_contents")
     assert ask(timeline)["sketch"]
     if thread := timeline._laying:
         thread.join(WAIT)
+    assert under_way == [True]  # it is over when it can be seen, no sooner
     assert {"caller_sent", "caller_heard"} <= vars(call).keys()
     assert timeline._contents["drawings"] == drawings + 1  # the browser asks again
     assert timeline._overview != overview
     assert len(timeline._overview) == len(overview)
+    assert not ask(timeline)["sketch"]
+    timeline.close()
+
+
+def test_the_sketch_stays_of_a_call_whose_signals_cannot_be_made(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(scene, "_LONG_SECS", 10.0)
+    call = Call.open(path)
+
+    def fail(name: str) -> Audio:
+        raise RuntimeError(f"no {name}")
+
+    monkeypatch.setattr(call, "signal", fail)
+    timeline = CallTimeline(call)
+    drawings = timeline._contents["drawings"]
+    for _ in range(3):  # the browser asks again for other reasons, too
+        assert ask(timeline)["sketch"]
+        if thread := timeline._laying:
+            thread.join(WAIT)
+        assert timeline._contents["drawings"] == drawings
+    assert caplog.text.count("a sketch stays") == 1
+    timeline.refresh()  # what is read anew is tried anew
+    assert ask(timeline)["sketch"]
+    if thread := timeline._laying:
+        thread.join(WAIT)
     assert not ask(timeline)["sketch"]
     timeline.close()
 

@@ -124,13 +124,14 @@ class Lane:
         try:
             outcome = work(own)
         except Exception as error:
+            own.call_off()
             self._end(own, failed, error)
         else:
+            own.shutdown(cancel_futures=True)  # a thread counts a piece after it gave the outcome
             self._end(own, show, outcome)
 
     def _end(self, own: Work, tell: Callable[[Any], None], what: Any) -> None:
         """Tell, unless it was called off meanwhile."""
-        own.shutdown(wait=False)
         with self._lock:
             if self._work is own:
                 self._work = None

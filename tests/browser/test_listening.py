@@ -74,6 +74,17 @@ def test_space_presses_the_button_that_has_the_focus_else_it_plays(listening: Ba
     assert page.evaluate("window.leaked") is None
 
 
+def test_what_the_kernel_cannot_do_is_said(
+    listening: BarePage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listening.page.locator(".wb-tl").focus()
+    for done in range(1, 6):
+        answer(listening, "A", done)
+    monkeypatch.setattr(listening.timeline, "_trials", -1)
+    listening.page.get_by_role("button", name="Again").click()
+    expect(listening.page.get_by_role("status")).to_contain_text("ValueError")
+
+
 def test_taken_away_it_leaves_nothing_behind(listening: BarePage) -> None:
     listening.page.get_by_role("button", name="▶ Play").click()
     listening.wait_for_sound()

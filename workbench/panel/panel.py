@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -73,6 +74,7 @@ class Panel(Controls):
         self.comparison: Comparison | None = None
         self.result: TuningResult | None = None
         self._opening, self._hearing, self._measuring = Lane(), Lane(), Lane()
+        self._interrupted = False  # a measurement, by opening another capture
         self._player, self._blind = widgets.VBox(), widgets.VBox()
         self._make_controls(calls.items())
         super().__init__(self._lay_out(self._player, self._blind), layout={"width": "100%"})
@@ -136,12 +138,13 @@ class Panel(Controls):
         return all(lane.wait(timeout) for lane in lanes)
 
     def cancel(self) -> None:
-        """Call off what is under way; what was shown and measured before stays."""
-        if self._opening.cancel():
-            self.capture.value = self._shown
-            self._say("Stopped.")
+        """Call off what is under way; what was shown and measured before stays.
+
+        A measurement that was interrupted to open another capture is begun again.
+        """
         if self._measuring.cancel():
             self._say("Stopped.")
+        self.capture.value = self._shown
 
     def close(self) -> None:
         """Take the panel off the page."""
@@ -169,16 +172,20 @@ class Panel(Controls):
 
     def _choose(self, capture: Capture) -> None:
         """Open another capture; the one that is shown can be heard until then."""
-        self._opening.cancel()
+        was_opening = self._opening.cancel()
         if capture is self._shown:
+            if was_opening:
+                self._say("Stopped.")
+                self._resume()
             return
         name = escape(path_of(capture).name)
 
         def failed(error: Exception) -> None:
             self.capture.value = self._shown
             self._say(str(error), failed=True)
+            self._resume(str(error))
 
-        self._measuring.cancel()
+        self._interrupted |= self._measuring.cancel()
         self._say(f"Opening {name}&hellip;", busy=True)
         self.progress.value, self.progress.max = 0, 2
         self._opening.begin(
@@ -249,8 +256,18 @@ class Panel(Controls):
 
         self._hearing.begin(work, show, self._failed)
 
-    def _measure(self) -> None:
-        """Compare the settings and choose one, as soon as the controls have settled."""
+    def _resume(self, failed: str = "") -> None:
+        """Begin the measurement again that was interrupted in vain, if one was."""
+        if self._interrupted:
+            self._measure(failed)
+
+    def _measure(self, failed: str = "") -> None:
+        """Compare the settings and choose one, as soon as the controls have settled.
+
+        Args:
+            failed: What could not be done before; it is still to be read afterwards.
+        """
+        self._interrupted = False
         call, leg, objective = self.call, self.leg.value, self.objective.value or None
         rate, limits = self.pipeline.value or None, self.limits
         settings = [Setting(WIRES[name].params, rate) for name in self.compared.value]
@@ -276,17 +293,20 @@ class Panel(Controls):
             self._say(f"Choose at least one {missing}.", failed=True)
             return
         self.blind.disabled = True
-        self._say("Measuring&hellip;", busy=True)
+        before = f"{escape(failed)}<br>" if failed else ""
+        self._say(f"{before}Measuring&hellip;", failed=bool(failed), busy=True)
         self.progress.value = 0
         self.progress.max = len(settings) + (len(paths) or len(settings))
-        self._measuring.begin(work, self._show_measured, self._failed, self._advanced)
+        show = partial(self._show_measured, failed)
+        self._measuring.begin(work, show, self._failed, self._advanced)
 
-    def _show_measured(self, measured: Measured) -> None:
+    def _show_measured(self, failed: str, measured: Measured) -> None:
         self.comparison, self.result = measured.comparison, measured.result
         self.measured.value = _as_html(measured)
         self.adopt.disabled = self._is_tuned
         self.blind.disabled = len(self.comparison.table) != 2
-        self._say(measured.refused, failed=bool(measured.refused))
+        said = measured.refused or failed
+        self._say(said, failed=bool(said))
 
     def _listen(self) -> None:
         """Begin a blind test of the two settings that are compared."""

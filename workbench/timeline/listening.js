@@ -39,7 +39,7 @@ class Listening {
     this.playButton.classList.add("wb-tl-play");
     this.hearButtons = LETTERS.map((letter) => button(letter, `Hear ${letter} (${letter})`, () => this.hear(letter)));
     this.answerButtons = ["A", "B"].map((letter, i) => button(`X is ${letter}`, `X is ${letter} (${i + 1})`, () => this.answer(letter)));
-    this.againButton = button("Again", "Begin a new test", () => this.kernel.ask("again"));
+    this.againButton = button("Again", "Begin a new test", () => this.tell("again"));
     this.place = make("span", "word");
     this.meter = make("span", "meter", make("span", "level"));
     this.meter.setAttribute("aria-hidden", "true");
@@ -90,8 +90,11 @@ class Listening {
 
   answer(letter) {
     if (this.model.get("_progress").over) return;
-    this.kernel.ask("answer", { letter, trial: this.model.get("_progress").trial })
-      .catch((error) => { this.note.textContent = error.message; });
+    this.tell("answer", { letter, trial: this.model.get("_progress").trial });
+  }
+
+  tell(kind, what) {
+    this.kernel.ask(kind, what).catch((error) => { this.note.textContent = error.message; });
   }
 
   play() {

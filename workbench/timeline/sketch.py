@@ -134,7 +134,7 @@ def _extremes(
     low, high = np.zeros(len(payloads), np.float32), np.zeros(len(payloads), np.float32)
     for wire in set(formats):
         width = wire.bytes_per_sample
-        which = [i for i, each in enumerate(formats) if each is wire and len(payloads[i]) >= width]
+        which = [i for i, each in enumerate(formats) if each == wire and len(payloads[i]) >= width]
         size = np.array([len(payloads[i]) // width for i in which], np.int64)
         if not len(size):
             continue

@@ -103,6 +103,7 @@ class CallTimeline(anywidget.AnyWidget):
         self._exchange = threading.RLock()
         self._stop = threading.Event()
         self._laying: threading.Thread | None = None
+        self._unmade: Call | None = None  # whose sketch stays
         self._readings, self._drawings = 1, 0
         super().__init__(view=[0.0, call.duration])
         self._show(Scene(call, self._findings, self._compared))
@@ -140,7 +141,7 @@ class CallTimeline(anywidget.AnyWidget):
             CaptureError: If it cannot be read any more.
         """
         with self._exchange:
-            call = Call.open(_renamed(self.call.path))
+            call = _opened_again(self.call.path)
             whole = self.view[1] >= self.call.duration
             self._readings += 1
             self._show(Scene(call, self._findings, self._compared, self._scene.added))
@@ -219,16 +220,23 @@ class CallTimeline(anywidget.AnyWidget):
         """Make the sounds that are shown, on a thread of its own, and have them shown again."""
 
         def work() -> None:
+            unmade = None
             try:
                 for side, name in tracks.items():
                     scene.track(side, name)
-            finally:
-                with self._exchange:
+            except Exception:  # not to be tried again: the next time it would be no better
+                _log.warning("cannot make a signal of the call, a sketch stays", exc_info=True)
+                unmade = scene.call
+            with self._exchange:
+                try:
+                    self._unmade = unmade
+                    if unmade is None:
+                        self._show(self._scene)
+                finally:
                     self._laying = None
-                    self._show(self._scene)
 
         with self._exchange:
-            if self._laying is None:
+            if self._laying is None and self._unmade is not scene.call:
                 self._laying = threading.Thread(target=work, name="timeline sounds", daemon=True)
                 self._laying.start()
 
@@ -264,9 +272,14 @@ def _draw(
     return {"tracks": axes, "sketch": sketch}, buffers
 
 
-def _renamed(path: Path) -> Path:
-    """Where a capture is by now: it loses its last suffix when it is finished."""
-    return path if path.exists() else path.with_suffix("")
+def _opened_again(path: Path) -> Call:
+    """Open a capture that loses its last suffix when it is finished, perhaps just now."""
+    try:
+        return Call.open(path)
+    except CaptureError:
+        if path.exists():
+            raise
+        return Call.open(path.with_suffix(""))
 
 
 def _follow(timeline: weakref.ref[CallTimeline], stop: threading.Event, every_secs: float) -> None:
