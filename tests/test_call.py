@@ -11,6 +11,7 @@ from pipecat_bandwidth.encodings import FORMATS, PCMU, wire_format
 from tests.captures import MEDIA, SCRIPT, Scene, scripted, speech
 from workbench.audio import Audio
 from workbench.call import SIGNALS, Call, FrameRecord
+from workbench.call.turns import find_turns
 from workbench.capture import CaptureError
 from workbench.capture.schema import AudioFrame, Invalid, Note
 from workbench.findings import diagnose
@@ -355,6 +356,22 @@ def test_a_call_without_a_single_message_opens(tmp_path):
 
 
 # -- events, turns, figures ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("bot", "caller", "latency_ms"),
+    [
+        ([(0, 2), (4, 5)], [(2.5, 3.4)], 600),
+        ([(0, 2.5), (4, 5)], [(2.0, 3.4)], 600),  # barged in
+        ([(0, 2), (2.6, 2.8), (4, 5)], [(2.5, 3.4)], 600),  # the bot began, and gave way
+        ([(0, 2), (4, 5)], [(1.0, 1.5)], None),  # "yes" while the bot goes on is no question
+        ([(0, 2), (3.0, 5)], [(2.5, 3.4)], None),  # an answer before the end
+    ],
+)
+def test_an_answer_is_timed_from_the_last_word(bot, caller, latency_ms):
+    found = find_turns(np.array(caller, float), np.array(bot, float))
+    last = [turn for turn in found if turn.side == "bot"][-1]
+    assert last.latency_ms == (None if latency_ms is None else pytest.approx(latency_ms))
 
 
 def test_events_tell_what_happened(short, tmp_path):

@@ -13,8 +13,10 @@ import pytest
 
 from tests.captures import Scene, speech
 from workbench.call import Call
+from workbench.capture import CaptureWriter
 from workbench.detectors import DETECTORS, SYMPTOMS
 from workbench.detectors.catalogue import entry, page
+from workbench.detectors.changes import changes
 from workbench.findings import Finding, Findings, diagnose, excerpt, to_junit
 
 HOSTILE = "<img src=x onerror=alert(1)> & \x00\x1b[31m"
@@ -199,3 +201,23 @@ def test_thirty_symptoms_are_found_or_excused():
     assert len(SYMPTOMS) == 30
     named = {word for _, how in SYMPTOMS for word in re.findall(r"`(\w+)`", how)}
     assert named - DETECTORS.keys() == set()
+
+
+def test_one_of_each_is_no_change_however_long_the_calls_are():
+    (change,) = changes([FINDING], [FINDING], 600.0, 10.0)
+    assert change.verdict == "same"
+    assert changes([FINDING], [FINDING] * 3, 60.0, 60.0)[0].verdict == "worse"
+    assert changes([FINDING] * 3, [FINDING], 60.0, 60.0)[0].verdict == "better"
+    assert changes([FINDING] * 3, [FINDING] * 30, 60.0, 600.0)[0].verdict == "same"
+
+
+def test_a_large_value_is_written_out():
+    found = replace(FINDING, value=24000.0, unit="Hz")
+    assert "24000 Hz before, 24000 Hz now" in str(changes([found], [found], 60.0, 60.0)[0])
+
+
+def test_nothing_is_said_of_nothing(tmp_path):
+    writer = CaptureWriter(tmp_path / "a.mcap")
+    writer.close()
+    found = diagnose(Call.open(writer.path))
+    assert found.sentence.startswith("Nothing can be said of this call")

@@ -75,24 +75,33 @@ class Findings(list[Finding]):
 
     Attributes:
         changes: Against the baseline that was given to :func:`diagnose`; ``None`` without one.
+        is_silent: Whether the call had no audio to find anything in, of either side.
     """
 
     def __init__(
-        self, found: Iterable[Finding] = (), changes: Sequence[Change] | None = None
+        self,
+        found: Iterable[Finding] = (),
+        changes: Sequence[Change] | None = None,
+        *,
+        is_silent: bool = False,
     ) -> None:
         """Take findings in their order.
 
         Args:
             found: Worst first.
             changes: Against a baseline.
+            is_silent: Whether there was nothing to find them in.
         """
         super().__init__(found)
         self.changes = None if changes is None else tuple(changes)
+        self.is_silent = is_silent
 
     @property
     def sentence(self) -> str:
         """The whole in one sentence."""
         serious = [finding for finding in self if finding.severity != "info"]
+        if not serious and self.is_silent:
+            return "Nothing can be said of this call: the capture holds no audio of either side."
         if not serious:
             return "This call is sound: nothing a person on the phone would mind was found."
         more = f", and {len(serious) - 1} more below" if len(serious) > 1 else ""
@@ -175,10 +184,12 @@ def diagnose(
             found += detector(call)
             advance(1)
     found.sort(key=_rank)
+    is_silent = not len(call.inbound) and not len(call.outbound)
     if baseline is None:
-        return Findings(found)
+        return Findings(found, is_silent=is_silent)
     before = diagnose(baseline, kinds)
-    return Findings(found, changes(before, found, baseline.duration, call.duration))
+    against = changes(before, found, baseline.duration, call.duration)
+    return Findings(found, against, is_silent=is_silent)
 
 
 @contextmanager

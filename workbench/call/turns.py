@@ -195,11 +195,14 @@ def find_turns(caller_speech: Stretches, bot_speech: Stretches) -> tuple[Turn, .
 
 
 def _answering(turn: Turn, turns: Sequence[Turn]) -> Turn:
-    """The turn with its latency, if the caller spoke since the bot last began."""
+    """The turn with its latency, if the caller had the last word before it: also by barging in."""
     before = [other for other in turns if other.start < turn.start]
-    if not before or before[-1].side != "caller" or before[-1].end > turn.start:
+    if not before:
         return turn
-    latency_ms = 1000 * (turn.start - before[-1].end)
+    last = max(before, key=lambda other: other.end)
+    if last.side != "caller" or last.end > turn.start:
+        return turn
+    latency_ms = 1000 * (turn.start - last.end)
     return Turn("bot", turn.start, turn.end, latency_ms=latency_ms, overlap_ms=turn.overlap_ms)
 
 

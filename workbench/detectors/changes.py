@@ -48,7 +48,7 @@ def changes(
     """Compare the findings of two calls, kind by kind.
 
     Worse is a higher severity, else a worst finding that exceeds its threshold by a quarter more,
-    else, where that is the same, a quarter more findings per minute.
+    else, where that is the same, a quarter more findings per minute, and two of them.
 
     Args:
         before: Findings of the baseline.
@@ -70,13 +70,13 @@ def changes(
             )
             for side_of in (before, after)
         )
-        rates = len(old) / max(before_secs, 1.0), len(new) / max(after_secs, 1.0)
-        found.append(Change(kind, side, _verdict(old, new, rates), old, new))
+        longer = max(after_secs, 1.0) / max(before_secs, 1.0)
+        found.append(Change(kind, side, _verdict(old, new, longer), old, new))
     return tuple(sorted(found, key=lambda change: _ORDER.index(change.verdict)))
 
 
 def _verdict(
-    before: Sequence[Finding], after: Sequence[Finding], rates: tuple[float, float]
+    before: Sequence[Finding], after: Sequence[Finding], longer: float
 ) -> Verdict:
     if not before:
         return "new"
@@ -85,10 +85,14 @@ def _verdict(
     was, now = (SEVERITIES.index(found[0].severity) for found in (before, after))
     if was != now:
         return "worse" if now < was else "better"
-    for old, new in ((before[0].excess, after[0].excess), rates):
-        if new > NOTABLE * old:
+    for old, new, least in (
+        (before[0].excess, after[0].excess, 0.0),
+        # As many as there would be in a call as long as the other. One more or less is chance.
+        (longer * len(before), float(len(after)), 2.0),
+    ):
+        if new > NOTABLE * old and new - old >= least:
             return "worse"
-        if old > NOTABLE * new:
+        if old > NOTABLE * new and old - new >= least:
             return "better"
     return "same"
 
@@ -97,4 +101,5 @@ def _worst(found: Sequence[Finding]) -> str:
     if not found:
         return "none"
     times = f"{len(found)} times, at worst " if len(found) > 1 else ""
-    return f"{times}{found[0].value:.4g} {found[0].unit}".strip()
+    value = found[0].value
+    return f"{times}{value:.{4 if abs(value) < 1e4 else 9}g} {found[0].unit}".strip()

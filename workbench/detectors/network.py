@@ -301,10 +301,11 @@ def capture_dropped(call: Call) -> Iterator[Finding]:
     if not dropped and not call.damage:
         return
     span = (when[0], when[-1]) if when else (0.0, call.duration)
-    damage = f"; {call.damage[0]}" if call.damage else ""
+    missing = [f"{dropped} records are missing from the capture"] if dropped else []
+    damage = [f"the capture is damaged: {call.damage[0]}"] if call.damage else []
     yield Finding(
         "capture_dropped", None, span, "info", float(dropped), "records", 1,
-        f"{dropped} records are missing from the capture{damage}",
+        "; ".join(missing + damage),
         "The disk did not keep up, was full, or the process was killed while it wrote.",
         "Write captures to a local disk with room. Findings near these times may be artefacts.",
     )  # fmt: skip

@@ -233,10 +233,11 @@ def conclude(
     rate = min(COMMON_RATE, max(fact.sample_rate for fact in facts))
     goals = [task.goal(far, rate) for far in task.legs]
     assumed, *_ = task.legs
+    costs = {name: limit for name, limit in task.limits.items() if name in COSTS}  # on every leg
     chosen, *others = (
         judge(
             scores, far.name, goal, task.settings,
-            limits=task.limits if far is assumed else {}, speech_secs=speech, seed=task.seed,
+            limits=task.limits if far is assumed else costs, speech_secs=speech, seed=task.seed,
         )
         for far, goal in zip(task.legs, goals, strict=True)
     )  # fmt: skip
