@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import signal
 import sys
 import threading
@@ -31,13 +32,15 @@ EXACT: dict[str, Any] = {"check_exact": True}
 @pytest.fixture(scope="module")
 def captures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("batch")
-    paths = []
-    for name, utterances in SPOKEN.items():
-        scene = Scene(30.0, pipeline_rate=24000)
-        for number, utterance in enumerate(utterances):
-            scene.say_bot(1.0 + 14 * number, speech(utterance))
-        paths.append(scene.write(folder / f"{name}.mcap"))
-    return paths
+    return [recorded(folder, name) for name in SPOKEN]
+
+
+def recorded(folder: Path, name: str) -> Path:
+    """A call of its own, however often the same words are said in it."""
+    scene = Scene(30.0, pipeline_rate=24000)
+    for number, utterance in enumerate(SPOKEN[name]):
+        scene.say_bot(1.0 + 14 * number, speech(utterance))
+    return scene.write(folder / f"{name}.mcap")
 
 
 @pytest.fixture(scope="module")
@@ -192,10 +195,20 @@ def test_memory_does_not_grow_with_the_number_of_calls(captures: list[Path]) -> 
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_dask_worker_may_die(captures: list[Path]) -> None:
+def test_copies_of_a_call_count_once(captures: list[Path], one_by_one: TuningResult) -> None:
+    copy = Path(shutil.copy(captures[1], captures[1].with_name("copy.mcap")))
+    with ThreadPoolExecutor(1) as thread:
+        found = tune_captures([*captures, copy, captures[0]], leg="G.722", executor=thread)
+    assert found.skipped == {str(copy): f"the same call as {captures[1]}"}
+    assert found.confidence == one_by_one.confidence
+    pd.testing.assert_frame_equal(found.table, one_by_one.table, **EXACT)
+
+
+def test_a_dask_worker_may_die(captures: list[Path], tmp_path: Path) -> None:
     """Two real workers; one is killed while it works. Dask gives its captures to the other."""
     distributed = pytest.importorskip("distributed")
-    many, asked = captures * 2, {"leg": "G.722", "settings": SETTINGS[:2]}
+    again = [recorded(tmp_path, name) for name in SPOKEN]
+    many, asked = [*captures, *again], {"leg": "G.722", "settings": SETTINGS[:2]}
     with ThreadPoolExecutor(1) as thread:
         expected = tune_captures(many, executor=thread, **asked)  # type: ignore[arg-type]
     with (

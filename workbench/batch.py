@@ -70,6 +70,7 @@ def tune_captures(
 
     Args:
         captures: Paths, or URLs that fsspec opens where the worker is: ``s3://...``, ``gs://...``.
+            Copies of one call count once.
         objective: As :func:`workbench.tuning.tune`; and ``constraints``, ``leg``, ``settings`` and
             ``seed``.
         constraints: As there.
@@ -88,7 +89,7 @@ def tune_captures(
             setting fulfils the constraints.
         concurrent.futures.BrokenExecutor: If the executor itself broke down.
     """
-    named = [str(capture) for capture in captures]
+    named = list(dict.fromkeys(map(str, captures)))
     task = Task.of(objective, constraints, leg=leg, settings=settings, seed=seed)
     if executor is None and len(named) == 1:
         found = _scored(named, task, _Here(), progress)
@@ -97,6 +98,7 @@ def tune_captures(
             found = _scored(named, task, processes, progress)
     else:
         found = _scored(named, task, executor, progress)
+    found = _without_copies(named, found)
     skipped = {name: one.problem for name, one in zip(named, found, strict=True) if one.problem}
     spoken = [one for one in found if one.scores is not None]
     if not spoken:
@@ -112,6 +114,19 @@ def tune_captures(
         silent=len(found) - len(spoken) - len(skipped),
         skipped=skipped,
     )
+
+
+def _without_copies(names: Sequence[str], found: Sequence[Scored]) -> list[Scored]:
+    """Leave out what was given twice: two calls of one kind would seem to agree."""
+    first: dict[str, str] = {}
+    kept = []
+    for name, one in zip(names, found, strict=True):
+        if one.facts is not None:
+            same = first.setdefault(one.facts.fingerprint["sha256"], name)
+            if same != name:
+                one = Scored(problem=f"the same call as {same}")
+        kept.append(one)
+    return kept
 
 
 #: Captures that are named in an error.

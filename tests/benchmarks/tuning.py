@@ -53,13 +53,14 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
 def costs(console: Console) -> list[list[str]]:
     rows = [["analysis", "call", "settings x legs", "time", "CPU"]]
     with tempfile.TemporaryDirectory() as folder:
-        path = scripted(pipeline_rate=24000).write(Path(folder) / "call.mcap")
-        call = Call.open(path)
+        scene = scripted(pipeline_rate=24000)
+        paths = [scene.write(Path(folder) / f"{number}.mcap") for number in range(CALLS)]
+        call = Call.open(paths[0])
         length = f"{call.duration:.0f} s"
         compared = timed(lambda: compare(call))
         tuned = timed(lambda: tune([call]))
         before = time.perf_counter()
-        tune_captures([path] * CALLS)
+        tune_captures(paths)
         several = time.perf_counter() - before
     for name, what, wall, cpu in (
         ("compare", length, compared[0], f"{compared[1]:.1f} s"),
@@ -95,11 +96,11 @@ def scaling(console: Console) -> None:
         scene = Scene(30.0, pipeline_rate=24000)
         scene.say_bot(1.0, speech("bot/b05"))
         scene.say_bot(14.0, speech("bot/b09"))
-        path = scene.write(Path(folder) / "short.mcap")
+        paths = [scene.write(Path(folder) / f"{number}.mcap") for number in range(SHORT_CALLS)]
         pools = {1: one, 2: two}
         for workers, pool in pools.items():
             list(pool.map(time.sleep, [0.2] * workers))  # so that each is started
-            tune_captures([path] * 2 * workers, executor=pool)
+            tune_captures(paths[: 2 * workers], executor=pool)
         few = {workers: most_mb(pool, workers) for workers, pool in pools.items()}
         for _ in range(REPEATS):
             for workers, pool in pools.items():
@@ -107,7 +108,7 @@ def scaling(console: Console) -> None:
                 list(pool.map(counted, [LOOP] * SHORT_CALLS))
                 loops[workers] = min(loops[workers], time.perf_counter() - wall)
                 busy, wall = cpu_secs(pool._processes), time.perf_counter()
-                tune_captures([path] * SHORT_CALLS, executor=pool)
+                tune_captures(paths, executor=pool)
                 wall = time.perf_counter() - wall
                 if wall < walls[workers]:
                     walls[workers] = wall
