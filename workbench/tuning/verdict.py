@@ -231,7 +231,10 @@ def _reasons(evidence: _Evidence, choice: Choice, admitted: NDArray[np.bool_]) -
     others = choice.ties[1:]
     figures = goal.range(choice.mean[list(choice.ties)])
     if not others:
-        first = f"Take {take}, {kbit}: over {evidence.leg} it is the best ({figures})."
+        rank = "the only one" if admitted.sum() == 1 < len(admitted) else "the best"
+        if not admitted.all():
+            rank += " within the limits"
+        first = f"Take {take}, {kbit}: over {evidence.leg} it is {rank} ({figures})."
     else:
         dear = f"{cost[others[0]]:.0f} kbit/s"
         if len(others) > 1:
