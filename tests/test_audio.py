@@ -105,6 +105,25 @@ def test_other_suffixes_are_refused(tmp_path):
         tone().write(tmp_path / "a.mp3")
 
 
+@pytest.mark.parametrize("content", [b"", b"some text", b"RIFF", b"fLaC" + bytes(100)])
+def test_what_is_no_sound_is_named(tmp_path, content):
+    path = tmp_path / "note.wav"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"note\.wav: not a sound file \("):
+        Audio.read(path)
+
+
+def test_a_file_that_cannot_be_opened_is_an_error_of_the_system(tmp_path):
+    with pytest.raises(FileNotFoundError) as missing:
+        Audio.read(tmp_path / "missing.wav")
+    assert missing.value.filename == str(tmp_path / "missing.wav")
+    with pytest.raises(IsADirectoryError):
+        Audio.read(tmp_path)
+    for suffix in ("wav", "flac"):
+        with pytest.raises(FileNotFoundError):
+            tone().write(tmp_path / "missing" / f"a.{suffix}")
+
+
 def test_a_channel_of_a_recording_must_be_chosen(tmp_path):
     both = np.column_stack((tone().samples, np.zeros(8000)))
     soundfile.write(tmp_path / "two.wav", both, 8000)

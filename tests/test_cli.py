@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 from pipecat_bandwidth import BandwidthFrameSerializer
+from tests.captures import Scene, speech
 from workbench.cli import main
 
 SAMPLE = Path(__file__).parent.parent / "sample_audio"
@@ -28,9 +31,9 @@ class Run(NamedTuple):
 def workbench(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Run]:
-    def run(*arguments: object) -> Run:
+    def run(*arguments: object, columns: int = 160) -> Run:
         monkeypatch.setattr(sys, "argv", ["workbench", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "160")
+        monkeypatch.setenv("COLUMNS", str(columns))
         with pytest.raises(SystemExit) as exit_:
             main()
         printed = capsys.readouterr()
@@ -73,6 +76,89 @@ def test_what_is_not_a_capture_is_one_line_and_code_2(
     assert "call.mcap" in run.err
     assert "Traceback" not in run.out + run.err
     assert len(run.err.strip().splitlines()) <= 2
+
+
+@pytest.mark.parametrize("command", ["summary", "tune"])
+def test_of_a_folder_a_capture_is_asked_for(
+    workbench: Callable[..., Run], tmp_path: Path, command: str
+) -> None:
+    assert workbench(command, tmp_path).err.strip().endswith(f"such as {tmp_path / '*.mcap'}")
+
+
+@pytest.mark.parametrize("name", ["missing.wav", "text.wav", "empty.flac", "missing.flac"])
+@pytest.mark.parametrize("option", [(), ("--recording",)])
+def test_what_is_no_sound_is_one_line_and_code_2(
+    workbench: Callable[..., Run], tmp_path: Path, name: str, option: tuple[str, ...]
+) -> None:
+    path = tmp_path / name
+    if "missing" not in name:
+        path.write_text("some text" * name.count("text"))
+    run = workbench("compare", *((CAPTURE, *option, path) if option else (path,)))
+    assert run.code == 2
+    assert run.err.startswith(f"workbench: {path}: ") and len(run.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("tune", CAPTURE, "-o"),
+        ("diagnose", CAPTURE, "--junit"),
+        ("compare", CAPTURE, "--csv"),
+        ("compare", CAPTURE, "--picture"),
+        ("export", CAPTURE, "-o"),
+    ],
+    ids=lambda arguments: " ".join(arguments[::2]),
+)
+def test_where_nothing_can_be_written_no_work_is_done(
+    workbench: Callable[..., Run], tmp_path: Path, arguments: tuple[object, ...]
+) -> None:
+    path = tmp_path / "missing" / "file.png"
+    run = workbench(*arguments, path)
+    assert run == Run(2, "", f"workbench: {path}: no such folder\n")
+
+
+def test_an_error_of_the_system_names_its_file(
+    workbench: Callable[..., Run], tmp_path: Path
+) -> None:
+    path = tmp_path / "missing.json"
+    run = workbench("replay", CAPTURE, "--params", path)
+    assert run == Run(2, "", f"workbench: {path}: {os.strerror(2)}\n")
+
+
+def test_options_of_compare_that_do_not_fit_are_refused(
+    workbench: Callable[..., Run], tmp_path: Path
+) -> None:
+    run = workbench("compare", CAPTURE, "--picture", tmp_path / "p.docx")
+    assert run.code == 2 and "ends in .png" in run.err
+    assert not (tmp_path / "p.docx").exists()
+    run = workbench("compare", CAPTURE, "--channel", 1)
+    assert run.code == 2 and "--recording" in run.err
+
+
+def test_a_capture_that_was_finished_meanwhile_is_found(
+    workbench: Callable[..., Run], tmp_path: Path
+) -> None:
+    shutil.copy(CAPTURE, tmp_path / "call.mcap")
+    run = workbench("summary", tmp_path / "call.mcap.part")
+    assert run.code == 0 and "call.mcap" in run.out
+    assert workbench("summary", tmp_path / "other.mcap.part").code == 2
+
+
+def test_sentences_break_between_words_and_facts_not_at_all(
+    workbench: Callable[..., Run],
+) -> None:
+    from workbench.call import Call
+    from workbench.rerun import same
+
+    call = Call.open(CAPTURE)
+    sentence, *facts = call.summary().splitlines()
+    printed = workbench("summary", CAPTURE, columns=50).out.splitlines()
+    wrapped, whole = printed[: -len(facts)], printed[-len(facts) :]
+    assert whole == facts and max(map(len, facts)) > 50
+    replayed = workbench("replay", CAPTURE, columns=50).out.splitlines()
+    for lines, said in ((wrapped, sentence), (replayed, str(same(call)))):
+        assert len(lines) > 1 and max(map(len, lines)) <= 50
+        assert " ".join(map(str.strip, lines)) == said
 
 
 def test_a_cut_capture_is_read_as_far_as_it_goes(
@@ -192,6 +278,31 @@ def test_report_is_one_file_without_ids(workbench: Callable[..., Run], tmp_path:
     assert workbench("report", CAPTURE, "-o", silent, "--no-audio").code == 0
     assert "<audio" not in silent.read_text()
     assert "data:audio" not in silent.read_text()
+
+
+def test_a_call_in_which_the_bot_was_silent_has_a_report(
+    workbench: Callable[..., Run], tmp_path: Path
+) -> None:
+    scene = Scene(10.0)
+    scene.say_caller(1.0, speech("caller/c05"))
+    path = scene.write(tmp_path / "silent.mcap")
+    found = json.loads(workbench("diagnose", path, "--json").out)
+    run = workbench("report", path, "-o", tmp_path / "r.html")
+    assert run.code == 0 and "The bot said nothing" in run.out
+    page = (tmp_path / "r.html").read_text()
+    assert found and all(finding["kind"] in page for finding in found)
+
+
+def test_a_report_that_fails_otherwise_is_not_written(
+    workbench: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("out of order")
+
+    monkeypatch.setattr("workbench.comparison.compare", broken)
+    run = workbench("report", CAPTURE, "-o", tmp_path / "r.html")
+    assert run == Run(2, "", "workbench: out of order\n")
+    assert not (tmp_path / "r.html").exists()
 
 
 def test_a_server_that_is_not_there_is_one_line(workbench: Callable[..., Run]) -> None:

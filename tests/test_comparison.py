@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from io import StringIO
 from multiprocessing import get_context
 from pathlib import Path
@@ -100,7 +101,7 @@ def test_what_is_printed_holds_everything(found: Comparison) -> None:
         assert found.assumption.split(":")[0] in shown
         assert "take PCMU" in shown
         assert "PCM 24 kHz" in shown
-    assert "bandwidth_hz" in str(found)
+        assert "ESTOI: predicted intelligibility" in shown
     assert repr(found) == "Comparison(4 settings, 2 legs, 11.4 s)"
 
 
@@ -109,6 +110,27 @@ def test_80_columns_of_a_terminal_are_enough(found: Comparison) -> None:
     with console.capture() as printed:
         print_comparison(console, found)
     assert "…" not in printed.get() and found.sentence.split()[-1] in printed.get()
+    table, *_ = str(found).partition("\n\n")
+    assert len(table.splitlines()) == 2 + len(found.table)
+    assert max(map(len, table.splitlines())) <= 80
+
+
+def test_numbers_stand_in_line(found: Comparison) -> None:
+    for heading in ("distance (dB)", "to 7 kHz (dB)", "segSNR (dB)", "ESTOI", "delay (ms)"):
+        decimals = {len(cell.partition(".")[2]) for cell in found.shown[heading]}
+        assert len(decimals) == 1 and decimals != {0}, heading
+    assert {cell.isdecimal() for cell in found.shown["kbit/s"]} == {True}
+
+
+def test_what_could_not_be_measured_is_a_dash(found: Comparison) -> None:
+    table = found.table.assign(lsd_wide_db=np.nan, mine=1 / 3, ESTOI=0.5)
+    console = Console(file=StringIO(), width=100)
+    other = replace(found, table=table)
+    assert set(other.shown["to 7 kHz (dB)"]) == {"-"} and set(other.shown["mine"]) == {"0.333"}
+    with console.capture() as printed:
+        print_comparison(console, other)
+    for shown in (str(other), other._repr_html_(), printed.get()):
+        assert "nan" not in shown.lower() and "0.333" in shown
 
 
 def test_signals_are_in_step_with_the_reference(found: Comparison) -> None:

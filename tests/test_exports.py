@@ -443,6 +443,14 @@ def test_all_five_signals_fit_in_one_file(talk: Call, tmp_path: Path) -> None:
     assert heard == [True, False, False, True, True]  # no frames were captured
 
 
+@pytest.mark.parametrize("name", ["call.wav", "call.flac"])
+def test_a_sound_file_that_cannot_be_made_is_named(talk: Call, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "missing" / name
+    with pytest.raises(FileNotFoundError) as error:
+        write_audio(talk, path)
+    assert error.value.filename == str(path)
+
+
 def test_one_signal_keeps_its_rate_and_every_sample(talk: Call, tmp_path: Path) -> None:
     write_audio(talk, tmp_path / "sent.wav", ["bot_sent"])
     samples, rate = soundfile.read(tmp_path / "sent.wav", dtype="int16")

@@ -12,21 +12,44 @@ References:
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Literal
 
 import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
 
-__all__ = ["Audio"]
+__all__ = ["Audio", "sound_file"]
 
 #: What a notebook player carries at most: 5 MB, that is 109 s at 24 kHz and 328 s at 8 kHz.
 _PLAYER_BYTES: Final = 5 * 1024 * 1024
+
+
+@contextmanager
+def sound_file(path: str | Path, mode: Literal["rb", "ab"] = "rb") -> Iterator[None]:
+    """Around a call of soundfile: what goes wrong with a file says so, and names it.
+
+    Args:
+        path: The file that is read or written.
+        mode: How it is opened, ``"ab"`` for writing.
+
+    Raises:
+        OSError: If the file cannot be opened.
+        ValueError: If it can, and libsndfile refuses it.
+    """
+    try:
+        yield
+    except soundfile.LibsndfileError as error:
+        # Of a file that cannot be opened libsndfile says "System error", the system what it is.
+        open(path, mode).close()
+        what = "not a sound file" if mode == "rb" else "cannot be written"
+        raise ValueError(f"{path}: {what} ({error.error_string.rstrip('.')})") from None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -87,10 +110,11 @@ class Audio:
                 has the caller in 0 and the bot in 1.
 
         Raises:
-            ValueError: If the file has several channels and none was chosen.
-            soundfile.LibsndfileError: If it cannot be read.
+            OSError: If the file cannot be opened.
+            ValueError: If it is no sound, or has several channels and none was chosen.
         """
-        samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
+        with sound_file(path):
+            samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
         channels = samples.shape[1]
         if channel is None and channels > 1:
             raise ValueError(f"{path} has {channels} channels, choose channel=0..{channels - 1}")
@@ -102,12 +126,14 @@ class Audio:
         """Write 16-bit WAV or FLAC, as the file's suffix says. Samples beyond +-1 are clipped.
 
         Raises:
+            OSError: If the file cannot be written.
             ValueError: For any other suffix.
         """
         kind = Path(path).suffix.lower().removeprefix(".")
         if kind not in ("wav", "flac"):
             raise ValueError(f"cannot write {str(path)!r}, the suffixes are .wav and .flac")
-        self._encode(str(path), kind.upper())
+        with sound_file(path, "ab"):
+            self._encode(str(path), kind.upper())
 
     @property
     def duration(self) -> float:

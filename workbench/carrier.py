@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from scipy import fft, stats
 
 from workbench.alignment import find_delay, shifted
-from workbench.audio import Audio
+from workbench.audio import Audio, sound_file
 from workbench.farleg import LEGS
 from workbench.levels import (
     MetricWarning,
@@ -168,11 +168,12 @@ def read(path: str | Path, channel: int | None = None) -> Audio:
             there.
 
     Raises:
-        ValueError: If there is no such channel.
-        soundfile.LibsndfileError: If it cannot be read.
+        OSError: If the file cannot be opened.
+        ValueError: If it is no sound, or there is no such channel.
     """
-    if channel is None and soundfile.info(str(path)).channels > 1:
-        channel = 1
+    with sound_file(path):
+        if channel is None and soundfile.info(str(path)).channels > 1:
+            channel = 1
     return Audio.read(path, channel)
 
 

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
-from workbench.terminal import print_comparison, print_findings, print_tuning
+from workbench.terminal import print_comparison, print_findings, print_summary, print_tuning
 
 if TYPE_CHECKING:
     from workbench.call import Call
@@ -66,7 +66,9 @@ def demo(
     Everything is on this machine: Bandwidth's side (webhook, media stream, Voice API) is simulated,
     the bot is a real Pipecat pipeline on a real WebSocket.
     """
-    from workbench.demo import run_demo
+    out.print("One simulated phone call: captured, diagnosed, compared, tuned.")
+    with working("Starting"):
+        from workbench.demo import run_demo
 
     run_demo(out, output, full=full, params=params)
 
@@ -100,8 +102,9 @@ def simulate(
     ] = 300.0,
 ) -> None:
     """Call a bot's server as Bandwidth would: webhook, BXML, WebSocket, media in real time."""
-    from workbench.demo import simulate_call
-    from workbench.simulator import Line
+    with working("Starting"):
+        from workbench.demo import simulate_call
+        from workbench.simulator import Line
 
     line = Line(jitter_ms=jitter_ms, loss=loss, duplicates=duplicates, seed=seed)
     simulate_call(
@@ -121,7 +124,7 @@ def summary(
     if as_json:
         print(json.dumps({"duration": call.duration, "finished": call.finished, **stats}, indent=2))
     else:
-        out.print(text, markup=False, soft_wrap=True)
+        print_summary(out, text)
 
 
 @app.command()
@@ -143,8 +146,10 @@ def diagnose(
     ] = "never",
 ) -> None:
     """Find faults: when, how bad, measured what, why, and which setting to change."""
-    from workbench.findings import diagnose as run
-    from workbench.findings import to_junit
+    check_writable(junit)
+    with working("Starting"):
+        from workbench.findings import diagnose as run
+        from workbench.findings import to_junit
 
     before = opened(baseline) if baseline else None
     found = run(opened(capture), baseline=before)
@@ -175,9 +180,15 @@ def compare(
     ] = None,
 ) -> None:
     """Send the same speech through every outbound setting and far leg, and measure."""
-    from workbench import carrier, plots
-    from workbench.audio import Audio
-    from workbench.comparison import compare as run
+    if picture and picture.suffix.lower() != ".png":
+        raise ValueError(f"{picture}: the picture is a PNG, give a name that ends in .png")
+    if channel is not None and recording is None:
+        raise ValueError("--channel is one of a recording: give --recording too")
+    check_writable(csv, picture)
+    with working("Starting"):
+        from workbench import carrier, plots
+        from workbench.audio import Audio
+        from workbench.comparison import compare as run
 
     is_audio = source.suffix.lower() in {".wav", ".flac"}
     spoken = Audio.read(source) if is_audio else opened(source)
@@ -211,7 +222,11 @@ def tune(
     ] = None,
 ) -> None:
     """Choose the outbound setting for these calls, say why and how sure."""
-    from workbench.batch import tune_captures as run
+    check_writable(output)
+    for name in captures:
+        check_file(Path(name))
+    with working("Starting"):
+        from workbench.batch import tune_captures as run
 
     constraints = {"kbit_s": max_kbit_s} if max_kbit_s is not None else None
     with cluster(dask) as executor, Progress(console=err) as bar:
@@ -239,14 +254,15 @@ def replay(
     ] = False,
 ) -> None:
     """Give a captured call to the serializer again: are its messages the same, bit for bit?"""
-    from pipecat_bandwidth import BandwidthFrameSerializer
-    from workbench.rerun import same
+    with working("Starting"):
+        from pipecat_bandwidth import BandwidthFrameSerializer
+        from workbench.rerun import same
 
     settings = BandwidthFrameSerializer.InputParams.load(params) if params else None
     call = opened(capture)
     with working("Replaying"):
         found = same(call, settings)
-    out.print(str(found), markup=False, soft_wrap=True)
+    out.print(str(found), markup=False)
     if must_be_same and not found:
         raise typer.Exit(1)
 
@@ -266,18 +282,26 @@ def report(
     ] = None,
 ) -> None:
     """Write one HTML file with everything about a call: opens offline, can be mailed."""
-    from workbench.comparison import compare as run_compare
-    from workbench.findings import diagnose as run_diagnose
-    from workbench.report import write_report
-    from workbench.tuning import tune as run_tune
+    if output.parent.is_dir():  # otherwise it is made
+        check_writable(output)
+    with working("Starting"):
+        from workbench.comparison import compare as run_compare
+        from workbench.findings import diagnose as run_diagnose
+        from workbench.report import write_report
+        from workbench.said import NothingSaid
+        from workbench.tuning import tune as run_tune
 
     sides = () if no_audio else tuple(side for side in ("caller", "bot") if side != mute)
     call = opened(capture)
     found = run_diagnose(call)
-    with working("Comparing settings"):
-        comparison = run_compare(call)
-    with working("Tuning"):
-        tuning = run_tune([call])
+    comparison = tuning = None
+    try:
+        with working("Comparing settings"):
+            comparison = run_compare(call)
+        with working("Tuning"):
+            tuning = run_tune([call])
+    except NothingSaid:
+        out.print("The bot said nothing: there are no settings to compare.")
     with working("Drawing"):
         write_report(output, call, found, comparison, tuning, show_ids=show_ids, sides=sides)
     out.print(f"Report: {output} ({output.stat().st_size / 1e6:.1f} MB)", soft_wrap=True)
@@ -299,8 +323,11 @@ def export(
     ] = "caller_sent,caller_heard",
 ) -> None:
     """Write a call in forms that other programs open: WAV, FLAC, RTP for Wireshark, labels, CSV."""
-    from workbench.exports import export as run
-    from workbench.findings import diagnose as run_diagnose
+    if output.suffix and not output.is_dir():  # otherwise it is a folder, which is made
+        check_writable(output)
+    with working("Starting"):
+        from workbench.exports import export as run
+        from workbench.findings import diagnose as run_diagnose
 
     call = opened(capture)
     found = run_diagnose(call) if kind in (None, "labels", "csv") else ()
@@ -313,10 +340,33 @@ def export(
 
 def opened(capture: Path) -> Call:
     """Open a capture; of a long call that takes some seconds."""
-    from workbench.call import Call
-
+    check_file(capture)
     with working(f"Opening {capture.name}"):
-        return Call.open(capture)
+        from workbench.call import Call
+        from workbench.capture import CaptureError
+
+        try:
+            return Call.open(capture)
+        except CaptureError:
+            finished = capture.with_suffix("")
+            if capture.suffix != ".part" or capture.exists() or not finished.exists():
+                raise
+            return Call.open(finished)  # the call ended meanwhile
+
+
+def check_file(capture: Path) -> None:
+    """Refuse a folder."""
+    if capture.is_dir():
+        raise ValueError(f"{capture}: is a folder; give a capture, such as {capture / '*.mcap'}")
+
+
+def check_writable(*files: Path | None) -> None:
+    """Refuse a file that cannot be made, before the work is done that it is for."""
+    for file in files:
+        if file and not file.parent.is_dir():
+            raise ValueError(f"{file}: no such folder")
+        if file and file.is_dir():
+            raise ValueError(f"{file}: is a folder; give a file in it")
 
 
 @contextmanager
@@ -350,12 +400,16 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        from workbench.capture import CaptureError
-        from workbench.simulator import SimulationError
+        if not isinstance(error, (OSError, ValueError)):
+            from workbench.capture import CaptureError
+            from workbench.simulator import SimulationError
 
-        if not isinstance(error, (CaptureError, SimulationError, OSError, ValueError)):
-            raise
-        err.print(f"workbench: {error}", markup=False, soft_wrap=True)
+            if not isinstance(error, (CaptureError, SimulationError)):
+                raise
+        text = str(error)
+        if isinstance(error, OSError) and error.filename is not None and error.strerror:
+            text = f"{error.filename}: {error.strerror}"
+        err.print(f"workbench: {text}", markup=False, soft_wrap=True)
         sys.exit(2)
 
 

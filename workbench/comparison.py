@@ -79,18 +79,25 @@ _MEASURED: Final = (
     *("first_audio_ms", "delay_ms", "conserved_pct", "kbit_s", "cpu_us_per_s"),
 )
 
-#: What people read first, and how it is headed.
+#: What people read first: how it is headed, and its decimals.
 _BRIEFLY: Final = {
-    "leg": "far leg",
-    "setting": "setting",
-    "bandwidth_hz": "reaches (Hz)",
-    "lsd_db": "distance (dB)",
-    "lsd_wide_db": "to 7 kHz (dB)",
-    "seg_snr_db": "segSNR (dB)",
-    "estoi": "ESTOI",
-    "delay_ms": "delay (ms)",
-    "kbit_s": "kbit/s",
+    "leg": ("far leg", 0),
+    "setting": ("setting", 0),
+    "bandwidth_hz": ("reaches (Hz)", 0),
+    "lsd_db": ("distance (dB)", 2),
+    "lsd_wide_db": ("to 7 kHz (dB)", 2),
+    "seg_snr_db": ("segSNR (dB)", 2),
+    "estoi": ("ESTOI", 3),
+    "delay_ms": ("delay (ms)", 1),
+    "kbit_s": ("kbit/s", 0),
 }
+
+#: What those headings mean.
+LEGEND: Final = (
+    "distance, to 7 kHz: of the spectrum from what the bot said, up to 3.4 and up to 7 kHz, less "
+    "is better. segSNR: speech over error in the telephone band, at most 35; ESTOI: predicted "
+    "intelligibility, at most 1; of both, more is better."
+)
 
 #: A number, or an :class:`~workbench.quality.Opinion` that may say why there is none.
 Metric = Callable[[Audio, Audio], SupportsFloat]
@@ -129,7 +136,19 @@ class Comparison:
     def brief(self) -> pd.DataFrame:
         """The columns of ``table`` that people read first, headed in words."""
         own = [name for name in self.table.columns if name not in _MEASURED]
-        return self.table[[*_BRIEFLY, *own]].rename(columns=_BRIEFLY)
+        headings = {name: heading for name, (heading, _) in _BRIEFLY.items()}
+        return self.table[[*_BRIEFLY, *own]].rename(columns=headings)
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """``brief`` as text: the same decimals all down a column, "-" where there is no number."""
+        decimals: dict[Hashable, int] = dict(_BRIEFLY.values())
+        brief = self.brief
+        columns = (
+            [_text(cell, decimals.get(heading, 3)) for cell in column]
+            for heading, column in brief.items()  # a metric of one's own may be headed the same
+        )
+        return pd.DataFrame(dict(enumerate(columns))).set_axis(brief.columns, axis="columns")
 
     def margin(self, metric: str) -> pd.Series[float]:
         """Half of the 95 % interval of a distance's mean, see :func:`workbench.segments.margin`.
@@ -181,17 +200,28 @@ class Comparison:
         return {setting: heard[setting] for setting in settings or heard}
 
     def __str__(self) -> str:
-        numbers = self.table.to_string(index=False, float_format=_short)
-        return f"{numbers}\n\n{self.sentence}\n\n{self.assumption}"
+        shown = self.shown
+        # The unit below the name, so that 80 columns are enough.
+        shown.columns = pd.MultiIndex.from_tuples(
+            [
+                (name, f"({unit}" if unit else "")
+                for name, _, unit in (str(heading).partition(" (") for heading in shown)
+            ]
+        )
+        numbers = shown.to_string(index=False, sparsify=False)
+        return f"{numbers}\n\n{LEGEND}\n\n{self.sentence}\n\n{self.assumption}"
 
     def __repr__(self) -> str:
         settings, legs = (self.table[name].nunique() for name in ("setting", "leg"))
         return f"Comparison({settings} settings, {legs} legs, {self.reference.duration:.1f} s)"
 
     def _repr_html_(self) -> str:
-        table = self.brief.to_html(index=False, float_format=_short, border=0, na_rep="-")
+        table = self.shown.to_html(index=False, border=0)
         said = "".join(f"<p>{escape(sentence)}</p>" for sentence in self.sentences)
-        return f"{table}{said}<p><small>{escape(self.assumption)}</small></p>"
+        small = "".join(
+            f"<p><small>{escape(text)}</small></p>" for text in (LEGEND, self.assumption)
+        )
+        return f"{table}{said}{small}"
 
 
 def compare(
@@ -356,8 +386,10 @@ def _missing(rows: Sequence[dict[str, Any]], names: Iterable[str]) -> list[str]:
     return list(sentences.values())
 
 
-def _short(value: float) -> str:
-    return f"{value:.4g}"
+def _text(cell: object, decimals: int) -> str:
+    if not isinstance(cell, float):
+        return str(cell)
+    return "-" if np.isnan(cell) else f"{cell:.{decimals}f}"
 
 
 # -- in words ----------------------------------------------------------------------------------

@@ -18,8 +18,9 @@ from typing import Final, TypeVar
 
 from loguru import logger
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from pipecat_bandwidth import BandwidthFrameSerializer
 from pipecat_bandwidth.voice_api import VoiceAPI
@@ -31,7 +32,7 @@ from workbench.report import write_report
 from workbench.simulator import Line, Script, SimulatedCall, VoiceAPIServer, place_call
 from workbench.simulator import Progress as CallProgress
 from workbench.tap import Tap
-from workbench.terminal import print_comparison, print_findings, print_tuning
+from workbench.terminal import print_comparison, print_findings, print_summary, print_tuning
 from workbench.tuning import TuningResult, tune
 
 __all__ = ["Demo", "record_call", "run_demo", "simulate_call"]
@@ -218,16 +219,19 @@ def _with_progress(console: Console, call: Callable[..., Awaitable[T]], name: st
     """Run a call under a progress bar that says who speaks."""
     columns = (
         SpinnerColumn(),
-        BarColumn(30),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}"),
+        BarColumn(20, table_column=Column(width=20)),
+        TimeElapsedColumn(table_column=Column(width=7)),
+        # Takes what the others leave, and is cut where that ends.
+        TextColumn(
+            "{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
+        ),
     )
-    with Progress(*columns, console=console) as bar:
+    with Progress(*columns, console=console, expand=True) as bar:
         prefix = f"[bold]{name}[/bold] " if name else ""
         task = bar.add_task(f"{prefix}calling", total=None)
 
         def on_progress(progress: CallProgress) -> None:
-            text = {"description": f"{prefix}{progress.text[:70]}"} if progress.text else {}
+            text = {"description": f"{prefix}{escape(progress.text)}"} if progress.text else {}
             bar.update(task, completed=progress.time, total=progress.expected, **text)  # type: ignore[arg-type]
 
         async def run() -> T:
@@ -273,7 +277,7 @@ def _quiet_log(output: Path) -> Iterator[None]:
 
 
 def _print_outcome(console: Console, demo: Demo) -> None:
-    console.print(demo.call.summary(), markup=False, soft_wrap=True)
+    print_summary(console, demo.call.summary())
     console.print()
     print_findings(console, demo.findings)
     console.print()

@@ -22,7 +22,7 @@ from workbench.audio import Audio
 if TYPE_CHECKING:
     from workbench.call import Call, FrameRecord
 
-__all__ = ["Said", "Source", "Stretch", "said_by_bot"]
+__all__ = ["NothingSaid", "Said", "Source", "Stretch", "said_by_bot"]
 
 #: A call; or the frames it gave to ``serialize``; or audio of a bot's voice; or what
 #: :func:`said_by_bot` made of one of them.
@@ -33,6 +33,10 @@ FRAME_SECS: Final = 0.04
 
 #: Part of a second that is a whole number of samples at 8, 16, 22.05, 24, 32, 44.1 and 48 kHz.
 _GRID: Final = 50
+
+
+class NothingSaid(ValueError):
+    """There is no audio of a bot in what was given."""
 
 
 class Stretch(NamedTuple):
@@ -84,7 +88,7 @@ def said_by_bot(call: Source) -> Said:
             into frames of 40 ms. What was collected before is returned as it is.
 
     Raises:
-        ValueError: If it said nothing.
+        NothingSaid: If it said nothing.
     """
     if isinstance(call, Said):
         return call
@@ -100,7 +104,7 @@ def said_by_bot(call: Source) -> Said:
 def _checked(stretches: Iterable[Stretch], rate: int) -> Said:
     said = Said(tuple(stretches), rate)
     if not any(frame.size for stretch in said.stretches for frame in stretch.frames):
-        raise ValueError("the bot said nothing: there is no audio to send")
+        raise NothingSaid("the bot said nothing: there is no audio to send")
     return said
 
 

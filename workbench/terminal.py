@@ -15,10 +15,17 @@ if TYPE_CHECKING:
     from workbench.findings import Findings
     from workbench.tuning import TuningResult
 
-__all__ = ["print_comparison", "print_findings", "print_tuning"]
+__all__ = ["print_comparison", "print_findings", "print_summary", "print_tuning"]
 
 
 _STYLES: Final = {"error": "bold red", "warning": "yellow", "info": "cyan"}
+
+
+def print_summary(console: Console, summary: str) -> None:
+    """Print a call's summary: its sentence wrapped, its facts one a line, as they can be copied."""
+    sentence, _, facts = summary.partition("\n")
+    console.print(sentence, markup=False)
+    console.print(facts, markup=False, soft_wrap=True)
 
 
 def print_findings(console: Console, found: Findings) -> None:
@@ -43,15 +50,19 @@ def print_findings(console: Console, found: Findings) -> None:
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
-    """Print a comparison: table, conclusion, assumption."""
+    """Print a comparison: table, what its headings mean, conclusion, assumption."""
+    from workbench.comparison import LEGEND  # pandas takes a second, which --help need not wait for
+
     # So that 80 columns are enough: no edge, and two characters between columns.
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for heading in map(str, comparison.brief):
+    shown = comparison.shown
+    for heading in map(str, shown):
         justify: Literal["left", "right"] = "left" if heading in ("far leg", "setting") else "right"
-        table.add_column(heading.replace(" (", "\n("), justify=justify, no_wrap=True)
-    for row in comparison.brief.itertuples(index=False):
-        table.add_row(*(f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row))
+        table.add_column(escape(heading.replace(" (", "\n(")), justify=justify, no_wrap=True)
+    for row in shown.itertuples(index=False):
+        table.add_row(*map(escape, row))
     console.print(table)
+    console.print(LEGEND, markup=False, style="dim")
     console.print()
     console.print(comparison.sentence, markup=False)
     console.print(comparison.assumption, markup=False, style="dim")

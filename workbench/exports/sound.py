@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import soundfile
 
+from workbench.audio import sound_file
 from workbench.call import Call
 
 __all__ = ["write_audio"]
@@ -35,6 +36,7 @@ def write_audio(
             the wire, but that the code of minus zero becomes that of zero.
 
     Raises:
+        OSError: If the file cannot be written.
         ValueError: For another suffix, no signals, one that there is not, or mu-law in FLAC.
     """
     kind = Path(path).suffix.lower()
@@ -50,4 +52,5 @@ def write_audio(
     for channel, name in enumerate(signals):
         pcm = np.frombuffer(call.signal(name).resampled(rate).pcm(), "<i2")[: len(channels)]
         channels[: len(pcm), channel] = pcm
-    soundfile.write(str(path), channels, rate, format=kind[1:].upper(), subtype=subtype)
+    with sound_file(path, "ab"):
+        soundfile.write(str(path), channels, rate, format=kind[1:].upper(), subtype=subtype)
