@@ -268,7 +268,7 @@ def test_limits_are_kept_and_what_breaks_them_is_said(measured: Panel) -> None:
     measured.floor_value.value = 1.5  # there is no such intelligibility
     assert measured.wait(WAIT)
     assert measured.result is None
-    assert "at least 1.5 is asked" in texts(measured)
+    assert "at least 1.5 is asked" in measured.status.value
     assert measured.comparison is not None  # what was compared is shown all the same
 
 
@@ -359,6 +359,15 @@ def test_without_a_capture_there_is_no_panel(tmp_path: Path) -> None:
     (tmp_path / "x.mcap").write_bytes(b"not a capture")
     with pytest.raises(CaptureError):
         Panel(tmp_path)
+
+
+def test_a_limit_that_nothing_keeps_is_said_once(panel: Panel) -> None:
+    panel.kbit_s.value = 1.0
+    assert panel.wait(WAIT)
+    assert panel.status.value.count("no setting keeps within") == 1
+    assert "no setting keeps within" not in texts(panel)
+    assert "PCM 24 kHz" in texts(panel)  # the numbers stay
+    assert panel.result is None
 
 
 def test_a_broken_capture_leaves_the_one_that_is_shown(folder: Path, tmp_path: Path) -> None:

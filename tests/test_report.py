@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import warnings
 from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from matplotlib.axes import Axes
 from PIL import Image
 
 from tests.captures import Scene, scripted, speech
@@ -25,10 +27,12 @@ from tests.reports import (
     hostile_report,
     measured,
 )
+from workbench import plots
 from workbench.audio import Audio
 from workbench.call import Call
+from workbench.comparison import compare
 from workbench.findings import diagnose
-from workbench.levels import active_level
+from workbench.levels import MetricWarning, active_level
 from workbench.report import EXCERPT_LEVEL_DBOV, EXCERPT_SECS, write_report
 
 SOUND = re.compile(r"data:(audio/\w+);base64,([A-Za-z0-9+/=]+)")
@@ -232,3 +236,46 @@ def test_its_folder_is_made(call: Call, tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "r.html"
     assert write_report(path, call, []) == path
     assert path.exists()
+
+
+def test_figures_have_units_and_no_more_digits_than_mean_something(
+    call: Call, tmp_path: Path
+) -> None:
+    stats = {"max_delta_ms": 117.549, "inbound_kbit_s": 115.72, "inbound_messages": 12345}
+    known = replace_stats(call, stats | {"loss_percent": 0.3841, "duration": 4.0})
+    text = Parsed(write_report(tmp_path / "r.html", known, []).read_text("utf-8")).text
+    for said in ("max delta118 ms", "inbound116 kbit/s", "inbound messages12,345", "loss0.384 %"):
+        assert said in text
+    assert "anchor_ns" not in text
+
+
+def replace_stats(call: Call, stats: dict[str, float]) -> Call:
+    """The same call, of which other figures are known."""
+    other = Call.open(call.path)
+    other.__dict__["stats"] = call.stats | stats
+    return other
+
+
+@pytest.mark.parametrize(("secs", "charts"), [(0.2, 0), (1.0, 1), (3.0, 2)])
+def test_a_chart_of_nothing_is_left_out(
+    secs: float, charts: int, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """0.2 s are too short for both scores, 1 s for intelligibility."""
+    kept = []
+
+    def png(ax: Axes, *, dpi: int = 100) -> bytes:
+        figure = ax.get_figure(root=True)
+        assert figure is not None
+        kept.append(sum(len(each.patches) > 0 for each in figure.axes))
+        return drawn(ax, dpi=dpi)
+
+    drawn = plots.png
+    monkeypatch.setattr(plots, "png", png)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MetricWarning)
+        comparison = compare(speech("bot/b02").span(0.5, 0.5 + secs), legs=["G.711"])
+        page = write_report(tmp_path / "r.html", call, [], comparison).read_text("utf-8")
+    assert kept[-1] == charts
+    pictures = Parsed(page).all("img")
+    assert len(pictures) == 1 + (charts > 0)  # the call's own
+    assert all(picture["src"] for picture in pictures)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -298,7 +299,40 @@ def test_a_picture_stays_without_a_kernel(timeline: CallTimeline) -> None:
     assert x.max() < 12
 
 
+def test_the_axis_is_that_of_what_was_shown_not_of_what_is_fetched_ahead(
+    timeline: CallTimeline, call: Call
+) -> None:
+    def top_hz(bot: str) -> float:
+        view = {"start": 0.0, "end": 1.0, "columns": 10, "rows": 10, "tracks": {"bot": bot}}
+        reply, _ = ask(timeline, kind="view", **view)
+        return float(reply["tracks"][0]["top_hz"])
+
+    ask_sound(timeline, "bot", "bot_said")
+    assert top_hz("caller_heard") == 4000
+    assert top_hz("bot_said") == 8000
+    assert top_hz("caller_heard") == 8000  # side by side they are to be compared
+
+
 # -- changing what there is ------------------------------------------------------------------------
+
+
+def test_a_word_that_was_cut_does_not_click_where_speech_resumes(tmp_path: Path) -> None:
+    """A tone is cut at its peak; the next stretch begins with silence, and then a tone."""
+    scene = Scene(6.0, pipeline_rate=24000)
+    time = np.arange(24000 * 2) / 24000
+    loud = Audio((0.8 * np.cos(2 * np.pi * 1000 * time)).astype(np.float32), 24000)
+    quiet = Audio(np.concatenate([np.zeros(2400, np.float32), loud.samples[:24000]]), 24000)
+    scene.say_bot(0.5, loud)
+    scene.interrupt(1.2)
+    scene.say_bot(3.0, quiet)
+    call = Call.open(scene.write(tmp_path / "call.mcap"))
+    heard = compare(call, legs=["G.711"]).signals["PCM 24 kHz", "G.711"]
+    laid = on_clock(call, heard)
+    peaks = [np.abs(laid.span(*s).samples).max() for s in ((0.5, 1.2), (2.5, 3.09), (3.11, 4.0))]
+    assert peaks[0] > 0.7 and peaks[2] > 0.7
+    assert peaks[1] < 0.01
+    resumes = round(sum(f.duration for f in call.audio_out if f.time < 2) * heard.sample_rate)
+    assert np.abs(heard.samples[resumes : resumes + 20]).max() > 0.03  # there would be one
 
 
 def test_settings_of_a_comparison_lie_on_the_calls_clock(call: Call) -> None:
@@ -387,6 +421,18 @@ def recorder(tmp_path: Path) -> Recorder:
     scene = Scene(6.0)
     scene.say_caller(1.0, speech("caller/c02"))
     return Recorder(tmp_path / "live.mcap", scene)
+
+
+def test_only_a_recording_that_grows_is_live(recorder: Recorder, tmp_path: Path) -> None:
+    recorder.record_until(3.0)
+    path = recorder.writer.path
+    cut = tmp_path / "cut.mcap"
+    cut.write_bytes(path.read_bytes())
+    assert not CallTimeline(Call.open(cut))._contents["live"]
+    assert CallTimeline(Call.open(path))._contents["live"]
+    hour_ago = time.time() - 3600
+    os.utime(path, (hour_ago, hour_ago))
+    assert not CallTimeline(Call.open(path))._contents["live"]  # its bot was killed
 
 
 def test_refresh_shows_the_call_as_it_is_by_now(recorder: Recorder) -> None:

@@ -60,7 +60,7 @@ from workbench.trial import COMMON_RATE, SETTINGS, Setting, Spoken, Trial, disti
 if TYPE_CHECKING:
     from workbench.call import Call
 
-__all__ = ["SETTINGS", "Comparison", "Setting", "compare", "legs_named", "listed"]
+__all__ = ["LEGEND", "SETTINGS", "Comparison", "Setting", "compare", "legs_named", "listed"]
 
 #: What the speech as heard is by itself.
 _LEVELS: Final[dict[str, Callable[[Audio], float]]] = {

@@ -25,7 +25,7 @@ from workbench import plots
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.capture.redaction import hide
-from workbench.comparison import Comparison
+from workbench.comparison import LEGEND, Comparison
 from workbench.findings import AROUND, Finding, Findings, excerpt
 from workbench.levels import active_level, loudest_span
 from workbench.tuning import TuningResult
@@ -39,6 +39,16 @@ EXCERPT_LEVEL_DBOV: Final = -26.0
 
 #: 0 to 1: variable rate, some 13 kbit/s for 8 kHz and 28 kbit/s for 24 kHz of speech.
 MP3_COMPRESSION: Final = 0.7
+
+#: How names of figures end, and the unit that this stands for.
+_UNITS: Final = {
+    "ms_per_min": "ms/min",
+    "kbit_s": "kbit/s",
+    "ms": "ms",
+    "percent": "%",
+    "hz": "Hz",
+    "dbov": "dBov",
+}
 
 #: A telephone number as E.164 has it.
 _NUMBER: Final = re.compile(r"\+\d{7,15}\b")
@@ -160,20 +170,30 @@ def _players(call: Call, sides: Collection[str]) -> list[dict[str, str]]:
 
 
 def _comparison(comparison: Comparison, with_audio: bool) -> dict[str, Any]:
-    picture = plots.png(plots.comparison_overview(comparison).flat[0])
     players = _excerpts(comparison) if with_audio else []
     return {
         "sentence": comparison.sentence,
         "assumption": comparison.assumption,
-        "picture": _uri("image/png", picture),
+        "picture": _comparison_picture(comparison),
         "players": players,
         "others": [player["src"] for player in players[1:]],
-        "table": Markup(  # pandas escapes
-            comparison.brief.to_html(
-                border=0, na_rep="-", float_format=lambda value: f"{value:.4g}", index=False
-            )
-        ),
+        "table": Markup(comparison.shown.to_html(border=0, index=False)),  # pandas escapes
+        "legend": LEGEND,
     }
+
+
+def _comparison_picture(comparison: Comparison) -> str:
+    """Spectrograms and bars; nothing of a score that too little was said for."""
+    pictures = plots.comparison_overview(comparison)
+    charts = [ax for ax in pictures.flat[0].get_figure(root=True).axes if len(ax.patches)]
+    drawn = [ax for ax in charts if np.isfinite([bar.get_height() for bar in ax.patches]).any()]
+    for ax in charts:
+        if ax not in drawn:
+            ax.remove()
+        elif len(drawn) == 1:  # in the room of all
+            ax.set_subplotspec(ax.get_subplotspec().get_gridspec()[:])
+    picture = plots.png(pictures.flat[0])
+    return _uri("image/png", picture) if drawn else ""
 
 
 def _excerpts(comparison: Comparison) -> list[dict[str, str]]:
@@ -207,10 +227,19 @@ def _facts(call: Call) -> list[tuple[str, str]]:
     facts = [("capture", call.path.name), ("length", f"{call.duration:.2f} s")]
     facts += [("complete", "yes" if call.finished else "no: the recording was cut off")]
     for group, fields in call.metadata.items():
-        facts += [(f"{group}: {name}", value) for name, value in fields.items()]
-    facts += [(name.replace("_", " "), f"{value:,.6g}") for name, value in call.stats.items()]
+        told = (field for field in fields.items() if not field[0].endswith("_anchor_ns"))
+        facts += [(f"{group}: {name}", value) for name, value in told]
+    facts += [_fact(name, value) for name, value in call.stats.items() if name != "duration"]
     packages = ("pipecat-bandwidth-workbench", "pipecat-ai", "numpy", "scipy")
     return [*facts, *((f"{name} (report)", version(name)) for name in packages)]
+
+
+def _fact(name: str, value: float) -> tuple[str, str]:
+    """A figure of the call in words: counts whole, all else to three digits, the unit behind."""
+    unit = next((unit for unit in _UNITS if name.endswith(f"_{unit}")), "")
+    known = value if float(value).is_integer() else float(f"{value:.3g}")
+    said = f"{known:,.10g} {_UNITS.get(unit, '')}".rstrip()
+    return name.removesuffix(f"_{unit}").replace("_", " "), said
 
 
 def _mp3(audio: Audio) -> str:

@@ -67,6 +67,15 @@ def tones(page: Page, call: Call) -> BarePage:
     return player
 
 
+def test_the_question_mark_opens_the_list_of_keys(tones: BarePage) -> None:
+    keys = tones.page.locator(".wb-tl-keys")
+    expect(keys).to_be_hidden()
+    tones.page.keyboard.press("?")
+    expect(keys).to_be_visible()
+    tones.page.keyboard.press("?")
+    expect(keys).to_be_hidden()
+
+
 def tone(hz: float, peak: float, rate: int = 8000, secs: float = 20.0) -> Audio:
     return Audio((peak * np.sin(2 * np.pi * hz * np.arange(rate * secs) / rate)).astype("f4"), rate)
 

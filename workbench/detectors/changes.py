@@ -75,9 +75,7 @@ def changes(
     return tuple(sorted(found, key=lambda change: _ORDER.index(change.verdict)))
 
 
-def _verdict(
-    before: Sequence[Finding], after: Sequence[Finding], longer: float
-) -> Verdict:
+def _verdict(before: Sequence[Finding], after: Sequence[Finding], longer: float) -> Verdict:
     if not before:
         return "new"
     if not after:

@@ -380,15 +380,12 @@ def _heard(call: Call, setting: Setting, leg: str) -> Audio:
 
 
 def _as_html(measured: Measured) -> str:
-    numbers = measured.comparison.brief.to_html(
-        index=False, border=0, na_rep="-", float_format=lambda value: f"{value:.4g}"
-    )
+    numbers = measured.comparison.shown.to_html(index=False, border=0)
     result = measured.result
-    said = [measured.refused] if result is None else [*result.why, *result.advice]
-    first, *rest = map(escape, said)
+    first, *rest = map(escape, [*result.why, *result.advice] if result else [""])
     items = "".join(f"<li>{sentence}</li>" for sentence in rest)
     table = f"<div style='overflow-x: auto'>{numbers}</div>"
-    text = f"<p><b>{first}</b></p>{table}<ul>{items}</ul>"
+    text = f"<p><b>{first}</b></p>{table}<ul>{items}</ul>" if result else table
     # As wide as there is room, not as the table wants it.
     fitting = "width: 0; min-width: 100%; box-sizing: border-box"
     return f"<div class='jp-RenderedHTMLCommon' style='{fitting}'>{text}</div>"

@@ -6,15 +6,17 @@ read from any thread, and exchanged by one assignment.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import pairwise
-from threading import Lock
+from threading import Event, Lock
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workbench.audio import Audio
 from workbench.call import Call
@@ -43,6 +45,10 @@ _OVERVIEW_COLUMNS: Final = 1200
 _OVERVIEW_PER_SEC: Final = 20
 #: The signals of a shorter call are made before anybody could see a sketch of them: in 50 ms.
 _LONG_SECS: Final = 300.0
+#: A recording that grows was written to as recently as this; a bot that died leaves one behind.
+_GROWS_SECS: Final = 30.0
+#: How long speech is faded in after an interruption: the ring of a telephone's filter is over.
+_FADE_SECS: Final = 0.003
 #: Heights of a waveform to choose from, 1 = full scale.
 _SCALES: Final = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 
@@ -59,6 +65,7 @@ class Choice:
         revision: How often the sound was exchanged under this name.
         sketched: Gives what can be drawn before the sound is made.
         lock: Around making the track: of two threads that want it, one makes it.
+        shown: Set once it was on screen; what is only fetched ahead to be heard is not.
     """
 
     name: str
@@ -68,6 +75,7 @@ class Choice:
     revision: int = 0
     sketched: Callable[[], Sketch | None] = lambda: None
     lock: Lock = field(default_factory=Lock, repr=False)
+    shown: Event = field(default_factory=Event, repr=False)
 
     @property
     def drawn(self) -> Track | Sketch | None:
@@ -167,6 +175,7 @@ class Scene:
             KeyError: If there is no such side or choice.
         """
         choice = self._choices[side][name]
+        choice.shown.set()
         return choice.drawn or choice.sketch or self.track(side, name)
 
     def gain_db(self, side: str, name: str) -> float:
@@ -175,7 +184,7 @@ class Scene:
         return self._choices[side][name].gain_db
 
     def top_hz(self, side: str) -> float:
-        """Highest frequency of the side's axis: that of all its sounds that were wanted so far."""
+        """Highest frequency of the side's axis: that of all its sounds that were shown so far."""
         return max((drawn.sample_rate / 2 for drawn in self._drawn(side)), default=4000.0)
 
     def full_scale(self, side: str) -> float:
@@ -184,7 +193,8 @@ class Scene:
         return next((scale for scale in _SCALES if scale >= peak), 1.0)
 
     def _drawn(self, side: str) -> list[Track | Sketch]:
-        return [choice.drawn for choice in self._choices[side].values() if choice.drawn]
+        shown = (choice for choice in self._choices[side].values() if choice.shown.is_set())
+        return [choice.drawn for choice in shown if choice.drawn]
 
     def overview(self, sides: Mapping[str, str]) -> bytes:
         """Envelopes of the whole call, coarse enough to be kept: one after the other, int8."""
@@ -200,7 +210,7 @@ class Scene:
         """What the player has to know to lay itself out, of JSON's types; no text of the call."""
         return {
             "duration": self.call.duration,
-            "live": not self.call.finished,
+            "live": _grows(self.call),
             "sides": [
                 {
                     "name": side,
@@ -227,14 +237,39 @@ def on_clock(call: Call, audio: Audio) -> Audio:
         audio: For instance of ``comparison.signals``.
 
     Returns:
-        The same with the pauses that were between the frames, as long as the call.
+        The same with the pauses that were between the frames, as long as the call. What follows an
+        interruption is faded in: the filter of a telephone rings on from the word that was cut,
+        and out of the silence between them that would be a click, which no caller heard.
     """
     end = np.cumsum([frame.duration for frame in call.audio_out])
     cuts = np.rint(end * audio.sample_rate).astype(np.int64) * 2
-    pcm, queue = audio.pcm(), call.speaking
+    pcm, queue = _faded(call, audio, cuts // 2).pcm(), call.speaking
     pieces = [pcm[first:last] for first, last in pairwise([0, *cuts.tolist()])]
     rates = [audio.sample_rate] * len(pieces)
     return lay(queue.start, queue.heard, pieces, rates, call.duration)
+
+
+def _faded(call: Call, audio: Audio, ends: NDArray[np.int64]) -> Audio:
+    """The same, with the first frame after each interruption faded in."""
+    spoken = np.array([frame.time for frame in call.audio_out], float)
+    after = np.unique(np.searchsorted(spoken, call.times_of("interruption")))
+    begins = ends[after[(after > 0) & (after < len(ends))] - 1]
+    samples = audio.samples.copy()
+    ramp = np.linspace(0, 1, round(_FADE_SECS * audio.sample_rate), False, dtype=np.float32)
+    for begin in begins.tolist():
+        part = samples[begin : begin + len(ramp)]
+        part *= ramp[: len(part)]
+    return Audio(samples, audio.sample_rate)
+
+
+def _grows(call: Call) -> bool:
+    """Whether the capture is still being written."""
+    if call.finished or call.path.suffix != ".part":
+        return False
+    try:
+        return time.time() - call.path.stat().st_mtime < _GROWS_SECS
+    except OSError:  # it was finished since, and has another name
+        return False
 
 
 def _signal(call: Call, name: str) -> Choice:

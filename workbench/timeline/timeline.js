@@ -23,6 +23,7 @@ const KEYS = [
   ["1 … 9", "choose what to hear of the bot"],
   ["M", "everything at one loudness"],
   ["F", "keep the play position on screen"],
+  ["?", "show this list, or hide it"],
 ];
 const NO_KERNEL = "The kernel does not answer: it is busy, or gone. Run the cell to play and to zoom.";
 const MARKS = { error: "✕", warning: "▲", info: "●" };
@@ -166,10 +167,10 @@ class Player {
     this.eventList = make("details", "", make("summary", "", "Events and findings"));
     this.eventList.addEventListener("toggle", () => this.showMarks());
     const keys = make("dl", "keys", ...KEYS.flatMap(([key, what]) => [make("dt", "", key), make("dd", "", what)]));
-    const help = make("details", "", make("summary", "", "Keys"), keys);
+    this.keyList = make("details", "", make("summary", "", "Keys"), keys);
     this.root.append(
       bar, this.choiceBar, this.stage, make("div", "foot", this.hint, this.hover), this.note,
-      make("div", "lists", this.eventList, help),
+      make("div", "lists", this.eventList, this.keyList),
     );
   }
 
@@ -774,6 +775,7 @@ class Player {
       b: () => this.switchSlot("B"),
       m: () => this.toggleMatch(),
       f: () => this.toggleFollow(),
+      "?": () => { this.keyList.open = !this.keyList.open; },
     };
     const choice = key >= "1" && key <= "9" && this.listed[key - 1];
     if (choice) return () => this.setChoice("bot", choice.name);
