@@ -15,6 +15,7 @@ import pytest
 
 from pipecat_bandwidth import BandwidthFrameSerializer
 from tests.captures import Scene, speech
+from workbench import cli
 from workbench.cli import main
 
 SAMPLE = Path(__file__).parent.parent / "sample_audio"
@@ -34,6 +35,8 @@ def workbench(
     def run(*arguments: object, columns: int = 160) -> Run:
         monkeypatch.setattr(sys, "argv", ["workbench", *map(str, arguments)])
         monkeypatch.setenv("COLUMNS", str(columns))
+        for console in (cli.out, cli.err):  # which may have read COLUMNS when they were made
+            monkeypatch.setattr(console, "_width", columns)
         with pytest.raises(SystemExit) as exit_:
             main()
         printed = capsys.readouterr()
