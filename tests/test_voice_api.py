@@ -228,10 +228,10 @@ async def test_a_token_that_breaks_off_is_asked_for_again(server: Server) -> Non
 
 async def test_a_silent_server_gets_half_of_the_time(server: Server) -> None:
     server.on("/api", HANG, Answer(200))
-    async with client(server, deadline=1.2) as api:
+    async with client(server, deadline=3.0) as api:
         done = await api.hang_up(ACCOUNT, CALL)
     assert (done.outcome, done.attempts) == ("completed", 2)
-    assert done.took_secs >= 0.6
+    assert done.took_secs >= 1.5
 
 
 async def test_retry_after_may_be_a_date(server: Server) -> None:
@@ -319,7 +319,8 @@ async def test_409_and_then_trouble_is_over(
     async with client(server, deadline=1.5) as api:
         done = await api.hang_up(ACCOUNT, CALL)
     assert (done.outcome, done.status_code) == ("already_over", 409)
-    assert done.attempts == len(server.paths("/api")) >= requests
+    arrived = len(server.paths("/api"))
+    assert requests <= arrived <= done.attempts <= arrived + 1  # time is up while the last is sent
     assert re.search("WARNING.*already over .HTTP 409", said.getvalue())
 
 
