@@ -18,10 +18,8 @@ import json
 import re
 import time
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-import numpy as np
 from loguru import logger
 from pipecat.frames.frames import (
     AudioRawFrame,
@@ -34,9 +32,8 @@ from pipecat.frames.frames import (
     OutputTransportMessageUrgentFrame,
 )
 from pipecat.serializers.base_serializer import FrameSerializer
-from pydantic import ConfigDict, Field, ValidationError
 
-from pipecat_bandwidth.encodings import PCMU, Encoding, PCMRate, ulaw2lin, wire_format
+from pipecat_bandwidth.encodings import PCMU, ulaw2lin, wire_format
 from pipecat_bandwidth.exceptions import ProtocolError, VoiceAPIError
 from pipecat_bandwidth.messages import (
     MAX_MESSAGE_SIZE,
@@ -52,6 +49,8 @@ from pipecat_bandwidth.messages import (
     parse,
     play_audio_writer,
 )
+from pipecat_bandwidth.mono import to_mono
+from pipecat_bandwidth.params import InputParams
 from pipecat_bandwidth.resampler import RATES, StreamResampler
 from pipecat_bandwidth.stats import Sequence, Stats
 from pipecat_bandwidth.voice_api import HangUp, VoiceAPI, credential_problem, identifier
@@ -72,9 +71,6 @@ _LONG_MS: Final = 100.0
 
 #: Most event types, not known here, that are each remarked in the log.
 _MOST_TYPES: Final = 8
-
-#: What Pipecat's transports put before each frame's audio when ``add_wav_header`` is set.
-_WAV_HEADER: Final = re.compile(rb"RIFF.{4}WAVEfmt \x10\0\0\0\x01\0.{14}data.{4}", re.DOTALL)
 
 #: The event loop keeps only weak references to its tasks; a hang-up outlives its serializer.
 _hang_ups: Final[set[asyncio.Task[None]]] = set()
@@ -112,64 +108,7 @@ class BandwidthFrameSerializer(FrameSerializer):
         )
     """
 
-    class InputParams(FrameSerializer.InputParams):
-        """Configuration of a :class:`BandwidthFrameSerializer`.
-
-        Unknown names and values of a wrong type are refused.
-
-        Parameters:
-            bandwidth_sample_rate: Rate of the caller's audio on the wire, in hertz: always 8000.
-            sample_rate: Rate of the caller's audio in the pipeline, in hertz; ``None`` for the
-                pipeline's own ``audio_in_sample_rate``.
-            outbound_encoding: ``"PCMU"`` (mu-law, 8 kHz) or ``"PCM"`` (16 bits, at
-                ``outbound_pcm_sample_rate``).
-            outbound_pcm_sample_rate: In hertz; used with ``"PCM"``.
-            auto_hang_up: Whether an EndFrame or a CancelFrame ends the call.
-            ignore_rtvi_messages: Inherited from Pipecat, where it is True: RTVI messages are for
-                apps and do not belong on a phone line.
-            resampler_clear_after_secs: Forget what the resamplers hold after so many seconds
-                without audio. ``None``, never, suits their 4 ms.
-        """
-
-        model_config = ConfigDict(extra="forbid", strict=True)
-
-        bandwidth_sample_rate: Literal[8000] = 8000
-        sample_rate: Literal[8000, 16000, 22050, 24000, 32000, 44100, 48000] | None = None
-        outbound_encoding: Encoding = "PCMU"
-        outbound_pcm_sample_rate: PCMRate = 24000
-        auto_hang_up: bool = True
-        resampler_clear_after_secs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-
-        @classmethod
-        def load(cls, path: str | Path) -> Self:
-            """Read parameters from a JSON file.
-
-            Args:
-                path: A file of :meth:`save`, or one that holds such an object under ``"params"``.
-
-            Raises:
-                ValueError: If the file cannot be read, is not JSON, or holds an unknown name or a
-                    value of a wrong type; the message names file and key.
-            """
-            try:
-                fields = json.loads(Path(path).read_text("utf-8"))
-            except OSError as error:
-                raise ValueError(f"{path}: {error.strerror}") from error
-            except (ValueError, RecursionError) as error:
-                raise ValueError(f"{path}: not JSON: {error}") from None
-            if isinstance(fields, dict) and "params" in fields:
-                fields = fields["params"]
-            if not isinstance(fields, dict):
-                raise ValueError(f"{path}: not an object but {type(fields).__name__}")
-            try:
-                return cls.model_validate(fields)
-            except ValidationError as error:
-                problems = "; ".join(_problem(cls, item) for item in error.errors())
-                raise ValueError(f"{path}: {problems}") from None
-
-        def save(self, path: str | Path) -> None:
-            """Write all parameters to a JSON file."""
-            Path(path).write_text(self.model_dump_json(indent=2) + "\n", "utf-8")
+    InputParams: TypeAlias = InputParams
 
     def __init__(
         self,
@@ -487,7 +426,7 @@ class BandwidthFrameSerializer(FrameSerializer):
         return None
 
     def _say(self, frame: AudioRawFrame) -> str | None:
-        pcm: bytes | None = frame.audio
+        pcm = frame.audio
         if (
             type(pcm) is not bytes
             or not pcm
@@ -562,41 +501,12 @@ class BandwidthFrameSerializer(FrameSerializer):
             )
         return outbound
 
-    def _mono(self, frame: AudioRawFrame) -> bytes | None:
+    def _mono(self, frame: AudioRawFrame) -> bytes:
         """Make whole mono samples of a frame that does not hold just that."""
-        audio: object = frame.audio
-        channels: object = frame.num_channels
-        if not isinstance(audio, (bytes, bytearray)):
-            self._warn_once(
-                "audio type", f"audio is not sent: it must be bytes, not {type(audio).__name__}"
-            )
-            return None
-        if type(channels) is not int or channels < 1:
-            self._warn_once("channels", f"audio is not sent: num_channels is {channels!r:.40}")
-            return None
-        header = _WAV_HEADER.match(audio)
-        if header:
-            audio = audio[header.end() :]
-            self._warn_once(
-                "header",
-                "audio begins with a WAV header, which is left out; add_wav_header=False avoids it",
-            )
-        if not audio:
-            self._warn_once("empty", "a frame without audio; nothing is sent")
-            return None
-        odd = len(audio) % (2 * channels)
-        if odd:
-            self._warn_once(
-                "odd", f"{len(audio)} bytes are not whole samples; the rest is left out"
-            )
-        pcm = bytes(audio[: len(audio) - odd])
-        if channels == 1 or not pcm:
-            return pcm
-        self._warn_once(
-            "stereo", f"{channels} channels are mixed down to one; audio_out_channels=1 avoids it"
-        )
-        mixed = np.frombuffer(pcm, "<i2").reshape(-1, channels).mean(axis=1)
-        return bytes(np.rint(mixed).astype("<i2"))
+        pcm, remarks = to_mono(frame.audio, frame.num_channels)
+        for what, text in remarks:
+            self._warn_once(what, text)
+        return pcm
 
     def _pass_on(
         self, frame: OutputTransportMessageFrame | OutputTransportMessageUrgentFrame
@@ -662,13 +572,6 @@ class BandwidthFrameSerializer(FrameSerializer):
         if what not in self._warned:
             self._warned.add(what)
             logger.warning(f"{self}: {text}")
-
-
-def _problem(params: type[FrameSerializer.InputParams], error: Any) -> str:
-    key = ".".join(map(str, error["loc"]))
-    if error["type"] == "extra_forbidden":
-        return f"{key}: unknown, there are: {', '.join(params.model_fields)}"
-    return f"{key}: {error['msg']}, not {error['input']!r:.60}"
 
 
 def _clean(text: str) -> str:
