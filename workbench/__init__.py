@@ -24,11 +24,13 @@ which setting
 ``farleg``          the caller's leg: what the phone network does to the sound
 ``carrier``         a carrier's recording, aligned: which leg it really was
 ``alignment``       delay between two signals
+``prepared``        a signal, prepared to be measured
 ``metrics``         numbers from a reference and what became of it
 ``quality``         optional scores (ViSQOL, PESQ), each in a process of its own
 ``objective``       what counts on a leg, and how much of it matters
 ``trial``           one setting on one call, over several legs
 ``comparison``      ``compare(call)``: the same call through every outbound setting
+``conclusion``      what a comparison comes to, in sentences
 ``tuning``          ``tune(calls)``: the setting to use, how sure, and its JSON for the bot
 ``batch``           the same for many captures, on processes or a cluster
 ``blind``           a blind listening test and its score

@@ -33,32 +33,35 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from functools import cached_property
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pystoi import utils
-from pystoi.stoi import DYN_RANGE, FS, N_FRAME, NFFT, OBM, N
-from scipy import fft, signal
+from pystoi.stoi import N
 
 from workbench.alignment import Alignment, align, validate
 from workbench.audio import Audio
 from workbench.levels import (
     MARGIN_DB,
-    SILENCE_DBOV,
     MetricWarning,
     active_level,
-    active_speech,
-    checked,
     clipped_fraction,
     effective_bandwidth,
     framed,
-    hann,
     loudness,
     noise_floor,
     peak,
     undefined,
+)
+from workbench.prepared import (
+    TELEPHONE_BAND,
+    Prepared,
+    band_limited,
+    lsd_frame,
+    pair,
+    prepared,
+    third_octaves,
+    within,
 )
 
 __all__ = [
@@ -84,9 +87,6 @@ __all__ = [
     "validate",
 ]
 
-#: What every leg carries, in hertz; the upper edge is the telephone channel's 3400 Hz.
-TELEPHONE_BAND: Final = (100.0, 3400.0)
-
 #: What a wideband leg carries: 50 to 7000 Hz by ITU-T G.722, and speech has nothing below 100.
 WIDE_BAND: Final = (100.0, 7000.0)
 
@@ -94,42 +94,10 @@ WIDE_BAND: Final = (100.0, 7000.0)
 #: compare one rounding noise with another.
 DEPTH_DB: Final = 60.0
 
-#: Seconds of active speech below which a metric says nothing: spectra and errors; intelligibility.
-_LEAST: Final = 0.2
+#: Seconds of active speech below which intelligibility is not predicted.
 _LEAST_FOR_ESTOI: Final = 1.0
 
-_STOI_WINDOW: Final = np.hanning(N_FRAME + 2)[1:-1]
-
-#: First bin of each band of a third octave, and where the last one ends: they leave no gap.
-_STOI_EDGES: Final = OBM.argmax(axis=1)
-_STOI_TOP: Final = int(_STOI_EDGES[0] + OBM.sum())
-
 _TINY: Final = 1e-30  # keeps 0/0 out of bands that are empty
-
-
-def band_limited(audio: Audio, band: tuple[float, float] = TELEPHONE_BAND) -> Audio:
-    """Keep one band, by a linear-phase filter without delay.
-
-    Resamplers differ between the telephone band's edge and half the rate; where that is not the
-    question, limit both signals first.
-
-    Args:
-        audio: The signal.
-        band: Lower and upper edge in hertz, where it is 6 dB down.
-    """
-    rate = audio.sample_rate
-    taps = signal.firwin(2 * (rate // 100) + 1, _within(band, rate), pass_zero=False, fs=rate)
-    kept = signal.oaconvolve(audio.samples, taps.astype(np.float32), mode="same")
-    return Audio(kept[: len(audio.samples)], rate)
-
-
-def _within(band: tuple[float, float], rate: int) -> tuple[float, float]:
-    low, high = band
-    if not 0 <= low < high:
-        raise ValueError(f"band from {low} to {high} Hz, the edges are 0 <= low < high")
-    if low >= rate / 2:
-        raise ValueError(f"band from {low} Hz, at {rate} Hz there is nothing above {rate / 2} Hz")
-    return max(low, 1.0), min(high, 0.49 * rate)
 
 
 def lsd(
@@ -152,11 +120,11 @@ def lsd(
     Returns:
         Decibels, 0 for equal signals; NaN without 0.2 s of speech in the reference.
     """
-    r, d, active = _pair(reference, degraded, "LSD")
+    r, d, active = pair(reference, degraded, "LSD")
     if not active:
         return np.nan
-    low, high = _within(band, r.audio.sample_rate)
-    size = _lsd_frame(r.audio.sample_rate)
+    low, high = within(band, r.audio.sample_rate)
+    size = lsd_frame(r.audio.sample_rate)
     frequency = np.arange(size // 2 + 1) * r.audio.sample_rate / size
     bins = slice(*np.searchsorted(frequency, [low, high + 1e-9]))
 
@@ -178,7 +146,7 @@ def seg_snr(reference: Audio | Prepared, degraded: Audio | Prepared) -> float:
     Returns:
         Decibels; frames of 20 ms, each between -10 and 35; NaN without 0.2 s of speech.
     """
-    r, d, active = _pair(reference, degraded, "segmental SNR")
+    r, d, active = pair(reference, degraded, "segmental SNR")
     if not active:
         return np.nan
     size = round(0.02 * r.audio.sample_rate)
@@ -206,7 +174,7 @@ def si_sdr(reference: Audio | Prepared, degraded: Audio | Prepared) -> float:
         Decibels; ``inf`` for equal signals, ``-inf`` for unrelated ones; NaN when either is
         silent, or without 0.2 s of speech in the reference.
     """
-    one, other, active = _pair(reference, degraded, "SI-SDR")
+    one, other, active = pair(reference, degraded, "SI-SDR")
     if not active:
         return np.nan
     r, d = (prepared.audio.samples.astype(np.float64) for prepared in (one, other))
@@ -231,7 +199,7 @@ def estoi(reference: Audio | Prepared, degraded: Audio | Prepared) -> float:
     Returns:
         About 0 (nothing understood) to 1; NaN without 1 s of speech.
     """
-    r, d, active = _pair(reference, degraded, "ESTOI", least=_LEAST_FOR_ESTOI)
+    r, d, active = pair(reference, degraded, "ESTOI", least=_LEAST_FOR_ESTOI)
     if not active:
         return np.nan
     voiced, reference_bands = r.voiced_bands
@@ -239,31 +207,13 @@ def estoi(reference: Audio | Prepared, degraded: Audio | Prepared) -> float:
         return undefined("ESTOI", "there is too little speech")
     segments = [
         np.lib.stride_tricks.sliding_window_view(bands, N, axis=1).transpose(1, 0, 2)
-        for bands in (reference_bands, _third_octaves(d.stoi_frames[voiced]))
+        for bands in (reference_bands, third_octaves(d.stoi_frames[voiced]))
     ]
     total, count = 0.0, len(segments[0])
     for start in range(0, count, 32):
         one, other = (_row_and_column_normalised(s[start : start + 32]) for s in segments)
         total += _product(one.ravel(), other.ravel())
     return float(total / count / N)
-
-
-def _third_octaves(frames: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Put windowed frames together again, half overlapping, and analyse what they make.
-
-    Returns:
-        Magnitudes in 15 bands of a third octave, shape ``(15, frames - 1)``.
-    """
-    halves = frames.reshape(len(frames), 2, N_FRAME // 2)
-    joined = np.zeros((len(frames) + 1, N_FRAME // 2))
-    joined[:-1] = halves[:, 0]
-    joined[1:] += halves[:, 1]
-    again = np.concatenate([joined[:-2], joined[1:-1]], axis=1)
-    again *= _STOI_WINDOW
-    spectra = fft.rfft(again, NFFT)
-    power = spectra.real**2 + spectra.imag**2
-    bands: NDArray[np.float64] = np.add.reduceat(power[:, :_STOI_TOP], _STOI_EDGES, axis=1).T
-    return np.sqrt(bands)
 
 
 def _product(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
@@ -318,7 +268,7 @@ def evaluate_aligned(
     Raises:
         ValueError: As :func:`validate`, or for an unknown name.
     """
-    r, d = _prepared(reference, degraded)
+    r, d = prepared(reference, degraded)
     change = d.narrow.level - r.narrow.level
     gain = np.float32(10 ** (-change / 20) if np.isfinite(change) else 1.0)
     matched, narrow = d.times(gain), d.narrow.times(gain)
@@ -341,112 +291,3 @@ def evaluate_aligned(
     if unknown:
         raise ValueError(f"no metric {sorted(unknown)}, there are: {', '.join(metrics)}")
     return {name: metrics[name]() for name in (metrics if names is None else names)}
-
-
-class Prepared:
-    """A signal, and what metrics need of it: each thing is made when first asked for, and kept.
-
-    A reference that many signals are compared with is worth being prepared once.
-
-    Parameters:
-        audio: The signal.
-
-    Raises:
-        ValueError: If it has no samples, or samples of int16 size.
-    """
-
-    def __init__(self, audio: Audio) -> None:
-        """Check the signal."""
-        checked(audio)
-        self.audio = audio
-
-    @cached_property
-    def _speech(self) -> tuple[float, float]:
-        return active_speech(self.audio)
-
-    @property
-    def level(self) -> float:
-        """Active level, in dBov."""
-        return self._speech[0]
-
-    @property
-    def speech_secs(self) -> float:
-        """How much of it is speech, in seconds."""
-        return self._speech[1]
-
-    @cached_property
-    def narrow(self) -> Prepared:
-        """Its telephone band."""
-        return Prepared(band_limited(self.audio))
-
-    @cached_property
-    def power(self) -> NDArray[np.float32]:
-        """Power spectra of frames of 32 ms, half overlapping; shape ``(frames, bins)``."""
-        size = _lsd_frame(self.audio.sample_rate)
-        spectra = fft.rfft(framed(self.audio.samples, size, size // 2) * hann(size))
-        return np.asarray(spectra.real**2 + spectra.imag**2, dtype=np.float32)
-
-    @cached_property
-    def stoi_frames(self) -> NDArray[np.float64]:
-        """ESTOI's windowed frames of 25.6 ms, half overlapping; shape ``(frames, 256)``."""
-        x, rate = self.audio.samples.astype(np.float64), self.audio.sample_rate
-        at_10_khz = x if rate == FS else utils.resample_oct(x, FS, rate)
-        windowed: NDArray[np.float64] = framed(at_10_khz[:-1], N_FRAME, N_FRAME // 2) * _STOI_WINDOW
-        return windowed
-
-    @cached_property
-    def voiced_bands(self) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-        """Which of these frames are within 40 dB of the loudest, and the bands of just these."""
-        level = 20 * np.log10(np.linalg.norm(self.stoi_frames, axis=1) + np.finfo(float).eps)
-        voiced = level > level.max() - DYN_RANGE
-        return voiced, _third_octaves(self.stoi_frames[voiced])
-
-    @cached_property
-    def loud(self) -> NDArray[np.bool_]:
-        """Which of these frames are no more than P.56's margin below the active level."""
-        size = _lsd_frame(self.audio.sample_rate)
-        frames = framed(self.audio.samples, size, size // 2)
-        power = np.einsum("ij,ij->i", frames, frames, dtype=np.float64) / size
-        return np.asarray(power >= 10 ** ((self.level - MARGIN_DB) / 10), dtype=np.bool_)
-
-    def times(self, gain: np.float32) -> Prepared:
-        """The same, louder or fainter."""
-        return Prepared(Audio(self.audio.samples * gain, self.audio.sample_rate))
-
-
-def _lsd_frame(rate: int) -> int:
-    return round(0.032 * rate)
-
-
-def _prepared(reference: Audio | Prepared, degraded: Audio | Prepared) -> tuple[Prepared, Prepared]:
-    """Each as it is if it is prepared, and refused as :func:`validate` does."""
-    one, other = (x.audio if isinstance(x, Prepared) else x for x in (reference, degraded))
-    both = isinstance(reference, Prepared) and isinstance(degraded, Prepared)
-    if not both or one.sample_rate != other.sample_rate:
-        validate(one, other)
-    return (
-        reference if isinstance(reference, Prepared) else Prepared(one),
-        degraded if isinstance(degraded, Prepared) else Prepared(other),
-    )
-
-
-def _pair(
-    reference: Audio | Prepared, degraded: Audio | Prepared, metric: str, least: float = _LEAST
-) -> tuple[Prepared, Prepared, bool]:
-    """Both signals at one length, and whether each holds enough to be compared."""
-    r, d = _prepared(reference, degraded)
-    n = min(len(r.audio), len(d.audio))
-    r, d = (p if len(p.audio) == n else _cut(p.audio, n) for p in (r, d))
-    if r.speech_secs < least:
-        undefined(
-            metric, f"the reference holds {r.speech_secs:.2f} s of speech, wanted {least:g} s"
-        )
-        return r, d, False
-    if d.level < SILENCE_DBOV:
-        undefined(metric, "the degraded signal is silent")
-        return r, d, False
-    return r, d, True
-
-
-def _cut(audio: Audio, n: int) -> Prepared:
-    return Prepared(Audio(audio.samples[:n], audio.sample_rate))

@@ -27,7 +27,8 @@ import pandas as pd
 
 from pipecat_bandwidth import BandwidthFrameSerializer
 from workbench.audio import Audio
-from workbench.comparison import legs_named, listed
+from workbench.comparison import legs_named
+from workbench.conclusion import listed
 from workbench.farleg import LEGS, Leg
 from workbench.objective import OBJECTIVES, Objective, objective_for
 from workbench.said import Source

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from workbench.comparison import listed
+from workbench.conclusion import listed
 from workbench.objective import OBJECTIVES, Objective
 from workbench.segments import LEAST_SEGMENTS
 from workbench.trial import Setting
