@@ -22,7 +22,7 @@ from workbench.audio import Audio
 if TYPE_CHECKING:
     from workbench.call import Call, FrameRecord
 
-__all__ = ["NothingSaid", "Said", "Source", "Stretch", "said_by_bot"]
+__all__ = ["GRID", "NothingSaid", "Said", "Source", "Stretch", "said_by_bot"]
 
 #: A call; or the frames it gave to ``serialize``; or audio of a bot's voice; or what
 #: :func:`said_by_bot` made of one of them.
@@ -31,8 +31,9 @@ Source: TypeAlias = "Call | Audio | Sequence[FrameRecord] | Said"
 #: Pipecat's output transport sends 40 ms at a time by default.
 FRAME_SECS: Final = 0.04
 
-#: Part of a second that is a whole number of samples at 8, 16, 22.05, 24, 32, 44.1 and 48 kHz.
-_GRID: Final = 50
+#: Points a second at which a stretch may end: a whole number of samples apart at 8, 16, 22.05, 24,
+#: 32, 44.1 and 48 kHz.
+GRID: Final = 50
 
 
 class NothingSaid(ValueError):
@@ -96,7 +97,7 @@ def said_by_bot(call: Source) -> Said:
         stretches = [Stretch(_recut(call, call.sample_rate), interrupted=False)]
         return _checked(stretches, call.sample_rate)
     records = call if isinstance(call, Sequence) else call.frames_out
-    kept = [record for record in records if _is_speech(record) or _is_interruption(record)]
+    kept = [record for record in records if record.is_to_be_sent or _is_interruption(record)]
     top = max((record.sample_rate for record in kept), default=0)
     return _checked(_stretches(kept, top), top)
 
@@ -112,13 +113,6 @@ def _is_interruption(record: FrameRecord) -> bool:
     return "Interruption" in record.frame
 
 
-def _is_speech(record: FrameRecord) -> bool:
-    """Whether the serializer would send it: the caller's own audio it sends to nobody."""
-    return bool(record.pcm and record.sample_rate) and not record.frame.startswith(
-        ("Input", "User")
-    )
-
-
 def _stretches(records: Sequence[FrameRecord], top: int) -> Iterator[Stretch]:
     for is_interruption, group in groupby(records, key=_is_interruption):
         if is_interruption:
@@ -126,26 +120,15 @@ def _stretches(records: Sequence[FrameRecord], top: int) -> Iterator[Stretch]:
         run = list(group)
         frames: list[NDArray[np.int16]] = []
         for rate, part in groupby(run, key=lambda record: record.sample_rate):
-            pcm = [_mono(record) for record in part]
+            pcm = [np.frombuffer(record.mono, "<i2") for record in part]
             frames += pcm if rate == top else _recut(_audio(pcm, rate), top)
         interrupted = run[-1] is not records[-1]
         yield Stretch(_trimmed(frames, top) if interrupted else frames, interrupted)
 
 
-def _mono(record: FrameRecord) -> NDArray[np.int16]:
-    """Whole samples of a frame, channels mixed, as the serializer makes them."""
-    pcm, channels = record.pcm or b"", max(1, record.num_channels)
-    count = len(pcm) // (2 * channels) * channels
-    samples: NDArray[np.int16] = np.frombuffer(pcm, "<i2", count=count)
-    if channels == 1:
-        return samples
-    mixed: NDArray[np.int16] = np.rint(samples.reshape(-1, channels).mean(axis=1)).astype(np.int16)
-    return mixed
-
-
 def _trimmed(frames: list[NDArray[np.int16]], rate: int) -> list[NDArray[np.int16]]:
     """Let a stretch end at a multiple of 20 ms."""
-    excess = sum(frame.size for frame in frames) % (rate // _GRID)
+    excess = sum(frame.size for frame in frames) % (rate // GRID)
     kept = list(frames)
     while excess:
         last = kept.pop()

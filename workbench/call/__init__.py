@@ -187,11 +187,7 @@ class Call:
     @cached_property
     def audio_out(self) -> tuple[FrameRecord, ...]:
         """The bot's audio frames. Pipecat does not play input audio, so that is left out."""
-        return tuple(
-            frame
-            for frame in self.frames_out
-            if frame.pcm and frame.sample_rate and not frame.frame.startswith("Input")
-        )
+        return tuple(frame for frame in self.frames_out if frame.is_to_be_sent)
 
     @cached_property
     def speaking(self) -> Playout:

@@ -70,15 +70,18 @@ class FrameRecord(msgspec.Struct, frozen=True, gc=False):
         return len(self.pcm) // 2 / max(1, self.num_channels) / self.sample_rate
 
     @property
+    def is_to_be_sent(self) -> bool:
+        """Whether it holds audio for the caller: the caller's own goes back to nobody."""
+        return bool(self.pcm and self.sample_rate) and not self.frame.startswith(("Input", "User"))
+
+    @property
     def mono(self) -> bytes:
-        """Its audio as one channel: the mean of all."""
-        if not self.pcm:
-            return b""
-        if self.num_channels < 2:
-            return self.pcm
-        samples = np.frombuffer(self.pcm, "<i2")
-        samples = samples[: len(samples) // self.num_channels * self.num_channels]
-        mixed = samples.reshape(-1, self.num_channels).mean(axis=1)
+        """Whole samples of one channel, the mean of all, as the serializer makes them."""
+        pcm, channels = self.pcm or b"", max(1, self.num_channels)
+        pcm = pcm[: len(pcm) // (2 * channels) * 2 * channels]
+        if channels == 1:
+            return pcm
+        mixed = np.frombuffer(pcm, "<i2").reshape(-1, channels).mean(axis=1)
         return bytes(np.rint(mixed).astype("<i2"))
 
 

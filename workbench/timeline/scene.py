@@ -23,6 +23,7 @@ from workbench.call import Call
 from workbench.call.placement import lay
 from workbench.findings import Finding
 from workbench.levels import SILENCE_DBOV, active_level
+from workbench.said import GRID
 from workbench.timeline.marks import marks
 from workbench.timeline.sketch import Sketch, sketch_of
 from workbench.timeline.views import Track
@@ -241,22 +242,36 @@ def on_clock(call: Call, audio: Audio) -> Audio:
         interruption is faded in: the filter of a telephone rings on from the word that was cut,
         and out of the silence between them that would be a click, which no caller heard.
     """
-    end = np.cumsum([frame.duration for frame in call.audio_out])
-    cuts = np.rint(end * audio.sample_rate).astype(np.int64) * 2
-    pcm, queue = _faded(call, audio, cuts // 2).pcm(), call.speaking
-    pieces = [pcm[first:last] for first, last in pairwise([0, *cuts.tolist()])]
+    ends, resumed = _in_step(call)
+    cuts = np.rint(ends * audio.sample_rate).astype(np.int64)
+    begins = [int(cuts[index - 1]) for index in resumed]
+    pcm, queue = _faded(audio, begins).pcm(), call.speaking
+    pieces = [pcm[2 * first : 2 * last] for first, last in pairwise([0, *cuts.tolist()])]
     rates = [audio.sample_rate] * len(pieces)
     return lay(queue.start, queue.heard, pieces, rates, call.duration)
 
 
-def _faded(call: Call, audio: Audio, ends: NDArray[np.int64]) -> Audio:
-    """The same, with the first frame after each interruption faded in."""
+def _in_step(call: Call) -> tuple[NDArray[np.float64], list[int]]:
+    """When each frame ends in :mod:`~workbench.said`, and which are the first after an interruption.
+
+    There a stretch that was interrupted ends at a multiple of 20 ms.
+    """
     spoken = np.array([frame.time for frame in call.audio_out], float)
-    after = np.unique(np.searchsorted(spoken, call.times_of("interruption")))
-    begins = ends[after[(after > 0) & (after < len(ends))] - 1]
+    ends = np.cumsum([frame.duration for frame in call.audio_out])
+    after = np.unique(np.searchsorted(spoken, call.times_of("interruption"))).tolist()
+    resumed = [index for index in after if 0 < index < len(ends)]
+    for index in resumed:
+        cut = np.floor(ends[index - 1] * GRID + 1e-6) / GRID
+        ends[index:] -= ends[index - 1] - cut
+        ends[:index] = np.minimum(ends[:index], cut)
+    return ends, resumed
+
+
+def _faded(audio: Audio, begins: Iterable[int]) -> Audio:
+    """The same, faded in from each of some samples on."""
     samples = audio.samples.copy()
     ramp = np.linspace(0, 1, round(_FADE_SECS * audio.sample_rate), False, dtype=np.float32)
-    for begin in begins.tolist():
+    for begin in begins:
         part = samples[begin : begin + len(ramp)]
         part *= ramp[: len(part)]
     return Audio(samples, audio.sample_rate)
