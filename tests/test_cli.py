@@ -17,6 +17,7 @@ from pipecat_bandwidth import BandwidthFrameSerializer
 from tests.captures import Scene, speech
 from workbench import cli
 from workbench.cli import main
+from workbench.detectors.titles import TITLES
 
 SAMPLE = Path(__file__).parent.parent / "sample_audio"
 CAPTURE = SAMPLE / "captures" / "demo.mcap"
@@ -187,6 +188,7 @@ def test_diagnose_prints_a_table_or_json(workbench: Callable[..., Run]) -> None:
     assert table.code == 0
     for finding in found:
         assert finding["kind"] in table.out
+        assert TITLES[finding["kind"]] in table.out
         assert finding["remedy"] and finding["cause"] and finding["unit"]
 
 

@@ -1,4 +1,4 @@
-"""What the catalogue says of the detectors' accuracy, and what is only possible."""
+"""What the catalogue says of the detectors: titles, accuracy, and what is only possible."""
 
 from __future__ import annotations
 
@@ -16,11 +16,35 @@ from workbench.detectors import DETECTORS
 from workbench.detectors.accuracy import ALARMS, MEASURED, Accuracy
 from workbench.detectors.catalogue import entry, page
 from workbench.detectors.finding import SURE, Finding
+from workbench.detectors.titles import TITLES
 from workbench.findings import diagnose
 
 
 def found(scene: Scene, tmp_path, kind: str) -> list[Finding]:
     return diagnose(Call.open(scene.write(tmp_path / "a.mcap")), [kind])
+
+
+# -- what they are called --------------------------------------------------------------------------
+
+
+def test_every_kind_has_a_title_and_no_other_and_none_twice():
+    assert list(TITLES) == list(DETECTORS)
+    assert len({title.casefold() for title in TITLES.values()}) == len(TITLES)
+
+
+@pytest.mark.parametrize(("kind", "title"), TITLES.items())
+def test_a_title_is_short_and_no_name_of_the_code(kind, title):
+    assert 4 <= len(title) <= 28
+    assert "_" not in title
+    first, *others = title.split()
+    assert first[0].isupper()
+    assert not [word for word in others if word[0].isupper()]  # as in a sentence
+    assert Finding(kind, None, (0, 1), "info", 1, "", 1, "so", "C.", "R.").title == title
+
+
+def test_a_kind_of_somebody_elses_is_its_own_title():
+    own = Finding("my_own", None, (0.0, 0.0), "info", 1.0, "", 1.0, "so", "C.", "R.")
+    assert str(own) == "info at 0.00 s: my_own [my_own]: so"
 
 
 # -- how good they are -----------------------------------------------------------------------------

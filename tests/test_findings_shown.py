@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from dataclasses import asdict, replace
@@ -10,6 +11,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from tests.captures import Scene, speech
 from workbench.call import Call
@@ -17,7 +19,9 @@ from workbench.capture import CaptureWriter
 from workbench.detectors import DETECTORS, SYMPTOMS
 from workbench.detectors.catalogue import entry, page
 from workbench.detectors.changes import changes
+from workbench.detectors.titles import TITLES
 from workbench.findings import Finding, Findings, diagnose, excerpt, to_junit
+from workbench.terminal import print_findings
 
 HOSTILE = "<img src=x onerror=alert(1)> & \x00\x1b[31m"
 FINDING = Finding(
@@ -93,12 +97,36 @@ def test_a_sentence_says_the_worst(calls):
 def test_the_table_is_escaped_and_says_nothing_twice():
     one = replace(FINDING, measurement=HOSTILE, cause=HOSTILE, remedy="Do <b>it</b>.")
     shown = Tags(Findings([one, replace(one, span=(20.0, 20.0))])._repr_html_())
-    assert set(shown.tags) <= {"p", "b", "table", "thead", "tbody", "tr", "th", "td"}
+    assert set(shown.tags) <= {*"p b br code table thead tbody tr th td".split()}
     assert shown.text.count("Do <b>it</b>.") == 1
     assert shown.text.count("as above") == 2
     assert "11.00\N{EN DASH}11.20 s" in shown.text
     assert "20.00 s" in shown.text
     assert Tags(Findings()._repr_html_()).tags == ["p", "b"]
+
+
+def test_title_and_kind_stand_beside_each_other():
+    assert str(FINDING) == (
+        "info at 11.00-11.20 s: Delivery stalled (caller) [jitter]: stood still"
+    )
+    html = Findings([FINDING])._repr_html_()
+    assert "<b>Delivery stalled</b> (caller) <code" in html
+    assert "Delivery stalled (caller) jitterstood still" in Tags(html).text
+
+
+@pytest.mark.parametrize("kind", TITLES)
+def test_in_a_terminal_the_heading_of_a_finding_is_one_line(kind):
+    console = Console(file=io.StringIO(), width=80)
+    late = replace(FINDING, kind=kind, severity="warning", span=(3500.5, 3512.75))
+    print_findings(console, Findings([late]))
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    when = "3500.50\N{EN DASH}3512.75 s"
+    assert lines[2:] == [
+        f"warning  {when}  {TITLES[kind]} (caller)  {kind}",
+        "    stood still",
+        "    why: Network.",
+        "    change: Move.",
+    ]
 
 
 def test_an_excerpt_is_the_finding_and_a_second_around_it(calls):
@@ -136,8 +164,17 @@ def test_a_baseline_tells_what_changed(calls, before, after, verdict):
     changes = {change.kind: change.verdict for change in found.changes}
     assert changes["underrun"] == verdict
     assert bool(found.failures("warning")) is (verdict in ("new", "worse"))
-    assert f"{verdict}: underrun (bot)" in str(found)
-    assert f"{verdict}: underrun" in Tags(found._repr_html_()).text
+    assert f"{verdict}: Gap in playback (bot) [underrun]: " in str(found)
+    assert f"{verdict}: Gap in playback (bot) [underrun]: " in Tags(found._repr_html_()).text
+
+
+def test_a_terminal_tells_what_changed_below_the_findings(calls):
+    console = Console(file=io.StringIO(), width=80)
+    print_findings(console, diagnose(calls[0.1], ["underrun"], baseline=calls[0.0]))
+    said = console.file.getvalue().partition("Against the baseline:\n")[2]
+    assert said.startswith("    new: Gap in playback (bot) [underrun]: none before, ")
+    print_findings(console, diagnose(calls[0.0], ["underrun"], baseline=calls[0.0]))
+    assert console.file.getvalue().rstrip().endswith("\n    nothing changed")
 
 
 def test_less_is_worse_where_it_is():
@@ -155,7 +192,9 @@ def test_junit_has_a_case_for_each_detector_and_fails_what_is_bad(calls):
     failed = [case.attrib["name"] for case in suite if case.find("failure") is not None]
     assert failed == ["underrun"]
     assert suite.attrib["failures"] == "1"
-    assert "chopped" in suite.find("testcase/failure").attrib["message"]
+    said = suite.find("testcase/failure").attrib["message"]
+    assert "chopped" in said
+    assert "Gap in playback (bot) [underrun]" in said
     same = diagnose(calls[0.3], baseline=calls[0.3])
     suite = ElementTree.fromstring(to_junit(same))
     assert suite.attrib["failures"] == "0"
@@ -179,7 +218,7 @@ def test_every_detector_says_what_it_does(kind):
 
 def test_the_page_has_thresholds_with_their_sources():
     text = page(DETECTORS)
-    assert all(f"### `{kind}`" in text for kind in DETECTORS)
+    assert all(f"### {TITLES[kind]} (`{kind}`)\n" in text for kind in DETECTORS)
     assert "- **Threshold:** 100 ms: An adaptive jitter buffer" in text
 
     def silent(call):

@@ -146,6 +146,13 @@ def test_findings_are_hatched_by_severity(call: Call) -> None:
         assert patch.get_width() >= 0.0199  # one of no length is seen too
 
 
+def test_findings_are_named_by_their_titles(call: Call) -> None:
+    found = diagnose(call, ["underrun"])
+    ax = plots.findings(found, plt.subplots()[1])
+    assert [text.get_text().strip() for text in ax.texts] == ["Gap in playback"] * len(found)
+    assert found
+
+
 def test_no_name_stands_on_another_or_out_of_the_picture() -> None:
     rng = np.random.default_rng(5)
     times = np.sort(rng.uniform(0, 60, 80)).tolist()

@@ -232,6 +232,13 @@ def test_findings_say_when_what_why_and_what_to_do(call: Call, tmp_path: Path) -
     assert text.count("as above") == 2  # cause and remedy are told once
 
 
+def test_a_finding_is_headed_by_its_title_and_named_by_its_kind(call: Call, tmp_path: Path) -> None:
+    found = [replace(hostile_finding(), kind="slow_barge_in")]
+    html = write_report(tmp_path / "r.html", call, found).read_text("utf-8")
+    assert '<b>Slow to stop talking</b> (bot) <code class="kind">slow_barge_in</code>' in html
+    assert 'aria-label="Slow to stop talking at 1.50' in html
+
+
 def test_its_folder_is_made(call: Call, tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "r.html"
     assert write_report(path, call, []) == path

@@ -221,13 +221,13 @@ def test_no_name_of_an_event_is_crossed_and_all_are_counted(count: int, seed: in
 def test_findings_beyond_the_lanes_are_counted() -> None:
     marked = Marked([], [])
     marked.marks = [
-        {"row": "finding", "kind": "underrun", "severity": "error", "start": at, "end": at + 5}
+        {"row": "finding", "title": "Gap", "severity": "error", "start": at, "end": at + 5}
         for at in (50.0, 50.5, 51.0, 51.5, 99.9)
     ]
     pen = Pen()
     pen.rounded_rectangle = lambda *_, **__: None  # type: ignore[attr-defined]
     picture._draw_findings(pen, marked)  # type: ignore[arg-type]
     texts = [box.text for box in pen.texts]
-    assert texts.count("underrun") == 3
+    assert texts.count("Gap") == 3
     assert "2 more" in texts
     assert max(box.right for box in pen.texts) <= picture.WIDTH

@@ -139,7 +139,9 @@ class Findings(list[Finding]):
                 f"<b style='background:{_COLOURS[finding.severity]};color:#fff;"
                 f"padding:1px 6px;border-radius:3px'>{finding.severity}</b>"
             )
-            what = f"<b>{escape(finding.kind)}</b>{side}: {escape(finding.measurement)}"
+            kind = f"<code style='font-size:smaller;opacity:.75'>{escape(finding.kind)}</code>"
+            name = f"<b>{escape(finding.title)}</b>{side} {kind}"
+            what = f"{name}<br>{escape(finding.measurement)}"
             rows.append(_row("td", badge, finding.when, what, *map(escape, advice)))
         table = ""
         if rows:

@@ -173,7 +173,7 @@ def findings(findings: Iterable[Finding], ax: Axes) -> Axes:
             start, max(end, start + 0.02), facecolor="none", edgecolor=colour,
             hatch=SEVERITY_HATCHES[finding.severity], linewidth=1,
         )  # fmt: skip
-        names.append((end, finding.kind))
+        names.append((end, finding.title))
     _name(names, ax, rows=4)
     return ax
 

@@ -140,7 +140,7 @@ def _findings(
 
 
 def _finding(finding: Finding, call: Call, sides: Collection[str]) -> dict[str, str]:
-    names = ("kind", "severity", "when", "measurement", "cause", "remedy")
+    names = ("kind", "title", "severity", "when", "measurement", "cause", "remedy")
     row: dict[str, str] = {name: getattr(finding, name) for name in names}
     audible = finding.listen and _side(finding.listen) in sides
     audio = _mp3(excerpt(call, finding)) if audible else ""

@@ -19,6 +19,8 @@ __all__ = ["print_comparison", "print_findings", "print_summary", "print_tuning"
 
 
 _STYLES: Final = {"error": "bold red", "warning": "yellow", "info": "cyan"}
+#: What is said of a finding stands below its heading, four columns in.
+_INDENT: Final = (0, 0, 0, 4)
 
 
 def print_summary(console: Console, summary: str) -> None:
@@ -37,16 +39,17 @@ def print_findings(console: Console, found: Findings) -> None:
         console.print()
         console.print(
             f"[{_STYLES[finding.severity]}]{finding.severity}[/]  {finding.when}  "
-            f"[bold]{finding.kind}[/]{side}: {escape(finding.measurement)}"
+            f"[bold]{escape(finding.title)}[/]{side}  [dim]{escape(finding.kind)}[/]"
         )
+        console.print(Padding(escape(finding.measurement), _INDENT))
         for heading, text in (("why", finding.cause), ("change", finding.remedy)):
             if text not in told:
                 told.add(text)
-                console.print(Padding(f"[dim]{heading}:[/] {escape(text)}", (0, 0, 0, 4)))
+                console.print(Padding(f"[dim]{heading}:[/] {escape(text)}", _INDENT))
     if found.changes is not None:
         console.print("\nAgainst the baseline:")
         for change in found.changes or ("nothing changed",):
-            console.print(f"  {change}", markup=False)
+            console.print(Padding(escape(str(change)), _INDENT))
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:

@@ -219,5 +219,5 @@ def test_it_is_read_without_a_mouse_and_by_name(report: Page) -> None:
 
 
 def test_on_a_narrow_screen_only_tables_scroll(report: Page) -> None:
-    report.set_viewport_size({"width": 420, "height": 800})
-    assert report.evaluate("document.documentElement.scrollWidth") <= 420
+    report.set_viewport_size({"width": 380, "height": 800})
+    assert report.evaluate("document.documentElement.scrollWidth") <= 380

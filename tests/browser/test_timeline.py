@@ -351,7 +351,8 @@ def test_n_goes_from_finding_to_finding(player: BarePage) -> None:
     for finding in [*findings, findings[0]]:
         player.page.keyboard.press("n")
         expect(note).to_contain_text(finding["text"])
-        expect(note).to_contain_text(finding["severity"])
+        expect(note).to_contain_text(f"{finding['severity']}: {finding['title']}, ")
+        expect(note.locator("code")).to_have_text(finding["kind"])
         assert player.shown_time() == pytest.approx(max(0, finding["start"] - 0.5), abs=0.02)
         start, end = player.get("view")
         assert start <= finding["start"] <= end
@@ -369,6 +370,9 @@ def test_events_are_a_list_to_be_read_and_pressed(player: BarePage) -> None:
     items.filter(has_text=re.compile("^interruption")).click()
     assert player.shown_time() == pytest.approx(14.5, abs=0.1)
     expect(player.page.get_by_role("status")).to_contain_text("interruption")
+    expect(player.page.get_by_role("status").locator("code")).to_have_count(0)
+    lost = items.filter(has_text="Caller audio missing, caller, ")
+    expect(lost.filter(has_text="[sequence_gap] — ")).to_have_count(1)
 
 
 def test_text_of_the_capture_is_never_markup(player: BarePage) -> None:
@@ -385,6 +389,8 @@ def test_a_mark_says_what_it_is_under_the_pointer(player: BarePage) -> None:
     (hole,) = (mark for mark in player.timeline._scene.marks if mark["row"] == "underrun")
     bot_wave = 34 + 4 + 19 + 2 * 19 + 6 + 60 + 92 + 6 + 30
     player.page.mouse.move(*player.place((hole["start"] + hole["end"]) / 2, bot_wave))
+    expect(player.page.locator(".wb-tl-hover")).to_contain_text("Gap in playback, bot, ")
+    expect(player.page.locator(".wb-tl-hover")).to_contain_text("[underrun] — ")
     expect(player.page.locator(".wb-tl-hover")).to_contain_text("ran dry for")
     player.page.mouse.move(*player.place(6.0, 200))
     expect(player.page.locator(".wb-tl-hover")).to_contain_text(" Hz")

@@ -31,7 +31,7 @@ __all__ = ["DETECTORS", "SYMPTOMS", "Detector", "Finding"]
 
 Detector: TypeAlias = Callable[[Call], Iterator[Finding]]
 
-#: Kind of finding to its detector. A new one is a row here and a case in the tests.
+#: Kind of finding to its detector. A new one is a row here, a title and a case in the tests.
 DETECTORS: Final[dict[str, Detector]] = {
     "underrun": pacing.underrun,
     "pacing": pacing.pacing,

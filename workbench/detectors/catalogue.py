@@ -2,8 +2,9 @@
 
 A detector's docstring begins with what the fault means to a person on the phone. Paragraphs follow
 that begin with ``Measured:``, ``Threshold:`` (names of constants with their units), ``Change:``,
-and, where there are some, ``Limits:``. How good each is stands in
-:mod:`workbench.detectors.accuracy`. ``python -m workbench.detectors`` prints the page.
+and, where there are some, ``Limits:``. How each is called stands in
+:mod:`workbench.detectors.titles`, how good it is in :mod:`workbench.detectors.accuracy`.
+``python -m workbench.detectors`` prints the page.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from workbench.detectors.accuracy import ALARMS, MEASURED
+from workbench.detectors.titles import TITLES
 
 __all__ = ["Entry", "entry", "page"]
 
@@ -92,7 +94,7 @@ def page(detectors: Mapping[str, Callable[..., Any]], symptoms: str = "") -> str
             heading = (sys.modules[family].__doc__ or "").partition("\n")[0].rstrip(".")
             lines += [f"## {heading}", ""]
         told = entry(kind, detector)
-        lines += [f"### `{kind}`", "", told.meaning, ""]
+        lines += [f"### {TITLES[kind]} (`{kind}`)", "", told.meaning, ""]
         lines += [f"- **Measured:** {told.measured}"]
         thresholds = told.thresholds or ("none, any is reported",)
         lines += [f"- **Threshold:** {text}" for text in thresholds]

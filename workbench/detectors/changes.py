@@ -39,7 +39,8 @@ class Change:
     def __str__(self) -> str:
         side = f" ({self.side})" if self.side else ""
         was, now = (_worst(found) for found in (self.before, self.after))
-        return f"{self.verdict}: {self.kind}{side}: {was} before, {now} now"
+        name = f"{(self.before or self.after)[0].title}{side} [{self.kind}]"
+        return f"{self.verdict}: {name}: {was} before, {now} now"
 
 
 def changes(

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+from workbench.detectors.titles import TITLES
+
 __all__ = ["POSSIBLE", "SEVERITIES", "SURE", "Finding", "Severity", "graded", "grouped"]
 
 Severity: TypeAlias = Literal["info", "warning", "error"]
@@ -24,7 +26,7 @@ class Finding:
     """A fault, where it is, how bad it is, and what to do about it.
 
     Parameters:
-        kind: Name of the fault, such as ``underrun``.
+        kind: Name of the fault for programs, such as ``underrun``; for people it has a ``title``.
         side: Whose audio or behaviour it concerns; ``None`` for the call as a whole.
         span: Start and end in seconds on the call's clock.
         severity: ``error`` spoils the conversation, ``warning`` can be heard, ``info`` is worth
@@ -58,6 +60,11 @@ class Finding:
             object.__setattr__(self, "measurement", _POSSIBLY + self.measurement)
 
     @property
+    def title(self) -> str:
+        """What people call the fault; a kind that no detector here has is its own title."""
+        return TITLES.get(self.kind, self.kind)
+
+    @property
     def possible(self) -> bool:
         """Whether it is possible only, not certain."""
         return self.confidence < SURE
@@ -82,7 +89,8 @@ class Finding:
         start, end = self.span
         where = f"{start:.2f}" if end <= start else f"{start:.2f}-{end:.2f}"
         side = f" ({self.side})" if self.side else ""
-        return f"{self.severity} at {where} s: {self.kind}{side}: {self.measurement}"
+        name = f"{self.title}{side} [{self.kind}]"
+        return f"{self.severity} at {where} s: {name}: {self.measurement}"
 
 
 def graded(value: float, warning: float, error: float) -> Severity:

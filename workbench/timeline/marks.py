@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from workbench.call import Call
+from workbench.detectors.titles import TITLES
 from workbench.findings import Finding
 
 __all__ = ["marks"]
@@ -29,15 +30,18 @@ def marks(call: Call, findings: Iterable[Finding] = ()) -> list[dict[str, Any]]:
 
     Returns:
         A dict for each, of JSON's types: ``row`` ("event", "underrun" or "finding"), ``kind``,
-        ``start`` and ``end`` in seconds, ``text``; ``side`` (or None), and of a finding
-        ``severity``, ``cause``, ``remedy`` and the signal to ``listen`` to.
+        ``title`` (of an event its kind), ``start`` and ``end`` in seconds, ``text``; ``side`` (or
+        None), and of a finding ``severity``, ``cause``, ``remedy`` and the signal to ``listen`` to.
     """
     found = [
         _mark("event", event.kind, event.time, event.time, event.text) for event in call.events
     ]
     for hole in call.playout.underruns:
         text = _UNDERRUN.format(ms=1000 * (hole.end - hole.start))
-        found.append(_mark("underrun", "underrun", hole.start, hole.end, text, side="bot"))
+        title = TITLES["underrun"]
+        found.append(
+            _mark("underrun", "underrun", hole.start, hole.end, text, title=title, side="bot")
+        )
     for finding in findings:
         found.append(
             _mark(
@@ -45,6 +49,7 @@ def marks(call: Call, findings: Iterable[Finding] = ()) -> list[dict[str, Any]]:
                 finding.kind,
                 *finding.span,
                 finding.measurement,
+                title=_clean(finding.title),
                 side=finding.side,
                 severity=finding.severity,
                 cause=_clean(finding.cause),
@@ -59,7 +64,8 @@ def _mark(
     row: str, kind: str, start: float, end: float, text: str, **more: str | None
 ) -> dict[str, Any]:
     when = {"start": float(start), "end": max(float(start), float(end))}
-    return {"row": row, "kind": _clean(kind), **when, "text": _clean(text), "side": None, **more}
+    said = {"kind": _clean(kind), "title": _clean(kind), "text": _clean(text)}
+    return {"row": row, **said, **when, "side": None, **more}
 
 
 def _clean(text: str) -> str:

@@ -261,7 +261,7 @@ class Picture {
       const left = Math.max(GUTTER, Math.round(this.x(mark.start)));
       const end = Math.max(left + 16, Math.min(this.width, Math.round(this.x(mark.end))));
       const right = end - left > this.columns * 0.6 ? left + 16 : end; // one about it all: a line
-      const wide = ink.measureText(mark.kind).width;
+      const wide = ink.measureText(mark.title).width;
       const named = right - left > wide + 22 ? right : right + wide + 8;
       const free = (edge) => lanes.findIndex((bars) => left >= (bars.at(-1)?.[edge] ?? 0) + 2);
       const lane = free("named") >= 0 ? free("named") : free("right");
@@ -288,10 +288,10 @@ class Picture {
     ink.font = "10px system-ui, sans-serif";
     this.label(MARKS[mark.severity], middle, `on-${mark.severity}`, "left", left + 4);
     ink.font = "11px system-ui, sans-serif";
-    const wide = ink.measureText(mark.kind).width;
+    const wide = ink.measureText(mark.title).width;
     const inside = right - left > wide + 22;
-    if (inside) this.label(mark.kind, middle, `on-${mark.severity}`, "left", left + 17);
-    else if (right + wide + 8 < until) this.label(mark.kind, middle, "ink", "left", right + 4);
+    if (inside) this.label(mark.title, middle, `on-${mark.severity}`, "left", left + 17);
+    else if (right + wide + 8 < until) this.label(mark.title, middle, "ink", "left", right + 4);
     this.placed.push({ mark, left, right, top: y, bottom: y + height });
   }
 

@@ -161,7 +161,7 @@ def _draw_findings(draw: ImageDraw.ImageDraw, scene: Scene) -> None:
         paper, ink = _SEVERITIES[mark["severity"]]
         right, y = max(right, left + 6), _FINDINGS + lane * _LANE
         draw.rounded_rectangle((left, y + 1, right, y + _LANE - 3), 3, fill=paper)
-        text, middle = mark["kind"], y + _LANE / 2 - 1
+        text, middle = mark["title"], y + _LANE / 2 - 1
         wide = draw.textlength(text)
         if wide + 8 < right - left:
             draw.text((left + 4, middle), text, fill=ink, anchor="lm")

@@ -559,13 +559,20 @@ class Player {
   }
 
   title(mark) {
-    const what = mark.row === "finding" ? `${MARKS[mark.severity]} ${mark.severity}: ${mark.kind}` : mark.kind;
+    const { title } = mark;
+    const what = mark.row === "finding" ? `${MARKS[mark.severity]} ${mark.severity}: ${title}` : title;
     return [what, mark.side, this.when(mark)].filter(Boolean).join(", ");
+  }
+
+  named(mark) { // in one line, with the name to search for; an event's title is that already
+    const name = mark.kind === mark.title ? "" : ` [${mark.kind}]`;
+    return [this.title(mark) + name, mark.text].filter(Boolean).join(" — ");
   }
 
   describe(mark) {
     const place = mark.row === "finding" ? `, ${this.findings.indexOf(mark) + 1} of ${this.findings.length}` : "";
     const lines = [make("div", "note-title", this.title(mark) + place)];
+    if (mark.kind !== mark.title) lines[0].append(" ", make("code", "kind", mark.kind));
     if (mark.text) lines.push(make("div", "", mark.text));
     if (mark.cause) lines.push(make("div", "", `Likely cause: ${mark.cause}`));
     if (mark.remedy) lines.push(make("div", "", `Change: ${mark.remedy}`));
@@ -587,10 +594,8 @@ class Player {
     this.eventList.firstChild.textContent = `Events and findings (${this.marks.length})`;
     this.eventList.querySelector("ol")?.remove();
     if (!this.eventList.open) return;
-    const items = this.marks.map((mark) => {
-      const text = [this.title(mark), mark.text].filter(Boolean).join(" — ");
-      return make("li", "", button(text, "Go there", () => this.go(mark)));
-    });
+    const go = (mark) => button(this.named(mark), "Go there", () => this.go(mark));
+    const items = this.marks.map((mark) => make("li", "", go(mark)));
     this.eventList.append(make("ol", "list", ...items));
   }
 
@@ -705,7 +710,7 @@ class Player {
     const mark = picture.at(x, y);
     picture.canvas.style.cursor = mark || y < OVERVIEW ? "pointer" : "text";
     if (mark) {
-      this.hover.textContent = [this.title(mark), mark.text].filter(Boolean).join(" — ");
+      this.hover.textContent = this.named(mark);
       return;
     }
     const words = [clock(clamp(picture.time(x), 0, this.contents.duration), 3)];
