@@ -129,6 +129,11 @@ def test_an_error_of_the_system_names_its_file(
     assert run == Run(2, "", f"workbench: {path}: {os.strerror(2)}\n")
 
 
+def test_one_demo_is_played_at_a_time(workbench: Callable[..., Run]) -> None:
+    run = workbench("demo", "--full", "--choppy")
+    assert run == Run(2, "", "workbench: --full and --choppy are two calls; give one\n")
+
+
 def test_options_of_compare_that_do_not_fit_are_refused(
     workbench: Callable[..., Run], tmp_path: Path
 ) -> None:

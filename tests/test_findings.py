@@ -11,7 +11,7 @@ import soxr
 
 from pipecat_bandwidth import messages
 from pipecat_bandwidth.encodings import FORMATS, PCMU, wire_format
-from tests.captures import FRAME, MEDIA, SCRIPT, Chunk, Scene, scripted, speech
+from tests.captures import FRAME, LEAD, MEDIA, SCRIPT, Chunk, Scene, scripted, speech
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.detectors import (
@@ -713,11 +713,48 @@ def test_several_holes_of_one_utterance_are_one_finding(tmp_path):
     assert "2 holes" in finding.measurement
 
 
+def test_holes_of_two_causes_are_two_findings(tmp_path):
+    scene = conversation()
+    scene.hole(1.6, 0.060)
+    scene.hole(2.4, 0.200)
+    scene.stall_caller(2.4 - LEAD, 0.2 + LEAD)
+    findings = found(scene, tmp_path, "underrun")
+    assert [round(f.value) for f in findings] == pytest.approx([200, 60], abs=10)
+    assert "process stood still" in findings[0].cause and "free" in findings[1].cause
+
+
+def test_the_start_of_an_answer_is_not_held_against_a_hole_in_it(tmp_path):
+    """The pause before the answer is no lateness of a frame in it."""
+    scene = Scene(12.0)
+    scene.say_bot(1.0, speech("bot/b07").span(0, 1.5))
+    scene.say_bot(6.0, speech("bot/b01").span(0, 3.0))
+    scene.hole(6.5, 0.2)
+    scene.stall_caller(6.5 - LEAD, 0.2 + LEAD)
+    (finding,) = found(scene, tmp_path, "underrun")
+    assert "process stood still" in finding.cause
+
+
 def test_the_cause_of_an_underrun_is_told_apart(tmp_path):
+    late = conversation()
+    late.hole(2.0, 0.2)
+    (finding,) = found(late, tmp_path, "underrun")
+    assert "speech service" in finding.cause and "event loop was free" in finding.cause
+    assert "200 ms held back" in finding.remedy and "the one hole" in finding.remedy
+
     blocked = conversation()
     blocked.hole(2.0, 0.2)
-    (finding,) = found(blocked, tmp_path, "underrun")
-    assert "event loop" in finding.cause
+    blocked.stall_caller(2.0 - LEAD, 0.2 + LEAD)
+    heard, process = found(blocked, tmp_path, "underrun", "loop_lag")
+    assert (heard.kind, process.kind) == ("underrun", "loop_lag")
+    assert "process stood still" in heard.cause
+    assert heard.remedy == process.remedy, "one thing to change, said once"
+
+    deaf = conversation()
+    deaf.hole(2.0, 0.3)
+    deaf.lose(1.5, 50)
+    (finding,) = found(deaf, tmp_path, "underrun")
+    assert "speech synthesis was slow, or something blocked" in finding.cause
+    assert "Not even 200 ms" in finding.remedy
 
     # The serializer keeps two of three chunks and sends all three at the third: no message for
     # 120 ms, and frames that come in time.

@@ -105,6 +105,15 @@ def test_the_table_is_escaped_and_says_nothing_twice():
     assert Tags(Findings()._repr_html_()).tags == ["p", "b"]
 
 
+def test_advice_given_further_up_says_where():
+    """Between the two stands another cause, which is not meant."""
+    other = replace(FINDING, cause="Another.", remedy="Do another thing.", span=(3.0, 4.0))
+    advice = list(Findings([FINDING, other, FINDING, FINDING]).advice())
+    assert advice[:2] == [(FINDING.cause, FINDING.remedy), (other.cause, other.remedy)]
+    where = "as at 11.00\N{EN DASH}11.20 s"
+    assert advice[2:] == [(where, where), ("as above", "as above")]
+
+
 def test_title_and_kind_stand_beside_each_other():
     assert str(FINDING) == (
         "info at 11.00-11.20 s: Delivery stalled (caller) [jitter]: stood still"

@@ -21,10 +21,12 @@ from workbench.bots import VAD
 from workbench.simulator.caller import PATIENCE, Caller
 from workbench.simulator.playback import TICK, Playback
 from workbench.simulator.script import (
+    BargeIn,
     Channel,
     Clipping,
     Echo,
     JitterBurst,
+    LoopBlock,
     NoiseBurst,
     PacketLoss,
     Rule,
@@ -35,13 +37,14 @@ from workbench.simulator.telephone import Telephone, line_ready
 
 CALL = Path(__file__).parent.parent / "sample_audio" / "call"
 SCRIPTS = [CALL / "script.json", CALL / "demo.json"]
+ALL = sorted(CALL.glob("*.json"))
 PCM_24K = wire_format("PCM", 24000)
 
 
 # -- the file ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_sample_scripts_agree_with_their_audio(path: Path) -> None:
     script = Script.load(path)
     for turn in script.turns:
@@ -52,10 +55,11 @@ def test_sample_scripts_agree_with_their_audio(path: Path) -> None:
         for start, end in turn.speech:
             assert turn.start <= start < end <= turn.end + 0.01, turn.id
     assert script.turns[-1].end < script.duration
-    assert {turn.cut_by for turn in script.turns} == {None, "c03"}
+    barge_ins = {event.caller_turn for event in script.events if isinstance(event, BargeIn)}
+    assert {turn.cut_by for turn in script.turns} == {None, *barge_ins}
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
 def test_script_times_follow_from_its_rules(path: Path) -> None:
     script = Script.load(path)
     for turn in script.turns:
@@ -91,6 +95,14 @@ def scribble(folder: Path, change: Any) -> Path:
         (lambda f: f["turns"][2].update(side="robot"), "robot"),
         (lambda f: f["turns"][2].update(start="soon"), r"Expected `float`, got `str`"),
         (lambda f: f["events"].append({"type": "flood"}), "flood"),
+        (
+            lambda f: f["events"].append({"type": "speech_stall", "at": 8.0, "stall_ms": 100}),
+            "the bot says nothing at 8.0 that could stall",
+        ),
+        (
+            lambda f: f["events"].append({"type": "loop_block", "at": 0.1, "stall_ms": 100}),
+            "the bot says nothing at 0.1 that could stall",
+        ),
         (lambda f: f.update(turns=[]), "no turns"),
         (lambda f: f.pop("title"), "title"),
     ],
@@ -115,6 +127,15 @@ def test_an_event_is_anchored_to_the_turn_that_last_started() -> None:
     assert offset == pytest.approx(1.0)
     assert script.anchor(0.5) == (None, 0.5)
     assert script.anchor(0.8)[0] is script.turn("b01")
+
+
+def test_stalls_belong_to_the_turn_that_they_chop() -> None:
+    script = Script.load(CALL / "choppy.json")
+    stalls = [(round(at, 6), stall.stall_ms) for at, stall in script.stalls("b03")]
+    assert stalls == [(1.0, 60), (2.6, 100), (4.2, 400)]
+    assert [type(stall) for _, stall in script.stalls("b10")] == [LoopBlock]
+    assert script.stalls("c01") == ()
+    assert script.faults == (), "the caller's line is sound"
 
 
 def test_span_takes_a_part_of_the_file() -> None:

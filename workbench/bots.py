@@ -111,7 +111,8 @@ def create_app(
     """
     if not username or not password:
         raise ValueError("the webhooks need a user and a password")
-    sounds = {turn.id: turn.audio() for turn in script.side("bot")}
+    # A speech service makes its audio at the pipeline's rate.
+    sounds = {t.id: t.audio().resampled(audio_out_sample_rate) for t in script.side("bot")}
     app = FastAPI(openapi_url=None)
     admissions: dict[str, _Admission] = {}
     stream_user, stream_password = "bandwidth", secrets.token_urlsafe(24)

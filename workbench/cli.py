@@ -51,6 +51,9 @@ def demo(
         bool,
         typer.Option("--full", help="Play the whole script (139 s), with every planted fault."),
     ] = False,
+    choppy: Annotated[
+        bool, typer.Option("--choppy", help="Play a short call whose bot stalls in mid-word.")
+    ] = False,
     params: Annotated[
         Path | None,
         typer.Option(
@@ -66,11 +69,14 @@ def demo(
     Everything is on this machine: Bandwidth's side (webhook, media stream, Voice API) is simulated,
     the bot is a real Pipecat pipeline on a real WebSocket.
     """
+    if full and choppy:
+        raise ValueError("--full and --choppy are two calls; give one")
     out.print("One simulated phone call: captured, diagnosed, compared, tuned.")
     with working("Starting"):
         from workbench.demo import run_demo
 
-    run_demo(out, output, full=full, params=params)
+    script = "script" if full else "choppy" if choppy else "demo"
+    run_demo(out, output, script=script, params=params)
 
 
 @app.command()

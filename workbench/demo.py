@@ -10,11 +10,12 @@ import asyncio
 import functools
 import math
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from loguru import logger
 from rich.console import Console
@@ -53,6 +54,7 @@ _COMPARED: Final = {
 
 InputParams = BandwidthFrameSerializer.InputParams
 T = TypeVar("T")
+R = TypeVar("R")
 
 #: Pipecat's transport keeps 40 to 80 ms ahead: a machine that is later than that chops speech.
 LATE_MS: Final = 80.0
@@ -122,48 +124,72 @@ async def record_call(
         taps.append(Tap(serializer, folder))
         return taps[-1]
 
-    async with (
-        VoiceAPIServer() as far,
-        VoiceAPI(
+    @asynccontextmanager
+    async def bot(far: VoiceAPIServer) -> AsyncIterator[str]:
+        async with VoiceAPI(
             far.client_id, far.client_secret, base_url=far.base_url, token_url=far.token_url
-        ) as near,
-    ):
-        app = create_app(
-            script, voice_api=near, username=_USERNAME, password=_PASSWORD, params=params,
-            wrap=tapped, audio_in_sample_rate=audio_in_sample_rate,  # type: ignore[arg-type]
-            audio_out_sample_rate=audio_out_sample_rate,
-        )  # fmt: skip
-        async with serve(app) as url:
-            truth = await place_call(
-                f"{url}/webhooks/voice", script, username=_USERNAME, password=_PASSWORD,
-                status_url=f"{url}/webhooks/status", voice_api=far, on_progress=on_progress,
+        ) as near:
+            app = create_app(
+                script, voice_api=near, username=_USERNAME, password=_PASSWORD, params=params,
+                wrap=tapped, audio_in_sample_rate=audio_in_sample_rate,  # type: ignore[arg-type]
+                audio_out_sample_rate=audio_out_sample_rate,
             )  # fmt: skip
+            async with serve(app) as url:
+                yield url
+
+    async with VoiceAPIServer() as far, _apart(bot(far)) as url:
+        truth = await place_call(
+            f"{url}/webhooks/voice", script, username=_USERNAME, password=_PASSWORD,
+            status_url=f"{url}/webhooks/status", voice_api=far, on_progress=on_progress,
+        )  # fmt: skip
     await asyncio.to_thread(taps[0].close)
     return taps[0].path, truth
 
 
+@asynccontextmanager
+async def _apart(context: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
+    """Enter a context on an event loop of its own: what blocks there does not hold up this one."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="bot", daemon=True)
+    thread.start()
+
+    async def there(coroutine: Coroutine[Any, Any, R]) -> R:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, loop))
+
+    try:
+        entered = await there(context.__aenter__())
+        try:
+            yield entered
+        finally:
+            await there(context.__aexit__(None, None, None))
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        await asyncio.to_thread(thread.join)
+        loop.close()
+
+
 def run_demo(
-    console: Console, output: Path, *, full: bool = False, params: Path | None = None
+    console: Console, output: Path, *, script: str = "demo", params: Path | None = None
 ) -> Demo:
     """Run it and print what a newcomer should see.
 
     Args:
         console: Where to print.
         output: Folder for the capture, the report and the params.
-        full: The long script.
+        script: Name of one of the scripts in ``sample_audio/call``.
         params: Settings from an earlier demo: the call is placed with them, after one without.
 
     Returns:
         What it leaves behind.
     """
     tuned = InputParams.load(params) if params else None
-    script = Script.load(samples() / "call" / ("script.json" if full else "demo.json"))
+    spoken = Script.load(samples() / "call" / f"{script}.json")
     captures = output / "captures"
-    console.print(f"[bold]{script.title}[/bold], {script.duration:.0f} s in real time\n")
+    console.print(f"[bold]{spoken.title}[/bold], {spoken.duration:.0f} s in real time\n")
     with _quiet_log(output):
-        before, truth = _placed(console, script, captures, None, "before" if tuned else "")
+        before, truth = _placed(console, spoken, captures, None, "before" if tuned else "")
         demo = _analysed(console, before, truth, output)
-        after = Call.open(_placed(console, script, captures, tuned, "after")[0]) if tuned else None
+        after = Call.open(_placed(console, spoken, captures, tuned, "after")[0]) if tuned else None
     _print_outcome(console, demo)
     if after:
         console.print()

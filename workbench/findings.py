@@ -107,6 +107,20 @@ class Findings(list[Finding]):
         more = f", and {len(serious) - 1} more below" if len(serious) > 1 else ""
         return f"The worst of this call: {serious[0].measurement}{more}."
 
+    def advice(self) -> Iterator[tuple[str, str]]:
+        """Cause and remedy of each; of what was said before, only where that was."""
+        said: dict[str, str] = {}
+        above: tuple[str, ...] = ()
+        for finding in self:
+            told = finding.cause, finding.remedy
+            here = (
+                "as above" if text in above else f"as at {said[text]}" if text in said else text
+                for text in told
+            )
+            yield next(here), next(here)
+            said = {text: finding.when for text in told} | said
+            above = told
+
     def failures(self, fail_on: Severity = "warning") -> Findings:
         """Those that shall fail a release.
 
@@ -129,11 +143,8 @@ class Findings(list[Finding]):
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        told: set[str] = set()
         rows = []
-        for finding in self:
-            advice = ["as above" if t in told else t for t in (finding.cause, finding.remedy)]
-            told |= {finding.cause, finding.remedy}
+        for finding, advice in zip(self, self.advice(), strict=True):
             side = f" ({finding.side})" if finding.side else ""
             badge = (
                 f"<b style='background:{_COLOURS[finding.severity]};color:#fff;"

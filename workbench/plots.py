@@ -233,7 +233,7 @@ def jitter_and_delta(stream: Stream, ax: Axes | None = None) -> Axes:
     """
     ax = ax or plt.subplots(figsize=(10, 2.2))[1]
     delta = 1000 * np.diff(stream.time)
-    ax.plot(stream.time[1:], delta, ".", markersize=2, color=SKY, label="since the message before")
+    ax.plot(stream.time[1:], delta, ".", markersize=3, color=SKY, label="since the message before")
     ax.plot(
         stream.time[~stream.duplicate], jitter(stream), linewidth=1.2, color=RED,
         label="jitter (RFC 3550)",
@@ -242,7 +242,8 @@ def jitter_and_delta(stream: Stream, ax: Axes | None = None) -> Axes:
     ax.set(ylim=(0, None), xlabel="time (s)", ylabel="inbound\nmessages (ms)")
     ax.yaxis.set_major_formatter("{x:g}")
     ax.grid(alpha=0.25)
-    ax.legend(fontsize="small", loc="upper right")
+    # Above the axes: at the top of them are the stalls, of one dot each.
+    ax.legend(fontsize="small", loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
     return ax
 
 

@@ -127,20 +127,15 @@ def _hidden(text: str, secrets: Mapping[str, str]) -> str:
 def _findings(
     findings: Sequence[Finding], call: Call, sides: Collection[str]
 ) -> list[dict[str, str]]:
-    """Rows of the table; a cause or a remedy that stands above already is not said again."""
-    rows, told = [], set[str]()
-    for finding in findings:
-        row = _finding(finding, call, sides)
-        for name in ("cause", "remedy"):
-            text = row[name]
-            row[name] = "as above" if text in told else text
-            told.add(text)
-        rows.append(row)
-    return rows
+    """Rows of the table; a cause or a remedy is said once."""
+    return [
+        {**_finding(finding, call, sides), "cause": cause, "remedy": remedy}
+        for finding, (cause, remedy) in zip(findings, Findings(findings).advice(), strict=True)
+    ]
 
 
 def _finding(finding: Finding, call: Call, sides: Collection[str]) -> dict[str, str]:
-    names = ("kind", "title", "severity", "when", "measurement", "cause", "remedy")
+    names = ("kind", "title", "severity", "when", "measurement")
     row: dict[str, str] = {name: getattr(finding, name) for name in names}
     audible = finding.listen and _side(finding.listen) in sides
     audio = _mp3(excerpt(call, finding)) if audible else ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 from pipecat.frames.frames import (
@@ -28,7 +29,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from workbench.audio import Audio
-from workbench.simulator.script import Script, Turn
+from workbench.simulator.script import LoopBlock, Script, SpeechStall, Turn
 
 __all__ = ["ScriptedSpeech"]
 
@@ -46,7 +47,8 @@ class ScriptedSpeech(FrameProcessor):
     """Says the bot's turns of a script, each when its rule says so, then ends the call.
 
     It hears the caller through the VAD's frames alone, and knows when its own speech has been
-    played only from its length: Bandwidth tells nothing of its queue.
+    played only from its length: Bandwidth tells nothing of its queue. Where the script lets it
+    stall, its speech comes late or its event loop stands still.
 
     Args:
         script: What to say.
@@ -60,7 +62,7 @@ class ScriptedSpeech(FrameProcessor):
         self._sounds = sounds
         self._task: asyncio.Task[None] | None = None
         self._quiet_at = 0.0
-        self._interrupted = False
+        self._interrupted = asyncio.Event()
         self._caller_speaks = False
         self._heard_from: float | None = None
         self._heard_until: float | None = None
@@ -80,7 +82,7 @@ class ScriptedSpeech(FrameProcessor):
             self._heard_until = now - frame.stop_secs
             self._caller_changed.set()
         elif isinstance(frame, InterruptionFrame):
-            self._interrupted = True
+            self._interrupted.set()
             self._quiet_at = min(self._quiet_at, now)
         elif isinstance(frame, (EndFrame, CancelFrame)):
             await self._stop_talking()
@@ -103,27 +105,43 @@ class ScriptedSpeech(FrameProcessor):
         self._quiet_at = time.monotonic()
         for turn in turns:
             await self._wait_for_cue(turn)
-            sound = self._sounds[turn.id]
-            await self._say(sound.pcm(), sound.sample_rate, is_speech=bool(turn.text))
+            await self._say(turn, self._sounds[turn.id])
         # The goodbye has to be heard, and the caller's after it.
         await _sleep_until(self._quiet_at + self._script.duration - turns[-1].end)
         await self.push_frame(EndWorkerFrame(reason="the script is over"))
 
-    async def _say(self, pcm: bytes, sample_rate: int, *, is_speech: bool) -> None:
-        self._interrupted = False
+    async def _say(self, turn: Turn, sound: Audio) -> None:
+        self._interrupted.clear()
         self._heard_from = time.monotonic() if self._caller_speaks else None
         self._heard_until = None
-        self._quiet_at = time.monotonic() + len(pcm) / 2 / sample_rate
-        frame_type = TTSAudioRawFrame if is_speech else OutputAudioRawFrame
-        step = round(_TTS_FRAME_SECS * sample_rate) * 2
-        if is_speech:
+        began, late = time.monotonic(), 0.0
+        due: dict[int, float] = {}  # by number, frames that the speech service is late with
+        for at, stall in self._script.stalls(turn.id):
+            if isinstance(stall, LoopBlock):
+                seconds = stall.stall_ms / 1000
+                asyncio.get_running_loop().call_later(at + late, time.sleep, seconds)
+            late += stall.stall_ms / 1000
+            if isinstance(stall, SpeechStall):
+                due[round(at / _TTS_FRAME_SECS)] = began + at + late
+        self._quiet_at = began + sound.duration + late
+        frame_type = TTSAudioRawFrame if turn.text else OutputAudioRawFrame
+        pcm, step = sound.pcm(), round(_TTS_FRAME_SECS * sound.sample_rate) * 2
+        if turn.text:
             await self.push_frame(TTSStartedFrame())
-        for first in range(0, len(pcm), step):
-            if self._interrupted:
+        for number, first in enumerate(range(0, len(pcm), step)):
+            if number in due:
+                await self._idle_until(due[number])
+            if self._interrupted.is_set():
                 break
-            await self.push_frame(frame_type(pcm[first : first + step], sample_rate, 1))
-        if is_speech:
+            await self.push_frame(frame_type(pcm[first : first + step], sound.sample_rate, 1))
+        if turn.text:
             await self.push_frame(TTSStoppedFrame())
+
+    async def _idle_until(self, moment: float) -> None:
+        """Wait for a moment, or for an interruption."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, moment - time.monotonic())):
+                await self._interrupted.wait()
 
     # -- when to speak -------------------------------------------------------------------------
 

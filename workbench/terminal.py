@@ -31,10 +31,9 @@ def print_summary(console: Console, summary: str) -> None:
 
 
 def print_findings(console: Console, found: Findings) -> None:
-    """Print findings, worst first; a cause or a remedy that stands above is not said again."""
+    """Print findings, worst first; a cause or a remedy is said once."""
     console.print(found.sentence, markup=False)
-    told: set[str] = set()
-    for finding in found:
+    for finding, advice in zip(found, found.advice(), strict=True):
         side = f" ({finding.side})" if finding.side else ""
         console.print()
         console.print(
@@ -42,10 +41,8 @@ def print_findings(console: Console, found: Findings) -> None:
             f"[bold]{escape(finding.title)}[/]{side}  [dim]{escape(finding.kind)}[/]"
         )
         console.print(Padding(escape(finding.measurement), _INDENT))
-        for heading, text in (("why", finding.cause), ("change", finding.remedy)):
-            if text not in told:
-                told.add(text)
-                console.print(Padding(f"[dim]{heading}:[/] {escape(text)}", _INDENT))
+        for heading, text in zip(("why", "change"), advice, strict=True):
+            console.print(Padding(f"[dim]{heading}:[/] {escape(text)}", _INDENT))
     if found.changes is not None:
         console.print("\nAgainst the baseline:")
         for change in found.changes or ("nothing changed",):

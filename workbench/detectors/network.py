@@ -38,6 +38,10 @@ NOTHING: Final = 3.0
 #: Incidents closer together than this are one.
 TOGETHER: Final = 5.0
 
+UNBLOCK: Final = (
+    "Find the blocking call (python -X dev names those over 100 ms) and move it to "
+    "asyncio.to_thread; run one call per process; give the process a CPU of its own."
+)
 _WAY: Final = (
     "Run the bot closer to Bandwidth's media servers, without a tunnel such as ngrok between, and "
     "on a machine whose CPU is not exhausted"
@@ -143,8 +147,7 @@ def loop_lag(call: Call) -> Iterator[Finding]:
             LATE_MS,
             f"the bot's process stood still {_times(len(members), worst)}: it neither read nor sent",
             "Something blocked the event loop, or the machine had no CPU left for it.",
-            "Find the blocking call (python -X dev names those over 100 ms) and move it to "
-            "asyncio.to_thread; run one call per process; give the process a CPU of its own.",
+            UNBLOCK,
             "caller_heard",
         )  # fmt: skip
 
@@ -171,6 +174,25 @@ def _stood_still(call: Call, start: float, end: float) -> bool:
         return False
     silent = min(times[after], end) - max(times[after - 1], start)
     return bool(silent >= 0.75 * (end - start))
+
+
+def read_nothing(call: Call, start: float, end: float) -> bool | None:
+    """Whether the caller's messages that belong to that time were read after it only.
+
+    Args:
+        call: The call.
+        start: Since when nothing was read, if so.
+        end: When the bot went on.
+
+    Returns:
+        ``None`` if none belong there, so that nobody can tell.
+    """
+    stream = call.inbound
+    there = (stream.start >= start) & (stream.start < end) & ~stream.duplicate
+    if not there.any():
+        return None
+    # The last of a block are read at once, and shortly before the bot goes on.
+    return bool(np.mean(stream.time[there] >= start + 0.75 * (end - start)) >= 0.75)
 
 
 def clock_drift(call: Call) -> Iterator[Finding]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workbench.call import Call
 from workbench.detectors.finding import Finding, graded, grouped
+from workbench.detectors.network import TOGETHER, UNBLOCK, read_nothing
 from workbench.playout import Underrun
 
 __all__ = ["pacing", "underrun"]
@@ -29,33 +32,34 @@ def underrun(call: Call) -> Iterator[Finding]:
     """The far end ran out of audio in the middle of an utterance: choppy speech.
 
     Measured: silence of the queue model between messages that have sound within 50 ms of both
-    sides of it, summed over an utterance. The cause is told by who was late: the frame, the
-    serializer, or its resampler.
+    sides of it; holes of one cause within five seconds are one finding. The cause is told by who
+    was late: the pipeline's frame, with the caller's messages or without them; the serializer; or
+    its resampler.
     Threshold: HOLE_MS ms
-    Change: unblock the event loop; let nothing be resampled in the serializer
-    (audio_out_sample_rate as the wire's); raise audio_out_10ms_chunks for a larger lead.
+    Change: unblock the event loop; look at the speech service; let nothing be resampled in the
+    serializer (audio_out_sample_rate as the wire's).
     Limits: the far end's queue is a model: what Bandwidth really plays, and what the network to
     it adds, is not in the capture.
     """
     holes = [hole for hole in call.playout.underruns if not _answered(call, hole)]
-    table = call.playout.cushion_table() if holes else ()
-    enough = next((row.cushion_ms for row in table if row.hidden >= 0.9), None)
-    for start, end, members in grouped([(h.start, h.end) for h in holes], UTTERANCE):
-        lengths = [1000 * (holes[i].end - holes[i].start) for i in members]
-        total, worst = sum(lengths), max(lengths)
-        if total < HOLE_MS:
-            continue
-        times = "" if len(lengths) == 1 else f" in {len(lengths)} holes, the longest {worst:.0f} ms"
-        cause, remedy = _why(call, holes[members[int(np.argmax(lengths))]])
-        cushion = (
-            f" {enough} ms more of lead would have hidden nine of ten such holes in this call."
-            if enough else " They are too long for any sensible buffer to hide."
-        )  # fmt: skip
-        yield Finding(
-            "underrun", "bot", (start, end), graded(total, 60, 250), total, "ms", HOLE_MS,
-            f"the bot's speech is chopped: {total:.0f} ms of silence inside words{times}",
-            cause, remedy + cushion, "caller_heard",
-        )  # fmt: skip
+    times = np.array([frame.time for frame in call.audio_out], float)
+    advice = [_why(call, times, hole) for hole in holes]
+    cushion = _cushion(call) if any(cushioned for _, _, cushioned in advice) else ""
+    for cause, remedy, cushioned in dict.fromkeys(advice):
+        mine = [h for h, its in zip(holes, advice, strict=True) if its[0] == cause]
+        for start, end, members in grouped([(h.start, h.end) for h in mine], TOGETHER):
+            lengths = [1000 * (mine[i].end - mine[i].start) for i in members]
+            total, worst = sum(lengths), max(lengths)
+            if total < HOLE_MS:
+                continue
+            many = (
+                "" if len(members) == 1 else f" in {len(members)} holes, the longest {worst:.0f} ms"
+            )
+            yield Finding(
+                "underrun", "bot", (start, end), graded(total, 60, 250), total, "ms", HOLE_MS,
+                f"the bot's speech is chopped: {total:.0f} ms of silence inside words{many}",
+                cause, remedy + cushion if cushioned else remedy, "caller_heard",
+            )  # fmt: skip
 
 
 def _answered(call: Call, hole: Underrun) -> bool:
@@ -67,34 +71,73 @@ def _answered(call: Call, hole: Underrun) -> bool:
     return float(np.maximum(spoken, 0).sum()) > 0.15
 
 
-def _why(call: Call, hole: Underrun) -> tuple[str, str]:
-    """Who was late: the pipeline with the frame, or the serializer with the message."""
+def _why(call: Call, times: NDArray[np.float64], hole: Underrun) -> tuple[str, str, bool]:
+    """Cause and remedy by who was late, and whether holding audio back would have helped.
+
+    Args:
+        call: The call.
+        times: Of its frames of audio, ``call.audio_out``.
+        hole: One of its underruns.
+    """
     length = hole.end - hole.start
-    sent = float(call.outbound.time[hole.message])
-    frames = [frame for frame in call.audio_out if frame.time <= sent + 1e-3]
-    times = np.array([frame.time for frame in frames[-20:]], float)
-    lengths = np.array([frame.duration for frame in frames[-20:]], float)
-    # How much longer than its audio lasts the pipeline took to come up with the next frame.
-    late = float((np.diff(times) - lengths[:-1]).max()) if len(times) > 1 else length
-    took = max((frame.took_ms or 0.0 for frame in frames[-3:]), default=0.0)
-    if took > 500 * length:
+    # From the frame of the message before the hole to that of the one that ended it.
+    ends = call.outbound.time[hole.message - 1 : hole.message + 1]
+    first, last = (np.searchsorted(times, ends + 1e-3) - 1).tolist()
+    frames = call.audio_out[max(first, 0) : last + 1]
+    if max((frame.took_ms or 0.0 for frame in frames), default=0.0) > 500 * length:
         return (
-            f"The serializer itself took {took:.0f} ms over a frame: the machine was overloaded.",
+            "The serializer itself took most of that time over a frame: the machine was overloaded.",
             "Give the process more CPU, or fewer calls at once.",
+            False,
         )
-    if late > 0.5 * length:
+    waits = [(one.time + one.duration, other.time) for one, other in pairwise(frames)]
+    due, came = max(waits, key=lambda wait: wait[1] - wait[0], default=(hole.start, hole.end))
+    if came - due <= 0.5 * length:
         return (
-            f"The pipeline's next audio came {1000 * late:.0f} ms too late: speech synthesis was "
-            "slow, or something blocked the event loop.",
-            "Look for blocking calls (requests, time.sleep, heavy numpy) in the pipeline and move "
-            "them to asyncio.to_thread; run one call per process. Raising audio_out_10ms_chunks "
-            "in the transport's parameters (4 by default) gives it a larger lead.",
+            "Frames came in time, messages did not: the serializer's resampler holds audio back "
+            "and lets it out in bursts.",
+            f"Set audio_out_sample_rate={call.outbound.formats[hole.message].sample_rate} in "
+            "PipelineParams, the rate of the wire, so that nothing is resampled in the serializer.",
+            False,
+        )
+    stood_still = read_nothing(call, due, came)
+    if stood_still is None:
+        return (
+            "The pipeline's next audio came too late: speech synthesis was slow, or something "
+            "blocked the event loop.",
+            f"{UNBLOCK} If nothing blocks it, look at the speech service and the language model.",
+            True,
+        )
+    if stood_still:
+        return (
+            "The bot's whole process stood still: it did not read the caller's messages either.",
+            UNBLOCK,
+            False,
         )
     return (
-        "Frames came in time, messages did not: the serializer's resampler holds audio back and "
-        "lets it out in bursts.",
-        f"Set audio_out_sample_rate={call.outbound.formats[hole.message].sample_rate} in "
-        "PipelineParams, the rate of the wire, so that nothing is resampled in the serializer.",
+        "The pipeline had nothing to send: the next words came too late from the speech service, "
+        "or from the language model before it. The event loop was free: the caller's messages were "
+        "read all the while.",
+        "Look at that service, the way to it and its limits: its region, one connection kept open, "
+        "streaming, other calls on the same plan. If it cannot be had faster, hold its audio back a "
+        "little before it is sent.",
+        True,
+    )
+
+
+def _cushion(call: Call) -> str:
+    """What the smallest cushion that is worth its delay would have hidden."""
+    table, holes = call.playout.cushion_table(), len(call.playout.underruns)
+    enough = min(0.9, max(row.hidden for row in table))
+    row = next(row for row in table if row.hidden >= enough)
+    if not row.hidden:
+        return (
+            f" Not even {table[-1].cushion_ms} ms held back would have hidden a hole of this call."
+        )
+    share = f"{holes - row.underruns} of the {holes} holes" if holes > 1 else "the one hole"
+    return (
+        f" {row.cushion_ms} ms held back at the beginning of an answer would have hidden {share} of "
+        "this call, and delayed every answer by as much."
     )
 
 

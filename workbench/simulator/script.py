@@ -9,8 +9,8 @@ sides *react*, so every turn has a rule instead of a fixed time:
 ``{"into": "b03", "at": 12.3}``     starts 12.3 s into that turn: a barge-in
 =================================== ==============================================================
 
-Events are faults and features of the line at script times. Live, each keeps its distance from the
-turn that was last to start before it (:meth:`Script.anchor`).
+Events are faults and features of the line, and of the bot, at script times. Live, each keeps its
+distance from the turn that was last to start before it (:meth:`Script.anchor`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from workbench.audio import Audio
 
-__all__ = ["Channel", "Event", "Rule", "Script", "Turn"]
+__all__ = ["Channel", "Event", "LoopBlock", "Rule", "Script", "SpeechStall", "Stall", "Turn"]
 
 Side: TypeAlias = Literal["bot", "caller"]
 
@@ -145,6 +145,23 @@ class JitterBurst(Struct, frozen=True, tag_field="type", tag="jitter_burst"):
         return self.at
 
 
+# -- events: those that befall the bot ---------------------------------------------------------
+
+
+class SpeechStall(Struct, frozen=True, tag_field="type", tag="speech_stall"):
+    """The bot's speech service comes up with the next word ``stall_ms`` after it was due."""
+
+    at: float
+    stall_ms: float
+
+
+class LoopBlock(Struct, frozen=True, tag_field="type", tag="loop_block"):
+    """A blocking call holds the bot's event loop for ``stall_ms``: it neither reads nor sends."""
+
+    at: float
+    stall_ms: float
+
+
 # -- events: ground truth that follows from the turns ------------------------------------------
 
 
@@ -169,10 +186,9 @@ class HoldMusic(Struct, frozen=True, tag_field="type", tag="hold_music"):
     end: float
 
 
-Event: TypeAlias = (
-    Clipping | NoiseBurst | Echo | PacketLoss | JitterBurst | BargeIn | DeadAir | HoldMusic
-)
 Fault: TypeAlias = Clipping | NoiseBurst | Echo | PacketLoss | JitterBurst
+Stall: TypeAlias = SpeechStall | LoopBlock
+Event: TypeAlias = Fault | Stall | BargeIn | DeadAir | HoldMusic
 
 
 class Script(Struct, frozen=True):
@@ -232,6 +248,12 @@ class Script(Struct, frozen=True):
         """The events that change what the caller's line carries."""
         return tuple(event for event in self.events if isinstance(event, Fault))
 
+    def stalls(self, turn_id: str) -> tuple[tuple[float, Stall], ...]:
+        """The events that chop a turn of the bot, in order, and how many seconds into it."""
+        events = sorted((e for e in self.events if isinstance(e, Stall)), key=lambda e: e.at)
+        placed = ((self.anchor(event.at), event) for event in events)
+        return tuple((at, event) for (turn, at), event in placed if turn and turn.id == turn_id)
+
     def anchor(self, time: float) -> tuple[Turn | None, float]:
         """Say where a script time belongs.
 
@@ -262,4 +284,9 @@ class Script(Struct, frozen=True):
             if not Path(turn.file).is_file():
                 return f"turn {turn.id!r}: no file {turn.file}"
             earlier[turn.id], start = turn, turn.start
+        for event in self.events:
+            if isinstance(event, Stall):
+                stalled = self.anchor(event.at)[0]
+                if stalled is None or stalled.side != "bot" or event.at >= stalled.end:
+                    return f"the bot says nothing at {event.at} that could stall"
         return None if earlier else "no turns"
