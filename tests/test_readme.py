@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipecat_bandwidth import BandwidthFrameSerializer
+from workbench.call import Call
+from workbench.findings import diagnose
 from workbench.tap import Tap
 
 ROOT = Path(__file__).parent.parent
@@ -57,10 +59,18 @@ def test_the_notebook_lines_run(
     monkeypatch.chdir(tmp_path)
     exec(compile(BLOCKS[1], "README", "exec"), {})  # the README is ours
     printed = capsys.readouterr().out
-    assert "sequence_gap" in printed
+    assert "underrun" in printed
     assert "G.711" in printed
     params = BandwidthFrameSerializer.InputParams.load("tuned.json")
     assert params.outbound_encoding == "PCMU"
+
+
+def test_the_diagnosis_is_what_diagnose_says() -> None:
+    (shown,) = (b for b in re.findall(r"```\n(.*?)```", README, re.DOTALL) if "underrun" in b)
+    worst = diagnose(Call.open(ROOT / "sample_audio" / "captures" / "choppy.mcap"))[0]
+    text = " ".join(shown.split())
+    for told in (worst.title, worst.when, worst.measurement, worst.cause, worst.remedy):
+        assert told in text
 
 
 def test_the_defaults_are_those_of_the_table() -> None:
