@@ -41,7 +41,7 @@ __all__ = [
     "wire_format",
 ]
 
-#: The mu-law code of every sample, by the sample read as unsigned. Looking up 40 ms of speech takes
+#: The mu-law code of each 16-bit sample, indexed by its value read as unsigned. Looking up 40 ms of speech takes
 #: less than half of audioop's time, which searches the segment of each sample.
 _ULAW: Final = np.frombuffer(lin2ulaw(np.arange(65536, dtype=np.uint16).tobytes(), 2), np.uint8)
 
@@ -82,8 +82,8 @@ class WireFormat:
         """Make an :meth:`encode` for the messages of one stream, most of which are of one length.
 
         Returns:
-            A function of bytes that does the same sooner. It keeps its arrays: no two threads may
-            be in it.
+            A function of bytes that does the same faster. It reuses its arrays, so it is not
+            thread-safe.
         """
         return self.encode if self.bytes_per_sample == 2 else _ulaw_encoder()
 
@@ -119,7 +119,7 @@ def _ulaw_encoder() -> Callable[[bytes], bytes]:
             room = memoryview(bytearray(len(pcm)))
             samples = np.frombuffer(room, np.uint16)
             indices, codes = np.empty(len(samples), np.intp), np.empty(len(samples), np.uint8)
-            received = room  # last: half a sample was refused above, and will be again
+            received = room  # assigned last, so that half a sample is refused above each time
         received[:] = pcm
         indices[...] = samples
         _ULAW.take(indices, None, codes, "clip")  # clips nothing, and so needs no array of its own

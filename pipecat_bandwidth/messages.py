@@ -56,7 +56,7 @@ __all__ = [
 #: 6 s of audio in one message: nothing that Bandwidth sends.
 MAX_MESSAGE_SIZE: Final = 64 * 1024
 
-#: No sample rate is as large; whole numbers in JSON may have any number of digits.
+#: Above any plausible sample rate; whole numbers in JSON are unbounded.
 _RATE_LIMIT: Final = 1_000_000
 
 
@@ -243,7 +243,7 @@ def play_audio_writer(
 
 
 #: Reads the message that arrives fifty times a second, in one pass: tag, types and strict base64.
-#: Of all else it raises one of several errors that say little; :func:`parse` then says what it is.
+#: For anything else it raises one of several uninformative errors; :func:`parse` finds the reason.
 decode_media: Final = msgspec.json.Decoder(Media).decode
 
 
@@ -361,7 +361,7 @@ _READERS: Final[dict[str, Callable[[Mapping[str, Any]], Message]]] = {
 # -- writing -----------------------------------------------------------------------------------
 
 
-#: Of bytes this makes a JSON string of base64, a little faster than binascii and an f-string.
+#: Encodes bytes as a base64 JSON string, a little faster than binascii and an f-string.
 _json: Final = msgspec.json.Encoder().encode
 
 

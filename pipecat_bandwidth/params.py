@@ -29,8 +29,8 @@ class InputParams(FrameSerializer.InputParams):
         auto_hang_up: Whether an EndFrame or a CancelFrame ends the call.
         ignore_rtvi_messages: Inherited from Pipecat, where it is True: RTVI messages are for
             apps and do not belong on a phone line.
-        resampler_clear_after_secs: Forget what the resamplers hold after so many seconds
-            without audio. ``None``, never, suits their 4 ms.
+        resampler_clear_after_secs: Reset the resamplers after so many seconds without audio. The
+            default ``None``, never, is right: they hold only 4 ms.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -54,7 +54,7 @@ class InputParams(FrameSerializer.InputParams):
                 value of a wrong type; the message names file and key.
         """
         try:
-            fields = json.loads(Path(path).read_text("utf-8"))
+            fields = json.loads(Path(path).read_text("utf-8-sig"))
         except OSError as error:
             raise ValueError(f"{path}: {error.strerror}") from error
         except (ValueError, RecursionError) as error:

@@ -8,7 +8,7 @@ is the plainest of converters, one linear-phase low-pass filter evaluated at the
 delay                   32 samples of the lower of the two rates: 4 ms at 8 kHz, 2 ms at 16 kHz
 output                  on every call, all that is due: ``n`` samples in, ``n * out / in`` out
 pass band               flat within 0.01 dB to 0.85 of the lower Nyquist frequency (3.4 kHz when
-                        one side is 8 kHz), -0.1 dB at 0.87, -3 dB at 0.91
+                        one side is 8 kHz), -0.1 dB at 0.87, -2.5 dB at 0.91
 stop band               at least 73 dB down from the lower Nyquist frequency on, images and aliases
 chunking                makes no difference, not even in the last bit
 ======================= ===========================================================================
@@ -55,7 +55,7 @@ _ATTENUATION: Final = 74.0
 #: Taps are multiples of one part in this.
 _TAP_UNIT: Final = 2.0**32
 
-#: Outputs computed together, at least. More waste products on zeros, fewer waste calls.
+#: Fewest outputs of one matrix product. More would multiply more zeros, fewer make more calls.
 _BLOCK: Final = 16
 
 #: Multiplications in one matrix product, at most. OpenBLAS starts threads at four times 65,536;
@@ -133,7 +133,7 @@ class StreamResampler:
         """End the stream.
 
         Returns:
-            The tail, :attr:`delay_ms` long (rounded up to whole samples). Afterwards the resampler
+            The tail, :attr:`delay_ms` long to within one sample. Afterwards the resampler
             is as new. Nothing when there has been no stream, or nothing to convert.
         """
         if self._bank is None or not self._begun:
@@ -161,7 +161,7 @@ class StreamResampler:
         return f"StreamResampler({self.in_rate}, {self.out_rate})"
 
     def _process_other(self, pcm: bytes) -> bytes:
-        """Convert what there is no conversion for: yet, or because none is needed."""
+        """Convert where nothing is prepared: a new length of audio, or equal rates."""
         if len(pcm) % 2:
             raise ValueError(f"{len(pcm)} bytes are not a whole number of 16-bit samples")
         bank = self._bank
@@ -292,7 +292,7 @@ def _conversion(bank: _Bank, inputs: _Doubles, phase: int, length: int) -> _Conv
 
     Returns:
         A function of the PCM that does it. All its arrays are made here, once: with a few hundred
-        samples at a time, to make them would take longer than what is done with them.
+        samples at a time, allocating them would take longer than the arithmetic.
     """
     groups, width, size = bank.rows.shape
     first, end = (-(-at * groups * size // bank.step) for at in (phase, phase + length))

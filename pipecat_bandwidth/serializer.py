@@ -17,6 +17,7 @@ import asyncio
 import json
 import re
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -64,12 +65,12 @@ __all__ = ["BandwidthFrameSerializer"]
 #: Seconds between two log lines about bad messages.
 _LOG_EVERY_SECS: Final = 10.0
 
-#: Longest audio in one message that passes without remark. The beginning of a longer one has
-#: waited for its end, and how much Bandwidth takes at once is not documented. It cannot be cut up
-#: here: Pipecat takes one message for a frame.
+#: Longest audio in one message that is sent without a warning. In a longer one the first sample has
+#: waited for the last, and Bandwidth documents no limit. It cannot be split: Pipecat's ``serialize``
+#: returns one message for a frame.
 _LONG_MS: Final = 100.0
 
-#: Most event types, not known here, that are each remarked in the log.
+#: At most so many unknown event types are logged, once each.
 _MOST_TYPES: Final = 8
 
 #: The event loop keeps only weak references to its tasks; a hang-up outlives its serializer.
@@ -130,8 +131,8 @@ class BandwidthFrameSerializer(FrameSerializer):
             client_id: OAuth client id for the Voice API.
             client_secret: OAuth client secret for the Voice API.
             params: Configuration.
-            voice_api: A client to hang up with, instead of one made of the two above: for own
-                URLs, or one token shared by many calls. It is not closed.
+            voice_api: A client to hang up with, instead of one made of the two above: with other
+                URLs, or to share a token between calls. The serializer never closes it.
 
         Raises:
             ValueError: If ``stream_id`` is empty or ``params`` are another serializer's; or if the
@@ -152,7 +153,8 @@ class BandwidthFrameSerializer(FrameSerializer):
         self._call_id = call_id
         self._account_id = account_id
         if self._params.auto_hang_up:
-            # No line that may raise names the secret: loguru prints the variables of such lines.
+            # The secret stays out of every line that can raise: with ``diagnose`` loguru prints the
+            # variables of a traceback's lines.
             given = {"call_id": bool(call_id), "account_id": bool(account_id)}
             if voice_api is None:
                 given |= {"client_id": bool(client_id), "client_secret": bool(client_secret)}
@@ -169,7 +171,7 @@ class BandwidthFrameSerializer(FrameSerializer):
                     raise ValueError(problem)
         is_own = self._params.auto_hang_up and voice_api is None
         self._own_voice_api = VoiceAPI(client_id or "", client_secret or "") if is_own else None
-        # None: no hang-up, whatever becomes of the params later.
+        # None means no hang-up, even if the params are changed later.
         self._voice_api = voice_api or self._own_voice_api if self._params.auto_hang_up else None
         self._hang_up_task: asyncio.Task[None] | None = None
         self._hung_up = False
@@ -180,7 +182,7 @@ class BandwidthFrameSerializer(FrameSerializer):
         self._stopped = False
         self._announced_id = ""
         self._other_types: set[str] = set()
-        self._bad_told = 0
+        self._bad_logged = 0
         self._warned: set[str] = set()
         self._next_log = 0.0
 
@@ -270,10 +272,10 @@ class BandwidthFrameSerializer(FrameSerializer):
             except Exception:
                 message = parse(data)
             if type(message) is not Media:
-                await self._note(message)
+                await self._handle_control(message)
                 return None
-            # All in place, with the C functions behind parse and PCMU.decode: this runs fifty times
-            # a second.
+            # Inlined, with the C functions behind parse, Media.is_inbound and PCMU.decode: this runs
+            # fifty times a second.
             if message.track != "inbound" and message.track is not None:
                 stats.other_track += 1
                 return None
@@ -302,17 +304,17 @@ class BandwidthFrameSerializer(FrameSerializer):
             self._refuse(type(error).__name__)
         return None
 
-    async def _note(self, message: Message) -> None:
+    async def _handle_control(self, message: Message) -> None:
         """Take note of a message without audio."""
         if type(message) is Start:
-            await self._begin(message)
+            await self._handle_start(message)
         elif type(message) is Stop:
-            await self._end(message)
+            await self._handle_stop(message)
         else:
-            self._pass_over(message)
+            self._ignore(message)
 
-    async def _begin(self, start: Start) -> None:
-        """Learn what has begun; a stream begins once, and not after its end."""
+    async def _handle_start(self, start: Start) -> None:
+        """Handle the first start; a later one, or one after a stop, is ignored."""
         self._stats.starts += 1
         if self._stats.starts > 1 or self._stopped:
             which = "second start message" if self._stats.starts > 1 else "start message after stop"
@@ -342,11 +344,11 @@ class BandwidthFrameSerializer(FrameSerializer):
                 f"{track.sample_rate} Hz; it is read as PCMU at 8000 Hz, the only format that "
                 "Bandwidth documents",
             )
-        logger.debug(f"{self}: stream started")
+        self._log("stream started", "DEBUG")
         await self._call_event_handler("on_stream_start", start)
 
-    async def _end(self, stop: Stop) -> None:
-        """Believe a stop, unless it is another stream's."""
+    async def _handle_stop(self, stop: Stop) -> None:
+        """Handle a stop, unless it names another stream."""
         if stop.stream_id and stop.stream_id not in (self._announced_id, self._stream_id[:256]):
             self._stats.other += 1
             self._warn_once(
@@ -354,11 +356,11 @@ class BandwidthFrameSerializer(FrameSerializer):
             )
         elif not self._stopped:
             self._stopped = True
-            logger.debug(f"{self}: stream stopped")
-            self._tell_bad()
+            self._log("stream stopped", "DEBUG")
+            self._log_bad_count()
             await self._call_event_handler("on_stream_stop")
 
-    def _pass_over(self, message: Message) -> None:
+    def _ignore(self, message: Message) -> None:
         """Count a message that says nothing here, and log the first of each of a few types."""
         self._stats.other += 1
         if isinstance(message, Other):
@@ -367,15 +369,13 @@ class BandwidthFrameSerializer(FrameSerializer):
             name, why = "clear" if isinstance(message, Clear) else "playAudio", "is ours to send"
         if name not in self._other_types and len(self._other_types) < _MOST_TYPES:
             self._other_types.add(name)
-            logger.warning(f"{self}: a message of type {_clean(name)}, which {why}; it is ignored")
+            self._log(f"a message of type {_clean(name)}, which {why}; it is ignored")
 
-    def _tell_bad(self) -> None:
-        """Log how many messages were bad, unless that is known."""
-        if self._stats.bad > self._bad_told:
-            self._bad_told = self._stats.bad
-            logger.warning(
-                f"{self}: {self._stats.bad} of {self._stats.messages_in} messages were bad"
-            )
+    def _log_bad_count(self) -> None:
+        """Log how many messages were bad, unless that was logged."""
+        if self._stats.bad > self._bad_logged:
+            self._bad_logged = self._stats.bad
+            self._log(f"{self._stats.bad} of {self._stats.messages_in} messages were bad")
 
     def _refuse(self, reason: str) -> None:
         """Count a bad message, and log the first and then at most one line per interval."""
@@ -386,7 +386,7 @@ class BandwidthFrameSerializer(FrameSerializer):
         self._next_log = now + _LOG_EVERY_SECS
         bad = self._stats.bad
         what = "bad message" if bad == 1 else f"{bad} bad messages so far, the last"
-        logger.warning(f"{self}: {what}: {_clean(reason)}")
+        self._log(f"{what}: {_clean(reason)}")
 
     # -- to the caller -----------------------------------------------------------------------------
 
@@ -402,30 +402,29 @@ class BandwidthFrameSerializer(FrameSerializer):
             frame: Any frame. The caller's own audio is never sent back.
 
         Returns:
-            The message, or ``None`` when there is nothing to send. For an EndFrame that is what the
-            resampler held, 4 ms at most. They leave after the hang-up, which Pipecat waits for, and
-            the caller does not hear them; normally they are the end of the silence that Pipecat
-            puts behind the bot's last words. Once ``stop`` has come they are neither sent nor
-            counted.
+            The message, or ``None`` when there is nothing to send. For an EndFrame: the last 4 ms
+            that the resampler holds, normally the end of the silence that Pipecat puts behind the
+            bot's last words. They are sent after the hang-up, so the caller does not hear them;
+            after a ``stop`` they are dropped.
         """
         if isinstance(frame, InputAudioRawFrame):
             return None
         if isinstance(frame, AudioRawFrame):
-            return self._say(frame)
+            return self._serialize_audio(frame)
         if isinstance(frame, InterruptionFrame):
             if self._outbound is not None:
                 self._outbound.reset()
-            return self._send(encode(Clear()))
+            return self._counted(encode(Clear()))
         if isinstance(frame, (EndFrame, CancelFrame)):
-            self._tell_bad()
+            self._log_bad_count()
             if self._voice_api is not None:
                 await self._hang_up()
-            return self._play(self._flush()) if isinstance(frame, EndFrame) else None
+            return self._play_audio(self._flush()) if isinstance(frame, EndFrame) else None
         if isinstance(frame, (OutputTransportMessageFrame, OutputTransportMessageUrgentFrame)):
-            return self._pass_on(frame)
+            return self._serialize_transport_message(frame)
         return None
 
-    def _say(self, frame: AudioRawFrame) -> str | None:
+    def _serialize_audio(self, frame: AudioRawFrame) -> str | None:
         pcm = frame.audio
         if (
             type(pcm) is not bytes
@@ -445,7 +444,7 @@ class BandwidthFrameSerializer(FrameSerializer):
             tail = self._flush()
             outbound = self._open_outbound(rate)
             if outbound is None:
-                return self._play(tail)
+                return self._play_audio(tail)
         duration = len(pcm) * 500 / outbound.in_rate
         self._stats.audio_out_ms += duration
         if duration > _LONG_MS and "long" not in self._warned and pcm.strip(b"\0"):
@@ -458,9 +457,9 @@ class BandwidthFrameSerializer(FrameSerializer):
         if outbound.delay_ms:
             self._clear_if_stale("outbound", outbound)
             pcm = outbound.process(pcm)
-        return self._play(tail + pcm if tail else pcm)
+        return self._play_audio(tail + pcm if tail else pcm)
 
-    def _play(self, pcm: bytes) -> str | None:
+    def _play_audio(self, pcm: bytes) -> str | None:
         if not pcm:
             return None
         message, stats = self._write(pcm), self._stats
@@ -469,7 +468,7 @@ class BandwidthFrameSerializer(FrameSerializer):
         stats.bytes_out += len(message)
         return message
 
-    def _send(self, message: str) -> str | None:
+    def _counted(self, message: str) -> str | None:
         if self._stopped:
             return None
         self._stats.messages_out += 1
@@ -508,7 +507,7 @@ class BandwidthFrameSerializer(FrameSerializer):
             self._warn_once(what, text)
         return pcm
 
-    def _pass_on(
+    def _serialize_transport_message(
         self, frame: OutputTransportMessageFrame | OutputTransportMessageUrgentFrame
     ) -> str | None:
         try:
@@ -517,7 +516,7 @@ class BandwidthFrameSerializer(FrameSerializer):
                 raise TypeError(f"not a dict but {type(message).__name__}")
             if self.should_ignore_frame(frame):
                 return None
-            return self._send(json.dumps(message, allow_nan=False))
+            return self._counted(json.dumps(message, allow_nan=False))
         except (TypeError, ValueError, RecursionError) as error:
             self._warn_once("message", f"a transport message is not sent: {_clean(str(error))}")
             return None
@@ -543,7 +542,7 @@ class BandwidthFrameSerializer(FrameSerializer):
             outcome = await self._voice_api.hang_up(self._account_id or "", self._call_id or "")
             self._hung_up = True
         except asyncio.CancelledError:
-            logger.error(f"{self}: call {self._call_id} may still be up: hang-up was cancelled")
+            self._log(f"call {self._call_id} may still be up: hang-up was cancelled", "ERROR")
             raise
         except Exception as error:  # nobody waits for this task's exceptions
             outcome = (
@@ -551,7 +550,7 @@ class BandwidthFrameSerializer(FrameSerializer):
                 if isinstance(error, VoiceAPIError)
                 else VoiceAPIError("hang up", type(error).__name__)
             )
-            logger.error(f"{self}: call {self._call_id} may still be up: {outcome}")
+            self._log(f"call {self._call_id} may still be up: {outcome}", "ERROR")
         finally:
             if self._own_voice_api is not None:
                 await self._own_voice_api.aclose()
@@ -571,7 +570,12 @@ class BandwidthFrameSerializer(FrameSerializer):
     def _warn_once(self, what: str, text: str) -> None:
         if what not in self._warned:
             self._warned.add(what)
-            logger.warning(f"{self}: {text}")
+            self._log(text)
+
+    def _log(self, text: str, level: str = "WARNING") -> None:
+        """Log a line; a sink that fails, such as a full disk's, is no reason to end a call."""
+        with suppress(Exception):
+            logger.opt(depth=1).log(level, f"{self}: {text}")
 
 
 def _clean(text: str) -> str:

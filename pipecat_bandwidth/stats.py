@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, repeat
 from typing import Final
 
 __all__ = ["Sequence", "Stats"]
 
-#: A number so far ahead or behind is believed when the next one follows it: MAX_DROPOUT and
-#: MAX_MISORDER of RFC 3550, one minute and two seconds of messages.
+#: A jump this far ahead or behind is accepted only once the next number continues from it:
+#: MAX_DROPOUT and MAX_MISORDER of RFC 3550, one minute and two seconds of messages.
 _AHEAD: Final = 3000
 _BEHIND: Final = 100
 
@@ -39,8 +39,7 @@ class Stats:
         after_stop: ``media`` messages, and audio frames of the bot, after ``stop``; dropped.
         gaps: Times at which sequence numbers were skipped.
         missing: Numbers skipped and not seen since.
-        duplicates: Messages with a number shortly before the expected one that was not skipped:
-            seen before, or from before the first message.
+        duplicates: Repeats of a recent number, or numbers from just before the first message.
         out_of_order: Messages with a number skipped before, or with one far from the others.
         wire_in_ms: Caller's audio that arrived.
         audio_in_ms: Caller's audio given to the pipeline.
@@ -84,7 +83,7 @@ class Sequence:
     def __init__(self, stats: Stats) -> None:
         """Count into ``stats``."""
         self.expected = ""
-        self.upcoming: Iterator[str] = iter(())
+        self.upcoming: Iterator[str] = repeat("")  # an empty number is none, however many come
         self._stats = stats
         self._skipped: set[int] = set()
         self._resume = -1

@@ -6,13 +6,13 @@ hang-up is idempotent, so whatever may pass is tried again until the deadline:
 ============================== ==============================================================
 what happens                   what is done
 ============================== ==============================================================
-any 2xx                        completed, whatever the body holds and however slowly it comes
+any 2xx                        completed; the body is ignored
 no connection, reset, silence  again after a random pause
 429, 5xx                       the same, and not before ``Retry-After`` as far as time allows
 401                            again, once, with a new token
 404                            already over
-409                            again, once, after half a second; then already over, whatever
-                               comes of that but a 2xx
+409                            again, once, after half a second; unless that gives a 2xx, it is
+                               taken for already over
 any other status, redirects    :class:`~pipecat_bandwidth.exceptions.VoiceAPIError`
 token answer without a token   the same
 ============================== ==============================================================
@@ -39,6 +39,7 @@ import ssl
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Final, Literal, NamedTuple, Self
@@ -54,7 +55,7 @@ __all__ = ["HangUp", "VoiceAPI"]
 #: Longest part of an answer that is read, in bytes. A token answer has one to two thousand.
 _BODY_LIMIT: Final = 16 * 1024
 
-#: Seconds given to a body that decides nothing, so that its connection can be used again.
+#: Seconds given to a body that nobody needs, so that its connection can be used again.
 _DRAIN_SECS: Final = 0.25
 
 #: Ceilings of the random pauses between attempts, in seconds: 0.25, 0.5, 1, 2, 2, ...
@@ -67,7 +68,7 @@ _CONFLICT_PAUSE_SECS: Final = 0.5
 #: A token is renewed this long before it expires, as Bandwidth's own clients do.
 _TOKEN_MARGIN_SECS: Final = 60.0
 
-#: Taken for the lifetime when the answer gives none, or none between 0 s and a week.
+#: Assumed lifetime when the answer gives none, or one outside (0, 1 week].
 _TOKEN_LIFETIME_SECS: Final = 3600.0
 _LONGEST_LIFETIME_SECS: Final = 7 * 24 * 3600.0
 
@@ -309,14 +310,17 @@ class VoiceAPI:
         loop = asyncio.get_running_loop()
         if self._client is not None and self._loop is loop:
             return
-        self._loop, self._token_lock = loop, asyncio.Lock()
-        self._client = httpx.AsyncClient(
-            transport=self._transport,
-            verify=_ssl_context(),
-            headers={"Accept-Encoding": "identity"},  # no small body that unfolds into a large one
-            timeout=None,  # asyncio.timeout covers more: a body that drips never times out here
-            follow_redirects=False,
-        )
+        try:
+            client = httpx.AsyncClient(
+                transport=self._transport,
+                verify=_ssl_context(),
+                headers={"Accept-Encoding": "identity"},  # no small body that unfolds into a large
+                timeout=None,  # asyncio.timeout covers more: a body that drips never times out here
+                follow_redirects=False,
+            )
+        except (ImportError, OSError, ValueError) as error:  # a proxy of the environment's, mostly
+            raise VoiceAPIError("hang up", f"no client ({_cleaned(error)})") from None
+        self._loop, self._token_lock, self._client = loop, asyncio.Lock(), client
 
     async def _send(
         self,
@@ -343,7 +347,7 @@ class VoiceAPI:
                     client, url, operation == "token", allowed, deadline, request
                 )
             except TimeoutError:
-                if allowed == patience:  # of an attempt that was cut short this says nothing
+                if allowed == patience:  # we cut a shorter one ourselves: that says nothing
                     reason, status = "no answer in time", None
             except httpx.TransportError as error:
                 reason, status = _trouble(error), None
@@ -372,7 +376,7 @@ async def _exchange(
     deadline: float,
     request: dict[str, Any],
 ) -> _Answer:
-    """Make one request. Of an answer that its status settles the body may come short or late.
+    """Make one request. Where the status alone decides, the body may be cut short or abandoned.
 
     Raises:
         TimeoutError: If after ``allowed`` seconds there is no status, or not all of a needed body.
@@ -397,6 +401,8 @@ async def _exchange(
 
 
 async def _read(response: httpx.Response) -> bytes:
+    if response.is_stream_consumed:  # an answer that was made whole, as httpx.MockTransport does
+        return response.content[: _BODY_LIMIT + 1]
     body = b""
     async for part in response.aiter_raw():
         body += part
@@ -448,8 +454,12 @@ def _meaning(status: int) -> str:
 def _trouble(error: httpx.TransportError) -> str:
     """Describe a connection error; only texts made on this machine are quoted."""
     if isinstance(error, httpx.ConnectError):
-        return re.sub(r"[^ -~]", " ", f"no connection ({str(error)[:120]})")
+        return f"no connection ({_cleaned(error)})"
     return f"connection lost ({type(error).__name__})"
+
+
+def _cleaned(error: Exception) -> str:
+    return re.sub(r"[^ -~]", " ", str(error)[:120])
 
 
 def _pause(attempt: int, retry_after: str | None, left: float) -> float:
@@ -465,7 +475,9 @@ def _retry_after_secs(value: str | None) -> float:
     if re.fullmatch(r"[0-9]{1,9}", value):
         return float(value)
     try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+        when = parsedate_to_datetime(value)
+        when = when if when.tzinfo else when.replace(tzinfo=UTC)  # RFC 9110: always GMT
+        return max(0.0, when.timestamp() - time.time())
     except (TypeError, ValueError, OverflowError):
         return 0.0
 

@@ -24,14 +24,17 @@ def test_keeps_float32_and_is_read_only():
 @pytest.mark.parametrize(
     ("samples", "rate", "message"),
     [
-        (np.zeros(4, np.int16), 8000, "dtype int16, float in .* divide int16 by 32768"),
-        (np.zeros((4, 2)), 8000, r"shape \(4, 2\), one dimension"),
+        (np.zeros(4, np.int16), 8000, "dtype int16, expected float in .* divide int16 by 32768"),
+        (np.zeros((4, 2)), 8000, r"shape \(4, 2\), expected one dimension"),
         (np.array([0.0, np.nan]), 8000, "not finite"),
         (np.array([np.inf]), 8000, "not finite"),
+        (np.array([1e300]), 8000, "not finite"),
         (np.zeros(4), 0, "rate of 0 Hz"),
         (np.zeros(4), -8000, "rate of -8000 Hz"),
         (np.zeros(4), 8000.5, "rate of 8000.5 Hz"),
         (np.zeros(4), True, "rate of True Hz"),
+        (np.zeros(4), np.inf, "rate of inf Hz"),
+        (np.zeros(4), None, "rate of None Hz"),
     ],
 )
 def test_refuses_what_is_no_audio(samples, rate, message):

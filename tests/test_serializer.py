@@ -771,12 +771,18 @@ SEQUENCES = [
     ([1, 1, 1], (0, 0, 2, 0)),
     ([5, 4], (0, 0, 1, 0)),
     ([None, None], (0, 0, 0, 0)),
+    (["", "", ""], (0, 0, 0, 0)),
+    ([1, "", 2, ""], (0, 0, 0, 0)),
     ([1, None, 2], (0, 0, 0, 0)),
     ([1, "x", "2.0", -3, 2], (0, 0, 0, 0)),
     ([1, 10**17, 2, 3], (0, 0, 0, 1)),  # not believed
     ([1, 10**17, 10**17 + 1, 10**17 + 2], (1, 0, 0, 1)),  # believed in the end
     ([900, 901, 1, 2, 3], (1, 0, 0, 1)),  # numbering begins anew
     ([1, 3000, 2900, 2901], (1, 2996, 0, 2)),
+    ([1, 3001], (1, 2999, 0, 0)),  # expected + 2999: believed at once
+    ([1, 3002], (0, 0, 0, 1)),
+    ([200, 101], (0, 0, 1, 0)),  # expected - 100
+    ([200, 100], (0, 0, 0, 1)),
     (["007", "008", "9"], (0, 0, 0, 0)),
 ]
 
@@ -793,6 +799,25 @@ async def test_sequence_numbers_are_counted_and_nothing_else(
         assert frame.audio == PCMU.decode(bytes([place]) * 160)  # in the order of arrival
     stats = ear.stats
     assert (stats.gaps, stats.missing, stats.duplicates, stats.out_of_order) == counts
+
+
+async def test_a_log_that_fails_ends_no_call() -> None:
+    """A sink on a full disk, added with ``catch=False``, raises into whoever logs."""
+
+    def full(_line: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    sink = logger.add(full, level="DEBUG", catch=False)
+    try:
+        ear = make(None)
+        await ear.setup(SimpleNamespace(audio_in_sample_rate=16000))
+        for text in (encode(START), "{", '{"eventType":"new"}'):
+            assert await ear.deserialize(text) is None
+        assert await ear.deserialize(media(b"\x12" * 160)) is not None
+        assert await ear.serialize(output(speech(0.04, 24000), 24000)) is not None
+        assert await ear.deserialize(encode(Stop(STREAM, CALL))) is None
+    finally:
+        logger.remove(sink)
 
 
 async def test_sequence_numbers_take_bounded_memory() -> None:

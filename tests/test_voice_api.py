@@ -172,6 +172,26 @@ async def test_a_strange_lifetime_does_no_harm(server: Server, expires_in: objec
         assert (await api.hang_up(ACCOUNT, CALL)).outcome == "completed"
 
 
+@pytest.mark.parametrize(("expires_in", "fetches"), [(30, 1), (1e12, 1), (0.001, 3)])
+async def test_a_short_or_an_endless_lifetime_is_used_as_far_as_it_goes(
+    server: Server, expires_in: float, fetches: int
+) -> None:
+    """30 s are shorter than the margin of 60, of which half the lifetime is then taken."""
+    server.on("/token", token(expires_in=expires_in))
+    async with client(server) as api:
+        for _ in range(3):
+            await api.hang_up(ACCOUNT, CALL)
+            await asyncio.sleep(0.002)
+    assert len(server.paths("/token")) == fetches
+
+
+def test_a_lifetime_of_more_than_a_week_is_taken_for_an_hour() -> None:
+    answer = voice_api._Answer(200, None, b'{"access_token":"a","expires_in":1e12}')
+    read = voice_api._read_token(answer)
+    assert isinstance(read, voice_api._Token)
+    assert 3000 < read.good_until - time.monotonic() <= 3600
+
+
 async def test_https(server: Server) -> None:
     authority = trustme.CA()
     ours, theirs = ssl.create_default_context(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -239,6 +259,19 @@ async def test_retry_after_may_be_a_date(server: Server) -> None:
     server.on("/api", Answer(429, headers=(("Retry-After", date),)), Answer(200))
     async with client(server) as api:
         assert (await api.hang_up(ACCOUNT, CALL)).took_secs >= 0.9  # dates have whole seconds
+
+
+@pytest.mark.parametrize("form", ["%a, %d %b %Y %H:%M:%S -0000", "%a %b %d %H:%M:%S %Y"])
+def test_a_date_without_a_zone_is_in_greenwich(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 9110 has one obsolete form without a zone, and RFC 5322 a zone that is none."""
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        text = time.strftime(form, time.gmtime(time.time() + 30))
+        assert 20 < voice_api._retry_after_secs(text) <= 30
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(
@@ -455,6 +488,33 @@ async def test_what_a_connection_error_says_is_cleaned_and_cut() -> None:
             await api.hang_up(ACCOUNT, CALL)
     assert str(caught.value).isascii() and str(caught.value).isprintable()
     assert len(str(caught.value)) < 250
+
+
+async def test_a_transport_that_makes_whole_answers() -> None:
+    """As httpx's own MockTransport does, whose body has been read already."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/token":
+            return httpx.Response(200, json={"access_token": "abc", "expires_in": 3600})
+        return httpx.Response(200, json={"state": "completed"})
+
+    urls = {"base_url": "http://127.0.0.1/api", "token_url": "http://127.0.0.1/token"}
+    transport = httpx.MockTransport(answer)
+    async with VoiceAPI(CLIENT, SECRET, transport=transport, **urls) as api:
+        assert (await api.hang_up(ACCOUNT, CALL)).attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("proxy", "reason"), [("socks5://127.0.0.1:9", "socksio"), ("ftp://u:hunter3@h", "[Pp]roxy")]
+)
+async def test_a_proxy_that_cannot_be_used_is_named(
+    server: Server, monkeypatch: pytest.MonkeyPatch, proxy: str, reason: str
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    async with client(server) as api:
+        with pytest.raises(VoiceAPIError, match=reason) as caught:
+            await api.hang_up(ACCOUNT, CALL)
+    assert "hunter3" not in f"{caught.value!r}{caught.value}"
 
 
 @pytest.mark.parametrize(("attempt", "ceiling"), [(1, 0.25), (2, 0.5), (3, 1), (4, 2), (50, 2)])

@@ -57,7 +57,8 @@ class Audio:
     """One channel of sound.
 
     Parameters:
-        samples: Shape ``(n,)``, float in [-1.0, 1.0). Kept as float32, read-only.
+        samples: Shape ``(n,)``, float in [-1.0, 1.0). Kept as float32, read-only; float32
+            is not copied.
         sample_rate: In hertz.
 
     Raises:
@@ -72,20 +73,25 @@ class Audio:
         samples = np.asarray(self.samples)
         if samples.dtype.kind != "f":
             raise ValueError(
-                f"samples of dtype {samples.dtype}, float in [-1, 1) is wanted: "
+                f"samples of dtype {samples.dtype}, expected float in [-1, 1): "
                 "divide int16 by 32768, or use Audio.from_pcm"
             )
         if samples.ndim != 1:
-            raise ValueError(f"samples of shape {samples.shape}, one dimension is wanted")
+            raise ValueError(f"samples of shape {samples.shape}, expected one dimension")
+        with np.errstate(over="ignore"):
+            samples = samples.astype(np.float32, copy=False).view()
         if not np.isfinite(samples).all():
             raise ValueError("samples hold values that are not finite (NaN or infinity)")
         rate = self.sample_rate
-        if isinstance(rate, bool) or int(rate) != rate or rate <= 0:
-            raise ValueError(f"sample rate of {rate!r} Hz, a positive whole number is wanted")
-        samples = samples.astype(np.float32, copy=False).view()
+        try:
+            whole = int(rate)
+        except (TypeError, ValueError, OverflowError):
+            whole = 0
+        if isinstance(rate, bool) or whole != rate or whole <= 0:
+            raise ValueError(f"sample rate of {rate!r} Hz, expected a positive whole number")
         samples.setflags(write=False)
         object.__setattr__(self, "samples", samples)
-        object.__setattr__(self, "sample_rate", int(rate))
+        object.__setattr__(self, "sample_rate", whole)
 
     @classmethod
     def from_pcm(cls, pcm: bytes, sample_rate: int) -> Audio:
@@ -95,7 +101,7 @@ class Audio:
             ValueError: If there is half a sample at the end.
         """
         if len(pcm) % 2:
-            raise ValueError(f"{len(pcm)} bytes of 16-bit PCM, an even number is wanted")
+            raise ValueError(f"{len(pcm)} bytes of 16-bit PCM, expected an even number")
         samples = np.frombuffer(pcm, "<i2").astype(np.float32)
         samples /= 32768
         return cls(samples, sample_rate)
