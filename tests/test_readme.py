@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 from pathlib import Path
 
 import pytest
+from pipecat.frames.frames import EndFrame, OutputAudioRawFrame
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.transports.websocket.fastapi import FastAPIWebsocketTransport
+from pipecat.workers.runner import WorkerRunner
 
 from pipecat_bandwidth import BandwidthFrameSerializer
+from pipecat_bandwidth.voice_api import VoiceAPI
+from workbench.bots import serve
 from workbench.call import Call
+from workbench.capture import recording
 from workbench.findings import diagnose
+from workbench.simulator import Script, VoiceAPIServer, place_call
 from workbench.tap import Tap
 
 ROOT = Path(__file__).parent.parent
@@ -52,12 +62,57 @@ async def test_the_bots_lines_make_a_serializer(
     serializer.close()
 
 
+async def test_the_server_takes_a_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a pipeline that says one sentence and hangs up."""
+    monkeypatch.chdir(tmp_path)
+    script = Script.load(ROOT / "sample_audio" / "call" / "demo.json")
+    greeting = script.turns[0]
+    script = Script("A greeting", 10.0, (greeting,), script.channel)
+
+    async def run_bot(transport: FastAPIWebsocketTransport) -> None:
+        rates = PipelineParams(audio_in_sample_rate=8000, audio_out_sample_rate=8000)
+        pipeline = Pipeline([transport.input(), transport.output()])
+        worker = PipelineWorker(pipeline, params=rates, enable_rtvi=False)
+        sound = greeting.audio().resampled(8000)
+
+        async def say() -> None:
+            await worker.queue_frame(OutputAudioRawFrame(sound.pcm(), 8000, 1))
+            await asyncio.sleep(sound.duration)  # an EndFrame ends the listening at once
+            await worker.queue_frame(EndFrame())
+
+        runner = WorkerRunner(handle_sigint=False)
+        await runner.add_workers(worker)
+        await asyncio.gather(runner.run(), say())
+
+    async with VoiceAPIServer() as far:
+        monkeypatch.setenv("BANDWIDTH_CLIENT_ID", far.client_id)
+        monkeypatch.setenv("BANDWIDTH_CLIENT_SECRET", far.client_secret)
+        monkeypatch.setenv("WEBHOOK_AUTH", "user:secret")
+        names = {"run_bot": run_bot}
+        exec(compile(BLOCKS[1], "README", "exec"), names)  # the README is ours
+        near = VoiceAPI(
+            far.client_id, far.client_secret, base_url=far.base_url, token_url=far.token_url
+        )
+        async with near, serve(names["app"]) as url:
+            names["voice_api"] = near
+            monkeypatch.setenv("PUBLIC_URL", url.replace("http", "ws"))
+            truth = await place_call(
+                f"{url}/webhook", script, username="user", password="secret", voice_api=far
+            )
+    assert truth.ended_by == "hang up" and not truth.protocol_errors
+    recording._close_all()
+    (capture,) = (tmp_path / "captures").glob("*.mcap")
+    call = Call.open(capture)
+    assert call.stats["bot_sent_ms"] >= 1000 * greeting.audio().duration
+    assert call.stats["inbound_messages"] > 50
+
+
 def test_the_notebook_lines_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(ROOT / "sample_audio" / "captures", tmp_path / "sample_audio" / "captures")
     monkeypatch.chdir(tmp_path)
-    exec(compile(BLOCKS[1], "README", "exec"), {})  # the README is ours
+    exec(compile(BLOCKS[2], "README", "exec"), {})  # the README is ours
     printed = capsys.readouterr().out
     assert "underrun" in printed
     assert "G.711" in printed
