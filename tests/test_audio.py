@@ -130,7 +130,7 @@ def test_a_file_that_cannot_be_opened_is_an_error_of_the_system(tmp_path):
 def test_a_channel_of_a_recording_must_be_chosen(tmp_path):
     both = np.column_stack((tone().samples, np.zeros(8000)))
     soundfile.write(tmp_path / "two.wav", both, 8000)
-    with pytest.raises(ValueError, match=r"2 channels, choose channel=0\.\.1"):
+    with pytest.raises(ValueError, match=r"2 channels, choose channel 0 to 1"):
         Audio.read(tmp_path / "two.wav")
     assert Audio.read(tmp_path / "two.wav", channel=0).level > -20
     assert Audio.read(tmp_path / "two.wav", channel=1).level == -np.inf

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+import soundfile
 
 from pipecat_bandwidth import BandwidthFrameSerializer
 from tests.captures import Scene, speech
@@ -142,6 +144,38 @@ def test_options_of_compare_that_do_not_fit_are_refused(
     assert not (tmp_path / "p.docx").exists()
     run = workbench("compare", CAPTURE, "--channel", 1)
     assert run.code == 2 and "--recording" in run.err
+
+
+def test_one_channel_of_a_wav_is_compared(workbench: Callable[..., Run], tmp_path: Path) -> None:
+    """The bot in the second channel, nothing in the first."""
+    voice = speech("bot/b01").samples
+    stereo = tmp_path / "both.wav"
+    soundfile.write(stereo, np.stack([np.zeros_like(voice), voice], axis=1), 24000)
+    run = workbench("compare", stereo)
+    assert run == Run(2, "", f"workbench: {stereo} has 2 channels, choose channel 0 to 1\n")
+    run = workbench("compare", stereo, "--channel", 1)
+    assert run.code == 0 and "PCM 16 kHz" in run.out
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_capture_of_somebody_elses_is_refused_in_one_line(
+    workbench: Callable[..., Run], tmp_path: Path
+) -> None:
+    path = Path(shutil.copy(CAPTURE, tmp_path / "call.mcap"))
+    path.chmod(0)
+    for command in ("summary", "diagnose", "compare", "tune"):
+        run = workbench(command, path)
+        assert run.code == 2 and len(run.err.splitlines()) == 1 and str(path) in run.err
+
+
+def test_what_is_made_of_a_call_is_for_its_owner_alone(
+    workbench: Callable[..., Run], tmp_path: Path
+) -> None:
+    assert workbench("report", CAPTURE, "--no-audio", "-o", tmp_path / "r.html").code == 0
+    assert workbench("export", CAPTURE, "-o", tmp_path / "all").code == 0
+    made = [tmp_path / "r.html", *(tmp_path / "all").iterdir()]
+    assert len(made) >= 5
+    assert {path.stat().st_mode & 0o777 for path in made} == {0o600}
 
 
 def test_a_capture_that_was_finished_meanwhile_is_found(

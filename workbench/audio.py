@@ -123,10 +123,13 @@ class Audio:
             samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
         channels = samples.shape[1]
         if channel is None and channels > 1:
-            raise ValueError(f"{path} has {channels} channels, choose channel=0..{channels - 1}")
+            raise ValueError(f"{path} has {channels} channels, choose channel 0 to {channels - 1}")
         if not 0 <= (channel or 0) < channels:
-            raise ValueError(f"{path} has no channel {channel}, it has 0..{channels - 1}")
-        return cls(np.ascontiguousarray(samples[:, channel or 0]), rate)
+            raise ValueError(f"{path} has no channel {channel}, it has 0 to {channels - 1}")
+        try:
+            return cls(np.ascontiguousarray(samples[:, channel or 0]), rate)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
 
     def write(self, path: str | Path) -> None:
         """Write 16-bit WAV or FLAC, as the file's suffix says. Samples beyond +-1 are clipped.

@@ -40,7 +40,9 @@ err = Console(stderr=True, highlight=False)
 Capture = Annotated[
     Path,
     typer.Argument(
-        metavar="CAPTURE", help="A capture (.mcap, or .mcap.part while it is recorded)."
+        metavar="CAPTURE",
+        help="A capture (.mcap, or .mcap.part while it is recorded).",
+        readable=False,  # it is only the owner's to read, and this program says so shorter
     ),
 ]
 
@@ -173,7 +175,12 @@ def diagnose(
 @app.command()
 def compare(
     source: Annotated[
-        Path, typer.Argument(metavar="CAPTURE|WAV", help="A capture, or any WAV or FLAC of speech.")
+        Path,
+        typer.Argument(
+            metavar="CAPTURE|WAV",
+            help="A capture, or any WAV or FLAC of speech.",
+            readable=False,
+        ),
     ],
     picture: Annotated[Path | None, typer.Option(help="Write the picture as a PNG.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the table as CSV.")] = None,
@@ -182,13 +189,17 @@ def compare(
         typer.Option(help="The carrier's recording of this call: tells which leg it really was."),
     ] = None,
     channel: Annotated[
-        int | None, typer.Option(min=0, help="Of the recording, the one with the bot; the second.")
+        int | None,
+        typer.Option(
+            min=0, help="The one with the bot, from 0: of the recording (default 1), or of the WAV."
+        ),
     ] = None,
 ) -> None:
     """Send the same speech through every outbound setting and far leg, and measure."""
     if picture and picture.suffix.lower() != ".png":
         raise ValueError(f"{picture}: the picture is a PNG, give a name that ends in .png")
-    if channel is not None and recording is None:
+    is_audio = source.suffix.lower() in {".wav", ".flac"}
+    if channel is not None and recording is None and not is_audio:
         raise ValueError("--channel is one of a recording: give --recording too")
     check_writable(csv, picture)
     with working("Starting"):
@@ -196,8 +207,8 @@ def compare(
         from workbench.audio import Audio
         from workbench.comparison import compare as run
 
-    is_audio = source.suffix.lower() in {".wav", ".flac"}
-    spoken = Audio.read(source) if is_audio else opened(source)
+    of_source = None if recording else channel
+    spoken = Audio.read(source, of_source) if is_audio else opened(source)
     recorded = carrier.read(recording, channel) if recording else None
     with working("Comparing settings"):
         comparison = run(spoken, recording=recorded)

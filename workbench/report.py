@@ -106,6 +106,7 @@ def write_report(
         facts=[(name, hidden(value)) for name, value in _facts(call)],
     )
     path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)  # it holds the call, which is only the owner's to hear
     path.write_text(page, encoding="utf-8")
     return path
 

@@ -69,7 +69,7 @@ def export(
         signals: Channels of a sound file.
 
     Returns:
-        The files written. CSV makes a second one, ``.findings.csv``, if there are findings.
+        The files written, new ones for their owner alone. CSV makes a second one, ``.findings.csv``, if there are findings.
 
     Raises:
         ValueError: If there is no such kind, or the file's suffix is none of it.
@@ -86,6 +86,7 @@ def export(
         jobs = [(_checked(path, kind), path)]
     written = []
     for one, file in jobs:
+        file.touch(mode=0o600)  # as the capture: only the owner's to hear and to read
         written.append(file)
         if one in ("wav", "flac"):
             write_audio(call, file, signals)
@@ -97,6 +98,7 @@ def export(
             write_csv(call, file)
             if findings:
                 written.append(file.with_suffix(".findings.csv"))
+                written[-1].touch(mode=0o600)
                 write_findings(findings, written[-1])
     return written
 
