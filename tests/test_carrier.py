@@ -98,6 +98,33 @@ def test_each_leg_is_told(leg: str, call: Call) -> None:
     assert found.heard_hz > 6000 if found.family == "wideband" else found.heard_hz < 4000
 
 
+VOICE = speech("bot/b05")
+
+
+@cache
+def voice_over(leg: str) -> Audio:
+    return LEGS[leg].apply(VOICE)
+
+
+@pytest.mark.parametrize("leg", LEGS)
+@pytest.mark.parametrize(("late", "early"), [(0.5, 0.0), (2.3, 0.0), (0.0, 0.6), (1.7, 1.7)])
+def test_a_recording_of_a_part_tells_the_leg_too(leg: str, late: float, early: float) -> None:
+    """It begins or ends while the bot speaks: what was not recorded is no noise of the leg."""
+    whole = voice_over(leg)
+    found = carrier.align(VOICE, recorded(whole.span(late, whole.duration - early)))
+    assert found.leg == leg
+    assert found.distance_db[leg] < 1.0
+    assert found.covered == pytest.approx((late, VOICE.duration - early), abs=0.001)
+    assert found.matched < 1.0
+    assert found.gain_db == pytest.approx(0.0, abs=0.5)
+
+
+def test_windows_of_which_half_was_recorded_are_not_enough() -> None:
+    """Half a second here and there is found at its place, but never a window as a whole."""
+    with pytest.raises(ValueError, match="are found whole on it"):
+        carrier.align(VOICE, recorded(voice_over("G.711").span(2.0, 2.9)))
+
+
 @pytest.mark.parametrize("leg", ["G.711", "G.722", "GSM"])
 def test_a_file_at_8_khz_cannot_show_the_band_but_shows_the_noise(leg: str, call: Call) -> None:
     found = carrier.align(call, recorded(over(leg, call), ppm=-60.0, rate=8000))
@@ -199,6 +226,21 @@ def test_a_comparison_takes_the_leg_that_was_measured(leg: str, take: str, call:
     assert found.recorded["lsd_db"] == pytest.approx(as_sent["lsd_db"], abs=0.5)
     assert found.recorded["estoi"] == pytest.approx(as_sent["estoi"], abs=0.01)
     assert found.recorded["bandwidth_hz"] == pytest.approx(as_sent["bandwidth_hz"], abs=500)
+
+
+@pytest.mark.parametrize(("leg", "take"), [("G.711", "PCMU"), ("G.722", "PCM 16 kHz")])
+@pytest.mark.parametrize("cut", [(2.3, 0.0), (0.0, 2.3)])
+def test_what_was_not_recorded_is_not_measured(
+    leg: str, take: str, cut: tuple[float, float]
+) -> None:
+    whole = voice_over(leg)
+    part = whole.span(cut[0], whole.duration - cut[1])
+    found = compare(VOICE, SETTINGS[::2], recording=recorded(part))
+    assert set(found.table["leg"]) == {leg}
+    assert f"take {take}" in found.sentence
+    as_sent = found.table.set_index("setting").loc["PCM 16 kHz"]
+    assert found.recorded["lsd_db"] == pytest.approx(as_sent["lsd_db"], abs=0.5)
+    assert found.recorded["estoi"] == pytest.approx(as_sent["estoi"], abs=0.01)
 
 
 def test_legs_that_are_asked_for_are_assumed_all_the_same(call: Call) -> None:

@@ -285,10 +285,19 @@ def test_long_pauses_are_cut_out_of_both(pause: float, kept: bool) -> None:
     assert metrics.align(trial.reference, trial.degraded).delay_ms == pytest.approx(0, abs=0.02)
 
 
+def test_the_rise_of_a_vowel_is_kept() -> None:
+    """It takes 40 ms to be loud, and is taken for speech only after them."""
+    time = np.arange(48000) / 16000
+    vowel = 0.3 * np.minimum(time / 0.04, 1) * np.sin(2 * np.pi * 300 * time)
+    spoken = Spoken(Audio(np.pad(vowel, 16000).astype(np.float32), 16000))
+    first = np.flatnonzero(spoken.kept)[0] / 16000
+    assert 0.95 < first <= 1.0
+
+
 def test_silence_is_said_to_be_silence() -> None:
     found = compare(Audio(np.zeros(48000, np.float32), 24000))
     assert found.table[QUALITY].isna().all(axis=None)
-    assert found.sentence.startswith("There is no speech in it")
+    assert found.sentence.startswith("The bot does not speak in this call")
     assert "PCMU is the cheapest at 101 kbit/s" in found.sentence
 
 
@@ -324,12 +333,22 @@ def test_own_settings_legs_and_metrics() -> None:
     ("kwargs", "message"),
     [
         ({"legs": ["G.729"]}, "no far leg 'G.729', there are: G.711, G.722, GSM, Opus"),
-        ({"settings": [SETTINGS[0], SETTINGS[0]]}, "settings are PCMU, PCMU, wanted different"),
+        ({"settings": [SETTINGS[0], SETTINGS[0]]}, "settings must differ, got PCMU, PCMU"),
     ],
 )
 def test_what_is_refused(kwargs: dict[str, list[object]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         compare(speech("bot/b02"), **kwargs)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("path", ["call.mcap", Path("call.mcap")])
+def test_a_path_is_refused(path: object) -> None:
+    with pytest.raises(
+        TypeError, match=r"call.mcap'\)? is no call: wanted a Call \(Call.open reads"
+    ):
+        compare(path)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="is no call"):
+        compare(path, recording=speech("bot/b02"))  # type: ignore[arg-type]
 
 
 def test_nothing_said_is_refused() -> None:

@@ -130,6 +130,26 @@ def test_an_interruption_is_a_clear_and_keeps_step() -> None:
     assert metrics.align(said, sent).delay_ms == pytest.approx(4.0, abs=0.02)
 
 
+def test_what_stays_in_the_resampler_is_not_conserved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the frame that ends a call, nothing flushes it: 4 ms from 24 to 8 kHz."""
+    from pipecat.frames.frames import Frame
+
+    monkeypatch.setattr("workbench.replay.EndFrame", Frame)
+    found = replay(VOICE, WIRES["PCMU"])
+    assert found.sent_ms == pytest.approx(found.said_ms, abs=0.2)
+    assert found.conserved_ms == pytest.approx(found.said_ms - 4, abs=0.2)
+
+
+@pytest.mark.parametrize(("secs", "kept"), [(0.060, 0.060), (0.075, 0.060), (0.080, 0.080)])
+@pytest.mark.parametrize("rate", [8000, 22050, 24000])
+def test_a_stretch_ends_at_a_multiple_of_20_ms(rate: int, secs: float, kept: float) -> None:
+    voice = VOICE.resampled(rate)
+    said = said_by_bot([*frames(voice.span(0, secs)), INTERRUPTION, *frames(voice)])
+    first, second = said.stretches
+    assert sum(frame.size for frame in first.frames) == round(kept * rate)
+    assert sum(frame.size for frame in second.frames) == len(voice)
+
+
 def test_what_the_serializer_would_not_send_is_no_reference() -> None:
     echo = frames(speech("caller/c01", 24000), frame="InputAudioRawFrame")
     found = replay([*echo, *frames(VOICE), FrameRecord(9.0, "EndFrame")])

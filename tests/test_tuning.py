@@ -103,6 +103,12 @@ def test_what_is_not_admitted_is_neither_chosen_nor_the_measure() -> None:
     assert found.behind[1] == 0.0
 
 
+def test_what_is_not_admitted_does_not_count_for_certainty_either() -> None:
+    admitted = np.array([True, True, False])
+    found = choose(scores([5.0, 3.0, 1.0], 0.1), COST, LSD, admitted=admitted)
+    assert (found.chosen, found.agreement) == (1, 1.0)
+
+
 @pytest.mark.parametrize("segments", [1, 2])
 def test_one_or_two_segments_are_no_certainty(segments: int) -> None:
     """They may decide, but only together."""
@@ -160,18 +166,41 @@ def test_what_five_calls_differ_by_counts_and_of_fewer_their_segments(
     assert found.ties == (1,)
 
 
+def test_a_call_of_one_segment_is_taken_to_vary_as_all_do() -> None:
+    """By hand: one segment, and six with a variance of 4 / 5, which both are taken to have.
+
+    The mean of the seven has 0.8 / 7. Its degrees of freedom are 7 ** 2 / (1 ** 2 / 1 + 6 ** 2 / 5),
+    which are 5.976, of which Student's t is 2.4497.
+    """
+    behind = np.array([3.0, 1.0, 2.0, 3.0, 1.0, 2.0, 3.0])
+    values = np.stack([behind, np.zeros(7)], axis=1)
+    groups = np.array([0, 1, 1, 1, 1, 1, 1])
+    found = choose(values, np.array([1.0, 2.0]), LSD, groups=groups)
+    margin = 2.4497 * np.sqrt(0.8 / 7)
+    assert found.high[0] - found.behind[0] == pytest.approx(margin, rel=1e-3)
+
+
 # -- segments ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("secs", "count"), [(0.5, 1), (7, 1), (14, 1), (16, 2), (60, 6)])
+@pytest.mark.parametrize(
+    ("secs", "count"), [(0.5, 1), (7, 1), (14.98, 1), (15, 2), (16, 2), (60, 6)]
+)
 def test_segments_cover_everything_in_pieces_of_ten_seconds(secs: float, count: int) -> None:
     long = np.tile(speech("bot/b03", 16000).samples, 4)
     found = segments(Audio(long[: round(secs * 16000)], 16000))
     assert len(found) == count
     assert found[0].start == 0 and found[-1].stop == round(secs * 16000)
     assert all(a.stop == b.start for a, b in zip(found, found[1:], strict=False))
-    if count > 1:
-        assert all(7 <= (s.stop - s.start) / 16000 <= 20 for s in found)
+
+
+def test_no_segment_is_shorter_than_6_or_longer_than_15_seconds() -> None:
+    """Noise is quietest anywhere, and moves the cuts as far as they go."""
+    rng = np.random.default_rng(1)
+    for secs in np.arange(7, 60, 0.23):
+        noise = rng.standard_normal(round(secs * 1000)).astype(np.float32)
+        lengths = [(s.stop - s.start) / 1000 for s in segments(Audio(0.1 * noise, 1000))]
+        assert 6 <= min(lengths) and max(lengths) <= 15
 
 
 def test_segments_are_cut_where_it_is_quiet() -> None:
@@ -250,6 +279,38 @@ def test_calls_of_a_lower_rate_cannot_speak_for_a_wide_band() -> None:
     assert "1 more have no score and are left out." in str(found)
 
 
+@pytest.mark.parametrize(("reach", "said"), [(7_000.0, True), (11_000.0, False)])
+def test_advice_of_a_voice_that_the_wire_has_room_above(reach: float, said: bool) -> None:
+    voice = metrics.band_limited(VOICES[0], (0.0, reach))
+    found = tune(voice, settings=SETTINGS[3:])
+    assert (found.advice != []) is said
+    assert all("has room for a better one" in advice for advice in found.advice)
+
+
+def test_advice_does_not_depend_on_the_order_of_calls() -> None:
+    """Silence reaches nowhere, and says nothing of the voice."""
+    narrow = VOICES[0].resampled(8000).resampled(24000)
+    calls = [narrow, Audio(np.zeros(24000, np.float32), 24000)]
+    one, other = (tune(order, settings=SETTINGS[3:]).advice for order in (calls, calls[::-1]))
+    assert one == other
+    assert one[0].startswith("The voice ends at 3")
+
+
+def test_copies_of_a_call_count_once() -> None:
+    found = tune([VOICES[0], VOICES[1], *[VOICES[0]] * 3])
+    assert list(found.skipped.items()) == [
+        ("call 3", "the same as call 1"),
+        ("call 4", "the same as call 1"),
+        ("call 5", "the same as call 1"),
+    ]
+    assert "from 5 calls" not in str(found)
+    assert "3 of 5 captures could not be used: call 3 (the same as call 1)" in str(found)
+    assert len(found.provenance["captures"]) == 2
+    once = tune(VOICES[:2])
+    pd.testing.assert_frame_equal(found.table, once.table)
+    assert found.confidence == pytest.approx(once.confidence, nan_ok=True)
+
+
 def test_advice_is_to_match_the_pipeline_to_the_wire(over_g711: TuningResult) -> None:
     (advice,) = over_g711.advice
     assert advice.startswith("PipelineParams(audio_out_sample_rate=8000): the pipeline speaks at")
@@ -280,7 +341,7 @@ def test_a_single_segment_is_compared_without_certainty() -> None:
 def test_calls_in_which_the_bot_was_silent_are_left_out() -> None:
     found = tune([Audio(np.empty(0, np.float32), 24000), VOICES[0]])
     assert "The bot said nothing in 1 of 2 calls." in found.why
-    with pytest.raises(ValueError, match="in none of 1 calls the bot said anything"):
+    with pytest.raises(ValueError, match="the bot says nothing in any of the 1 calls"):
         tune([Audio(np.empty(0, np.float32), 24000)])
 
 
@@ -308,6 +369,27 @@ def test_a_floor_on_quality() -> None:
     assert any(w.startswith("PCMU has spectral distance") and "at most 5" in w for w in found.why)
 
 
+def test_an_objective_that_the_voice_does_not_reach() -> None:
+    found = tune(VOICES[0].resampled(8000), objective="lsd_wide_db", leg="G.722")
+    assert found.why[0] == (
+        "Take PCMU for now, the cheapest at 101 kbit/s: no segment could be scored by lsd_wide_db: "
+        "the voice's own rate does not reach there."
+    )
+
+
+def test_utterances_of_which_each_is_too_short() -> None:
+    """Five of 0.9 s make more than 3 s of speech, but intelligibility takes 1 s at once."""
+    calls = [VOICES[0].span(at, at + 0.9) for at in (0.5, 3.0, 4.0, 6.0, 8.0)]
+    found = tune(calls, objective="estoi", settings=SETTINGS[:1])
+    assert "no segment could be scored by estoi: each holds too little speech." in found.why[0]
+
+
+def test_a_limit_that_cannot_be_checked_is_said_to_be_none() -> None:
+    found = tune(VOICES[0].resampled(8000), constraints={"lsd_wide_db": 0.1})
+    assert "lsd_wide_db could not be measured, so its limit was not applied." in found.why
+    assert not any("limit was not applied" in reason for reason in tune(VOICES[0]).why)
+
+
 def test_constraints_that_nothing_fulfils() -> None:
     message = "no setting keeps within the constraints: PCMU has predicted intelligibility 0.9"
     with pytest.raises(ValueError, match=message):
@@ -329,13 +411,20 @@ def test_another_objective_can_be_named_or_made() -> None:
             {"constraints": {"kbits": 1}},
             "no constraint 'kbits', there are: kbit_s, delay_ms, lsd_db",
         ),
+        ({"constraints": {"delay_ms": np.nan}}, "constraint 'delay_ms' is nan, wanted a number"),
         ({"leg": "POTS"}, "no far leg 'POTS', there are: G.711"),
-        ({"settings": [SETTINGS[0]] * 2}, "wanted different ones"),
+        ({"settings": [SETTINGS[0]] * 2}, "settings must differ, got PCMU, PCMU"),
     ],
 )
 def test_what_is_refused(kwargs: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         tune(VOICES[0], **kwargs)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("paths", ["a.mcap", Path("a.mcap"), ["a.mcap"], [Path("a.mcap")]])
+def test_paths_are_refused(paths: object) -> None:
+    with pytest.raises(TypeError, match=r"a.mcap'\)? is no call: .*tune_captures takes paths"):
+        tune(paths)  # type: ignore[arg-type]
 
 
 def test_pipeline_rates_can_be_tried_too() -> None:
@@ -412,7 +501,9 @@ def test_parameters_that_are_not_tuned_are_kept(call: Call) -> None:
 
 def test_calls_that_ran_differently_leave_the_defaults(call: Call) -> None:
     call.metadata["serializer"] = {"params": InputParams(auto_hang_up=False).model_dump_json()}
-    other = Call.open(call.path)
+    scene = Scene(12.0, pipeline_rate=24000)
+    scene.say_bot(1.0, speech("bot/b09"))
+    other = Call.open(scene.write(call.path.with_name("other.mcap")))
     other.metadata["serializer"] = {"params": InputParams(sample_rate=8000).model_dump_json()}
     found = tune([call, other])
     assert found.params == InputParams()

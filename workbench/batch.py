@@ -32,7 +32,7 @@ from workbench.farleg import Leg
 from workbench.objective import Objective
 from workbench.trial import Setting
 from workbench.tuning import Task, TuningResult, conclude
-from workbench.tuning.facts import Facts, facts_of
+from workbench.tuning.facts import Facts, copies, facts_of
 from workbench.tuning.scores import Scores, score
 
 __all__ = ["Scored", "local_processes", "score_capture", "tune_captures"]
@@ -98,13 +98,14 @@ def tune_captures(
             found = _scored(named, task, processes, progress)
     else:
         found = _scored(named, task, executor, progress)
-    found = _without_copies(named, found)
+    for number, first in copies([one.facts for one in found]).items():
+        found[number] = Scored(problem=f"the same call as {named[first]}")
     skipped = {name: one.problem for name, one in zip(named, found, strict=True) if one.problem}
     spoken = [one for one in found if one.scores is not None]
     if not spoken:
         problems = "; ".join(f"{name}: {why}" for name, why in list(skipped.items())[:_TOLD])
         raise ValueError(
-            f"in none of {len(named)} captures there is audio of the bot"
+            f"none of the {len(named)} captures holds audio of the bot"
             + (f"; {len(skipped)} could not be used: {problems}" if skipped else "")
         )
     return conclude(
@@ -114,19 +115,6 @@ def tune_captures(
         silent=len(found) - len(spoken) - len(skipped),
         skipped=skipped,
     )
-
-
-def _without_copies(names: Sequence[str], found: Sequence[Scored]) -> list[Scored]:
-    """Leave out what was given twice: two calls of one kind would seem to agree."""
-    first: dict[str, str] = {}
-    kept = []
-    for name, one in zip(names, found, strict=True):
-        if one.facts is not None:
-            same = first.setdefault(one.facts.fingerprint["sha256"], name)
-            if same != name:
-                one = Scored(problem=f"the same call as {same}")
-        kept.append(one)
-    return kept
 
 
 #: Captures that are named in an error.

@@ -10,8 +10,8 @@ Conventions:
     taken for noise of the leg: give the bot's channel alone where there is one.
 
 Which leg it was is told by two measurements:
-    * **Bandwidth**: up to where the recording reaches, beside what was sent. It says nothing when
-      no more than 4 kHz was sent, or the file itself is at 8 kHz.
+    * **Audio bandwidth**: the highest frequency on the recording, beside that of what was sent. It
+      says nothing when no more than 4 kHz was sent, or the file itself is at 8 kHz.
     * **Noise**: the part of the recording that does not follow what was sent, by coherence [1]_, in
       bands of 250 Hz. Gain and linear filters do not count as noise. Each model of
       :mod:`workbench.farleg` leaves its own profile; the nearest is named.
@@ -65,6 +65,8 @@ _FINEST_PPM: Final = 25.0
 _WINDOW: Final = 1.0
 _HOP: Final = 0.5
 _ENOUGH: Final = 120
+#: A window is on the recording if no more of it than this is beyond either end, in seconds.
+_EDGE: Final = 0.001
 #: Below this share of windows that agree, the recording is of something else.
 _LEAST_MATCHED: Final = 0.3
 #: A window further off the common line than this has been found at a wrong place: what a playout
@@ -99,8 +101,9 @@ class MeasuredLeg:
         gain_db: How much louder the bot is on it.
         jitter_ms: Median distance of the windows from one straight line: what the far end's queue
             moved utterances by.
-        matched: Share of the windows of speech that were found again, 0 to 1.
-        family: What the bandwidth says.
+        matched: Share of the windows of speech that were found again, whole, 0 to 1.
+        covered: From when to when, in seconds on the call's clock, there is a recording.
+        family: What the audio bandwidth says.
         leg: The model in :data:`~workbench.farleg.LEGS` that the noise is most like; ``None`` if
             it is like none.
         distance_db: How far the noise profile is from that of each model considered.
@@ -115,6 +118,7 @@ class MeasuredLeg:
     gain_db: float
     jitter_ms: float
     matched: float
+    covered: tuple[float, float]
     family: Family
     leg: str | None
     distance_db: dict[str, float]
@@ -196,11 +200,11 @@ def align(call: Call | Audio, recording: Audio) -> MeasuredLeg:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MetricWarning)  # windows in which nothing is found
         for radius in (0.15, 0.05):
-            heard = _on_the_clock(recording, line, reference)
-            lags = _lags(reference, heard, windows, radius)
+            heard, covered = _on_the_clock(recording, line, reference)
+            lags = _lags(reference, heard, covered, windows, radius)
             line, matched = _refined(line, reference, windows, lags)
-        heard = _on_the_clock(recording, line, reference)
-        lags = _lags(reference, heard, windows, 0.05)
+        heard, covered = _on_the_clock(recording, line, reference)
+        lags = _lags(reference, heard, covered, windows, 0.05)
         at_most = sent.resampled(min(_RATE, sent.sample_rate))
         sent_hz, heard_hz = effective_bandwidth(at_most), effective_bandwidth(heard)
     found = np.abs(lags) < _OUTLIER
@@ -214,6 +218,7 @@ def align(call: Call | Audio, recording: Audio) -> MeasuredLeg:
         gain_db=gain,
         jitter_ms=1000 * float(np.median(np.abs(lags[found]))),
         matched=matched,
+        covered=covered,
         family=family,
         leg=nearest if distance[nearest] <= _FARTHEST_DB else None,
         distance_db=distance,
@@ -276,25 +281,35 @@ def _coarse(reference: Audio, recording: Audio) -> _Line:
     return best[1]
 
 
-def _on_the_clock(recording: Audio, line: _Line, reference: Audio) -> Audio:
-    """The recording, stretched and moved onto the call's clock, as long as the reference."""
+def _on_the_clock(
+    recording: Audio, line: _Line, reference: Audio
+) -> tuple[Audio, tuple[float, float]]:
+    """The recording, stretched and moved onto the call's clock, as long as the reference.
+
+    Beside it where it begins and ends there, in seconds: the rest is silence that nobody recorded.
+    """
     rate, n = reference.sample_rate, len(reference.samples)
     true_rate = recording.sample_rate * (1 + line.drift)
     samples = soxr.resample(recording.samples, true_rate, rate)
     delay = line.delay / (1 + line.drift)
+    covered = max(0.0, -delay), min(reference.duration, samples.size / rate - delay)
     if delay < 0:  # it began later: silence up to there
         missing = int(np.ceil(-delay * rate))
         samples = np.pad(samples, (missing, 0))
         delay += missing / rate
     samples = np.pad(samples, (0, max(0, n + round(delay * rate) + 1 - samples.size)))
     _, moved = shifted(Audio(np.zeros(n, np.float32), rate), Audio(samples, rate), 1000 * delay)
-    return moved
+    return moved, covered
 
 
 def _lags(
-    reference: Audio, heard: Audio, windows: NDArray[np.intp], radius: float
+    reference: Audio,
+    heard: Audio,
+    covered: tuple[float, float],
+    windows: NDArray[np.intp],
+    radius: float,
 ) -> NDArray[np.float64]:
-    """How much later each window is heard, in seconds; NaN where it is not found."""
+    """How much later each window is heard, in seconds; NaN where it is not found, or cut."""
     rate = reference.sample_rate
     size, margin = round(_WINDOW * rate), round(radius * rate)
     padded = np.pad(heard.samples, margin)
@@ -303,6 +318,9 @@ def _lags(
         window = Audio(reference.samples[start : start + size], rate)
         around = Audio(padded[start : start + size + 2 * margin], rate)
         lags[index] = find_delay(window, around, max_delay_ms=2000 * radius) / 1000 - margin / rate
+    first, last = covered
+    at = windows / rate + lags
+    lags[(at < first - _EDGE) | (at + _WINDOW > last + _EDGE)] = np.nan
     return lags
 
 
@@ -324,7 +342,7 @@ def _refined(
             return refined, float(matched)
     raise ValueError(
         f"the recording does not hold what the bot sent: of {len(lags)} stretches of speech "
-        f"{np.count_nonzero(found)} are found on it; is it another call, or the other channel?"
+        f"{np.count_nonzero(found)} are found whole on it; is it another call, or the other channel?"
     )
 
 
@@ -358,7 +376,7 @@ def _distances(
     lags: NDArray[np.float64],
     family: Family,
 ) -> dict[str, float]:
-    """How far the noise profile is from that of each model that the bandwidth admits."""
+    """How far the noise profile is from that of each model that the audio bandwidth admits."""
     rate = reference.sample_rate
     length = round(_TOLD * rate)
     last = np.searchsorted(windows, windows + length - round(_WINDOW * rate), side="right")

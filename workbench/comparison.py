@@ -245,14 +245,15 @@ def compare(
         executor: Where the settings are tried, side by side; threads by default.
 
     Raises:
+        TypeError: For a path; :meth:`workbench.call.Call.open` reads it.
         ValueError: If the bot said nothing, a leg is not known, two settings are one, or the
             recording does not hold what the bot sent.
     """
     tried = distinct(settings or SETTINGS)
+    spoken = Spoken(call)
     measured = _measured(call, recording)
     shown = [measured.leg] if measured and measured.leg else ["G.711", "G.722"]
     far = legs_named(legs or shown)
-    spoken = Spoken(call)
     work = repeat(spoken), tried, repeat(far), repeat(dict(metrics or {}))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MetricWarning)  # the table shows the NaN, a sentence why
@@ -326,9 +327,9 @@ def _measured(call: Source, recording: Audio | MeasuredLeg | None) -> MeasuredLe
 
 def _recorded(call: Source, measured: MeasuredLeg) -> dict[str, float]:
     """What became of the bot's voice on the recording itself."""
-    heard = measured.heard
     said = call if isinstance(call, Audio) else _played(cast("Call", call))
-    said = said.resampled(heard.sample_rate)
+    said = said.resampled(measured.heard.sample_rate).span(*measured.covered)
+    heard = measured.heard.span(*measured.covered)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MetricWarning)
         _, reference, degraded = align(said, heard)

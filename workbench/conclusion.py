@@ -38,7 +38,7 @@ def conclusion(table: pd.DataFrame, legs: Sequence[Leg], reference: Audio) -> li
     if not speech:
         cheapest = min(rows, key=lambda row: row["kbit_s"])
         return [
-            "There is no speech in it, so quality cannot be compared; "
+            "The bot does not speak in this call, so quality cannot be compared; "
             f"{cheapest['setting']} is the cheapest at {cheapest['kbit_s']:.0f} kbit/s."
         ]
     rate = min(COMMON_RATE, reference.sample_rate)

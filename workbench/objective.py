@@ -14,7 +14,10 @@ from typing import Final
 
 from workbench.farleg import Leg
 
-__all__ = ["OBJECTIVES", "Objective", "objective_for"]
+__all__ = ["OBJECTIVES", "WIDE_RATE", "Objective", "objective_for"]
+
+#: Signals at a lower rate have no distance over the wide band, in hertz.
+WIDE_RATE: Final = 14000
 
 
 @dataclass(frozen=True)
@@ -82,5 +85,5 @@ def objective_for(leg: Leg, sample_rate: int) -> Objective:
         leg: The far leg.
         sample_rate: At which the signals are compared, in hertz.
     """
-    wide = leg.bandwidth_hz > 4000 and sample_rate >= 14000
+    wide = leg.bandwidth_hz > 4000 and sample_rate >= WIDE_RATE
     return OBJECTIVES["lsd_wide_db" if wide else "lsd_db"]

@@ -47,9 +47,10 @@ class Replay:
         sent: The same as decoded from the wire, ``offset_ms`` later.
         messages: The WebSocket texts, in order.
         offset_ms: Where the sound lies in ``sent``, against ``said``; NaN when there is none.
-        first_audio_ms: Sound that had gone in beyond the first frame when the first message came
-            out, plus ``offset_ms``: 0 for a serializer that only encodes.
-        delay_ms: The same over all messages, mean: the serializer's share in the latency.
+        first_audio_ms: Audio fed after the first frame and before the first message came out, plus
+            ``offset_ms``; 0 for a serializer that only encodes.
+        delay_ms: Audio fed and not yet sent, mean over the messages, plus ``offset_ms``: the
+            serializer's share in the latency.
         cpu_us_per_s: CPU time for each second of audio; depends on the machine, for the order of
             magnitude only.
         remarks: What the serializer warned of.

@@ -54,7 +54,9 @@ class Stretch(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Said:
-    """All that was said.
+    """The frames of all that was said, as a serializer is given them.
+
+    What trials measure against is made of it: :class:`workbench.trial.Spoken`.
 
     Parameters:
         stretches: In order.
@@ -90,13 +92,19 @@ def said_by_bot(call: Source) -> Said:
 
     Raises:
         NothingSaid: If it said nothing.
+        TypeError: For anything else, such as a path.
     """
     if isinstance(call, Said):
         return call
     if isinstance(call, Audio):
         stretches = [Stretch(_recut(call, call.sample_rate), interrupted=False)]
         return _checked(stretches, call.sample_rate)
-    records = call if isinstance(call, Sequence) else call.frames_out
+    records = call if isinstance(call, Sequence) else getattr(call, "frames_out", None)
+    if records is None or isinstance(records, str):
+        raise TypeError(
+            f"{call!r} is no call: wanted a Call (Call.open reads a capture), Audio, or the frames "
+            "of a call; workbench.batch.tune_captures takes paths"
+        )
     kept = [record for record in records if record.is_to_be_sent or _is_interruption(record)]
     top = max((record.sample_rate for record in kept), default=0)
     return _checked(_stretches(kept, top), top)

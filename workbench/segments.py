@@ -32,8 +32,8 @@ def segments(speech: Audio) -> list[slice]:
         speech: Without long pauses.
 
     Returns:
-        The samples of each, in order, without gaps; one for anything shorter than 16 s, none for
-        nothing.
+        The samples of each, in order, without gaps: 6 to 15 s; one for anything shorter than 15 s,
+        none for nothing.
     """
     n, rate = len(speech.samples), speech.sample_rate
     if not n:

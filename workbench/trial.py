@@ -91,20 +91,21 @@ def distinct(settings: Iterable[Setting]) -> tuple[Setting, ...]:
     """Take settings that can be told apart by their labels.
 
     Raises:
-        ValueError: If two have one label: they would send the same audio.
+        ValueError: If two have one label, as they would send the same audio; or there is none.
     """
     given = tuple(settings)
     labels = [setting.label for setting in given]
     if len(set(labels)) < len(labels) or not labels:
-        raise ValueError(f"settings are {', '.join(labels) or 'none'}, wanted different ones")
+        raise ValueError(f"settings must differ, got {', '.join(labels) or 'none'}")
     return given
 
 
 class Spoken:
-    """What the bot said in a call, as trials are compared with it.
+    """What the bot said (:class:`workbench.said.Said`), made ready for trials to be compared with.
 
-    Each thing is made when first asked for and kept, so that all settings and legs share it. What
-    is sent to another process is what was said, and no more.
+    ``said`` is what goes into the serializer; the rest is what measuring takes: one rate, long
+    pauses cut out, segments. Each thing is made when first asked for and kept, so that all settings
+    and legs share it. What is sent to another process is what was said, and no more.
 
     Parameters:
         call: As :func:`workbench.replay.replay` takes it.
@@ -119,13 +120,13 @@ class Spoken:
 
     @cached_property
     def whole(self) -> Audio:
-        """All of it, at :data:`COMMON_RATE` or its own lower rate."""
+        """All of ``said``, at :data:`COMMON_RATE` or its own lower rate."""
         return self.said.audio.resampled(min(COMMON_RATE, self.said.sample_rate))
 
     @cached_property
     def kept(self) -> NDArray[np.bool_]:
         """Which samples of ``whole`` are speech, its onsets and its short pauses."""
-        return _spoken(self.whole)
+        return _without_pauses(self.whole)
 
     @cached_property
     def speech(self) -> Audio:
@@ -225,7 +226,7 @@ def _as_long(audio: Audio, n: int) -> Audio:
     return Audio(samples, audio.sample_rate)
 
 
-def _spoken(said: Audio) -> NDArray[np.bool_]:
+def _without_pauses(said: Audio) -> NDArray[np.bool_]:
     """Mark speech, its onsets and its short pauses."""
     active = speech_activity(said)
     edges = np.flatnonzero(np.diff(active.astype(np.int8), 1, 0, 0))

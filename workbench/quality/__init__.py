@@ -2,7 +2,7 @@
 
 Each is code that may crash, hang, or give a number for what it cannot judge (PESQ dies on calls of
 a minute and more, ViSQOL gives silence 4.7 of 5). So each runs in a process of its own, with a
-time limit, on segments of 8 to 20 seconds, and only where there is enough speech on both sides.
+time limit, on segments of at most 15 seconds, and only where there is enough speech on both sides.
 What goes wrong in whichever way gives "not available" and the reason, and never a wrong number: one
 segment that fails is enough.
 

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import pandas as pd
@@ -33,7 +33,7 @@ from workbench.farleg import LEGS, Leg
 from workbench.objective import OBJECTIVES, Objective, objective_for
 from workbench.said import Source
 from workbench.trial import COMMON_RATE, SETTINGS, Setting, distinct
-from workbench.tuning.facts import OUTBOUND, Facts, common_params, facts_of, params_of
+from workbench.tuning.facts import OUTBOUND, Facts, common_params, copies, facts_of, params_of
 from workbench.tuning.scores import Scores, score
 from workbench.tuning.verdict import COSTS, SURE, judge
 
@@ -53,14 +53,14 @@ class TuningResult:
     Parameters:
         setting: The choice.
         params: The serializer's parameters: those of the captures, the outbound ones chosen.
-        table: One row for each leg and setting, as in :class:`workbench.tuning.verdict.Verdict`.
+        table: One row for each leg and setting, as in :class:`workbench.tuning.verdict.Decision`.
         why: The reasons, in sentences; the first says what to take.
         advice: What else to change, outside of these parameters.
         ties: Settings that cannot be told apart from the best, the chosen one first.
         confidence: Share of resamplings that lead to the same choice, 0 to 1; NaN when there is
             too little speech to tell.
         elsewhere: What would be chosen on other legs.
-        skipped: Captures that could not be used, and why.
+        skipped: Captures that could not be used, and why: unreadable ones, and copies.
         provenance: What it was found from: captures with their SHA-256, leg, objective, versions.
     """
 
@@ -132,11 +132,12 @@ def tune(
 
     Args:
         calls: One or several of what :func:`workbench.replay.replay` takes: calls, or audio of
-            the bot's speech.
+            the bot's speech. Copies of one call count once.
         objective: A name of :data:`~workbench.objective.OBJECTIVES`, or your own; by default the
             spectral distance over the leg's band.
         constraints: At most so much ``kbit_s`` and ``delay_ms``; metrics of OBJECTIVES at least,
-            or for distances at most, so much.
+            or for distances at most, so much. What cannot be measured on these calls limits
+            nothing, and a sentence says so.
         leg: The far leg that is assumed: a name of :data:`~workbench.farleg.LEGS`, or your own.
         settings: What to choose from; by default PCMU and PCM at 8, 16 and 24 kHz.
         executor: Where calls and settings are tried, side by side; threads by default. Those of
@@ -144,16 +145,30 @@ def tune(
         seed: Of the resampling.
 
     Raises:
-        ValueError: If no call holds audio of the bot, for an unknown name, or if no setting
-            fulfils the constraints; the message says what there is.
+        TypeError: For paths, which :func:`workbench.batch.tune_captures` takes.
+        ValueError: If no call holds audio of the bot, for an unknown name, a limit that is NaN,
+            or if no setting fulfils the constraints; the message says what there is.
     """
-    sources = list(calls) if isinstance(calls, Iterable) else [calls]
+    one = isinstance(calls, str) or not isinstance(calls, Iterable)  # a path is refused as a whole
+    sources = [cast("Source", calls)] if one else list(cast("Iterable[Source]", calls))
     task = Task.of(objective, constraints, leg=leg, settings=settings, seed=seed)
-    spoken = [(source, facts) for source in sources if (facts := facts_of(source)) is not None]
+    about = [facts_of(source) for source in sources]
+    again = copies(about)
+    spoken = [
+        (source, facts)
+        for number, (source, facts) in enumerate(zip(sources, about, strict=True))
+        if facts is not None and number not in again
+    ]
     if not spoken:
-        raise ValueError(f"in none of {len(sources)} calls the bot said anything")
+        raise ValueError(f"the bot says nothing in any of the {len(sources)} calls")
     scores = score([call for call, _ in spoken], task.settings, task.legs, task.metrics, executor)
-    return conclude(task, scores, [facts for _, facts in spoken], silent=len(sources) - len(spoken))
+    return conclude(
+        task,
+        scores,
+        [facts for _, facts in spoken],
+        silent=about.count(None),
+        skipped={f"call {n + 1}": f"the same as call {first + 1}" for n, first in again.items()},
+    )
 
 
 @dataclass(frozen=True)
@@ -187,10 +202,13 @@ class Task:
         """Check the arguments of :func:`tune`.
 
         Raises:
-            ValueError: For an unknown name.
+            ValueError: For an unknown name, or a limit that is NaN.
         """
         limits = dict(constraints or {})
         _known("constraint", limits, [*COSTS, *OBJECTIVES])
+        for name, limit in limits.items():
+            if np.isnan(limit):
+                raise ValueError(f"constraint {name!r} is {limit}, wanted a number")
         if isinstance(objective, str):
             _known("objective", [objective], list(OBJECTIVES))
             objective = OBJECTIVES[objective]
@@ -238,7 +256,8 @@ def conclude(
     chosen, *others = (
         judge(
             scores, far.name, goal, task.settings,
-            limits=task.limits if far is assumed else costs, speech_secs=speech, seed=task.seed,
+            limits=task.limits if far is assumed else costs, speech_secs=speech, sample_rate=rate,
+            seed=task.seed,
         )
         for far, goal in zip(task.legs, goals, strict=True)
     )  # fmt: skip
@@ -324,7 +343,7 @@ def _advice(setting: Setting, facts: Sequence[Facts]) -> list[str]:
             f"serializer converts every frame to {wire} Hz; at the wire's rate it has nothing to "
             "convert and adds no delay."
         )
-    reach = max(fact.reach_hz for fact in facts)
+    reach = max((f.reach_hz for f in facts if np.isfinite(f.reach_hz)), default=np.nan)
     if reach < 0.4 * wire:
         advice.append(
             f"The voice ends at {reach:.0f} Hz: a wire of {wire} Hz has room for a better one."

@@ -1,8 +1,7 @@
 """The choice between alternatives that were scored on the same segments: paired, bootstrapped.
 
-An alternative *ties* with the best as long as it cannot be shown to be behind it by more than the
-smallest difference that matters: as long as the lower end of the 95 % interval of the mean paired
-difference is not above that. Of those that tie, the cheapest is taken.
+An alternative *ties* unless the lower end of the 95 % interval of its mean paired deficit exceeds
+the smallest difference that matters. Of those that tie, the cheapest is taken.
 
 The interval is the mean and Student's t times the bootstrap's standard error; percentiles of the same
 resamplings would be too narrow for less than some thirty calls [3]_. Whole calls are resampled

@@ -14,7 +14,7 @@ from workbench.audio import Audio
 from workbench.levels import MetricWarning, effective_bandwidth, speech_secs
 from workbench.said import Source, said_by_bot
 
-__all__ = ["OUTBOUND", "Facts", "common_params", "facts_of", "params_of"]
+__all__ = ["OUTBOUND", "Facts", "common_params", "copies", "facts_of", "params_of"]
 
 #: The parameters that are tuned.
 OUTBOUND: Final = ("outbound_encoding", "outbound_pcm_sample_rate")
@@ -55,6 +55,25 @@ def facts_of(source: Source) -> Facts | None:
         params=_params(source),
         fingerprint=_fingerprint(source, said),
     )
+
+
+def copies(facts: Sequence[Facts | None]) -> dict[int, int]:
+    """Find what was given twice: two calls that are one would seem to agree.
+
+    Args:
+        facts: Of each call; ``None`` for those without.
+
+    Returns:
+        The number of the first, by the number of each copy.
+    """
+    first: dict[str, int] = {}
+    again = {}
+    for number, fact in enumerate(facts):
+        if fact is not None:
+            same = first.setdefault(fact.fingerprint["sha256"], number)
+            if same != number:
+                again[number] = same
+    return again
 
 
 def params_of(

@@ -1,6 +1,6 @@
 """Scores of every setting on every segment of speech of some calls.
 
-Segments last 8 to 20 seconds, where there is that much: shorter ones make intelligibility and
+Segments last 6 to 15 seconds, where there is that much: shorter ones make intelligibility and
 spectra unsteady, longer ones leave little to compare. They end where the voice is quietest, and are
 the same for all settings and legs, so that scores can be compared pair by pair.
 """

@@ -11,13 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.conclusion import listed
-from workbench.objective import OBJECTIVES, Objective
+from workbench.objective import OBJECTIVES, WIDE_RATE, Objective
 from workbench.segments import LEAST_SEGMENTS
 from workbench.trial import Setting
 from workbench.tuning.choice import FEW, RESAMPLINGS, Choice, choose
 from workbench.tuning.scores import Scores
 
-__all__ = ["COSTS", "LEAST_SPEECH", "SURE", "Verdict", "judge"]
+__all__ = ["COSTS", "LEAST_SPEECH", "SURE", "Decision", "judge"]
 
 #: What a setting costs, and how that is said; other constraints are metrics of OBJECTIVES.
 COSTS: Final = {"kbit_s": "needs", "delay_ms": "adds"}
@@ -31,7 +31,7 @@ SURE: Final = 0.95
 
 
 @dataclass(frozen=True, eq=False)
-class Verdict:
+class Decision:
     """The choice on one leg.
 
     Parameters:
@@ -74,8 +74,9 @@ def judge(
     *,
     limits: Mapping[str, float],
     speech_secs: float,
+    sample_rate: int,
     seed: int = 0,
-) -> Verdict:
+) -> Decision:
     """Choose a setting for one leg.
 
     Args:
@@ -85,6 +86,7 @@ def judge(
         settings: What to choose from.
         limits: At most so much of a cost, at least or (distances) at most so much of a metric.
         speech_secs: How much speech the scores rest on.
+        sample_rate: The highest at which it was compared, in hertz.
         seed: Of the resampling.
 
     Raises:
@@ -95,9 +97,17 @@ def judge(
     admitted = np.array([label not in excluded for label in evidence.labels])
     if not admitted.any():
         raise ValueError("no setting keeps within the constraints: " + "; ".join(excluded.values()))
-    why = tuple(f"{reason}: left out." for reason in excluded.values())
-    if speech_secs < LEAST_SPEECH or not len(evidence.scores):
-        return _unfounded(evidence, settings, admitted, excluded, why, speech_secs)
+    why = (
+        *(f"{reason}: left out." for reason in excluded.values()),
+        *(
+            f"{name} could not be measured, so its limit was not applied."
+            for name in limits
+            if _values(evidence, name).isna().all()
+        ),
+    )
+    lack = _lack(evidence, speech_secs, sample_rate)
+    if lack:
+        return _unfounded(evidence, settings, admitted, excluded, why, lack)
     choice = choose(
         evidence.scores,
         evidence.cost["kbit_s"].to_numpy(),
@@ -106,7 +116,7 @@ def judge(
         admitted=admitted,
         seed=seed,
     )
-    return Verdict(
+    return Decision(
         setting=settings[choice.chosen],
         ties=tuple(evidence.labels[i] for i in choice.ties),
         confidence=choice.agreement,
@@ -138,14 +148,18 @@ def _evidence(scores: Scores, leg: str, goal: Objective, settings: Sequence[Sett
     )
 
 
+def _values(evidence: _Evidence, name: str) -> pd.Series[float]:
+    """A cost or a metric's mean, of each setting; NaN where it could not be measured."""
+    return (evidence.cost if name in COSTS else evidence.quality)[name]
+
+
 def _excluded(evidence: _Evidence, limits: Mapping[str, float]) -> dict[str, str]:
     """Say for each setting that breaks a limit, which; what is NaN breaks none."""
     reasons: dict[str, str] = {}
     for name, limit in limits.items():
         at_least = name not in COSTS and OBJECTIVES[name].higher_is_better
         bound = f"at {'least' if at_least else 'most'} {limit:g}"
-        values = (evidence.cost if name in COSTS else evidence.quality)[name]
-        for label, value in zip(evidence.labels, values, strict=True):
+        for label, value in zip(evidence.labels, _values(evidence, name), strict=True):
             if value < limit if at_least else value > limit:
                 shown = (
                     f"{COSTS[name]} {value:.3g} {_UNITS[name]}"
@@ -156,14 +170,29 @@ def _excluded(evidence: _Evidence, limits: Mapping[str, float]) -> dict[str, str
     return reasons
 
 
+def _lack(evidence: _Evidence, speech_secs: float, sample_rate: int) -> str:
+    """Say why there is nothing to compare by; empty if there is."""
+    if speech_secs < LEAST_SPEECH:
+        return (
+            f"{speech_secs:.1f} s of speech is too little to compare by, "
+            f"{LEAST_SPEECH:g} s is the least"
+        )
+    if len(evidence.scores):
+        return ""
+    none = f"no segment could be scored by {evidence.goal.metric}"
+    if evidence.goal.metric == "lsd_wide_db" and sample_rate < WIDE_RATE:
+        return f"{none}: the voice's own rate does not reach there"
+    return f"{none}: each holds too little speech"
+
+
 def _unfounded(
     evidence: _Evidence,
     settings: Sequence[Setting],
     admitted: NDArray[np.bool_],
     excluded: Mapping[str, str],
     why: tuple[str, ...],
-    speech_secs: float,
-) -> Verdict:
+    lack: str,
+) -> Decision:
     """With nothing to tell the settings apart by, the cheapest."""
     cost = np.where(admitted, evidence.cost["kbit_s"].to_numpy(), np.inf)
     chosen = int(np.argmin(cost))
@@ -178,11 +207,8 @@ def _unfounded(
             for k, name in enumerate(evidence.labels)
         ]
     )
-    reason = (
-        f"Take {label} for now, the cheapest at {cost[chosen]:.0f} kbit/s: {speech_secs:.1f} s of "
-        f"speech is too little to compare by, {LEAST_SPEECH:g} s is the least."
-    )
-    return Verdict(settings[chosen], (label,), float("nan"), table, (reason, *why))
+    reason = f"Take {label} for now, the cheapest at {cost[chosen]:.0f} kbit/s: {lack}."
+    return Decision(settings[chosen], (label,), float("nan"), table, (reason, *why))
 
 
 def _columns(evidence: _Evidence) -> pd.DataFrame:
