@@ -8,7 +8,7 @@ from pipecat.frames.frames import EndFrame, TTSAudioRawFrame
 
 from pipecat_bandwidth import BandwidthFrameSerializer, messages
 from pipecat_bandwidth.encodings import FORMATS, PCMU, wire_format
-from tests.captures import MEDIA, SCRIPT, Scene, scripted, speech
+from tests.captures import FRAME, MEDIA, SCRIPT, Chunk, Scene, scripted, speech
 from workbench.audio import Audio
 from workbench.call import SIGNALS, Call, FrameRecord
 from workbench.call.turns import find_turns
@@ -229,6 +229,64 @@ def test_what_stop_cuts_off_was_never_heard(tmp_path):
     assert call.stats["caller_heard_ms"] == pytest.approx(1500, abs=2)
 
 
+def test_what_was_sent_after_stop_was_never_heard(tmp_path):
+    scene = Scene(3.0)
+    scene.say_bot(0.5, speech("bot/b05").span(0, 2.0))
+    scene.chunks += [Chunk(3.0 + i * FRAME, b"\1\0" * 320, b"\x10" * 320, 3.0) for i in range(50)]
+    call = opened(scene, tmp_path)
+    assert call.playout.heard_ms == call.stats["caller_heard_ms"] == pytest.approx(2000)
+    assert call.stats["bot_sent_ms"] == pytest.approx(4000)
+    (turn,) = call.turns
+    assert turn.heard_ms == pytest.approx(2000)
+    assert "2.0 s of the 4.0 s" in call.summary()
+
+
+@pytest.mark.parametrize("cleared", [False, True])
+def test_without_stop_a_call_lasts_until_all_of_it_was_played(tmp_path, cleared):
+    scene = Scene(8.0, stop=False)
+    scene.lose(0.0, 10_000)
+    scene.say_bot(0.5, speech("bot/b01").span(0, 6.0), lead=100.0)
+    if cleared:
+        scene.extra.append((2.0, "/ws/tx", messages.encode(messages.Clear())))
+    call = opened(scene, tmp_path)
+    assert call.duration == pytest.approx(2.0 if cleared else 6.5, abs=1e-3)
+    assert call.caller_heard.duration == pytest.approx(call.duration, abs=1e-3)
+
+
+def test_without_stop_a_call_lasts_to_the_end_of_its_last_audio(tmp_path):
+    scene = Scene(2.0, stop=False, jitter_ms=0)
+    assert opened(scene, tmp_path).duration == pytest.approx(scene.arrival[-1] + MEDIA, abs=1e-4)
+
+
+@pytest.mark.parametrize("rate", [8000, 16000])
+@pytest.mark.parametrize("how", ["late", "twice"])
+def test_a_message_that_came_late_or_twice_spoils_no_other(tmp_path, how, rate):
+    scene = Scene(4.0, noise_dbov=-30, jitter_ms=0, heard_rate=rate)
+    if how == "late":
+        scene.arrival[100] = scene.arrival[101] + 5e-4
+    else:
+        scene.twice.add(100)
+    call = opened(scene, tmp_path)
+    sent = Audio.from_pcm(PCMU.decode(PCMU.encode(Audio(scene.caller, 8000).pcm())), 8000)
+    assert call.caller_sent.pcm() == sent.pcm()
+    each = [sent.samples[at : at + 160] for at in range(0, len(sent), 160)]
+    heard = np.concatenate([Audio(piece, 8000).resampled(rate).samples for piece in each])
+    assert np.abs(call.bot_heard.samples - heard).max() < 1e-4
+
+
+def test_input_that_goes_by_the_serializer_is_not_the_bots(short, tmp_path):
+    pcm = speech("caller/c05", 8000).span(0, 1.0).pcm()
+    for at, frame in ((2.0, "InputAudioRawFrame"), (2.5, "UserAudioRawFrame")):
+        body = AudioFrame(
+            data=pcm, format="pcm-s16", sample_rate=8000, number_of_channels=1, frame=frame
+        )
+        short.extra.append((at, "/frames/out/audio", body))
+    call = opened(short, tmp_path)
+    assert {frame.frame for frame in call.audio_out} == {"TTSAudioRawFrame"}
+    assert call.stats["bot_said_ms"] == pytest.approx(1500)
+    assert call.bot_said.span(1.8, 4.0).level == -np.inf
+
+
 def test_two_rates_in_one_call_become_the_commoner_one(tmp_path):
     scene = Scene(6.0, pipeline_rate=24000)
     scene.say_bot(0.5, speech("bot/b07").span(0, 2.0))
@@ -331,7 +389,7 @@ def test_a_record_of_another_day_is_told_and_makes_the_call_no_longer(short, tmp
     call = Call.open(short.write(tmp_path / "b.mcap"))
     assert call.duration == pytest.approx(4.0)
     (event,) = (event for event in call.events if event.kind == "bad_message")
-    assert event.text == "1 records are not of the day of this call"
+    assert event.text == "1 records are dated more than a day from this call and were skipped"
 
 
 def test_what_is_no_capture_is_refused(tmp_path):
@@ -384,12 +442,15 @@ def test_events_tell_what_happened(short, tmp_path):
     )
     short.extra.append((1.9, "/notes", Note(text="here")))
     short.frame_out(3.0, "EndFrame")
+    short.log(3.1, "an ordinary line")
+    short.log(3.2, "something odd", level=3)
+    short.log(3.3, "something wrong", level=4)
     short.log(3.4, "Call c-1 hung up (HTTP 200, attempts: 1, 0.20 s)")
     call = opened(short, tmp_path)
     kinds = [event.kind for event in call.events]
     assert kinds == [
         "start", "interruption", "clear", "other_message", "bad_message", "bad_message",
-        "bad_message", "note", "end", "hang_up", "stop",
+        "bad_message", "note", "end", "warning", "error", "hang_up", "stop",
     ]  # fmt: skip
     assert call.times_of("hang_up") == pytest.approx([3.4])
     assert call.stats["bad_messages"] == 3
@@ -426,6 +487,63 @@ def test_an_interrupted_turn_was_said_further_than_heard(tmp_path):
     bot = next(turn for turn in call.turns if turn.side == "bot")
     assert bot.heard_ms == pytest.approx(2500, abs=5)
     assert bot.said_ms == pytest.approx(3500, abs=50)
+
+
+def test_what_an_interruption_threw_away_was_meant_for_its_own_turn(tmp_path):
+    """Six seconds sent at once, of which 1.7 are heard; the answer comes before they would end."""
+    scene = Scene(12.0, noise_dbov=-70)
+    scene.say_bot(0.5, speech("bot/b01").span(0, 6.0), lead=100.0)
+    scene.say_caller(2.0, speech("caller/c08").span(0, 1.5))
+    scene.frame_out(2.2, "InterruptionFrame", "sent")
+    scene.extra.append((2.2, "/ws/tx", messages.encode(messages.Clear())))
+    scene.say_bot(4.0, speech("bot/b07").span(0, 2.0))
+    call = opened(scene, tmp_path)
+    first, last = [turn for turn in call.turns if turn.side == "bot"]
+    assert (first.said_ms, last.said_ms) == pytest.approx((6000, 2000), abs=1)
+    assert (first.heard_ms, last.heard_ms) == pytest.approx((1700, 2000), abs=1)
+
+
+def test_audio_belongs_to_the_turn_that_it_is_heard_in(tmp_path):
+    """Two sentences sent at once, and a third close behind: neither time nor nearness misleads."""
+    scene = Scene(12.0, noise_dbov=-70)
+    one, other = (speech(f"bot/{name}", 8000).span(0.06, 2.06).samples for name in ("b07", "b01"))
+    pause = np.zeros(8000, np.float32)
+    scene.say_bot(0.5, Audio(np.concatenate([one, pause, other]), 8000), lead=100.0)
+    scene.say_caller(2.5, speech("caller/c08").span(0, 0.8))
+    scene.say_bot(6.0, speech("bot/b02").span(0.06, 2.06))
+    scene.say_caller(5.5, speech("caller/c09").span(0, 0.45))
+    call = opened(scene, tmp_path)
+    bot = [turn for turn in call.turns if turn.side == "bot"]
+    assert [turn.start for turn in bot] == pytest.approx([0.5, 3.5, 6.0], abs=0.1)
+    assert [turn.said_ms for turn in bot] == pytest.approx([2700, 2300, 2000], abs=130)
+    assert sum(turn.said_ms for turn in bot) == pytest.approx(7000)
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_the_caller_answers_in_a_pause_which_is_no_hole_then(tmp_path, answered):
+    scene = Scene(14.0, noise_dbov=-60)
+    scene.say_bot(2.0, speech("bot/b01").span(0.06, 8.0))
+    scene.hole(4.4, 0.06)
+    dry = scene.hole(5.8, 0.85)
+    if answered:
+        scene.say_caller(dry + 0.1, speech("caller/c08").span(0.05, 0.65))
+    call = opened(scene, tmp_path)
+    if not answered:
+        assert call.playout.underrun_ms == pytest.approx([60, 850], abs=1)
+        return
+    assert call.playout.underrun_ms == pytest.approx([60], abs=1)
+    assert call.stats["underruns"] == 1 and call.stats["underrun_ms"] == pytest.approx(60, abs=1)
+    assert {row.cushion_ms: row.underruns for row in call.playout.cushion_table([40, 100])} == {
+        40: 1, 100: 0,
+    }  # fmt: skip
+
+
+def test_the_lead_is_that_of_messages_which_go_on(tmp_path):
+    scene = Scene(4.0)
+    scene.say_bot(0.5, speech("bot/b07").span(0, 1.6))
+    stats = opened(scene, tmp_path).stats
+    # The first three are given at once; from then on two are waiting.
+    assert stats["mean_lead_ms"] == pytest.approx((40 + 38 * 80) / 39, abs=0.1)
 
 
 def test_figures_are_those_that_were_planted(short, tmp_path):

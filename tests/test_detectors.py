@@ -47,6 +47,13 @@ def test_a_kind_of_somebody_elses_is_its_own_title():
     assert str(own) == "info at 0.00 s: my_own [my_own]: so"
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_a_finding_is_somewhere_and_of_some_size(number):
+    for span, value in (((0.0, number), 1.0), ((number, 1.0), 1.0), ((0.0, 1.0), number)):
+        with pytest.raises(ValueError, match="noise at .* finite ones are wanted"):
+            Finding("noise", None, span, "info", value, "", 1.0, "so", "C.", "R.")
+
+
 # -- how good they are -----------------------------------------------------------------------------
 
 

@@ -291,16 +291,40 @@ def test_outbound_is_a_stream_with_a_marker_and_its_pauses(tshark: str, tmp_path
     assert np.abs(heard - 0.3 * np.sin(2 * np.pi * 440 * t))[80:7200].max() < 0.012
 
 
-def test_what_is_cleared_does_not_advance_the_stream(tshark: str, tmp_path: Path) -> None:
-    """Ten seconds sent at once and cleared after one: the next utterance is not 9 s late."""
+def test_what_is_cleared_is_made_up_for_by_the_pause_after_it(tshark: str, tmp_path: Path) -> None:
+    """A bot 80 ms ahead of real time: each interruption throws those away."""
+    sent: list[tuple[float, Any]] = []
+    for begin in (1.0, 3.0, 5.0):
+        piece = PlayAudio(PCMU.content_type, tone(0.04))
+        sent += [(begin + max(0.0, i * 0.04 - 0.08), piece) for i in range(26)]
+        sent.append((begin + 0.96, Clear()))  # of 1.04 s
+    call = record(tmp_path / "call.mcap", sent=sent, length=7)
+    write_pcap(call, tmp_path / "call.pcapng")
+    rows = fields(tshark, tmp_path / "call.pcapng", "rtp.marker == 1", "rtp.ssrc", "rtp.timestamp")
+    assert rows == [["0x00000b07", str(16_000 * index)] for index in range(3)]
+
+
+def test_a_burst_that_was_cleared_leaves_no_lead_behind(tshark: str, tmp_path: Path) -> None:
+    """Ten seconds sent at once and cleared after one: the next utterance is not 7 s early."""
     burst = [(1.0 + i * 1e-3, PlayAudio(PCMU.content_type, tone(1.0))) for i in range(10)]
     later = [(4.0 + i * 0.02, PlayAudio(PCMU.content_type, tone(0.02))) for i in range(10)]
     call = record(tmp_path / "call.mcap", sent=[*burst, (2.0, Clear()), *later], length=5)
     write_pcap(call, tmp_path / "call.pcapng")
+    names = ("rtp.ssrc", "rtp.marker", "rtp.timestamp")
+    rows = fields(tshark, tmp_path / "call.pcapng", "rtp", *names)
+    assert [row[0] for row in rows] == ["0x00000b07"] * 10 + ["0x00000b08"] * 10
+    assert [row[1] for row in rows] == ["1"] + ["0"] * 9 + ["1"] + ["0"] * 9
+    assert [int(row[2]) for row in rows[:10]] == [8000 * i for i in range(10)]
+    assert np.diff([int(row[2]) for row in rows[10:]]).tolist() == [160] * 9
+
+
+def test_a_short_silence_is_jitter_and_no_new_utterance(tshark: str, tmp_path: Path) -> None:
+    beep = tone(0.2)[:-400] + PCMU.encode(bytes(800))  # 50 ms of silence: a pause, not a hole
+    sent = [(at, PlayAudio(PCMU.content_type, beep)) for at in (1.0, 1.3, 1.62)]
+    call = record(tmp_path / "call.mcap", sent=sent, length=3)
+    write_pcap(call, tmp_path / "call.pcapng")
     rows = fields(tshark, tmp_path / "call.pcapng", "rtp", "rtp.marker", "rtp.timestamp")
-    assert [int(row[1]) for row in rows[:10]] == [8000 * i for i in range(10)]
-    assert rows[10] == ["1", str(80_000 + 16_000)]  # 2 s after the queue was cleared
-    assert [row[0] for row in rows] == ["1"] + ["0"] * 9 + ["1"] + ["0"] * 9
+    assert rows == [["1", "0"], ["0", "1600"], ["1", str(3200 + 960)]]
 
 
 def test_wireshark_finds_a_call_and_nothing_wrong_with_it(tshark: str, tmp_path: Path) -> None:
@@ -363,8 +387,10 @@ def test_messages_of_any_length_can_be_read(tshark: str, tmp_path: Path, wire: W
     sent = [(1.0, PlayAudio(wire.content_type, tone(9.0, wire))), (10.0, Clear())]
     call = record(tmp_path / "call.mcap", sent=sent)
     write_pcap(call, tmp_path / "call.pcapng")
-    rows = fields(tshark, tmp_path / "call.pcapng", "rtp", "rtp.timestamp", "udp.length")
-    assert rows == [[str(8000 * second), str(8 + 12 + 8000)] for second in range(9)]
+    names = ("rtp.timestamp", "udp.length", "rtp.marker")
+    rows = fields(tshark, tmp_path / "call.pcapng", "rtp", *names)
+    length = str(8 + 12 + 8000)
+    assert rows == [[str(8000 * second), length, str(int(not second))] for second in range(9)]
     assert fields(tshark, tmp_path / "call.pcapng", 'json.value.string == "clear"', "frame.number")
 
 
@@ -560,12 +586,16 @@ def test_csv_has_every_message_and_event_in_order(talk: Call, tmp_path: Path) ->
 def test_csv_counts_what_is_no_message_and_runs_no_formula(tmp_path: Path) -> None:
     invalid = Invalid(data=b"\xff", error='=cmd|"/c calc"')
     other = Media(payload_of(9), "outbound", "9")
-    call = record(tmp_path / "call.mcap", [(0.1, media(1)), (0.2, other), (0.3, invalid)])
+    received = [(0.05, other), (0.1, media(1)), (0.2, other), (0.3, invalid), (0.4, media(2))]
+    call = record(tmp_path / "call.mcap", received)
     write_csv(call, tmp_path / "call.csv")
     with (tmp_path / "call.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     wire = [(row["kind"], row["sequence"]) for row in rows if row["source"] == "wire"]
-    assert wire == [("start", ""), ("media", "1"), ("media", ""), ("invalid", "")]
+    assert wire == [  # the bot's own track has no number, and takes none from the caller's
+        ("start", ""), ("media", ""), ("media", "1"), ("media", ""), ("invalid", ""),
+        ("media", "2"),
+    ]  # fmt: skip
     assert not [cell for row in rows for cell in row.values() if cell.startswith(("=", "@", "+"))]
 
     write_findings(FINDINGS, tmp_path / "findings.csv")

@@ -567,6 +567,132 @@ def test_a_pop_of_the_serializer_is_told_from_one_before_it(tmp_path):
     assert "serializer makes it" in finding.cause
 
 
+def interrupted_burst(answer_at: float) -> Scene:
+    """Five seconds sent at once, interrupted after one; then an answer."""
+    scene = Scene(14.0, noise_dbov=-70)
+    scene.say_bot(0.5, speech("bot/b02"), lead=100.0)
+    scene.say_caller(1.1, speech("caller/c08").span(0, 0.6))
+    scene.frame_out(1.4, "InterruptionFrame", "sent")
+    scene.extra.append((1.401, "/ws/tx", messages.encode(messages.Clear())))
+    scene.say_bot(answer_at, speech("bot/b07"))
+    return scene
+
+
+SEAMS = ("onset_pop", "tail_lost", "audio_lost", "block_joint", "dropout")
+
+
+@pytest.mark.parametrize("answer_at", [1.5, 2.0, 3.0, 7.0])
+def test_a_burst_that_was_interrupted_is_no_fault_of_what_is_said_next(tmp_path, answer_at):
+    assert found(interrupted_burst(answer_at), tmp_path, *SEAMS) == []
+
+
+@pytest.mark.parametrize("answer_at", [1.5, 2.0, 3.0])
+def test_what_an_answer_to_an_interruption_lost_is_found(tmp_path, answer_at):
+    scene = interrupted_burst(answer_at)
+    scene.chunks[-1].payload = scene.chunks[-2].payload = b""
+    (finding,) = found(scene, tmp_path, *SEAMS)
+    assert finding.kind == "tail_lost"
+    assert finding.value == pytest.approx(80)
+    length = speech("bot/b07").duration
+    assert finding.span == pytest.approx((answer_at, answer_at + length), abs=1e-3)
+
+
+@pytest.mark.parametrize("listen", ["bot_said", "bot_sent"])
+def test_a_pop_of_an_answer_to_an_interruption_is_found(tmp_path, listen):
+    scene = interrupted_burst(3.0)
+    first = next(chunk for chunk in scene.chunks if chunk.said == 3.0)
+    step = np.full(40, 9000, "<i2").tobytes()
+    if listen == "bot_said":
+        first.frame = step + first.frame[80:]
+    else:
+        first.payload = PCMU.encode(step) + first.payload[40:]
+    (finding,) = found(scene, tmp_path, "onset_pop")
+    assert finding.listen == listen
+    assert finding.span == pytest.approx((3.0, 3.002), abs=1e-3)
+    assert finding.measurement.startswith("1 utterances")
+
+
+def test_a_hole_in_an_answer_to_an_interruption_is_found(tmp_path):
+    scene = interrupted_burst(2.0)
+    middle = max(
+        (c for c in scene.chunks if c.said == 2.0),
+        key=lambda c: np.square(np.frombuffer(c.frame, "<i2").astype(float)).sum(),
+    )
+    middle.frame = middle.frame[:240] + bytes(160) + middle.frame[400:]
+    (finding,) = found(scene, tmp_path, "dropout")
+    assert finding.value == pytest.approx(10, abs=1)
+
+
+def test_an_end_that_comes_out_with_the_next_utterance_is_lost(tmp_path):
+    """A pause of 0.6 s is between two utterances: what one lacks the other has too much."""
+    scene = Scene(10.0)
+    scene.say_bot(1.0, speech("bot/b07"))
+    kept = scene.chunks[-1]
+    scene.say_bot(1.0 + speech("bot/b07").duration + 0.6, speech("bot/b02"))
+    ghost = next(chunk for chunk in scene.chunks if chunk.said > 1.0)
+    ghost.payload, kept.payload = kept.payload + ghost.payload, b""
+    (finding,) = found(scene, tmp_path, "tail_lost")
+    assert finding.value == pytest.approx(1000 * len(kept.frame) / 16000, abs=0.2)
+    assert finding.span == pytest.approx((1.0, 1.0 + speech("bot/b07").duration), abs=1e-3)
+
+
+def test_static_is_placed_at_any_rate_of_the_pipeline(tmp_path):
+    """At 22,050 Hz ten milliseconds are no whole number of samples."""
+    scene = Scene(60.0, pipeline_rate=22_050)
+    scene.say_bot(0.5, speech("bot/b07"))
+    static = scene.rng.standard_normal(3 * 22_050) * 0.2
+    scene.say_bot(50.0, Audio(static.astype(np.float32), 22_050))
+    (finding,) = found(scene, tmp_path, "wrong_codec")
+    assert finding.span == pytest.approx((50.0, 53.0), abs=0.06)
+
+
+def test_what_was_interrupted_before_is_no_cut_goodbye(tmp_path):
+    scene = interrupted_burst(6.0)
+    scene.frame_out(12.0, "EndFrame")
+    assert found(scene, tmp_path, "cut_goodbye") == []
+
+
+def test_a_word_soon_after_an_interruption_is_an_answer(tmp_path):
+    scene = Scene(8.0)
+    scene.say_bot(1.0, speech("bot/b03"))
+    scene.interrupt(3.0)
+    scene.say_bot(3.35, speech("bot/b07").span(0.06, 0.26))
+    assert found(scene, tmp_path, "stale_audio") == []
+
+
+def test_a_bot_that_goes_on_in_a_stall_did_not_stand_still(tmp_path):
+    """Half of the time without a frame is what speech synthesis does now and then."""
+    scene = blocked(0).scene
+    scene.stall_caller(2.0, 0.4)
+    for chunk in scene.chunks:
+        if 2.1 <= chunk.time < 2.3:
+            chunk.time = 2.3
+    assert [finding.kind for finding in found(scene, tmp_path, "jitter", "loop_lag")] == ["jitter"]
+
+
+def test_holes_at_two_rates_of_the_wire_are_told_once_each(tmp_path):
+    """A serializer whose resampler lets audio out in bursts, before and after a new setting."""
+    scene = Scene(24.0, pipeline_rate=24_000)
+    for at, wire in ((1.0, PCMU), (12.0, wire_format("PCM", 16_000))):
+        part = Scene(24.0, wire, 24_000)
+        part.say_bot(at, speech("bot/b01"), lead=0.0)
+        for index in range(0, len(part.chunks) - 3, 3):
+            held = part.chunks[index : index + 3]
+            payload = b"".join(chunk.payload for chunk in held)
+            spare = 80 * wire.bytes_per_sample * wire.sample_rate // 8000 * (index // 3 % 2)
+            play = messages.PlayAudio(wire.content_type, payload[: len(payload) - spare])
+            scene.extra.append((held[2].time + 4e-5, "/ws/tx", messages.encode(play)))
+        for chunk in part.chunks:
+            chunk.payload = b""
+        scene.chunks += part.chunks
+    call = Call.open(scene.write(tmp_path / "a.mcap"))
+    findings = diagnose(call, ["underrun"])
+    assert {f.remedy.split()[1] for f in findings} == {
+        "audio_out_sample_rate=8000", "audio_out_sample_rate=16000",
+    }  # fmt: skip
+    assert sum(f.value for f in findings) <= call.playout.underrun_ms.sum() + 1e-6
+
+
 def test_a_scrap_that_comes_at_once_is_stale(tmp_path):
     scene = Scene(16.0)
     scene.say_bot(1.0, speech("bot/b03"))
@@ -833,6 +959,17 @@ def test_worst_comes_first_and_everything_is_said(scripted_call):
 def test_an_unknown_kind_is_refused(scripted_call):
     with pytest.raises(ValueError, match=r"no detector \['choppy'\], there are: underrun"):
         diagnose(scripted_call, ["choppy"])
+
+
+def test_a_detector_that_fails_costs_no_other_finding(scripted_call, monkeypatch):
+    def broken(call):
+        yield from DETECTORS["echo"](call)
+        raise ZeroDivisionError("of nothing")
+
+    monkeypatch.setitem(DETECTORS, "clipping", broken)
+    with pytest.warns(RuntimeWarning, match="the detector clipping failed: ZeroDivisionError"):
+        findings = diagnose(scripted_call, ["clipping", "sequence_gap"])
+    assert {finding.kind for finding in findings} == {"echo", "sequence_gap"}
 
 
 def test_a_call_of_nothing_is_diagnosed(tmp_path):

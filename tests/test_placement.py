@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from pipecat_bandwidth.encodings import PCMU, wire_format
 from workbench.audio import Audio
-from workbench.call.placement import follow, lay, lay_encoded, unwrap
+from workbench.call.placement import follow, lay, lay_encoded, place_made, unwrap
 
 STEP = 0.020
 
@@ -52,6 +52,31 @@ def test_late_numbers_are_put_back_into_their_place():
     assert np.abs(start - number * STEP).max() <= STEP + 1e-9  # 41 was quicker than thought
 
 
+@pytest.mark.parametrize("ppm", [100, -100])
+def test_a_clock_that_runs_apart_for_half_an_hour_is_followed(ppm):
+    sent = np.arange(90_000) * STEP
+    arrived = sent * (1 + ppm / 1e6)
+    assert np.abs(placed(arrived) - arrived).max() < 0.121
+
+
+@pytest.mark.parametrize("made", [STEP, 0.0195])
+def test_a_piece_that_was_made_late_or_twice_moves_no_other(made):
+    start = np.arange(60) * STEP
+    late = np.r_[start[:30], start[31:34], start[30], start[34:]]
+    twice = np.r_[start[:31], start[30], start[31:]]
+    for messages in (late, twice):
+        length = np.full(len(messages), STEP)
+        assert place_made(messages, length) == pytest.approx(messages)
+
+
+def test_what_a_resampler_holds_back_moves_nothing():
+    start, duration = np.arange(40) * STEP, np.full(40, STEP)
+    duration[10:14] = 0.0, 0.0, 0.01, 0.07
+    made = duration > 0
+    ends = np.cumsum(duration)[made]
+    assert place_made(start[made], duration[made]) == pytest.approx(ends - duration[made], abs=0.01)
+
+
 def test_nothing_is_placed_nowhere():
     assert placed(np.empty(0)).shape == (0,)
 
@@ -81,6 +106,21 @@ def test_a_counter_that_starts_anew_goes_on():
     assert not duplicate.any()
 
 
+@pytest.mark.parametrize("counted", [60, 100, 499])
+def test_a_counter_that_starts_anew_early_in_the_call_loses_nothing(counted):
+    sequence = np.r_[1 : counted + 1, 1:201].astype(np.int64)
+    number, duplicate = unwrap(sequence, np.arange(len(sequence)) * STEP)
+    assert number.tolist() == list(range(counted + 200))
+    assert not duplicate.any()
+
+
+def test_one_old_number_is_no_new_count():
+    sequence = np.r_[1:201, 20, 201:301].astype(np.int64)
+    number, duplicate = unwrap(sequence, np.arange(len(sequence)) * STEP)
+    assert np.flatnonzero(duplicate).tolist() == [200]
+    assert number.tolist() == [*range(200), 19, *range(200, 300)]
+
+
 def pieces(*values: int, size: int = 160) -> list[bytes]:
     return [np.full(size, value, "<i2").tobytes() for value in values]
 
@@ -91,6 +131,14 @@ def test_neighbours_are_joined_to_the_sample():
     samples = np.rint(track.samples * 32768).astype(int)
     assert samples[800 : 800 + 50 * 160].tolist() == np.repeat(np.arange(1, 51), 160).tolist()
     assert np.count_nonzero(samples) == 50 * 160
+
+
+def test_pieces_nearly_a_sample_apart_are_still_joined():
+    """Two clocks, in steps of 0.7 of a sample: neither a sample left out nor one doubled."""
+    start = np.array([0.0, 160.7, 320.1]) / 8000
+    track = lay(start, np.full(3, STEP), pieces(1, 2, 3), [8000] * 3, 0.1)
+    samples = np.rint(track.samples * 32768).astype(int)
+    assert samples[:480].tolist() == np.repeat([1, 2, 3], 160).tolist()
 
 
 def test_what_is_cut_left_out_or_outside_is_not_laid():

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.playout import reconstruct
+from workbench.playout import reconstruct, uncut
 
 CHUNK = 0.040
 
@@ -108,6 +108,50 @@ def test_prebuffer_hides_holes_up_to_its_length():
     assert table[20].hidden == 0
     assert table[60].hidden == 0.5
     assert table[200].hidden == 1
+
+
+def test_the_cushion_table_is_the_queue_again_with_each_prebuffer():
+    """Of the same messages, cuts and utterances, with what prebuffer and delay there was before."""
+    time, duration = paced(300)
+    time[30:] += 0.08 + 0.03
+    time[100:] += 0.6  # a pause, by who knows the sound
+    time[150:] += 0.12
+    time[220:] += 0.08 + 0.05
+    time[260:] += 0.5
+    goes_on = np.ones(300, bool)
+    goes_on[[0, 100]] = False
+    # The first clear hides the hole after it, the second leaves one: what follows is not delayed.
+    given = {"delay_ms": 30.0, "continues": goes_on, "stopped": time[255]}
+    clears = [time[150] - 0.01, time[200] - 0.001]
+    queue = reconstruct(time, duration, clears, prebuffer_ms=15.0, **given)
+    for row in queue.cushion_table([10, 25, 70, 400]):
+        again = reconstruct(time, duration, clears, prebuffer_ms=15.0 + row.cushion_ms, **given)
+        assert row.underruns == len(again.underruns)
+        assert row.hidden == 1 - len(again.underruns) / len(queue.underruns)
+
+
+def test_nothing_that_was_sent_after_the_end_is_played():
+    time, duration = [0, 0, 2, 2.5, 2.6], [1, 1.5, 1, 1, 1]
+    playout = reconstruct(time, duration, stopped=2.5)
+    assert playout.heard.tolist() == [1, 1.5, 0, 0, 0]
+    assert playout.start[:2].tolist() == [0, 1]
+    assert np.isnan(playout.start[2:]).all()
+    assert playout.lead.tolist() == [0, 1, 0.5, 0, 0]
+    assert playout.continues.tolist() == [False, True, True, False, False]
+    assert reconstruct(time, duration).heard.tolist() == duration
+    late = reconstruct([1, 2.5], [0.5, 0.5], stopped=0.5)
+    assert late.heard_ms == 0 and late.underruns == ()
+
+
+def test_without_interruption_all_of_it_has_its_place():
+    queue = uncut([0, 0, 0, 3, 3, 9], [2, 2, 2, 1, 1, 1], [2.5, 8, 20])
+    assert queue.start.tolist() == [0, 2, 4, 3, 4, 9]
+    # What is kept lasts until there is something new to play, what is over until it was cut.
+    assert queue.kept.tolist() == [2, 1, 0, 1, 1, 1]
+    assert queue.cut.tolist() == [2.5, 2.5, 2.5, 8, 8, 20]
+    assert queue.end.tolist() == [2, 2.5, 2.5, 4, 5, 10]
+    assert uncut([0], [1], []).cut.tolist() == [np.inf]
+    assert uncut([], [], [1.0]).end.shape == (0,)
 
 
 def test_a_call_without_holes_needs_no_cushion():

@@ -154,6 +154,22 @@ def test_at_the_captured_rate_it_is_what_the_bot_heard(scene: Call) -> None:
     np.testing.assert_array_equal(replay_inbound(scene, 8000).samples, scene.bot_heard.samples)
 
 
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_a_message_that_came_late_or_twice_spoils_no_other(tmp_path: Path, rate: int) -> None:
+    clean, made = scripted(), scripted()
+    made.twice.add(600)
+    made.arrival[700] = made.arrival[701] + 0.005
+    expected, heard = (
+        replay_inbound(Call.open(scene.write(tmp_path / f"{name}.mcap")), rate).samples
+        for name, scene in (("clean", clean), ("made", made))
+    )
+    # The filter of the serializer rings on for some milliseconds.
+    step = rate // 50
+    for number in {*range(580, 720)} - {600, 601, 700, 701, 702}:
+        piece = slice(number * step, (number + 1) * step)
+        assert np.abs(expected[piece] - heard[piece]).max() < 1e-3, number
+
+
 def test_a_rate_that_no_pipeline_has(scene: Call) -> None:
     with pytest.raises(ValueError, match="sample_rate"):
         replay_inbound(scene, 11025)

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from pipecat_bandwidth.encodings import PCMU
 from tests.captures import SCRIPT, speech
 from workbench.audio import Audio
-from workbench.call.speech import joined, levels, runs_of, to_sound, voice_activity
+from workbench.call.speech import hop_edges, joined, levels, runs_of, to_sound, voice_activity
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,39 @@ def test_a_whole_turn_agrees_with_the_script():
 @pytest.mark.parametrize("samples", [0, 1, 100, 255, 257])
 def test_short_audio_has_no_speech(samples):
     assert voice_activity(Audio(np.zeros(samples), 8000)).shape == (0, 2)
+
+
+def spoken_at(at: float, dbov: float, name: str = "caller/c05", softly_db: float = 0.0) -> Audio:
+    """Four seconds of a line in which somebody begins to speak at ``at``, the first 0.5 s softly."""
+    noise = np.random.default_rng(3).standard_normal(32_000) * 10 ** (dbov / 20)
+    words = speech(name, 8000).span(0.06, 2.0).samples.copy()
+    words[:4000] *= 10 ** (-softly_db / 20)
+    noise[round(at * 8000) :][: len(words)] += words
+    sent = PCMU.decode(PCMU.encode(Audio(noise.astype(np.float32), 8000).pcm()))
+    return Audio.from_pcm(sent, 8000)
+
+
+@pytest.mark.parametrize("dbov", [-75, -65, -55])
+@pytest.mark.parametrize("at", [0.3, 0.7, 1.1, 1.6])
+def test_who_speaks_as_soon_as_the_line_is_open_begins_when_he_does(dbov, at):
+    found = voice_activity(spoken_at(at, dbov), detector="silero")
+    assert found[0, 0] == pytest.approx(at, abs=0.08)
+
+
+@pytest.mark.parametrize("at", [0.7, 1.6])
+def test_a_soft_beginning_is_not_cut_off(at):
+    found = voice_activity(spoken_at(at, -75, "bot/b01", softly_db=34), detector="silero")
+    assert found[0, 0] == pytest.approx(at, abs=0.15)
+
+
+@pytest.mark.parametrize("rate", [8000, 11_025, 22_050, 24_000])
+def test_a_hop_is_ten_milliseconds_at_any_rate(rate):
+    edges = hop_edges(60 * rate + 50, rate)
+    assert len(edges) == 6001
+    assert np.abs(edges / rate - np.arange(6001) * 0.01).max() < 1 / rate
+    samples = np.zeros(60 * rate)
+    samples[50 * rate : 51 * rate] = 0.1
+    assert np.flatnonzero(levels(Audio(samples, rate)) > -30).tolist() == list(range(5000, 5100))
 
 
 def test_levels_are_those_of_each_hop():

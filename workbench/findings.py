@@ -14,6 +14,7 @@ heard, then what is worth knowing. Within a severity the kinds stand in the orde
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
@@ -182,6 +183,9 @@ def diagnose(
 
     Raises:
         ValueError: For a kind that there is no detector for.
+
+    Warns:
+        RuntimeWarning: If a detector fails; what the others find is there all the same.
     """
     unknown = set(kinds or ()) - DETECTORS.keys()
     if unknown:
@@ -193,8 +197,12 @@ def diagnose(
         for name, steps in groundwork.items():
             getattr(call, name)
             advance(steps)
-        for detector in wanted.values():
-            found += detector(call)
+        for name, detector in wanted.items():
+            try:
+                found += detector(call)
+            except Exception as error:
+                text = f"the detector {name} failed: {error!r}"
+                warnings.warn(text, RuntimeWarning, stacklevel=2)
             advance(1)
     found.sort(key=_rank)
     is_silent = not len(call.inbound) and not len(call.outbound)

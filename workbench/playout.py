@@ -29,7 +29,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Cushion", "Playout", "Underrun", "reconstruct"]
+__all__ = ["Cushion", "Playout", "Uncut", "Underrun", "reconstruct", "uncut"]
 
 #: A silence of a second is a pause even if there are words on both sides of it.
 MAX_GAP: Final = 1.0
@@ -82,6 +82,7 @@ class Playout:
         underruns: The holes inside utterances, in order.
         prebuffer_ms: As given to :func:`reconstruct`.
         delay_ms: As given to :func:`reconstruct`.
+        stopped: As given to :func:`reconstruct`.
     """
 
     time: NDArray[np.float64]
@@ -93,6 +94,7 @@ class Playout:
     underruns: tuple[Underrun, ...]
     prebuffer_ms: float = 0.0
     delay_ms: float = 0.0
+    stopped: float | None = None
     _clears: tuple[float, ...] = field(default=(), repr=False)
 
     @property
@@ -137,6 +139,7 @@ class Playout:
                 prebuffer_ms=self.prebuffer_ms + cushion_ms,
                 delay_ms=self.delay_ms,
                 continues=self.continues,
+                stopped=self.stopped,
             )
             left = len(again.underruns)
             rows.append(Cushion(cushion_ms, 1 - left / found if found else 1.0, left))
@@ -149,6 +152,50 @@ class Playout:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class Uncut:
+    """The queue as if no interruption had thrown anything away, up to what is said next.
+
+    Parameters:
+        time: When each message was sent.
+        duration: How much audio it held.
+        start: When its audio would have begun to play; finite, unlike :attr:`Playout.start`.
+        kept: How much of it there would have been time for before what was sent after the next
+            interruption, 0 to ``duration``.
+        cut: When the next interruption was; ``inf`` if there was none.
+    """
+
+    time: NDArray[np.float64]
+    duration: NDArray[np.float64]
+    start: NDArray[np.float64]
+    kept: NDArray[np.float64]
+    cut: NDArray[np.float64]
+
+    @property
+    def end(self) -> NDArray[np.float64]:
+        """When each message was over, or interrupted."""
+        return np.minimum(self.start + self.duration, self.cut)
+
+
+def uncut(time: ArrayLike, duration: ArrayLike, cuts: ArrayLike) -> Uncut:
+    """Rebuild the queue with all that was meant to be said.
+
+    Args:
+        time: As for :func:`reconstruct`.
+        duration: As for :func:`reconstruct`.
+        cuts: When it was interrupted, any order.
+
+    Raises:
+        ValueError: As :func:`reconstruct`.
+    """
+    times, durations, at = _validated(time, duration, cuts, 0.0, 0.0)
+    following = np.searchsorted(times, at, side="left")
+    queue = reconstruct(times, durations, times[following[following < len(times)]])
+    start = np.where(np.isnan(queue.start), queue.time + queue.lead, queue.start)
+    cut = np.append(at, np.inf)[np.searchsorted(at, times, side="right")]
+    return Uncut(times, durations, start, queue.heard, cut)
+
+
 def reconstruct(
     time: ArrayLike,
     duration: ArrayLike,
@@ -157,6 +204,7 @@ def reconstruct(
     prebuffer_ms: float = 0.0,
     delay_ms: float = 0.0,
     continues: ArrayLike | None = None,
+    stopped: float | None = None,
 ) -> Playout:
     """Rebuild the far end's queue.
 
@@ -165,30 +213,34 @@ def reconstruct(
         duration: How much audio it held, shape ``(n,)``, not negative.
         clears: When the queue was emptied, any order. A ``clear`` sent at the very time of a
             message counts as sent before it. What is playing is cut there and then; a carrier may
-            finish the 20 ms that are under way. The end of the stream empties the queue too.
+            finish the 20 ms that are under way.
         prebuffer_ms: How long the far end waits before it plays the first message after idle.
         delay_ms: How long a message is under way.
         continues: Shape ``(n,)``, bool: whether each message continues the utterance before it.
             The caller who knows the sound can tell; by default every message does that comes
             less than :data:`MAX_GAP` after the queue ran dry, unless there was a ``clear``.
+        stopped: When the stream ended, which empties the queue too; nothing that was sent from
+            then on is played. ``None`` if it did not.
 
     Returns:
-        The queue over the whole call. Idle starts an utterance: the prebuffer is not waited for
-        again inside one, where the underrun itself delays what follows.
+        The queue over the whole call. After idle the far end waits for its prebuffer; after an
+        underrun it does not, it plays the late message at once.
 
     Raises:
         ValueError: For shapes that differ, times that fall, or anything negative or not finite.
     """
-    times, durations, cuts = _validated(time, duration, clears, prebuffer_ms, delay_ms)
+    emptied = np.append(clears, () if stopped is None else stopped)
+    times, durations, cuts = _validated(time, duration, emptied, prebuffer_ms, delay_ms)
     count = len(times)
+    live = count if stopped is None else int(np.searchsorted(times, stopped, side="left"))
     known = None if continues is None else np.asarray(continues, bool)
     if known is not None and known.shape != times.shape:
         raise ValueError(f"{known.shape=} of continues, {times.shape} is wanted")
     delay, prebuffer = delay_ms / 1000, prebuffer_ms / 1000
     starts, leads, joins = [], [], []
     holes: list[Underrun] = []
-    bounds = np.searchsorted(times, cuts, side="left").tolist()
-    for first, last in pairwise([0, *bounds, count]):
+    bounds = np.minimum(np.searchsorted(times, cuts, side="left"), live).tolist()
+    for first, last in pairwise([0, *bounds, live]):
         end = -np.inf
         # Plain floats: an hour is 90,000 turns of this loop, some 30 ms.
         rows = zip(times[first:last].tolist(), durations[first:last].tolist(), strict=True)
@@ -207,20 +259,22 @@ def reconstruct(
             leads.append(lead)
             joins.append(follows)
             end = begin + length
-    start = np.array(starts, float)
+    unplayed = count - live
+    start = np.array([*starts, *[np.nan] * unplayed], float)
     heard = _heard(start, durations, cuts + delay, bounds)
+    heard[live:] = 0.0
     start[(heard <= 0) & (durations > 0)] = np.nan
-    continued = np.array(joins, bool) if known is None else known
     return Playout(
         times,
         durations,
         start,
         heard,
-        np.array(leads, float),
-        continued,
+        np.array([*leads, *[0.0] * unplayed], float),
+        np.array([*joins, *[False] * unplayed], bool) if known is None else known,
         tuple(holes),
         prebuffer_ms,
         delay_ms,
+        stopped,
         tuple(cuts.tolist()),
     )
 

@@ -30,7 +30,7 @@ from pipecat_bandwidth import BandwidthFrameSerializer, ProtocolError
 from pipecat_bandwidth.messages import Clear, PlayAudio, parse
 from pipecat_bandwidth.resampler import StreamResampler
 from workbench.audio import Audio
-from workbench.call.placement import follow, lay
+from workbench.call.placement import lay, place_made
 from workbench.capture import AudioFrame, CaptureReader, OtherFrame, Record
 
 if TYPE_CHECKING:
@@ -137,8 +137,7 @@ def replay_inbound(call: Call, sample_rate: int) -> Audio:
     pcm = [frame.audio for _, frame in run.frames]
     duration = np.array([len(piece) / 2 / sample_rate for piece in pcm], float)
     index = [call.contents.rx_index[cause] for cause, _ in run.frames]
-    # A resampler holds some milliseconds back, which the next message brings.
-    start = follow(call.inbound.start[index], duration, tolerance=0.005, ahead=10)
+    start = place_made(call.inbound.start[index], duration)
     return lay(start, duration, pcm, [sample_rate] * len(pcm), call.duration, sample_rate)
 
 
@@ -190,7 +189,7 @@ async def _passed(
 
 
 class _Clocked(BandwidthFrameSerializer):
-    """The serializer on the capture's clock, and without a word: nobody is on the line."""
+    """The serializer on the capture's clock, its one-off warnings silenced."""
 
     def __init__(self, params: BandwidthFrameSerializer.InputParams) -> None:
         super().__init__("rerun", params=params)

@@ -37,12 +37,12 @@ from pipecat_bandwidth.encodings import PCMU
 from workbench.audio import Audio
 from workbench.call import speech, turns
 from workbench.call.figures import call_stats, clock_drift
-from workbench.call.placement import follow, lay, lay_encoded
+from workbench.call.placement import follow, lay, lay_encoded, place_made
 from workbench.call.reading import Contents, read
 from workbench.call.streams import Event, FrameRecord, Stream
 from workbench.call.turns import Echo, Turn
 from workbench.capture import CaptureReader
-from workbench.playout import Playout, reconstruct
+from workbench.playout import Playout, Uncut, Underrun, reconstruct, uncut
 
 __all__ = ["SIGNALS", "Call", "Event", "FrameRecord", "Stream", "Turn"]
 
@@ -54,6 +54,8 @@ SIGNALS: Final = ("caller_sent", "bot_heard", "bot_said", "bot_sent", "caller_he
 EDGE: Final = 0.050
 #: What counts as sound there, below the loudest tenth of the bot's audio.
 EDGE_DB: Final = 30.0
+#: A shorter hole is no change of turns, in seconds.
+TURN: Final = 0.5
 #: Samples that are coded at once: an hour takes no more memory than a minute.
 _AT_ONCE: Final = 480_000
 
@@ -68,7 +70,8 @@ class Call:
         finished: Whether the capture has its end; a process that was killed leaves none.
         damage: What could not be read of it, in sentences.
         started_at: Wall-clock time of the call's zero, UTC.
-        duration: Length in seconds: up to ``stop``, else to the end of the last audio.
+        duration: Length in seconds: up to ``stop``, else to the end of the last audio, of what
+            the far end had still queued too.
         inbound: The caller's audio messages.
         outbound: The bot's audio messages.
         frames_in: What ``deserialize`` made, in order.
@@ -138,9 +141,7 @@ class Call:
         duration = np.array([frame.duration for frame in frames], float)
         index = [self.contents.rx_index.get(frame.cause or 0, -1) for frame in frames]
         if frames and min(index) >= 0:
-            # A resampler may hold audio back and let it out in bursts of up to 150 ms: what a
-            # frame is late then goes away within ten messages.
-            start = follow(self.inbound.start[index], duration, tolerance=0.005, ahead=10)
+            start = place_made(self.inbound.start[index], duration)
         else:
             start = follow(np.array([frame.time for frame in frames], float), duration)
         pcm, rates = [f.mono for f in frames], [f.sample_rate for f in frames]
@@ -151,29 +152,26 @@ class Call:
         """The bot, as the pipeline produced it."""
         frames, queue = self.audio_out, self.speaking
         pcm, rates = [f.mono for f in frames], [f.sample_rate for f in frames]
-        return lay(queue.start, queue.heard, pcm, rates, self.duration)
+        return lay(queue.start, queue.kept, pcm, rates, self.duration)
 
     @cached_property
     def bot_sent(self) -> Audio:
         """The bot, as it left on the wire."""
         sent, queue = self.outbound, self.sending
-        return lay_encoded(queue.start, queue.heard, sent.payloads, sent.formats, self.duration)
+        return lay_encoded(queue.start, queue.kept, sent.payloads, sent.formats, self.duration)
 
-    @property
+    @cached_property
     def played(self) -> Audio:
-        """What the far end took from its queue, before the codec of the caller's leg.
-
-        Laid anew each time: of a long call it is large, and little asked for.
-        """
-        sent, queue = self.outbound, self.playout
-        return lay_encoded(queue.start, queue.heard, sent.payloads, sent.formats, self.duration)
+        """What the far end took from its queue, before the codec of the caller's leg."""
+        return self._lay_played()
 
     @cached_property
     def caller_heard(self) -> Audio:
         """What the caller heard: :attr:`played`, at 8 kHz and through G.711 mu-law."""
         if all(wire is PCMU for wire in self.outbound.formats):
             return self.played  # coding a second time changes nothing
-        narrow = self.played.resampled(PCMU.sample_rate)
+        # Not kept for those who do not ask for it: of a long call it is large.
+        narrow = self._lay_played().resampled(PCMU.sample_rate)
         heard = np.empty(len(narrow), np.float32)
         for first in range(0, len(heard), _AT_ONCE):
             part = Audio(narrow.samples[first : first + _AT_ONCE], PCMU.sample_rate)
@@ -190,39 +188,46 @@ class Call:
         return tuple(frame for frame in self.frames_out if frame.is_to_be_sent)
 
     @cached_property
-    def speaking(self) -> Playout:
+    def speaking(self) -> Uncut:
         """When each frame of :attr:`audio_out` would be heard if no interruption cut it."""
         frames = self.audio_out
-        return _uncut(
+        return uncut(
             np.array([frame.time for frame in frames], float),
             np.array([frame.duration for frame in frames], float),
             self.times_of("interruption"),
         )
 
     @cached_property
-    def sending(self) -> Playout:
+    def sending(self) -> Uncut:
         """When each message of ``outbound`` would be: where :attr:`bot_sent` has it."""
         sent = self.outbound
-        return _uncut(sent.time, sent.duration, self.times_of("clear"))
+        return uncut(sent.time, sent.duration, self.times_of("clear"))
 
     @cached_property
     def playout(self) -> Playout:
         """The far end's queue, emptied by each ``clear`` and by the end of the call.
 
-        Whether a message goes on with the utterance before it is told by the sound: there is some
-        right before the hole and right after it.
+        A gap counts as a hole only if there is sound right before it and right after it, and the
+        caller did not answer in it.
         """
-        stream = self.outbound
-        cuts = self.times_of("clear")
-        if self.contents.stopped is not None:
-            cuts = np.append(cuts, self.contents.stopped)
-        likely = reconstruct(stream.time, stream.duration, cuts)
-        continues = likely.continues.copy()
-        if likely.underruns:
-            floor = self._edge_level
-            for hole in likely.underruns:
-                continues[hole.message] = min(self._edges(hole.message)) > floor
-        return reconstruct(stream.time, stream.duration, cuts, continues=continues)
+        likely = self._queue
+        if not likely.underruns:
+            return likely
+        continues, floor = likely.continues.copy(), self._edge_level
+        for hole in likely.underruns:
+            is_in_sound = min(self._edges(hole.message)) > floor
+            continues[hole.message] = is_in_sound and not self._is_answered(hole)
+        return self._rebuilt(continues)
+
+    @cached_property
+    def _queue(self) -> Playout:
+        """The same before the sound was asked: of :attr:`playout` only the holes are others."""
+        return self._rebuilt(None)
+
+    def _rebuilt(self, continues: NDArray[np.bool_] | None) -> Playout:
+        sent, stopped = self.outbound, self.contents.stopped
+        clears = self.times_of("clear")
+        return reconstruct(sent.time, sent.duration, clears, continues=continues, stopped=stopped)
 
     @cached_property
     def caller_speech(self) -> NDArray[np.float64]:
@@ -245,8 +250,9 @@ class Call:
         """Who held the floor, in order."""
         found = turns.find_turns(self.caller_speech, self.bot_speech)
         bot = [turn for turn in found if turn.side == "bot"]
-        # Audio belongs to the last turn that had begun; 0.3 s for what VAD takes to notice.
-        placed = self.sending.start
+        # Audio belongs to the last turn that had begun; 0.3 s for what VAD takes to notice. What an
+        # interruption threw away was meant for a turn that had begun by then.
+        placed = np.minimum(self.sending.start, self.sending.cut - 0.3)
         owner = np.searchsorted([turn.start - 0.3 for turn in bot], placed, side="right") - 1
         said = np.bincount(owner + 1, self.outbound.duration, len(bot) + 1)[1:] * 1000
         heard = np.bincount(owner + 1, self.playout.heard, len(bot) + 1)[1:] * 1000
@@ -322,6 +328,18 @@ class Call:
 
     # -- small things --------------------------------------------------------------------------
 
+    def _lay_played(self) -> Audio:
+        sent, queue = self.outbound, self._queue
+        return lay_encoded(queue.start, queue.heard, sent.payloads, sent.formats, self.duration)
+
+    def _is_answered(self, hole: Underrun) -> bool:
+        """Whether the caller spoke in the hole: then it was a change of turns, if a quick one."""
+        if hole.end - hole.start < TURN:
+            return False
+        speech = self.caller_speech
+        spoken = np.minimum(speech[:, 1], hole.end) - np.maximum(speech[:, 0], hole.start)
+        return float(np.maximum(spoken, 0).sum()) > 0.15
+
     @cached_property
     def _edge_level(self) -> float:
         """Level, in dBov, above which the edge of a hole is sound."""
@@ -345,14 +363,6 @@ class Call:
 
 
 _PIPELINE: Final = (("pipeline_in_hz", "in"), ("pipeline_out_hz", "out"))
-
-
-def _uncut(
-    time: NDArray[np.float64], duration: NDArray[np.float64], clears: NDArray[np.float64]
-) -> Playout:
-    """The queue as if nothing had been thrown away, until there is something new to play."""
-    following = np.searchsorted(time, clears, side="left")
-    return reconstruct(time, duration, time[following[following < len(time)]])
 
 
 def _level(pcm: bytes) -> float:

@@ -26,7 +26,7 @@ from scipy.ndimage import minimum_filter1d
 from pipecat_bandwidth.encodings import WireFormat
 from workbench.audio import Audio
 
-__all__ = ["follow", "lay", "lay_encoded", "unwrap"]
+__all__ = ["follow", "lay", "lay_encoded", "place_made", "unwrap"]
 
 #: A message this much later than its number says opens a new stretch; less is jitter. 120 ms is
 #: what a telephone's adaptive jitter buffer rides out.
@@ -34,8 +34,9 @@ JITTER: Final = 0.120
 #: How many messages ahead are looked at for the one that was not held up: 30 s of 20 ms. A stall
 #: longer than that is taken for a pause of the sender.
 AHEAD: Final = 1500
-#: A number that falls back by more than this many is a counter that began anew, not a duplicate.
-_RESTART: Final = 500
+#: A number that falls back by more than this many, a second of 20 ms, and is gone on with there is a
+#: counter that began anew, not a message that came late or twice.
+_RESTART: Final = 50
 #: A number that leaps this much further than the time that went by, in seconds, is a new count.
 LEAP: Final = 60.0
 #: Pieces that are decoded at once: 20 s of 20 ms.
@@ -67,7 +68,9 @@ def unwrap(
         return sequence - sequence[:1], duplicate  # counted without a fault, as nearly always
     seen: set[int] = set()
     offset, last, last_time = None, -1, 0.0
-    for index, (given, at) in enumerate(zip(sequence.tolist(), time.tolist(), strict=True)):
+    given_next = [*sequence[1:].tolist(), -1]
+    rows = zip(sequence.tolist(), given_next, time.tolist(), strict=True)
+    for index, (given, following, at) in enumerate(rows):
         if given < 0:
             current = last + 1
         else:
@@ -75,7 +78,10 @@ def unwrap(
                 offset = given
             current = given - offset
             leap = (current - last - 1) * step
-            if leap > at - last_time + LEAP or last - current > _RESTART:
+            anew = last - current > _RESTART and (
+                following < 0 or abs(following - given) < abs(following - offset - last)
+            )
+            if leap > at - last_time + LEAP or anew:
                 offset = given - last - 1
                 current = last + 1
         duplicate[index] = current in seen
@@ -99,6 +105,10 @@ def follow(
     sender paused. What comes after tells: after a stall the held messages arrive in a burst and
     the lateness goes away; after a pause it stays. So a message counts as late only if all those
     after it are as late, and a stretch is anchored at its quickest message.
+
+    A sender whose clock runs apart from ours drifts away from its anchor, at 60 parts in a million
+    by 120 ms in half an hour. All that follows then moves by those 120 ms at once, wherever that
+    falls, in a word too.
 
     Args:
         time: When each arrived.
@@ -132,6 +142,27 @@ def follow(
     return start
 
 
+def place_made(start: NDArray[np.float64], duration: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Place pieces that were made of messages, in the order in which they were made.
+
+    A resampler may hold audio back and let it out in bursts of up to 150 ms: what a piece is late
+    then goes away within ten messages. A message that came late, or again, is a step back: its
+    piece stands where the message does and moves none of the others.
+
+    Args:
+        start: Of the message that each was made from.
+        duration: How much audio each holds.
+
+    Returns:
+        Where each starts.
+    """
+    reached = np.maximum.accumulate(np.append(-np.inf, start))[:-1]
+    onward = start > reached
+    placed = np.array(start, float)
+    placed[onward] = follow(start[onward], duration[onward], tolerance=0.005, ahead=10)
+    return placed
+
+
 def lay(
     start: NDArray[np.float64],
     heard: NDArray[np.float64],
@@ -142,8 +173,8 @@ def lay(
 ) -> Audio:
     """Lay the PCM of each message at its start; silence where there is none.
 
-    Pieces that follow each other closely stay joined to the sample. Where two overlap, the later
-    one is heard.
+    Pieces that follow each other closely stay joined to the sample. Where two of one rate overlap,
+    the later one is heard; of different rates, both are.
 
     Args:
         start: Where each starts; ``nan`` leaves it out.
@@ -182,7 +213,7 @@ def lay_encoded(
     track = _silence(length)
     for rate in sorted(spoken, key=lambda rate: rate != main):
         samples = track if rate == main else _silence(round(duration * rate))
-        wanted = np.flatnonzero((rates == rate) & ~np.isnan(start))
+        wanted = np.flatnonzero((rates == rate) & ~np.isnan(start) & (heard > 0))
         for run in _runs(start[wanted], heard[wanted], size[wanted], width[wanted], rate):
             mine = wanted[run.pieces]
             wire = formats[mine[0]]

@@ -30,6 +30,7 @@ from workbench.capture import (
     Record,
     Stats,
 )
+from workbench.playout import reconstruct
 
 __all__ = ["Contents", "read"]
 
@@ -48,7 +49,8 @@ class Contents:
 
     Parameters:
         anchor_ns: UNIX time of the call's zero, in nanoseconds.
-        duration: Of the call: up to ``stop``, else up to the end of the last message's audio.
+        duration: Of the call: up to ``stop``, else up to the end of the last audio, of what the
+            far end had still queued too.
         start: The first ``start`` message, if there was one.
         stopped: When ``stop`` arrived; ``None`` if it never did.
         other_track: Media messages of another track than the caller's.
@@ -285,13 +287,18 @@ class _Reading:
 
     def contents(self) -> Contents:
         if self.strays:
-            self.event(0.0, "bad_message", f"{self.strays} records are not of the day of this call")
+            text = (
+                f"{self.strays} records are dated more than a day from this call and were skipped"
+            )
+            self.event(0.0, "bad_message", text)
         self.events.sort(key=lambda event: event.time)
         inbound = _inbound(self.inbound.stream(), self.others)
         outbound = self.outbound.stream()
         duration = self.stopped
         if duration is None:
-            ends = [s.time + s.duration for s in (inbound, outbound)]
+            clears = [event.time for event in self.events if event.kind == "clear"]
+            played = reconstruct(outbound.time, outbound.duration, clears).end
+            ends = [inbound.time + inbound.duration, played[~np.isnan(played)]]
             duration = max(self.last, *(float(e.max(initial=0.0)) for e in ends))
         return Contents(
             self.anchor_ns,

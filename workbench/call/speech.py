@@ -26,6 +26,7 @@ __all__ = [
     "Stretches",
     "as_stretches",
     "floor_of",
+    "hop_edges",
     "joined",
     "levels",
     "runs_of",
@@ -41,6 +42,9 @@ ONSET, OFFSET = 0.5, 0.35
 MIN_SPEECH, MIN_PAUSE = 0.1, 0.1
 #: What the energy detector calls speech: this far above the noise floor, and above this level.
 ABOVE_FLOOR_DB, FAINTEST_DBOV = 12.0, -50.0
+#: How far below its loudest moment a stretch has sound that its ends are set to; and how far below
+#: that it has faint sound, of a soft beginning too, without which it has not begun.
+SOUND_DB, FAINT_DB = 30.0, 40.0
 #: Analysis step of :func:`levels`, in seconds.
 HOP: Final = 0.010
 
@@ -88,15 +92,23 @@ def voice_activity(
     return _tightened(found, level, audio.duration)
 
 
-def levels(audio: Audio, hop: float = HOP) -> NDArray[np.float64]:
+def levels(audio: Audio) -> NDArray[np.float64]:
     """Level of each whole hop in dBov, at least -100."""
-    step = round(hop * audio.sample_rate)
-    blocks = audio.samples[: len(audio) // step * step].reshape(-1, step)
-    power = np.empty(len(blocks))
-    for first in range(0, len(blocks), _AT_ONCE):
-        part = blocks[first : first + _AT_ONCE].astype(np.float64)
-        power[first : first + _AT_ONCE] = np.einsum("ij,ij->i", part, part) / step
+    edges = hop_edges(len(audio), audio.sample_rate)
+    power = np.empty(len(edges) - 1)
+    for first in range(0, len(power), _AT_ONCE):
+        few = edges[first : first + _AT_ONCE + 1]
+        part = audio.samples[few[0] : few[-1]].astype(np.float64)
+        power[first : first + _AT_ONCE] = np.add.reduceat(part * part, few[:-1] - few[0])
+    power /= np.diff(edges)
     return 10 * np.log10(np.maximum(power, 1e-10))
+
+
+def hop_edges(count: int, sample_rate: int) -> NDArray[np.intp]:
+    """First sample of each whole hop, and the end of the last; at 22,050 Hz some are longer."""
+    in_a_second = round(1 / HOP)
+    whole = count * in_a_second // sample_rate
+    return np.arange(whole + 1, dtype=np.intp) * sample_rate // in_a_second
 
 
 def joined(
@@ -141,7 +153,10 @@ def runs_of(
 
 
 def _tightened(stretches: Stretches, level: NDArray[np.float64], duration: float) -> Stretches:
-    """Move each end to where the sound begins or stops: Silero's windows are 32 ms long."""
+    """Move each end to where the sound begins or stops: Silero's windows are 32 ms long.
+
+    A start may be moved inwards by any length, to the first sound that there is at all.
+    """
     if not len(stretches) or not len(level):
         return stretches
     floor = floor_of(level)
@@ -151,7 +166,11 @@ def _tightened(stretches: Stretches, level: NDArray[np.float64], duration: float
         inside = level[first:last]
         if not len(inside) or np.percentile(inside, 90) < floor + 6:
             continue  # the model took the line's noise for a voice
-        begins, ends = to_sound(start, end, level, max(floor + 6, float(inside.max()) - 30))
+        loudest = float(inside.max())
+        # In a line that was just opened the model hears a voice seconds before there is any.
+        faint = inside > max(floor + 6, loudest - FAINT_DB)
+        start = max(start, (first + int(np.argmax(faint))) * HOP)
+        begins, ends = to_sound(start, end, level, max(floor + 6, loudest - SOUND_DB))
         rows.append((begins, min(ends, duration)))
     return joined(as_stretches([row for row in rows if row[1] > row[0]]), HOP)  # they may meet
 

@@ -98,9 +98,11 @@ def _shortfalls(call: Call) -> list[tuple[float, float, float]]:
     queue = call.speaking
     if not len(queue.time) or not len(call.outbound):
         return []
-    ends = queue.start + queue.duration
+    ends = queue.end
     first = np.flatnonzero(np.diff(queue.time, prepend=-np.inf) > 0)
-    first = first[(first == 0) | (queue.time[first] - ends[first - 1] > IDLE)]
+    idle = queue.time[first] - ends[first - 1] > IDLE
+    interrupted = queue.cut[first - 1] < queue.cut[first]
+    first = first[(first == 0) | idle | interrupted]
     bounds = [*queue.time[first].tolist(), np.inf]
     cut = [e.time for e in call.events if e.kind in ("interruption", "cancel", "stop")]
     rows = []
@@ -130,7 +132,7 @@ def dropout(call: Call) -> Iterator[Finding]:
     starts = np.where(inbound.duplicate, np.nan, inbound.start)
     for side, name, gaps in (
         ("caller", "caller_sent", _gaps(starts, inbound.duration)),
-        ("bot", "bot_said", _gaps(said.start, said.heard)),
+        ("bot", "bot_said", _gaps(said.start, said.kept)),
     ):
         # Where no message was, another detector speaks.
         holes = [h for h in _holes(call.signal(name)) if not _touches(gaps, *h)]
@@ -174,7 +176,7 @@ def _holes(audio: Audio) -> list[tuple[float, float]]:
 
 def _gaps(start: NDArray[np.float64], length: NDArray[np.float64]) -> NDArray[np.float64]:
     """Stretches of a track in which nothing was laid."""
-    played = ~np.isnan(start)
+    played = ~np.isnan(start) & (length > 0)
     order = np.argsort(start[played], kind="stable")
     starts, ends = start[played][order], (start + length)[played][order]
     gaps = np.column_stack((ends[:-1], starts[1:]))

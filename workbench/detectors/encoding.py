@@ -1,4 +1,4 @@
-"""Faults of the bytes: something else than the audio that they are declared to be."""
+"""Faults of the bytes: something other than the audio that they are declared to be."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from workbench.audio import Audio
 from workbench.call import Call
-from workbench.call.speech import HOP, levels, runs_of
+from workbench.call.speech import HOP, hop_edges, levels, runs_of
 from workbench.detectors.finding import Finding, graded
 
 __all__ = ["CONTAINERS", "aliasing", "container_header", "wrong_codec"]
@@ -89,17 +89,17 @@ def wrong_codec(call: Call) -> Iterator[Finding]:
 
 
 def _static(audio: Audio) -> Iterator[tuple[float, float, float]]:
-    step = round(HOP * audio.sample_rate)
-    count = len(audio) // step
+    edges = hop_edges(len(audio), audio.sample_rate)
+    count = len(edges) - 1
     if count < STATIC_SECS / HOP:
         return
-    blocks = audio.samples[: count * step].reshape(count, step)
     products, energies = np.empty(count), np.empty(count)
     for first in range(0, count, 6000):  # a minute: an hour as float64 would take a gigabyte
-        few = slice(first, first + 6000)
-        part = blocks[few].astype(np.float64)
-        products[few] = np.einsum("ij,ij->i", part[:, 1:], part[:, :-1])
-        energies[few] = np.einsum("ij,ij->i", part, part)
+        few = edges[first : first + 6001]
+        part = audio.samples[few[0] : few[-1]].astype(np.float64)
+        begins = few[:-1] - few[0]
+        products[first : first + 6000] = np.add.reduceat(part[1:] * part[:-1], begins)
+        energies[first : first + 6000] = np.add.reduceat(part * part, begins)
     white = (products < CORRELATION * energies) & (levels(audio) > LOUD_DBOV)
     # A louder syllable may pass for speech now and then.
     share = np.convolve(white, np.ones(20) / 20, "same") > 0.7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
@@ -40,6 +41,9 @@ class Finding:
         listen: The signal in which to hear it; empty if it cannot be heard.
         confidence: How sure this is, 0 to 1. Below :data:`SURE` the measurement begins with
             "possibly".
+
+    Raises:
+        ValueError: If ``span`` or ``value`` is not finite.
     """
 
     kind: str
@@ -56,6 +60,8 @@ class Finding:
     confidence: float = 1.0
 
     def __post_init__(self) -> None:
+        if not all(map(math.isfinite, (*self.span, self.value))):
+            raise ValueError(f"{self.kind} at {self.span} of {self.value}, finite ones are wanted")
         if self.possible and not self.measurement.startswith(_POSSIBLY):
             object.__setattr__(self, "measurement", _POSSIBLY + self.measurement)
 

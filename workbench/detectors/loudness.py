@@ -93,7 +93,7 @@ def _clipping(audio: Audio, side: str, turns: Sequence[tuple[float, float]]) -> 
             if caller
             else "The audio was clipped before it reached the serializer: too loud a voice, or a "
             "mixer that adds sounds over full scale.",
-            "Nothing in the bot can undo it. Tell the recogniser's words here from the caller's."
+            "Nothing in the bot can undo it. Do not rely on the transcript here."
             if caller
             else "Lower the gain of the speech synthesis or of the mixer by 6 dB; peaks of -6 to "
             "-12 dBFS suit G.711 best.",

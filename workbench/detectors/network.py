@@ -203,7 +203,7 @@ def clock_drift(call: Call) -> Iterator[Finding]:
     length.
     Threshold: DRIFT_MS ms per minute
     Change: place audio by arrival and sequence number, never by counting bytes, and let nothing
-    else than Bandwidth's clock pace what a bridge sends on.
+    other than Bandwidth's clock pace what a bridge sends on.
     """
     drift = call.clock_drift
     if drift is None or abs(drift) < DRIFT_MS:
@@ -303,8 +303,8 @@ def bad_message(call: Call) -> Iterator[Finding]:
         "bad_message", None, (bad[0].time, bad[-1].time), graded(len(bad), 1, 50), float(len(bad)),
         "messages", 1,
         f"{len(bad)} messages were not understood; {count} times: {reason}",
-        "Something else than Bandwidth talks to this WebSocket, or a processor of the pipeline "
-        "sends its own messages through the transport.",
+        "Something other than Bandwidth is talking to this WebSocket, or a processor of the "
+        "pipeline sends its own messages through the transport.",
         "Check who connects (destinationUsername and destinationPassword in the BXML keep others "
         "out), and leave ignore_rtvi_messages at True.",
     )  # fmt: skip

@@ -32,21 +32,22 @@ def underrun(call: Call) -> Iterator[Finding]:
     """The far end ran out of audio in the middle of an utterance: choppy speech.
 
     Measured: silence of the queue model between messages that have sound within 50 ms of both
-    sides of it; holes of one cause within five seconds are one finding. The cause is told by who
-    was late: the pipeline's frame, with the caller's messages or without them; the serializer; or
-    its resampler.
+    sides of it, if the caller did not answer in it; holes of one cause within five seconds are one
+    finding. The cause is told by who was late: the pipeline's frame, with the caller's messages or
+    without them; the serializer; or its resampler.
     Threshold: HOLE_MS ms
     Change: unblock the event loop; look at the speech service; let nothing be resampled in the
     serializer (audio_out_sample_rate as the wire's).
     Limits: the far end's queue is a model: what Bandwidth really plays, and what the network to
     it adds, is not in the capture.
     """
-    holes = [hole for hole in call.playout.underruns if not _answered(call, hole)]
+    holes = call.playout.underruns
     times = np.array([frame.time for frame in call.audio_out], float)
     advice = [_why(call, times, hole) for hole in holes]
     cushion = _cushion(call) if any(cushioned for _, _, cushioned in advice) else ""
-    for cause, remedy, cushioned in dict.fromkeys(advice):
-        mine = [h for h, its in zip(holes, advice, strict=True) if its[0] == cause]
+    for why in dict.fromkeys(advice):
+        mine = [hole for hole, its in zip(holes, advice, strict=True) if its == why]
+        cause, remedy, cushioned = why
         for start, end, members in grouped([(h.start, h.end) for h in mine], TOGETHER):
             lengths = [1000 * (mine[i].end - mine[i].start) for i in members]
             total, worst = sum(lengths), max(lengths)
@@ -60,15 +61,6 @@ def underrun(call: Call) -> Iterator[Finding]:
                 f"the bot's speech is chopped: {total:.0f} ms of silence inside words{many}",
                 cause, remedy + cushion if cushioned else remedy, "caller_heard",
             )  # fmt: skip
-
-
-def _answered(call: Call, hole: Underrun) -> bool:
-    """Whether the caller spoke in the hole: then it was a change of turns, if a quick one."""
-    if hole.end - hole.start < 0.5 or not len(call.caller_speech):
-        return False
-    speech = call.caller_speech
-    spoken = np.minimum(speech[:, 1], hole.end) - np.maximum(speech[:, 0], hole.start)
-    return float(np.maximum(spoken, 0).sum()) > 0.15
 
 
 def _why(call: Call, times: NDArray[np.float64], hole: Underrun) -> tuple[str, str, bool]:

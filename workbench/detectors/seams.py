@@ -70,7 +70,8 @@ def stale_audio(call: Call) -> Iterator[Finding]:
         if ms >= STALE_MS:
             yield Finding(
                 "stale_audio", "bot", (start, start + ms / 1000), graded(ms, STALE_MS, 200), ms,
-                "ms", STALE_MS, f"{ms:.0f} ms of the sentence that was interrupted came after all",
+                "ms", STALE_MS,
+                f"{ms:.0f} ms of the interrupted sentence were played after the interruption",
                 "The resampler, or a queue behind the interruption, kept a piece of the old audio.",
                 "Reset the serializer's resampler at InterruptionFrame, as this project's does, and "
                 "look for a processor that sends on what it had queued.",
@@ -248,7 +249,7 @@ def onset_pop(call: Call) -> Iterator[Finding]:
 
 def _said_onsets(call: Call) -> Iterator[tuple[float, float]]:
     frames, queue = call.audio_out, call.speaking
-    ends = queue.start + queue.duration
+    ends = queue.end
     for index in range(len(frames)):
         silent = queue.time[index] - ends[index - 1] if index else np.inf
         if silent < 0.2:
@@ -260,8 +261,8 @@ def _said_onsets(call: Call) -> Iterator[tuple[float, float]]:
 
 
 def _sent_onsets(call: Call) -> Iterator[tuple[float, float]]:
-    sent, queue = call.outbound, call.playout
-    ends = queue.time + queue.lead + queue.duration
+    sent, queue = call.outbound, call.sending
+    ends = queue.end
     for index in range(len(sent)):
         silent = queue.time[index] - ends[index - 1] if index else np.inf
         if silent < 0.2:
@@ -294,8 +295,8 @@ def block_joint(call: Call) -> Iterator[Finding]:
     """
     inbound = call.inbound
     ways = (
-        ("bot", "bot_said", call.speaking.start, call.speaking.duration),
-        ("bot", "bot_sent", call.sending.start, call.sending.duration),
+        ("bot", "bot_said", call.speaking.start, call.speaking.kept),
+        ("bot", "bot_sent", call.sending.start, call.sending.kept),
         ("caller", "caller_sent", inbound.start, np.where(inbound.duplicate, 0, inbound.duration)),
     )
     told = set[str]()

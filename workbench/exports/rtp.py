@@ -12,6 +12,9 @@ sequence   ``sequenceNumber``                    counted from 1
 timestamp  by ``sequenceNumber``                 by the audio sent; a pause advances it, for the
                                                  jitter of a stream without the silence of a
                                                  pause would be the length of the pause
+SSRC       one                                   another one if a ``clear`` threw away much more
+                                                 than the pause after it can make up for: a
+                                                 timestamp cannot go back
 marker     never                                 first packet of an utterance
 payload    as it arrived                         PCMU as sent, PCM reduced to PCMU
 =========  ====================================  ================================================
@@ -159,14 +162,23 @@ def _inbound(stream: Stream, origin: int) -> Iterator[_Packet]:
 
 def _outbound(call: Call, origin: int) -> Iterator[_Packet]:
     """The audio sent, in the order sent; one message is one packet, if it is not over a second."""
-    stream, sequence, timestamp = call.outbound, count(1), 0
-    columns = (_ns(stream, origin), _pauses(call.playout).tolist(), _as_pcmu(stream))
-    for time_ns, pause, payload in zip(*columns, strict=True):
-        timestamp += round(max(pause, 0.0) * _RATE)
+    stream, playout, sequence, timestamp = call.outbound, call.playout, count(1), 0
+    # What was sent and not played is ahead of the clock: the next pause makes up for it.
+    ssrc, ahead = _OUTBOUND_SSRC, 0.0
+    unplayed = (playout.duration - playout.heard).tolist()
+    columns = (_ns(stream, origin), _pauses(playout).tolist(), unplayed, _as_pcmu(stream))
+    for time_ns, pause, lost, payload in zip(*columns, strict=True):
+        if pause >= 0:
+            ahead -= pause
+            if ahead > _PAUSE:
+                ssrc, ahead = ssrc + 1, 0.0
+            elif ahead < 0:
+                timestamp, ahead = timestamp + round(-ahead * _RATE), 0.0
+        ahead += lost
         for begin in range(0, len(payload), _LONGEST):
             piece = payload[begin : begin + _LONGEST]
             marker = pause >= 0 and begin == 0
-            packet = _packet(next(sequence), timestamp, _OUTBOUND_SSRC, piece, marker=marker)
+            packet = _packet(next(sequence), timestamp, ssrc, piece, marker=marker)
             yield _Packet(time_ns, _RTP, udp(_BOT, _BANDWIDTH, packet), False)
             timestamp += len(piece)
 
@@ -177,9 +189,10 @@ def _pauses(playout: Playout) -> NDArray[np.float64]:
     start = np.where(np.isnan(playout.start), playout.time, playout.start)
     end = np.maximum.accumulate(start + playout.heard)
     pause = start - np.concatenate([start[:1], end[:-1]])
-    begins = ~playout.continues & (pause >= _PAUSE)
+    cut = np.append(False, (playout.heard < playout.duration)[:-1])[: len(pause)]
+    begins = ~playout.continues & ((pause >= _PAUSE) | (cut & ~np.isnan(playout.start)))
     begins[:1] = True
-    return np.where(begins, pause, -1.0)
+    return np.where(begins, np.maximum(pause, 0.0), -1.0)
 
 
 def _ns(stream: Stream, origin: int) -> list[int]:

@@ -248,7 +248,7 @@ def on_clock(call: Call, audio: Audio) -> Audio:
     pcm, queue = _faded(audio, begins).pcm(), call.speaking
     pieces = [pcm[2 * first : 2 * last] for first, last in pairwise([0, *cuts.tolist()])]
     rates = [audio.sample_rate] * len(pieces)
-    return lay(queue.start, queue.heard, pieces, rates, call.duration)
+    return lay(queue.start, queue.kept, pieces, rates, call.duration)
 
 
 def _in_step(call: Call) -> tuple[NDArray[np.float64], list[int]]:
