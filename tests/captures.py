@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from time import monotonic_ns
 
 import numpy as np
 
@@ -25,7 +26,8 @@ SCRIPT = json.loads((SAMPLES / "call" / "script.json").read_text(encoding="utf-8
 MEDIA = 0.020
 FRAME = 0.040  # what Pipecat's transport writes at once
 LEAD = 0.080  # how far it is ahead of real time, once it runs
-ANCHOR_NS = 5_000_000_000_000
+#: On the monotonic clock, which the capture's own records are on too: now.
+ANCHOR_NS = monotonic_ns()
 
 
 @cache

@@ -1,5 +1,6 @@
 import asyncio
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,11 +9,11 @@ from pipecat.frames.frames import EndFrame, TTSAudioRawFrame
 
 from pipecat_bandwidth import BandwidthFrameSerializer, messages
 from pipecat_bandwidth.encodings import FORMATS, PCMU, wire_format
-from tests.captures import FRAME, MEDIA, SCRIPT, Chunk, Scene, scripted, speech
+from tests.captures import ANCHOR_NS, FRAME, MEDIA, SCRIPT, Chunk, Scene, scripted, speech
 from workbench.audio import Audio
 from workbench.call import SIGNALS, Call, FrameRecord
 from workbench.call.turns import find_turns
-from workbench.capture import CaptureError
+from workbench.capture import CaptureError, CaptureReader, CaptureWriter
 from workbench.capture.schema import AudioFrame, Invalid, Note
 from workbench.findings import diagnose
 from workbench.tap import Tap
@@ -626,3 +627,67 @@ def test_started_at_is_the_first_message(short, tmp_path):
     assert call.inbound.time[0] == pytest.approx(0, abs=0.01)
     assert MEDIA == call.inbound.duration[0]
     assert wire_format("PCMU") == call.outbound.formats[0]
+
+
+# -- a recording with holes ------------------------------------------------------------------------
+
+
+def without(path: Path, target: Path, start: float, end: float) -> Path:
+    """The same capture without the records between two times, as a full disk leaves it."""
+    with CaptureReader(path) as reader:
+        records = list(reader.records())
+    anchor = next(record.time_ns for record in records if record.topic.startswith("/ws/"))
+    writer = CaptureWriter(target, call={"stream_id": "s-1", "call_id": "c-1"})
+    for record in records:
+        time = record.time_ns - anchor
+        if record.topic.startswith("/capture/"):  # the new one has its own
+            continue
+        if not start <= time / 1e9 < end:
+            writer.record(record.topic, ANCHOR_NS + time, record.body.decode())
+        else:  # it was numbered, and then there was no room for it
+            writer._sequences[record.topic] += 1
+            writer.count_lost("the disk is full")
+    writer.close()
+    return writer.path
+
+
+def test_what_was_not_recorded_is_not_what_never_arrived(tmp_path: Path) -> None:
+    scene = Scene(12.0)
+    scene.say_bot(1.0, speech("bot/b07").span(0, 3.0))
+    scene.say_caller(5.0, speech("caller/c01"))
+    scene.lose(7.5, 4)
+    whole = Call.open(scene.write(tmp_path / "whole.mcap"))
+    torn = Call.open(without(whole.path, tmp_path / "torn.mcap", 2.0, 3.0))
+    assert whole.contents.unrecorded == ()
+    assert np.allclose(torn.contents.unrecorded, [(2.0, 3.0)], atol=0.03)
+    assert torn.stats["lost_messages"] == whole.stats["lost_messages"] == 4
+    assert "not everything was recorded" in torn.summary()
+
+    told = {finding.kind: finding for finding in diagnose(torn)}
+    assert told.keys() == {"sequence_gap", "capture_dropped"}
+    assert told["sequence_gap"].span == pytest.approx((7.5, 7.58), abs=0.02)
+    assert told["capture_dropped"].severity == "warning"
+    assert told["capture_dropped"].span == torn.contents.unrecorded[0]
+    assert diagnose(torn)[0].kind == "capture_dropped"
+
+
+def test_a_fault_beside_a_hole_of_the_recording_is_still_found(tmp_path: Path) -> None:
+    scene = Scene(12.0)
+    scene.lose(5.0, 10)
+    torn = without(scene.write(tmp_path / "whole.mcap"), tmp_path / "torn.mcap", 6.0, 6.5)
+    (gap,) = diagnose(Call.open(torn), ["sequence_gap"])
+    assert (gap.value, gap.span) == (200, pytest.approx((5.0, 5.2), abs=0.02))
+
+
+def test_records_numbered_by_another_program_are_no_holes(tmp_path: Path) -> None:
+    scene = Scene(4.0)
+    path = scene.write(tmp_path / "whole.mcap")
+    with CaptureReader(path) as reader:
+        records = list(reader.records())
+    writer = CaptureWriter(tmp_path / "other.mcap", call={"call_id": "c-1"})
+    for number, record in enumerate(records):
+        writer._sequences[record.topic] = 10 * number
+        time = record.time_ns - records[0].time_ns
+        writer.record(record.topic, ANCHOR_NS + time, record.body.decode())
+    writer.close()
+    assert Call.open(writer.path).contents.unrecorded == ()

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
+from time import monotonic_ns
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from workbench.exports import (
 from workbench.findings import Finding
 
 MEDIA = 0.020
-ANCHOR_NS = 7_000_000_000_123
+ANCHOR_NS = monotonic_ns() // 10**9 * 10**9 + 123
 
 
 @pytest.fixture(scope="module")

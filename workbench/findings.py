@@ -35,6 +35,7 @@ __all__ = ["HARM", "Change", "Finding", "Findings", "diagnose", "excerpt", "to_j
 
 #: Kinds in the order in which a caller minds them; those not named come after.
 HARM: Final = (
+    "capture_dropped",  # before all that rests on the capture
     "one_way",
     "early_end",
     "cut_goodbye",
@@ -61,6 +62,9 @@ HARM: Final = (
 
 #: Heard before and after a finding, and at most of it, in seconds.
 AROUND, LONGEST = 1.0, 10.0
+
+#: Seconds beside a hole of the recording in which it makes faults out of nothing.
+_BESIDE: Final = 0.1
 
 #: Calls longer than this, in seconds, are not diagnosed in an instant: 10 minutes take 2 s.
 _LONG: Final = 300.0
@@ -204,6 +208,7 @@ def diagnose(
                 text = f"the detector {name} failed: {error!r}"
                 warnings.warn(text, RuntimeWarning, stacklevel=2)
             advance(1)
+    found = [f for f in found if f.kind == "capture_dropped" or not _unrecorded(f, call)]
     found.sort(key=_rank)
     is_silent = not len(call.inbound) and not len(call.outbound)
     if baseline is None:
@@ -211,6 +216,14 @@ def diagnose(
     before = diagnose(baseline, kinds)
     against = changes(before, found, baseline.duration, call.duration)
     return Findings(found, against, is_silent=is_silent)
+
+
+def _unrecorded(finding: Finding, call: Call) -> bool:
+    """Whether a finding lies where the recording has a hole: then nobody can know."""
+    start, end = finding.span[0] - _BESIDE, finding.span[1] + _BESIDE
+    holes = call.contents.unrecorded
+    covered = sum(max(0.0, min(end, last) - max(start, first)) for first, last in holes)
+    return covered > 0.3 * (end - start)
 
 
 @contextmanager

@@ -296,6 +296,9 @@ class Call:
         caller = sum(turn.side == "caller" for turn in self.turns)
         bot = len(self.turns) - caller
         state = "" if self.finished else " The recording was cut off."
+        if self.contents.unrecorded:
+            lost = sum(end - start for start, end in self.contents.unrecorded)
+            state += f" Of {_length(lost)} not everything was recorded."
         return (
             f"A call of {_length(self.duration)} on {self.started_at:%Y-%m-%d at %H:%M:%S} UTC: "
             f"{_count(caller, 'turn')} of the caller, {_count(bot, 'turn')} of the bot.{state}"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Final
@@ -57,6 +58,7 @@ class Contents:
         wire_in: Characters of every message that arrived, summed.
         wire_out: The same for every message sent.
         dropped: Records that the recording itself lost.
+        unrecorded: From when to when records are missing, in seconds, in order.
         rx_index: Number of a ``/ws/rx`` record to its index in ``inbound``.
     """
 
@@ -73,6 +75,7 @@ class Contents:
     wire_in: int = 0
     wire_out: int = 0
     dropped: int = 0
+    unrecorded: tuple[tuple[float, float], ...] = ()
     rx_index: dict[int, int] = field(default_factory=dict)
 
 
@@ -160,6 +163,11 @@ class _Reading:
         self.strays = 0
         self.last = 0.0
         self.said = b""
+        #: By topic, number and time of each record.
+        self.numbers: defaultdict[str, tuple[array[int], array[float]]] = defaultdict(
+            lambda: (array("q"), array("d"))
+        )
+        self.is_whole = True
 
     def run(self, reader: CaptureReader) -> Contents:
         held: list[Record] = []
@@ -175,6 +183,12 @@ class _Reading:
                 self.anchor_ns = held[0].time_ns
                 self.take(held)
         self.take(records)
+        # Another program may number its records otherwise: believed where something was lost.
+        self.is_whole = not (
+            reader.damage
+            or self.dropped
+            or reader.metadata.get("end", {}).get("dropped", "0") != "0"
+        )
         return self.contents()
 
     def take(self, records: Iterable[Record]) -> None:
@@ -186,6 +200,9 @@ class _Reading:
             if abs(time) > _LONGEST:
                 self.strays += 1
                 continue
+            numbers, times = self.numbers[record.topic]
+            numbers.append(record.sequence)
+            times.append(time)
             try:
                 handler(self, record, time)
             except (ValueError, RecursionError) as error:  # of msgspec's decoders
@@ -292,7 +309,9 @@ class _Reading:
             )
             self.event(0.0, "bad_message", text)
         self.events.sort(key=lambda event: event.time)
+        holes = {} if self.is_whole else {t: _holes(*n) for t, n in self.numbers.items()}
         inbound = _inbound(self.inbound.stream(), self.others)
+        inbound = _but_for(inbound, holes.get("/ws/rx", []))
         outbound = self.outbound.stream()
         duration = self.stopped
         if duration is None:
@@ -313,7 +332,8 @@ class _Reading:
             other_track=len(self.others),
             wire_in=self.wire_in,
             wire_out=self.wire_out,
-            dropped=self.dropped,
+            dropped=max(self.dropped, sum(hole[2] for found in holes.values() for hole in found)),
+            unrecorded=_merged(holes),
             rx_index=self.rx_index,
         )
 
@@ -364,6 +384,47 @@ def _inbound(stream: Stream, others: list[int]) -> Stream:
         order = np.argsort(number, kind="stable")
         missing[order[1:]] = np.maximum(np.diff(number[order]) - 1, 0)
     return replace(stream, start=start, duplicate=duplicate, missing=missing)
+
+
+def _holes(numbers: array[int], times: array[float]) -> list[tuple[float, float, int]]:
+    """Where records of a topic are missing: the times before and after, and how many they are."""
+    order = np.argsort(numbers, kind="stable")
+    number, time = np.array(numbers, np.int64)[order], np.array(times)[order]
+    number, time = np.insert(number, 0, 0), np.insert(time, 0, 0.0)
+    before = np.flatnonzero(np.diff(number) > 1)
+    missing = np.diff(number)[before] - 1
+    return list(
+        zip(time[before].tolist(), time[before + 1].tolist(), missing.tolist(), strict=True)
+    )
+
+
+def _but_for(stream: Stream, holes: Iterable[tuple[float, float, int]]) -> Stream:
+    """Take back from what never arrived the messages that arrived and were not recorded."""
+    missing = stream.missing.copy()
+    for start, end, count in holes:
+        for index in np.flatnonzero((stream.time > start) & (stream.time <= end) & (missing > 0)):
+            taken = min(count, int(missing[index]))
+            missing[index] -= taken
+            count -= taken
+    return replace(stream, missing=missing)
+
+
+def _merged(
+    holes: Mapping[str, Iterable[tuple[float, float, int]]],
+) -> tuple[tuple[float, float], ...]:
+    """The holes of all topics, one after the other.
+
+    The caller's messages come all the time and bound a hole to a hundredth of a second. Of a topic
+    with a record now and then only holes count that those have not.
+    """
+    merged: list[tuple[float, float]] = []
+    for topic in sorted(holes, key=lambda topic: topic != "/ws/rx"):
+        merged += [
+            (start, end)
+            for start, end, _ in holes[topic]
+            if not any(start < last and end > first for first, last in merged)
+        ]
+    return tuple(sorted(merged))
 
 
 @cache

@@ -313,8 +313,8 @@ def bad_message(call: Call) -> Iterator[Finding]:
 def capture_dropped(call: Call) -> Iterator[Finding]:
     """Records that the recording itself lost: what is said about this call may be wrong there.
 
-    Measured: the recording's own count of what it dropped, and what could not be read of the
-    file.
+    Measured: the recording's own count of what it dropped, what could not be read of the file, and
+    the records whose numbers are not there. No fault is reported that lies where they are missing.
     Threshold: none, any
     Change: write captures to a local disk with room.
     """
@@ -324,12 +324,17 @@ def capture_dropped(call: Call) -> Iterator[Finding]:
         return
     span = (when[0], when[-1]) if when else (0.0, call.duration)
     missing = [f"{dropped} records are missing from the capture"] if dropped else []
+    holes = call.contents.unrecorded
+    if holes:
+        span = holes[0][0], holes[-1][1]
+        missing[0] += f", of {sum(end - start for start, end in holes):.2f} s in all"
     damage = [f"the capture is damaged: {call.damage[0]}"] if call.damage else []
     yield Finding(
-        "capture_dropped", None, span, "info", float(dropped), "records", 1,
+        "capture_dropped", None, span, "warning" if holes else "info", float(dropped), "records", 1,
         "; ".join(missing + damage),
         "The disk did not keep up, was full, or the process was killed while it wrote.",
-        "Write captures to a local disk with room. Findings near these times may be artefacts.",
+        "Write captures to a local disk with room. What is said of the call near these times may be "
+        "wrong.",
     )  # fmt: skip
 
 
