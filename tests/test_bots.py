@@ -147,7 +147,8 @@ def test_both_sides_say_their_turns_and_the_bot_ends_the_call(outcome: Outcome) 
     assert call.hung_up == pytest.approx(call.duration, abs=2.0)
     goodbye = call.turns[-1]
     assert not goodbye.cut
-    assert 0.95 < goodbye.end - goodbye.start < 2.0, "all of it is heard, on a slow machine later"
+    # Of its 1.0 s the first 0.26 s are silence; on a slow machine it takes longer.
+    assert 0.7 < goodbye.end - goodbye.start < 1.75, "all of it is heard"
     assert call.hung_up is not None and call.hung_up > goodbye.end
 
 
@@ -167,7 +168,7 @@ def test_the_answers_come_when_the_script_wants_them(outcome: Outcome) -> None:
     gaps = outcome.call.response_gaps()
     assert set(gaps) == {"c04", "c03"}
     for gap in gaps.values():  # 1.0 s in the script, after the end that the VAD saw
-        assert 0.5 < gap < 3.0
+        assert 0.5 < gap < 6.0, "on a busy machine later"
 
 
 def test_everything_is_well_formed_and_nothing_is_lost(outcome: Outcome) -> None:

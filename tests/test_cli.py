@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
+import queue
 import shutil
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile
+from fastapi import FastAPI, Request, Response, WebSocket
+from starlette.websockets import WebSocketDisconnect
 
 from pipecat_bandwidth import BandwidthFrameSerializer
+from pipecat_bandwidth.messages import PlayAudio, encode
 from tests.captures import Scene, speech
 from workbench import cli
+from workbench.bots import serve
 from workbench.cli import main
 from workbench.detectors.titles import TITLES
+from workbench.simulator import Script
+from workbench.simulator.script import Rule, Turn
 
 SAMPLE = Path(__file__).parent.parent / "sample_audio"
 CAPTURE = SAMPLE / "captures" / "demo.mcap"
@@ -354,3 +365,124 @@ def test_a_server_that_is_not_there_is_one_line(workbench: Callable[..., Run]) -
     assert run.code == 2
     assert "webhook" in run.err and "127.0.0.1:9" in run.err
     assert "Traceback" not in run.err
+
+
+# -- simulate, with bots that answer -----------------------------------------------------------
+
+
+async def converse(websocket: WebSocket) -> None:
+    """Greet, hear the caller out, close."""
+    await play(websocket, 0.3)
+    for _ in range(150):  # 3 s of his line, on which he is heard for 0.6 s after 0.4
+        await websocket.receive_text()
+    await websocket.close()
+
+
+async def babble(websocket: WebSocket) -> None:
+    for number in range(3000):
+        await websocket.send_text(f"nonsense {number}")
+    for number in range(7):
+        message = PlayAudio(f"audio/[/b]{number}[red]", b"\x80")
+        await websocket.send_text(encode(message))
+    await play(websocket, 0.1)
+    with contextlib.suppress(WebSocketDisconnect):
+        while True:
+            await websocket.receive_text()
+
+
+async def mumble(websocket: WebSocket) -> None:
+    with contextlib.suppress(WebSocketDisconnect):
+        while True:
+            await websocket.receive_text()
+
+
+async def play(websocket: WebSocket, seconds: float) -> None:
+    payload = b"\x90\x10" * round(seconds * 4000)
+    await websocket.send_text(encode(PlayAudio("audio/pcmu", payload)))
+
+
+@pytest.fixture(scope="module")
+def bots() -> Iterator[str]:
+    """The root of a server, on a thread, with a bot at each of ``/converse``, ``/babble``, ..."""
+    app = FastAPI()
+    behaviours = {behave.__name__: behave for behave in (converse, babble, mumble)}
+
+    @app.post("/{name}")
+    async def voice(name: str, request: Request) -> Response:
+        verbs = '<StopStream name="b" wait="true"/>'
+        stream = (
+            f'<StartStream name="b" mode="bidirectional" destination="ws://{request.url.netloc}'
+        )
+        text = f'<Response><SpeakSentence>Hi</SpeakSentence>{stream}/{name}"/>{verbs}</Response>'
+        return Response(text, media_type="application/xml")
+
+    @app.websocket("/{name}")
+    async def stream(websocket: WebSocket, name: str) -> None:
+        await websocket.accept()
+        await behaviours[name](websocket)
+
+    loop, up, over = asyncio.new_event_loop(), queue.Queue[str](), asyncio.Event()
+
+    async def run() -> None:
+        async with serve(app) as url:
+            up.put(url)
+            await over.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
+    thread.start()
+    yield up.get(timeout=60)
+    loop.call_soon_threadsafe(over.set)
+    thread.join()
+    loop.close()
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    """One greeting, one answer of 0.6 s."""
+    file = str(SAMPLE / "call" / "caller" / "c09.flac")
+    turns = (
+        Turn("b01", "bot", file, 0.0, 0.3, 0.3, Rule()),
+        Turn("c01", "caller", file, 0.4, 1.04, 0.64, Rule("b01", 0.1), "Bye."),
+    )
+    path = tmp_path / "script.json"
+    path.write_bytes(msgspec.json.encode(Script("Short", 1.1, turns)))
+    return path
+
+
+def test_a_call_that_went_well_ends_with_0(
+    workbench: Callable[..., Run], bots: str, script: Path
+) -> None:
+    run = workbench("simulate", f"{bots}/converse", "--script", script, "--timeout", 60)
+    assert run.code == 0, run
+    assert "1 of 1 turns" in run.out and "problem" not in run.out
+    assert "the bot closed the WebSocket" in run.out
+    assert "note: <SpeakSentence> comes first" in run.out
+
+
+def test_a_silent_bot_ends_with_1_and_a_reason(
+    workbench: Callable[..., Run], bots: str, script: Path
+) -> None:
+    run = workbench("simulate", f"{bots}/mumble", "--script", script, "--timeout", 4)
+    assert run.code == 1
+    problems = [line for line in run.out.splitlines() if line.startswith("problem: ")]
+    assert "the caller said 0 of 1 turns" in problems[0]
+    assert "the bot was never heard" in problems[1]
+    assert "--timeout" in problems[2]
+
+
+def test_what_a_bot_babbles_is_counted_and_harmless(
+    workbench: Callable[..., Run], bots: str, script: Path
+) -> None:
+    run = workbench("simulate", f"{bots}/babble", "--script", script, "--timeout", 4)
+    assert run.code == 1
+    assert len(run.out) < 10_000
+    assert "3000 x not JSON" in run.out
+    assert "'audio/[/b]3[red]'" in run.out and "[/b]4" not in run.out
+    assert "and 3 other kinds" in run.out
+    assert "problem: messages that Bandwidth does not know: 3007" in run.out
+
+
+def test_exit_codes_are_in_the_help(workbench: Callable[..., Run]) -> None:
+    words = " ".join(workbench("--help").out.split())
+    assert "Exit codes: 0 done; 1 done, and the answer is bad; 2 it could not be done." in words
+    assert "Exits with 1 when the call failed" in workbench("simulate", "--help").out

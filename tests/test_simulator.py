@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from pipecat_bandwidth import VoiceAPIError
 from pipecat_bandwidth.encodings import FORMATS, PCMU, WireFormat, wire_format
 from pipecat_bandwidth.messages import Clear, PlayAudio, encode
 from pipecat_bandwidth.voice_api import VoiceAPI
+from tests.http_server import HANG, RESET, Answer, http_server
 from workbench.audio import Audio
 from workbench.bots import serve
 from workbench.simulator import (
@@ -177,6 +179,46 @@ def test_a_dry_queue_is_an_underrun_inside_an_utterance_only() -> None:
     assert [u.start for u in playback.utterances] == [pytest.approx(0.0), pytest.approx(0.9)]
 
 
+def background(seconds: float, rate: int = 8000) -> bytes:
+    """The last step of mu-law, up and down at random: -77 dBov."""
+    samples = np.random.default_rng(1).choice([-8, 0, 8], round(seconds * rate))
+    return samples.astype("<i2").tobytes()
+
+
+def test_a_background_without_a_break_is_no_utterance() -> None:
+    playback = Playback(PCMU)
+    playback.append(PCMU, PCMU.encode(background(3.0)))
+    playback.advance(2.0)
+    assert playback.queued_secs > 0.9
+    assert not playback.sounding
+    assert playback.utterances == []
+
+
+def test_an_utterance_in_a_background_is_over_a_second_after_its_last_sound() -> None:
+    playback = Playback(PCMU)
+    words = tone(0.4, 8000) + background(0.6) + tone(0.4, 8000)
+    audio = background(1.0) + words + background(4.0) + tone(0.2, 8000) + background(1.0)
+    playback.append(PCMU, PCMU.encode(audio))
+    seen = [(t, playback.advance(t), playback.sounding) for t in np.arange(1, 400) * TICK]
+    sounding = [t for t, _, sounds in seen if sounds and t < 5]
+    (first, second) = playback.utterances
+    assert (first.start, first.end) == (pytest.approx(1.0), pytest.approx(2.4))
+    assert (second.start, second.end) == (pytest.approx(6.4), pytest.approx(7.6))
+    assert (sounding[0], sounding[-1]) == pytest.approx((1.0, 3.4), abs=0.03)
+    assert len(sounding) == pytest.approx(2.4 / TICK, abs=3), "without a break"
+    assert playback.underruns == []
+    assert not first.cut
+
+
+def test_a_clear_cuts_no_utterance_that_was_over() -> None:
+    playback = Playback(PCMU)
+    playback.append(PCMU, PCMU.encode(tone(0.4, 8000) + background(4.0)))
+    playback.advance(3.0)
+    playback.clear()
+    assert not playback.utterances[0].cut
+    assert playback.discarded_secs == pytest.approx(1.4)
+
+
 def test_messages_ahead_of_time_are_kept_and_the_longest_queue_is_noted() -> None:
     playback = Playback(PCMU)
     for _ in range(10):
@@ -227,7 +269,11 @@ def test_bxml_is_read() -> None:
         (STOP, "StopStream"),
         ('<Pause duration="86400"/>', "Pause"),
         ('<SpeakSentence>Hello</SpeakSentence><Pause duration="5"/>', "Pause"),
+        ('<Pause duration="5"/><Hangup/>', "Pause"),
+        (f"<Pause/>{STOP}<Hangup/>", "StopStream"),
+        (f"<StartRecording/><StartGather dtmfUrl='/d'/><Tag>x</Tag><Gather/>{STOP}", "StopStream"),
         ('<StopStream name="s"/><Pause/>', None),
+        ('<StopStream name="other" wait="true"/>', None),
         ("", None),
     ],
 )
@@ -237,6 +283,18 @@ def test_what_holds_the_call(root: str, verbs: str, keep_alive: str | None) -> N
     assert document.keep_alive == keep_alive
     assert document.stream.tracks == ("inbound",)
     assert document.stream.credentials is None
+
+
+def test_pauses_add_up_and_one_before_a_redirect_has_no_end() -> None:
+    pauses = '<Pause duration="5"/><Tag/><Pause duration="2.5"/>'
+    assert parse_bxml(f"<Bxml>{STREAM}/>{pauses}</Bxml>").pause_secs == 7.5
+    looped = parse_bxml(f'<Bxml>{STREAM}/>{pauses}<Redirect redirectUrl="/voice"/></Bxml>')
+    assert looped.keep_alive == "Pause" and looped.pause_secs == np.inf
+
+
+def test_what_comes_before_the_stream_is_told() -> None:
+    verbs = "<Tag/><SpeakSentence>Hello</SpeakSentence><StartRecording/><Pause/>"
+    assert parse_bxml(f"<Bxml>{verbs}{STREAM}/>{STOP}</Bxml>").before == ("SpeakSentence", "Pause")
 
 
 def params(count: int, name: int = 1, value: int = 1) -> str:
@@ -266,11 +324,41 @@ def params(count: int, name: int = 1, value: int = 1) -> str:
         (f"<Response>{params(1, name=257)}</Response>", "a name of 257"),
         (f"<Response>{params(1, value=2049)}</Response>", "a value of 2049"),
         (f"<Response>{STREAM}/>{' ' * 65536}</Response>", "at most 65536"),
+        (f"<Response><Pause duration='0'/>{STREAM}/>{STOP}</Response>", "<Pause> of 0"),
+        (f"<Response>{STREAM}/>{STOP}<Dial/></Response>", "<Dial> is no verb"),
+        (f"<Response>{STREAM}><Parameter name='a'/></StartStream>{STOP}</Response>",
+         "<StreamParam> alone, not <Parameter>"),
+        (f"<Response>{STREAM} destinationUsername='a:b'/>{STOP}</Response>", "has a colon"),
+        ('<Response><StartStream destination="ws://h:99999/"/></Response>', "Port out of range"),
+        ('<Response><StartStream destination="ws://h/#a"/></Response>', "it has a #fragment"),
+        ('<Response><StartStream destination="ws://h/a b"/></Response>', "a space in it"),
+        ('<Response><StartStream destination="ws:///a"/></Response>', "it names no host"),
+        (f'<Response>{STREAM} streamEventUrl="http://["/></Response>', "streamEventUrl .*IPv6"),
+        (f'<Response>{STREAM} streamEventUrl="ftp://h/"/></Response>', "streamEventUrl .*'ftp'"),
     ],
 )  # fmt: skip
 def test_bxml_that_bandwidth_would_reject(text: str, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         parse_bxml(text)
+
+
+LEAVING = [
+    ("<Hangup/>", "<Hangup> ends the call"),
+    ('<Redirect redirectUrl="/x"/>', "<Redirect> leaves this document"),
+    ("<Transfer><PhoneNumber>+1</PhoneNumber></Transfer>", "<Transfer> hands the caller on"),
+    ("<Conference>c</Conference>", "<Conference> hands the caller on"),
+    ('<Gather gatherUrl="/digits"/>', "<Gather> asks its gatherUrl"),
+    ('<Record recordCompleteUrl="/done"/>', "<Record> asks its recordCompleteUrl"),
+]
+
+
+@pytest.mark.parametrize(("verb", "complaint"), LEAVING)
+def test_bxml_that_leaves_too_early(verb: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=f"{complaint}.* before <StartStream>"):
+        parse_bxml(f"<Response><Tag/>{verb}{STREAM}/>{STOP}</Response>")
+    with pytest.raises(ValueError, match=f"{complaint}.* before anything holds the call"):
+        parse_bxml(f"<Response>{STREAM}/><Tag/>{verb}{STOP}</Response>")
+    assert parse_bxml(f"<Response>{STREAM}/>{STOP}{verb}</Response>").keep_alive == "StopStream"
 
 
 def test_bxml_at_its_limits_is_accepted() -> None:
@@ -479,6 +567,8 @@ async def test_a_call_from_first_webhook_to_last() -> None:
     assert call.caller_sent.span(answer.start, answer.end).level > -40
     assert call.caller_sent.span(0.0, 0.5).level < -60
     assert call.protocol_errors == () and call.underruns == () and call.hung_up is None
+    assert call.problems() == [] and call.planned == ("c01",) and call.stranded_secs == 0
+    assert call.ending == "the bot closed the WebSocket"
     assert len(call.sent_time) == len(call.sent_sequence) >= len(media)
     assert np.mean(np.diff(call.sent_time)) == pytest.approx(0.02, rel=0.2)
     assert call.received_duration.sum() == pytest.approx(1.0)
@@ -549,13 +639,15 @@ async def test_what_the_protocol_does_not_have_is_counted_and_ignored() -> None:
         await websocket.close()
 
     call = await Bot(behave).called()
-    errors = [error.partition(" s: ")[2] for error in call.protocol_errors]
+    assert all(0 <= when <= call.duration for when, _ in call.protocol_errors)
+    errors = [error for _, error in call.protocol_errors]
     assert [error[:26] for error in errors] == [
         "a binary message", "not JSON (DecodeError)", "not a JSON object but list",
         "Other(event_type='mark') i", "unknown content type 'audi", "bad playAudio: Invalid bas",
         "3 bytes are not whole samp", "Stop(stream_id='', call_id",
     ]  # fmt: skip
     assert call.said_secs == pytest.approx(0.2, abs=0.001)
+    assert call.problems() == ["messages that Bandwidth does not know: 8"]
 
 
 async def test_a_unidirectional_stream_plays_nothing() -> None:
@@ -566,8 +658,38 @@ async def test_a_unidirectional_stream_plays_nothing() -> None:
         await websocket.close(1001)
 
     bxml = '<Bxml><StartStream name="s" destination="ws://{host}/stream"/>' + STOP + "</Bxml>"
-    with pytest.raises(SimulationError, match="without a word"):
+    with pytest.raises(SimulationError, match='without a word; refused: .*mode="bidirectional"'):
         await Bot(behave, bxml).called()
+
+
+async def test_a_bot_with_a_quiet_background_lets_the_caller_speak() -> None:
+    async def behave(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await play(websocket, tone(0.5, 24000))
+        await play(websocket, background(3.0), PCMU)  # ahead: a busy machine makes no hole in it
+        heard = asyncio.create_task(hear_words(websocket))
+        while not heard.done():
+            await play(websocket, background(0.1), PCMU)
+            await asyncio.sleep(0.08)
+        await websocket.close()
+
+    call = await Bot(behave).called(script_of(hello()), max_secs=60.0)
+    greeting, answer = call.turns
+    assert (greeting.id, answer.id) == ("b01", "c01")
+    assert greeting.end - greeting.start == pytest.approx(0.5, abs=0.05)
+    assert 1.0 <= answer.start - greeting.end < 3.0, "he waits a second for the next word"
+    assert call.said_secs > answer.start - 0.5, "the background never stopped"
+    assert call.problems() == []
+
+
+async def hear_words(websocket: WebSocket) -> None:
+    """Read until the caller is heard."""
+    while True:
+        message = json.loads(await websocket.receive_text())
+        if message["eventType"] == "media":
+            pcm = PCMU.decode(b64decode(message["payload"]))
+            if Audio.from_pcm(pcm, 8000).level > -35:
+                return
 
 
 async def test_both_tracks_carry_both_sides() -> None:
@@ -610,6 +732,9 @@ async def test_a_pause_keeps_the_caller_on_the_line_until_the_hang_up() -> None:
         bxml = '<Response>{stream}</StartStream><Pause duration="60"/></Response>'
         call = await Bot(behave, bxml).called(voice_api=server)
     assert call.ended_by == "hang up" and call.keep_alive == "Pause"
+    assert call.stranded_secs > 0.1
+    assert "; <Pause> kept the caller on the line" in call.ending
+    assert call.ending.endswith("until the bot hung up through the Voice API")
     assert call.hung_up is not None and call.hung_up > call.duration + 0.1
 
 
@@ -642,9 +767,90 @@ async def test_the_caller_hangs_up_when_time_is_up() -> None:
             while True:
                 await websocket.receive_text()
 
-    call = await Bot(behave).called(max_secs=0.6)
+    call = await Bot(behave).called(max_secs=2.0)
     assert call.ended_by == "timeout"
-    assert 0.6 <= call.duration < 3.0
+    assert 2.0 <= call.duration < 12.0
+    (problem,) = call.problems()
+    assert problem.startswith("the call did not end")
+
+
+async def stay(websocket: WebSocket) -> None:
+    with contextlib.suppress(Exception):
+        while True:
+            await websocket.receive_text()
+
+
+async def test_a_pause_ends_the_call_when_it_is_over() -> None:
+    async def behave(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await play(websocket, tone(0.1, 24000))
+        await stay(websocket)
+
+    bxml = '<Response><Tag/>{stream}</StartStream><Pause duration="2"/><Hangup/></Response>'
+    call = await Bot(behave, bxml).called(max_secs=60.0)
+    assert call.ended_by == "Pause" and call.duration >= 2.0
+    assert call.before == ()
+    (problem,) = call.problems()
+    assert problem.startswith("the <Pause> ended the call")
+
+
+async def only_listen(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await stay(websocket)
+
+
+async def only_talk(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await play(websocket, tone(30.0, 24000))
+    await stay(websocket)
+
+
+async def only_rubbish(websocket: WebSocket) -> None:
+    await websocket.accept()
+    for _ in range(5):
+        await websocket.send_bytes(b"\x00")
+        await websocket.send_text("rubbish")
+    await stay(websocket)
+
+
+async def only_a_whisper(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await play(websocket, background(1.0), PCMU)
+    await stay(websocket)
+
+
+async def change_its_mind(websocket: WebSocket) -> None:
+    await websocket.accept()
+    payload = PCMU.encode(background(10.0) + tone(1.0, 8000))
+    await websocket.send_text(encode(PlayAudio(PCMU.content_type, payload)))
+    await websocket.send_text(encode(Clear()))
+    await stay(websocket)
+
+
+SAID_NOTHING = "the caller said 0 of 1 turns: the call was over before 'c01'"
+NO_END = "the call did not end: .* --timeout gives a long call more time"
+ONE_WAY = '<Bxml><StartStream name="s" destination="ws://{host}/stream"/>' + STOP + "</Bxml>"
+
+
+@pytest.mark.parametrize(
+    ("behave", "bxml", "problems"),
+    [
+        (only_listen, "", [SAID_NOTHING, "never heard: no playAudio", NO_END]),
+        (only_listen, ONE_WAY, [SAID_NOTHING, 'never heard: .*mode="bidirectional"', NO_END]),
+        (only_rubbish, "", ["Bandwidth does not know: 10", SAID_NOTHING, "never heard", NO_END]),
+        (only_a_whisper, "", [SAID_NOTHING, "never heard: 1.0 s .* louder than -45 dBov", NO_END]),
+        (change_its_mind, "", [SAID_NOTHING, "it sent clear before", NO_END]),
+        (only_talk, "", ["0 of 1 turns: he waits .* the bot was heard to the end", NO_END]),
+    ],
+)
+async def test_a_call_that_was_none_says_why(
+    behave: Behaviour, bxml: str, problems: list[str]
+) -> None:
+    call = await Bot(behave, bxml).called(script_of(hello()), max_secs=2.0)
+    found = call.problems()
+    assert len(found) == len(problems)
+    for problem, wanted in zip(found, problems, strict=True):
+        assert re.search(wanted, problem)
 
 
 # -- calls that fail ---------------------------------------------------------------------------
@@ -663,7 +869,18 @@ async def break_off(websocket: WebSocket) -> None:
     await websocket.accept()
     await play(websocket, tone(0.1, 24000))
     await listen(websocket, 0.3)
-    await websocket.close(1011)
+    await websocket.close(1011, "a\x1b[31mb")
+
+
+async def redirect(websocket: WebSocket) -> None:
+    headers = {"location": "http://127.0.0.1:9/login?token=1"}
+    await websocket.send_denial_response(Response(status_code=302, headers=headers))
+
+
+async def send_too_much(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await websocket.send_text("x" * 17_000_000)
+    await stay(websocket)
 
 
 GOOD = "<Response>{stream}</StartStream>" + STOP + "</Response>"
@@ -676,17 +893,38 @@ GOOD = "<Response>{stream}</StartStream>" + STOP + "</Response>"
          {"disconnect": "callback-error"}),
         (refuse, GOOD, 500, "webhook", r"answered 500", {"disconnect": "callback-error"}),
         (refuse, "", 204, "webhook", r"answered 204 No Content", {"disconnect": "callback-error"}),
-        (refuse, "oops", 200, "BXML", "not XML", {"disconnect": "invalid-bxml"}),
+        (refuse, "oops", 200, "BXML", "not XML.* application/xml.* begins 'oops'$",
+         {"disconnect": "invalid-bxml"}),
+        (refuse, "<html>\x07<p></html>", 200, "BXML", r"begins '<html>\\x07<p></html>'$",
+         {"disconnect": "invalid-bxml"}),
+        (refuse, '<?xml version="1.0" encoding="foo"?><Response/>', 200, "BXML",
+         "unknown encoding: foo; the answer is", {"disconnect": "invalid-bxml"}),
+        *[(refuse, GOOD.replace("<Response>", f"<Response>{verb}"), 200, "BXML", complaint,
+           {"disconnect": "invalid-bxml"}) for verb, complaint in LEAVING],
+        *[(refuse, GOOD.replace("<Stop", f"{verb}<Stop"), 200, "BXML", complaint,
+           {"disconnect": "invalid-bxml"}) for verb, complaint in LEAVING],
+        (refuse, GOOD.replace("<Stop", "<Bogus/><Stop"), 200, "BXML", "<Bogus> is no verb of BXML",
+         {"disconnect": "invalid-bxml"}),
+        (refuse, ONE_WAY.replace("name=", 'streamEventUrl="http://[" name='), 200, "BXML",
+         "streamEventUrl is no address: Invalid IPv6 URL",
+         {"disconnect": "invalid-bxml"}),
         (refuse, "<Response>{stream}</StartStream></Response>", 200, "BXML", "ends at once",
          {"disconnect": "invalid-bxml"}),
         (refuse, GOOD, 200, "WebSocket", "the bot answered 401 Unauthorized",
          {"mediaStreamRejected": "connection-error", "disconnect": "error"}),
+        (redirect, GOOD, 200, "WebSocket",
+         "the bot redirects to http://127.0.0.1:9/login, which is no WebSocket",
+         {"mediaStreamRejected": "connection-error", "disconnect": "error"}),
+        (send_too_much, GOOD, 200, "stream",
+         r"the bot sent what cannot be read, .*: close code 1009 \(message too big\)",
+         {"mediaStreamStarted": None, "mediaStreamStopped": "connection-error",
+          "disconnect": "error"}),
         (refuse, GOOD.replace("{stream}", '<StartStream name="s" destination="ws://127.0.0.1:9/">'),
          200, "WebSocket", "no connection to 127.0.0.1:9: ", {"disconnect": "error"}),
         (say_nothing, GOOD, 200, "stream", "without a word",
          {"mediaStreamStarted": None, "mediaStreamStopped": "connection-error",
           "disconnect": "error"}),
-        (break_off, GOOD, 200, "stream", r"broke off after .* \(close code 1011\)",
+        (break_off, GOOD, 200, "stream", r"broke off after .*: close code 1011 \(internal error\) a.\[31mb$",
          {"mediaStreamStarted": None, "mediaStreamStopped": "connection-error",
           "disconnect": "error"}),
     ],
@@ -706,5 +944,64 @@ async def test_a_failure_says_which_step_and_what_came_back(
 async def test_a_server_that_is_not_there() -> None:
     with pytest.raises(SimulationError, match=r"^webhook: no answer from http://127.0.0.1:9/: "):
         await place_call("http://127.0.0.1:9/", script_of())
-    with pytest.raises(SimulationError, match="^webhook: no answer from nonsense"):
-        await place_call("nonsense", script_of())
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ws://h/", "http://h:99999/", "http://[", "http://"])
+async def test_what_is_no_address_is_named(url: str) -> None:
+    with pytest.raises(SimulationError, match=f"^webhook: {re.escape(url)} is not an http"):
+        await place_call(url, script_of())
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (HANG, "no whole answer .* within 1 s"),
+        (Answer(body=b"<" * 1000, drip=0.1), "no whole answer .* within 1 s"),
+        (RESET, "no answer from"),
+        (Answer(body=b"plain", headers=(("Content-Encoding", "gzip"),)), "not the gzip that it"),
+        (Answer(401), "answered 401 Whatever: it wants HTTP Basic .*--username"),
+        (Answer(302, headers=(("Location", "/login\x85"),)),
+         "302 Whatever: Location /login\N{REPLACEMENT CHARACTER}, which is not followed"),
+    ],
+)  # fmt: skip
+async def test_a_webhook_that_is_no_answer(answer: Answer, reason: str) -> None:
+    async with http_server() as server:
+        server.on("/voice", answer)
+        with pytest.raises(SimulationError, match=f"^webhook: .*{reason}"):
+            max_secs = 1.0 if "within" in reason else 60.0
+            await place_call(f"{server.url}/voice", script_of(), max_secs=max_secs)
+
+
+async def test_of_an_endless_answer_little_is_read() -> None:
+    async with http_server() as server:
+        server.on("/voice", Answer(body=b"x" * 65536, repeat=100_000))
+        with pytest.raises(SimulationError, match="^BXML: the document is too long"):
+            await place_call(f"{server.url}/voice", script_of())
+        assert server.sent < 64e6, "what lies in the sockets; 6.5 GB are there"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (HANG, 0),
+        (RESET, 0),
+        (Answer(body=b"x" * 1000, drip=0.1), 200),
+        (Answer(body=b"x" * 65536, repeat=100_000), 200),
+    ],
+)
+async def test_a_stream_event_holds_up_no_call(answer: Answer, status: int) -> None:
+    async def behave(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await play(websocket, tone(0.1, 24000))
+        await listen(websocket, 0.3)
+        await websocket.close()
+
+    async with http_server() as server:
+        server.on("/events", answer)
+        attributes = f'mode="bidirectional" streamEventUrl="{server.url}/events" name='
+        bxml = ONE_WAY.replace("name=", attributes, 1)
+        call = await Bot(behave, bxml).called(max_secs=3.0)
+    events = [w.status for w in call.webhooks if w.event_type.startswith("mediaStream")]
+    assert events == [status, status]
+    assert call.ended_by == "closed"
+    assert server.sent < 64e6

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="workbench",
     help="Hear, see and tune what a Pipecat bot sends over Bandwidth.",
+    epilog="Exit codes: 0 done; 1 done, and the answer is bad; 2 it could not be done.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -106,18 +107,24 @@ def simulate(
         int, typer.Option(help="Of the random faults: the same seed gives the same call.")
     ] = 0,
     timeout: Annotated[
-        float, typer.Option(min=1, help="End the call after this many seconds.")
+        float,
+        typer.Option(min=1, help="End the call after this many seconds; bounds its requests too."),
     ] = 300.0,
 ) -> None:
-    """Call a bot's server as Bandwidth would: webhook, BXML, WebSocket, media in real time."""
+    """Call a bot's server as Bandwidth would: webhook, BXML, WebSocket, media in real time.
+
+    Exits with 1 when the call failed, and says why.
+    """
     with working("Starting"):
         from workbench.demo import simulate_call
         from workbench.simulator import Line
 
     line = Line(jitter_ms=jitter_ms, loss=loss, duplicates=duplicates, seed=seed)
-    simulate_call(
+    call = simulate_call(
         out, url, script, username=username, password=password, line=line, timeout=timeout
     )
+    if call.problems():
+        raise typer.Exit(1)
 
 
 @app.command()

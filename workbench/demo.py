@@ -11,7 +11,7 @@ import functools
 import math
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
+from rich.text import Text
 
 from pipecat_bandwidth import BandwidthFrameSerializer
 from pipecat_bandwidth.voice_api import VoiceAPI
@@ -51,6 +52,9 @@ _COMPARED: Final = {
     "median_response_ms": "bot answers after, median (ms)",
     "bot_level_dbov": "bot's level (dBov)",
 }
+
+#: Kinds of protocol errors that are printed.
+_KINDS: Final = 5
 
 InputParams = BandwidthFrameSerializer.InputParams
 T = TypeVar("T")
@@ -219,16 +223,34 @@ def simulate_call(
     )  # fmt: skip
     truth = _with_progress(console, call)
     table = Table(show_header=False)
+    gaps = truth.response_gaps().values()
     for name, value in {
-        "length": f"{truth.duration:.1f} s, ended by {truth.ended_by}, close code {truth.close_code}",
+        "stream": f"{truth.duration:.1f} s, close code {truth.close_code}",
+        "end of the call": truth.ending,
+        "caller said": f"{sum(turn.side == 'caller' for turn in truth.turns)} of {len(truth.planned)} turns",
         "bot said": f"{truth.said_secs:.2f} s, {truth.discarded_secs:.2f} s of it thrown away by clear",
         "underruns inside speech": f"{len(truth.underruns)}, {sum(s for _, s in truth.underruns) * 1000:.0f} ms in all",
-        "bot answers after": ", ".join(f"{gap:.2f} s" for gap in truth.response_gaps().values()),
-        "protocol errors": "; ".join(truth.protocol_errors) or "none",
+        "bot answers after": ", ".join(f"{gap:.2f} s" for gap in gaps) or "never",
+        "protocol errors": _grouped(truth.protocol_errors) or "none",
     }.items():
-        table.add_row(name, value)
+        table.add_row(name, Text(value))  # Some of it is the bot's: no markup.
     console.print(table)
+    for verb in truth.before:
+        console.print(f"note: <{verb}> comes first and holds up the stream; it is not simulated")
+    for problem in truth.problems():
+        console.print(f"problem: {problem}", markup=False, style="red")
     return truth
+
+
+def _grouped(errors: Sequence[tuple[float, str]]) -> str:
+    """One line for each kind of error, with its number and its first time; the first few kinds."""
+    kinds: dict[str, list[float]] = {}
+    for time, text in errors:
+        kinds.setdefault(text[:200], []).append(time)
+    lines = [f"{len(times)} x {text}, first at {times[0]:.2f} s" for text, times in kinds.items()]
+    if len(lines) > _KINDS:
+        lines[_KINDS:] = [f"and {len(lines) - _KINDS} other kinds"]
+    return "\n".join(lines)
 
 
 # -- steps -------------------------------------------------------------------------------------

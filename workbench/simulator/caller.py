@@ -105,7 +105,7 @@ class Caller:
         Args:
             far: What was played to him in this block, at 8 kHz, shape ``(n,)``.
             heard: The bot's utterances so far.
-            sounding: Whether more of the last one is queued.
+            sounding: Whether the last one is not over.
 
         Returns:
             Shape ``(n,)``, what goes to mu-law.

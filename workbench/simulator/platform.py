@@ -9,6 +9,7 @@ conforms to the protocol as known, not to Bandwidth's undocumented behaviour.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
@@ -16,20 +17,20 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidHandshake, InvalidStatus
+from websockets.exceptions import InvalidStatus, InvalidURI, WebSocketException
 from websockets.headers import build_authorization_basic
 
 from pipecat_bandwidth.encodings import PCMU, WireFormat
 from pipecat_bandwidth.messages import Start, Track
 from workbench.audio import Audio
-from workbench.simulator.bxml import Document, StartStream, parse
+from workbench.simulator.bxml import Document, NotBXML, StartStream, parse
 from workbench.simulator.caller import PATIENCE, Caller
 from workbench.simulator.line import Line
 from workbench.simulator.script import Script
 from workbench.simulator.stream import MAX_PLAY_AUDIO, Progress, SimulationError, Stream
 from workbench.simulator.truth import EndedBy, SimulatedCall
 from workbench.simulator.voice_api import VoiceAPIServer
-from workbench.simulator.webhooks import ACCOUNT, WEBHOOK_SECS, Webhooks
+from workbench.simulator.webhooks import ACCOUNT, Webhooks
 
 __all__ = ["Progress", "SimulationError", "place_call"]
 
@@ -80,16 +81,18 @@ async def place_call(
     """
     caller = Caller(script, seed=line.seed)
     # Nothing of the environment (proxies, netrc) belongs on a loopback call.
-    async with httpx.AsyncClient(trust_env=False, timeout=WEBHOOK_SECS) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=None) as client:
         voice_url = voice_api.base_url if voice_api else ""
-        webhooks = Webhooks(client, webhook_url, status_url, (username, password), voice_url)
+        webhooks = Webhooks(
+            client, webhook_url, status_url, (username, password), voice_url, max_secs
+        )
         hung_up = asyncio.Event()
         if voice_api:
             hung_up = voice_api.add(webhooks.account_id, webhooks.call_id)
         try:
-            document = _read(await webhooks.initiate())
+            document = _read(*await webhooks.initiate())
             stream = Stream(
-                await _connect(webhooks, document.stream),
+                await _connect(webhooks, document.stream, min(_CONNECT_SECS, max_secs)),
                 _start(webhooks, document.stream),
                 document.stream.bidirectional,
                 caller,
@@ -97,7 +100,7 @@ async def place_call(
                 leg,
                 on_progress,
             )
-            ended_by = await _carry(webhooks, document, stream, hung_up, max_secs)
+            ended_by, stranded = await _carry(webhooks, document, stream, hung_up, max_secs)
         except SimulationError as error:
             await webhooks.disconnect(_CAUSES.get(error.step, "error"), error.reason)
             raise
@@ -106,13 +109,17 @@ async def place_call(
                 voice_api.remove(webhooks.account_id, webhooks.call_id)
         await webhooks.stream_event(document.stream, "mediaStreamStopped", cause="closed")
         await webhooks.disconnect("hangup")
-    return _truth(webhooks, document, stream, ended_by, voice_api)
+    return _truth(webhooks, document, stream, ended_by, stranded, voice_api)
 
 
-def _read(response: httpx.Response) -> Document:
+def _read(content_type: str, body: bytes) -> Document:
     """Read the webhook's answer; refuse what would end the call at once."""
     try:
-        document = parse(response.content)
+        document = parse(body)
+    except NotBXML as error:
+        begins = body[:60].decode(errors="replace").strip()
+        what = f"{content_type[:60] or 'of no type'} and begins {begins!r}" if body else "empty"
+        raise SimulationError("BXML", f"{error}; the answer is {what}") from None
     except ValueError as error:
         raise SimulationError("BXML", str(error)) from None
     if document.keep_alive is None:
@@ -124,7 +131,7 @@ def _read(response: httpx.Response) -> Document:
     return document
 
 
-async def _connect(webhooks: Webhooks, stream: StartStream) -> ClientConnection:
+async def _connect(webhooks: Webhooks, stream: StartStream, patience: float) -> ClientConnection:
     headers = {}
     if stream.credentials:
         headers["Authorization"] = build_authorization_basic(*stream.credentials)
@@ -132,7 +139,7 @@ async def _connect(webhooks: Webhooks, stream: StartStream) -> ClientConnection:
         return await connect(
             stream.destination,
             additional_headers=headers,
-            open_timeout=_CONNECT_SECS,
+            open_timeout=patience,
             close_timeout=_CLOSE_SECS,
             ping_interval=None,  # Not documented, so a bot need not answer.
             max_size=MAX_PLAY_AUDIO,
@@ -140,13 +147,17 @@ async def _connect(webhooks: Webhooks, stream: StartStream) -> ClientConnection:
             compression=None,
         )
     except InvalidStatus as error:
-        reason = f"the bot answered {error.response.status_code} {error.response.reason_phrase}"
+        answer = error.response
+        reason = f"the bot answered {answer.status_code} {answer.reason_phrase[:60]}"
     except TimeoutError:
-        reason = f"no answer within {_CONNECT_SECS:.0f} s"
-    except OSError as error:
+        reason = f"no answer within {patience:g} s"
+    except InvalidURI as error:
+        location = error.uri.partition("?")[0][:200]
+        reason = f"the bot redirects to {location}, which is no WebSocket address"
+    except (OSError, ValueError) as error:
         # Without the path: there may be a token in it.
         reason = f"no connection to {urlsplit(stream.destination).netloc}: {error}"
-    except InvalidHandshake as error:
+    except WebSocketException as error:
         reason = str(error) or type(error).__name__
     cause = {"cause": "connection-error", "errorMessage": reason}
     await webhooks.stream_event(stream, "mediaStreamRejected", **cause)
@@ -166,26 +177,36 @@ def _start(webhooks: Webhooks, stream: StartStream) -> Start:
 
 async def _carry(
     webhooks: Webhooks, document: Document, stream: Stream, hung_up: asyncio.Event, max_secs: float
-) -> EndedBy:
-    """Run the stream, and what of the BXML follows it."""
+) -> tuple[EndedBy, float]:
+    """Run the stream, and what of the BXML follows it.
+
+    Returns:
+        Who ended the call, and how long the caller was on the line after the stream.
+    """
+    pause_secs = document.pause_secs if document.keep_alive == "Pause" else math.inf
     webhooks.clock = lambda: stream.now
     started = asyncio.create_task(webhooks.stream_event(document.stream, "mediaStreamStarted"))
     try:
-        ended_by = await stream.run(hung_up, max_secs)
+        ended_by = await stream.run(hung_up, min(max_secs, pause_secs))
     except SimulationError as error:
         cause = {"cause": "connection-error", "errorMessage": error.reason}
         await webhooks.stream_event(document.stream, "mediaStreamStopped", **cause)
         raise
     finally:
         await started
-    if ended_by == "closed" and document.keep_alive == "Pause":
-        # A <Pause> outlives the stream: silence, until somebody hangs up.
-        try:
-            await asyncio.wait_for(hung_up.wait(), min(PATIENCE, document.pause_secs))
-        except TimeoutError:
-            return "caller"
-        return "hang up"
-    return ended_by
+    if ended_by == "timeout" and pause_secs <= max_secs:
+        return "Pause", 0.0
+    if ended_by != "closed" or document.keep_alive != "Pause":
+        return ended_by, 0.0
+    # A <Pause> outlives the stream: silence, until somebody hangs up.
+    left = pause_secs - stream.duration
+    try:
+        async with asyncio.timeout(min(PATIENCE, left)):
+            await hung_up.wait()
+        ended_by = "hang up"
+    except TimeoutError:
+        ended_by = "caller" if PATIENCE < left else "Pause"
+    return ended_by, stream.now - stream.duration
 
 
 def _truth(
@@ -193,6 +214,7 @@ def _truth(
     document: Document,
     stream: Stream,
     ended_by: EndedBy,
+    stranded_secs: float,
     voice_api: VoiceAPIServer | None,
 ) -> SimulatedCall:
     playback, caller = stream.playback, stream.caller
@@ -208,8 +230,12 @@ def _truth(
         started_ns=stream.started_ns,
         duration=stream.duration,
         ended_by=ended_by,
+        stranded_secs=stranded_secs,
         close_code=stream.close_code,
         keep_alive=document.keep_alive or "",
+        before=document.before,
+        bidirectional=document.stream.bidirectional,
+        planned=tuple(turn.id for turn in caller.script.side("caller")),
         caller_sent=Audio.from_pcm(PCMU.decode(bytes(stream.caller_sent)), PCMU.sample_rate),
         caller_heard=Audio.from_pcm(playback.played, playback.leg.sample_rate),
         turns=tuple(sorted(turns, key=lambda turn: turn.start)),

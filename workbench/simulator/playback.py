@@ -1,5 +1,9 @@
 """The far end's playout queue: what ``playAudio`` becomes in the caller's ear, and when.
 
+An utterance is told by its level, as an ear tells it: a bot may send silence, comfort noise or a
+quiet background without a break. It begins with the first 20 ms above :data:`AUDIBLE_DBOV` and ends
+with the audio, or with its last such 20 ms if what follows them stays quieter for a second.
+
 Time is given, never read: :meth:`Playback.advance` plays every 20 ms that have come due. Nothing
 limits the queue (Bandwidth names no limit); how long it grew is reported. ``clear`` empties it; the
 20 ms on their way go on to the ear.
@@ -16,7 +20,7 @@ from numpy.typing import NDArray
 from pipecat_bandwidth.encodings import WireFormat
 from pipecat_bandwidth.resampler import StreamResampler
 
-__all__ = ["TICK", "Playback", "Utterance"]
+__all__ = ["AUDIBLE_DBOV", "TICK", "Playback", "Utterance"]
 
 #: Seconds in one packet of the far leg.
 TICK: Final = 0.02
@@ -25,14 +29,20 @@ TICK: Final = 0.02
 #: The shortest pause between two utterances of the sample script is 0.5 s.
 _PAUSE: Final = 0.3
 
+#: RMS of 20 ms that is heard as more than background. The bot's words in the sample scripts have
+#: -22 dBov, their consonants are above -40.
+AUDIBLE_DBOV: Final = -45.0
+#: Quiet audio up to this long is a pause in an utterance: those in the sample scripts have 0.54 s.
+_HANGOVER: Final = 1.0
+
 
 @dataclass
 class Utterance:
-    """Audio played without a pause.
+    """Sound that was heard without a pause.
 
     Parameters:
-        start: Second of the call when its first sample was played.
-        end: The same for its last one, so far.
+        start: Second of the call when it began.
+        end: The same for its end, so far.
         cut: Whether a ``clear`` took the rest of it away.
     """
 
@@ -60,6 +70,8 @@ class Playback:
         self._queue = bytearray()
         self._played = bytearray()
         self._resampler = StreamResampler(leg.sample_rate, leg.sample_rate)
+        self._audio_end = self._sound_end = 0.0
+        self._going_on = False
 
     @property
     def time(self) -> float:
@@ -70,6 +82,11 @@ class Playback:
     def queued_secs(self) -> float:
         """Length of the queue."""
         return len(self._queue) / 2 / self.leg.sample_rate
+
+    @property
+    def sounding(self) -> bool:
+        """Whether the last utterance is not over: more is queued, and it was loud just now."""
+        return bool(self._queue) and self._goes_on(self.time)
 
     @property
     def played(self) -> bytes:
@@ -93,8 +110,9 @@ class Playback:
     def clear(self) -> None:
         """Empty the queue."""
         self.discarded_secs += self.queued_secs
-        if self._queue and self.utterances:
+        if self.sounding:
             self.utterances[-1].cut = True
+            self._going_on = False
         self._queue.clear()
         self._resampler.reset()
 
@@ -118,17 +136,38 @@ class Playback:
             self._queue += self._resampler.flush()
         audio = bytes(self._queue[: self._tick_bytes])
         del self._queue[: self._tick_bytes]
+        played = self.leg.decode(self.leg.encode(audio))
         if audio:
-            self._note(self.time, len(audio) / 2 / self.leg.sample_rate)
-        audio = self.leg.decode(self.leg.encode(audio))
-        self._played += audio.ljust(self._tick_bytes, b"\0")
+            self._note(self.time, len(audio) / 2 / self.leg.sample_rate, _audible(played))
+        self._played += played.ljust(self._tick_bytes, b"\0")
 
-    def _note(self, start: float, duration: float) -> None:
-        last = self.utterances[-1] if self.utterances else None
-        pause = start - last.end if last else 0.0
-        if last is None or last.cut or pause > _PAUSE:
-            self.utterances.append(Utterance(start, start + duration))
-            return
-        if pause > 1e-9:
-            self.underruns.append((last.end, pause))
-        last.end = start + duration
+    def _note(self, start: float, duration: float, audible: bool) -> None:
+        """Tell what the next piece of audio does to the last utterance."""
+        end = start + duration
+        dry = start - self._audio_end
+        before, self._going_on = self._going_on, self._goes_on(start)
+        if self._going_on and dry > 1e-9:
+            self.underruns.append((self._audio_end, dry))
+        if before and not self._going_on and dry <= _PAUSE:
+            self.utterances[-1].end = self._sound_end  # What followed it is background.
+        if audible and not self._going_on:
+            self.utterances.append(Utterance(start, end))
+            self._going_on = True
+        if self._going_on:
+            self.utterances[-1].end = end
+        self._audio_end = end
+        if audible:
+            self._sound_end = end
+
+    def _goes_on(self, time: float) -> bool:
+        """Whether audio at that second belongs to the last utterance."""
+        return (
+            self._going_on
+            and time <= self._audio_end + _PAUSE
+            and time <= self._sound_end + _HANGOVER
+        )
+
+
+def _audible(pcm: bytes) -> bool:
+    samples = np.frombuffer(pcm, "<i2").astype(np.float64)
+    return float(np.mean(samples**2)) > (32768 * 10 ** (AUDIBLE_DBOV / 20)) ** 2

@@ -52,9 +52,10 @@ class SimulationError(Exception):
             step: What failed.
             reason: What came back instead.
         """
-        super().__init__(f"{step}: {reason}")
+        # Much of it is the bot's own words: nothing in them may reach a terminal's controls.
+        self.reason = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in reason)
         self.step = step
-        self.reason = reason
+        super().__init__(f"{step}: {self.reason}")
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class Stream:
         self.sent: list[tuple[float, int]] = []
         self.received: list[tuple[float, float]] = []
         self.clears: list[float] = []
-        self.protocol_errors: list[str] = []
+        self.protocol_errors: list[tuple[float, str]] = []
         self.started_ns = 0
         self.started_at = datetime.now(UTC)
         self.duration = 0.0
@@ -186,11 +187,17 @@ class Stream:
     def _raise_if_broken(self, error: ConnectionClosedError | None) -> None:
         """A bot ends a call by closing the socket, but not by dropping it, nor without a word."""
         when = f"after {self.now:.1f} s"
+        refused = f"; refused: {self.protocol_errors[0][1]}" if self.protocol_errors else ""
+        if error is not None and error.rcvd is None and error.sent is not None:
+            # The bot's message is too long, or no message: this side closed.
+            reason = f"the bot sent what cannot be read, {when}: close code {error.sent}"
+            raise SimulationError("stream", reason)
         if error is not None:
-            code = error.rcvd.code if error.rcvd else 1006
-            raise SimulationError("stream", f"the bot broke off {when} (close code {code})")
-        if not self.playback.utterances and not self.caller.spoken:
-            raise SimulationError("stream", f"the bot closed the WebSocket {when} without a word")
+            code = f"close code {error.rcvd}" if error.rcvd else "close code 1006, it sent none"
+            raise SimulationError("stream", f"the bot broke off {when}: {code}{refused}")
+        if not self.received and not self.caller.spoken:
+            reason = f"the bot closed the WebSocket {when} without a word{refused}"
+            raise SimulationError("stream", reason)
 
     # -- the clock -----------------------------------------------------------------------------
 
@@ -222,9 +229,10 @@ class Stream:
         while self.playback.time + TICK <= self.now:
             played = self.playback.advance(self.playback.time + TICK).tobytes()
             far = np.frombuffer(self._to_line_rate.process(played), "<i2")
-            sounding = self.playback.queued_secs > 0
             spoken = self.caller.speak(
-                far.astype(np.float32) / np.float32(32768), self.playback.utterances, sounding
+                far.astype(np.float32) / np.float32(32768),
+                self.playback.utterances,
+                self.playback.sounding,
             )
             self.caller_sent += PCMU.encode(spoken.astype("<i2").tobytes())
             self._place_line_faults()
@@ -250,7 +258,7 @@ class Stream:
 
     def _caller_hangs_up(self) -> bool:
         """Whether all has been said and the bot lets the caller wait."""
-        if not self.caller.finished or self.playback.queued_secs > 0:
+        if not self.caller.finished or self.playback.sounding:
             return False
         script = self.caller.script
         ends = [spoken.end for spoken in self.caller.spoken]
@@ -297,7 +305,7 @@ class Stream:
                         raise ProtocolError("a binary message")
                     self._obey(text)
                 except (ProtocolError, ValueError) as error:
-                    self.protocol_errors.append(f"{self.now:.2f} s: {error}")
+                    self.protocol_errors.append((self.now, str(error)))
         except ConnectionClosedError as error:
             return error
         return None
@@ -305,7 +313,8 @@ class Stream:
     def _obey(self, text: str) -> None:
         message = parse(text, max_size=MAX_PLAY_AUDIO)
         if not self._bidirectional:
-            raise ProtocolError(f"{type(message).__name__} on a unidirectional stream")
+            name = type(message).__name__
+            raise ProtocolError(f'{name} on a stream without mode="bidirectional"')
         if isinstance(message, Clear):
             self.clears.append(self.now)
             self.playback.clear()

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.audio import Audio
 from workbench.simulator.caller import Occurrence, Spoken
+from workbench.simulator.playback import AUDIBLE_DBOV
 
 __all__ = ["BargeIn", "EndedBy", "SimulatedCall", "Webhook"]
 
 #: Who ended a call: the bot by closing the stream, the bot through the Voice API, the caller by
-#: hanging up when all was said, or the time limit.
-EndedBy: TypeAlias = Literal["closed", "hang up", "caller", "timeout"]
+#: hanging up when all was said, the time limit, or the BXML when its ``<Pause>`` was over.
+EndedBy: TypeAlias = Literal["closed", "hang up", "caller", "timeout", "Pause"]
+
+_ENDINGS: Final = {
+    "closed": "the bot closed the WebSocket",
+    "hang up": "the bot hung up through the Voice API",
+    "caller": "the caller hung up after a long silence",
+    "timeout": "the time was up",
+    "Pause": "the <Pause> of the BXML was over",
+}
 
 
 @dataclass(frozen=True)
@@ -62,8 +71,12 @@ class SimulatedCall:
         started_ns: ``time.monotonic_ns()`` at 0, to line up what this process recorded.
         duration: Until the socket was closed.
         ended_by: Who ended it.
+        stranded_secs: How long a ``<Pause>`` kept the caller on the line after that.
         close_code: The socket's; 1006 for none.
         keep_alive: What of the BXML held the call: ``"StopStream"`` or ``"Pause"``.
+        before: Verbs of the BXML that take time before the stream; they are not played.
+        bidirectional: Whether ``playAudio`` was obeyed.
+        planned: Ids of the turns that the caller's script has.
         caller_sent: What the caller's line carried, before any loss; sample 0 at 0.
         caller_heard: What was played to him, through the far leg's codec; sample 0 at 0.
         turns: What both sides really said, by start; the bot's as they were heard.
@@ -77,7 +90,7 @@ class SimulatedCall:
         said_secs: Length of all ``playAudio``.
         discarded_secs: What ``clear`` took away of it.
         high_water_secs: The longest that the queue was.
-        protocol_errors: What the bot sent that the protocol does not have.
+        protocol_errors: What the bot sent that the protocol does not have: pairs (second, what).
         hung_up: When the Voice API was asked to end the call, successfully.
         webhooks: What was posted.
         late_ms: The most that the simulator's own 20 ms clock was late: its machine's share.
@@ -91,8 +104,12 @@ class SimulatedCall:
     started_ns: int
     duration: float
     ended_by: EndedBy
+    stranded_secs: float
     close_code: int
     keep_alive: str
+    before: tuple[str, ...]
+    bidirectional: bool
+    planned: tuple[str, ...]
     caller_sent: Audio
     caller_heard: Audio
     turns: tuple[Spoken, ...]
@@ -106,10 +123,62 @@ class SimulatedCall:
     said_secs: float
     discarded_secs: float
     high_water_secs: float
-    protocol_errors: tuple[str, ...]
+    protocol_errors: tuple[tuple[float, str], ...]
     hung_up: float | None
     webhooks: tuple[Webhook, ...]
     late_ms: float
+
+    @property
+    def ending(self) -> str:
+        """How the call ended, in words."""
+        if not self.stranded_secs:
+            return _ENDINGS[self.ended_by]
+        return (
+            f"{_ENDINGS['closed']}; <Pause> kept the caller on the line for "
+            f"{self.stranded_secs:.1f} s more, until {_ENDINGS[self.ended_by]}"
+        )
+
+    def problems(self) -> list[str]:
+        """Say why this was no good call, and what to look at; empty if it was one."""
+        found = []
+        if self.protocol_errors:
+            found.append(f"messages that Bandwidth does not know: {len(self.protocol_errors)}")
+        bot = [turn for turn in self.turns if turn.side == "bot"]
+        spoken, planned = len(self.turns) - len(bot), len(self.planned)
+        if spoken < planned:
+            endless = bot and bot[-1].end > self.duration - 1.0
+            found.append(
+                f"the caller said {spoken} of {planned} turns: he waits for a second below "
+                f"{AUDIBLE_DBOV:.0f} dBov, and the bot was heard to the end"
+                if endless
+                else f"the caller said {spoken} of {planned} turns: the call was over before "
+                f"{self.planned[spoken]!r}"
+            )
+        if not bot:
+            found.append(self._silence())
+        if self.ended_by == "timeout":
+            found.append(
+                "the call did not end: the bot neither closed the WebSocket nor was silent for "
+                "long enough that the caller hung up; --timeout gives a long call more time"
+            )
+        if self.ended_by == "Pause" and not self.stranded_secs:
+            found.append(
+                'the <Pause> ended the call: <StopStream wait="true"> holds it as long as the '
+                "bot keeps the WebSocket open"
+            )
+        return found
+
+    def _silence(self) -> str:
+        if not self.bidirectional:
+            return 'the bot was never heard: <StartStream> needs mode="bidirectional"'
+        if not len(self.received_time):
+            return "the bot was never heard: no playAudio of it was understood"
+        if self.said_secs <= self.discarded_secs:
+            return "the bot was never heard: it sent clear before its audio was played"
+        return (
+            f"the bot was never heard: {self.said_secs:.1f} s of audio arrived, none of it louder "
+            f"than {AUDIBLE_DBOV:.0f} dBov"
+        )
 
     def response_gaps(self) -> dict[str, float]:
         """Seconds from the end of a caller's turn to the bot's next, by the id of the caller's."""

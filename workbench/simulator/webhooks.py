@@ -7,20 +7,32 @@ References:
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urljoin
 
 import httpx
 
-from workbench.simulator.bxml import StartStream
+from workbench.simulator.bxml import MAX_SIZE, StartStream, not_an_address
 from workbench.simulator.stream import SimulationError
 from workbench.simulator.truth import Webhook
 
 __all__ = ["ACCOUNT", "WEBHOOK_SECS", "Webhooks"]
+
+#: What a request can fail with; a name that cannot be a host's is a UnicodeError.
+_FAILED: Final = (httpx.HTTPError, httpx.InvalidURL, ValueError)
+
+#: What a person may do about a status.
+_HINTS: Final = {
+    401: ": it wants HTTP Basic credentials, see --username and --password",
+    404: ": is the path the one of the voice webhook?",
+    405: ": the webhook is a POST",
+}
 
 #: "Webhook timeout 15 s by default."
 WEBHOOK_SECS: Final = 15.0
@@ -37,6 +49,7 @@ class Webhooks:
         status_url: Where it takes ``disconnect``; ``""`` for nowhere.
         credentials: HTTP Basic user and password for both; empty for none.
         voice_url: Root of the Voice API, for ``callUrl``.
+        timeout: Seconds that any request may take, to the last byte of its answer.
 
     Attributes:
         account_id: Always the same.
@@ -53,6 +66,7 @@ class Webhooks:
         status_url: str,
         credentials: tuple[str, str],
         voice_url: str,
+        timeout: float = WEBHOOK_SECS,
     ) -> None:
         """See the class."""
         self.account_id = ACCOUNT
@@ -61,32 +75,46 @@ class Webhooks:
         self.posted: list[Webhook] = []
         self.clock: Callable[[], float] = lambda: -1.0
         self._client = client
+        self._timeout = min(timeout, WEBHOOK_SECS)
         self._url = url
         self._status_url = status_url
         self._auth = _basic(credentials)
         self._call_url = f"{voice_url}/accounts/{self.account_id}/calls/{self.call_id}"
         self._start_time = _timestamp()
 
-    async def initiate(self) -> httpx.Response:
+    async def initiate(self) -> tuple[str, bytes]:
         """Post ``initiate``.
 
         Returns:
-            The answer, with status 200.
+            Content type and body of the answer, of which at most one byte more than any BXML has
+            is read.
 
         Raises:
-            SimulationError: If there is none, or with another status.
+            SimulationError: If there is none in time, or with another status than 200.
         """
         fields = self._fields("initiate") | {"privacy": False, "callerDisplayName": "Simulator"}
+        body = bytearray()
+        if wrong := not_an_address(self._url, "http", "https"):
+            raise SimulationError("webhook", f"{self._url} is not an http:// address: {wrong}")
         try:
-            response = await self._client.post(self._url, json=fields, auth=self._auth)
-        except (httpx.TransportError, httpx.InvalidURL) as error:
+            async with self._posted(self._url, fields, self._auth) as response:
+                self.posted.append(Webhook(self.clock(), "initiate", response.status_code))
+                _expect_200(self._url, response)
+                async for chunk in response.aiter_bytes(4096):
+                    body += chunk
+                    if len(body) > MAX_SIZE:
+                        break
+        except TimeoutError:
+            reason = f"no whole answer from {self._url} within {self._timeout:g} s"
+            raise SimulationError("webhook", reason) from None
+        except httpx.DecodingError as error:
+            coding = response.headers["content-encoding"][:60]
+            reason = f"the answer of {self._url} is not the {coding} that it says: {error}"
+            raise SimulationError("webhook", reason) from None
+        except _FAILED as error:
             reason = str(error) or type(error).__name__
             raise SimulationError("webhook", f"no answer from {self._url}: {reason}") from None
-        self.posted.append(Webhook(self.clock(), "initiate", response.status_code))
-        if response.status_code != 200:
-            meaning = f"{response.status_code} {response.reason_phrase}"
-            raise SimulationError("webhook", f"{self._url} answered {meaning}")
-        return response
+        return response.headers.get("content-type", ""), bytes(body[: MAX_SIZE + 1])
 
     async def stream_event(self, stream: StartStream, event_type: str, **details: str) -> None:
         """Post a ``mediaStream*`` webhook, if the BXML names an address for them."""
@@ -103,8 +131,7 @@ class Webhooks:
         if event_type == "mediaStreamStopped":
             media_stream["duration"] = f"PT{self.clock():.3f}S"
         fields = self._fields(event_type) | {"mediaStream": media_stream} | details
-        url = urljoin(self._url, stream.event_url)
-        await self._post(url, fields, _basic(stream.event_credentials))
+        await self._post(stream.event_url, fields, _basic(stream.event_credentials))
 
     async def disconnect(self, cause: str, reason: str = "") -> None:
         """Post ``disconnect``, if there is an address for it."""
@@ -119,11 +146,25 @@ class Webhooks:
         status = 0
         for _ in range(2):
             try:
-                status = (await self._client.post(url, json=fields, auth=auth)).status_code
+                async with self._posted(urljoin(self._url, url), fields, auth) as response:
+                    status = response.status_code
                 break
-            except (httpx.TransportError, httpx.InvalidURL):
+            except TimeoutError:
+                break
+            except _FAILED:
                 continue
         self.posted.append(Webhook(self.clock(), fields["eventType"], status))
+
+    @asynccontextmanager
+    async def _posted(
+        self, url: str, fields: dict[str, Any], auth: httpx.Auth
+    ) -> AsyncIterator[httpx.Response]:
+        """Post, and give the answer before its body is read; all of it in time."""
+        async with (
+            asyncio.timeout(self._timeout),
+            self._client.stream("POST", url, json=fields, auth=auth) as response,
+        ):
+            yield response
 
     def _fields(self, event_type: str) -> dict[str, Any]:
         return {
@@ -138,6 +179,16 @@ class Webhooks:
             "eventTime": _timestamp(),
             "callUrl": self._call_url,
         }
+
+
+def _expect_200(url: str, response: httpx.Response) -> None:
+    status = response.status_code
+    if status == 200:
+        return
+    meaning = f"{status} {response.reason_phrase[:60]}{_HINTS.get(status, '')}"
+    if response.has_redirect_location:
+        meaning += f": Location {response.headers['location'][:200]}, which is not followed"
+    raise SimulationError("webhook", f"{url} answered {meaning}")
 
 
 def _basic(credentials: tuple[str, str] | None) -> httpx.Auth:
