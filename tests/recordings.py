@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
-from workbench.capture import AudioFrame, CaptureReader, CaptureWriter, LogRecord, Record
+from workbench.capture import AudioFrame, CaptureReader, CaptureWriter, LogRecord, Note, Record
 
 #: On the monotonic clock, where the first record of :func:`record` is.
 BEGIN_NS = 7_000_000_000_000
@@ -54,6 +55,11 @@ def record_unfinished(path: Path, seconds: int = 4, per_second: int = 10) -> Pat
     writer.close()
     writer.path.unlink()
     return path
+
+
+def record_and_leave(path: Path) -> None:
+    """What a child process does that ends without closing anything."""
+    CaptureWriter(path).record("/notes", time.monotonic_ns(), Note(text="last words"))
 
 
 def everything(path: Path) -> list[Record]:

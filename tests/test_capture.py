@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import errno
 import json
+import multiprocessing
 import os
 import random
+import shutil
 import signal
 import stat
 import subprocess
@@ -244,6 +246,33 @@ def test_stock_readers_find_everything_by_the_index(tmp_path: Path) -> None:
         assert list(StreamReader(file, validate_crcs=True).records)
 
 
+def test_records_of_the_same_time_stay_in_the_order_in_which_they_came(tmp_path: Path) -> None:
+    writer = CaptureWriter(tmp_path / "a.mcap")
+    texts = ['{"n":2}', '{"n":1}', '{"n":3}']
+    for text in texts:
+        writer.record("/ws/rx", BEGIN_NS, text)
+    writer.close()
+    with CaptureReader(writer.path) as reader:
+        assert [r.body.decode() for r in reader.records("/ws/rx")] == texts
+
+
+def test_both_times_of_a_message_are_the_same(tmp_path: Path) -> None:
+    with open(record(tmp_path / "a.mcap", seconds=1), "rb") as file:
+        times = [(m.log_time, m.publish_time) for _, _, m in make_reader(file).iter_messages()]
+    assert len(times) > 20 and all(log == publish for log, publish in times)
+
+
+def test_a_sequence_number_starts_again_where_mcap_has_no_more_bits(tmp_path: Path) -> None:
+    writer = CaptureWriter(tmp_path / "a.mcap")
+    writer._sequences["/notes"] = 2**32 - 2
+    for _ in range(3):
+        writer.record("/notes", BEGIN_NS, Note(text="x"))
+    writer.close()
+    assert writer.dropped == 0
+    with CaptureReader(writer.path) as reader:
+        assert [r.sequence for r in reader.records("/notes")] == [2**32 - 1, 0, 1]
+
+
 def test_metadata_stand_in_front_of_all_else(tmp_path: Path) -> None:
     writer = CaptureWriter(tmp_path / "a.mcap", call=CALL, serializer=SERIALIZER, redaction="all")
     writer.flush()
@@ -363,6 +392,83 @@ def test_no_file_is_ever_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "a.mcap").read_text() == "somebody's"
     assert (tmp_path / "a-2.mcap.part").read_text() == "somebody's too"
     assert (tmp_path / "a-4.mcap").read_text() == "taken meanwhile"
+
+
+def test_a_link_to_nowhere_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "a.mcap.part").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "a-2.mcap").symlink_to(tmp_path / "elsewhere")
+    writer = CaptureWriter(tmp_path / "a.mcap")
+    assert writer.flush()
+    writer.close()
+    assert writer.path == tmp_path / "a-3.mcap" and everything(writer.path)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_name_that_is_taken_at_the_last_moment_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unused = partfile.unused
+    taken = ["a.mcap.part", "a.mcap"]  # first the one, then the other
+
+    def taken_meanwhile(path: Path, **options: Any) -> Path:
+        name = unused(path, **options)
+        if taken:
+            (tmp_path / taken.pop(0)).write_text("somebody's")
+        return name
+
+    monkeypatch.setattr(partfile, "unused", taken_meanwhile)
+    writer = CaptureWriter(tmp_path / "a.mcap")
+    assert writer.flush()
+    assert writer.path.name == "a-2.mcap.part"
+    taken[:] = ["a-2.mcap"]
+    writer.close()
+    assert writer.path.name == "a-2-2.mcap" and everything(writer.path)
+    for name in ("a.mcap.part", "a-2.mcap"):
+        assert (tmp_path / name).read_text() == "somebody's"
+
+
+def test_two_writers_announce_two_names(tmp_path: Path) -> None:
+    first, second = CaptureWriter(tmp_path / "a.mcap"), CaptureWriter(tmp_path / "a.mcap")
+    announced = [first.path, second.path]
+    assert [path.name for path in announced] == ["a.mcap.part", "a-2.mcap.part"]
+    second.flush()
+    first.flush()
+    assert [first.path, second.path] == announced
+    second.close()
+    first.close()
+    assert [first.path.name, second.path.name] == ["a.mcap", "a-2.mcap"]
+
+
+def test_what_was_closed_is_forgotten(tmp_path: Path) -> None:
+    writer = CaptureWriter(tmp_path / "a.mcap")
+    assert writer in recording._open
+    writer.close()
+    assert writer not in recording._open and writer._reserved not in recording._names
+
+
+def test_the_directory_is_synced_when_the_file_is_made_and_when_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(partfile, "_sync_directory", synced.append)
+    writer = CaptureWriter(tmp_path / "a.mcap")
+    writer.flush()
+    assert synced == [tmp_path]
+    writer.close()
+    assert synced == [tmp_path] * 2
+
+
+def test_the_versions_are_looked_up_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    CaptureWriter(tmp_path / "a.mcap").close()
+
+    def fail(distribution: str) -> str:
+        raise AssertionError("it takes milliseconds")
+
+    monkeypatch.setattr(recording.metadata, "version", fail)
+    writer = CaptureWriter(tmp_path / "b.mcap")
+    writer.close()
+    with CaptureReader(writer.path) as reader:
+        assert reader.metadata["capture"]["pipecat"]
 
 
 def test_a_live_capture_can_be_opened_also_by_its_future_name(tmp_path: Path) -> None:
@@ -583,6 +689,20 @@ def test_a_damaged_chunk_of_a_finished_file_costs_only_itself(tmp_path: Path) ->
     assert 0 < len(whole) - len(found) < len(whole) / 2
 
 
+def test_a_damaged_summary_is_not_believed(tmp_path: Path) -> None:
+    path = record(tmp_path / "a.mcap", seconds=3)
+    whole, data = everything(path), path.read_bytes()
+    start = int.from_bytes(data[-28:-20], "little")
+    assert 0 < start < len(data) and int.from_bytes(data[-12:-8], "little")  # it has a CRC
+    for offset in range(start, len(data) - 8, 41):
+        damaged = bytearray(data)
+        damaged[offset] ^= 0x10
+        path.write_bytes(damaged)
+        with CaptureReader(path) as reader:
+            assert not reader.finished
+            assert list(reader.records()) == whole
+
+
 def test_a_chunk_that_claims_to_be_huge_is_not_unpacked(tmp_path: Path) -> None:
     path = record(tmp_path / "a.mcap", seconds=2)
     with CaptureReader(path) as reader:
@@ -715,6 +835,93 @@ def test_a_disk_that_is_full_for_a_while_leaves_a_gap_and_no_damage(
     assert len(warnings) == 1 and os.strerror(errno.ENOSPC) in warnings[0]
 
 
+def test_a_disk_that_stays_full_costs_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(fd: int, offset: int, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    writer = CaptureWriter(tmp_path / "a.mcap", max_records=50)
+    assert writer.flush()
+    monkeypatch.setattr(partfile, "write_at", refuse)
+    for _ in range(5):
+        for n in range(50):
+            writer.record("/ws/rx", BEGIN_NS + n, media(n))
+        assert not writer.flush()
+    # One queue's worth is packed and waits for the disk, one is in the queue.
+    assert writer._packer.unwritten <= 52 and len(writer._queue) == 50
+    assert writer.dropped == 150
+    writer.close()
+
+
+def test_a_disk_that_was_full_from_the_beginning_is_left_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
+    def refuse(fd: int, offset: int, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(partfile, "write_at", refuse)
+    writer = CaptureWriter(tmp_path / "a.mcap")
+    writer.record("/notes", BEGIN_NS, Note(text="x"))
+    assert not writer.flush()
+    writer.close()
+    assert not os.listdir(tmp_path) and len(warnings) == 1
+    assert writer not in recording._open and writer._reserved not in recording._names
+
+
+def test_a_log_that_hangs_does_not_hold_up_a_record(tmp_path: Path) -> None:
+    go, said = threading.Event(), threading.Event()
+
+    def hang(message: object) -> None:
+        said.set()
+        go.wait(30)
+
+    handler = logger.add(hang, level="WARNING")
+    try:
+        writer = CaptureWriter(tmp_path / "a.mcap", max_records=0)
+        caller = threading.Thread(target=writer.record, args=("/ws/rx", BEGIN_NS, "{}"))
+        caller.start()
+        caller.join(15)
+        assert not caller.is_alive() and said.wait(15) and writer.dropped == 1
+    finally:
+        go.set()
+        logger.remove(handler)
+
+
+def test_who_waits_for_the_disk_is_let_go_when_the_thread_dies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("a bug")
+
+    writer = CaptureWriter(tmp_path / "a.mcap")
+    assert writer.flush()
+    monkeypatch.setattr(writer, "_drain", fail)
+    began = time.monotonic()
+    writer.flush(wait=60)
+    assert time.monotonic() - began < 30
+    assert writer.closed and writer not in recording._open
+
+
+def test_a_file_that_cannot_be_let_go_of_ends_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
+    writer = CaptureWriter(tmp_path / "a.mcap")
+    assert writer.flush() and writer._packer._file
+    fd, close = writer._packer._file.fd, os.close
+
+    def fail(descriptor: int) -> None:
+        close(descriptor)
+        if descriptor == fd:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "close", fail)
+        writer.close()
+    assert writer not in recording._open and not warnings
+    assert writer.path.name == "a.mcap" and everything(writer.path)
+
+
 @pytest.mark.parametrize("written", [0.5, 0.999])
 def test_what_a_full_disk_took_of_the_last_chunk_is_counted_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: float
@@ -817,6 +1024,78 @@ def test_a_directory_that_cannot_be_made_is_said_once(tmp_path: Path, warnings: 
     assert len(warnings) == 1 and "call is not affected" in warnings[0]
 
 
+def test_a_directory_that_is_deleted_is_made_again(tmp_path: Path, warnings: list[str]) -> None:
+    writer = CaptureWriter(tmp_path / "calls" / "a.mcap", call=CALL)
+    fill(writer, seconds=1)
+    for _ in range(2):
+        shutil.rmtree(tmp_path / "calls")
+        fill(writer, seconds=1)
+    writer.close()
+    assert writer.path == tmp_path / "calls" / "a.mcap"
+    with CaptureReader(writer.path) as reader:
+        assert reader.finished and reader.metadata["call"] == CALL
+        assert len(list(reader.records("/ws/rx"))) == 10
+        assert int(reader.metadata["end"]["dropped"]) >= 42  # 21 records were deleted twice
+    assert len(warnings) == 1 and "was deleted" in warnings[0]
+
+
+def test_a_directory_that_is_deleted_at_the_end_stays_deleted(
+    tmp_path: Path, warnings: list[str]
+) -> None:
+    writer = CaptureWriter(tmp_path / "calls" / "a.mcap")
+    assert writer.flush()
+    shutil.rmtree(tmp_path / "calls")
+    assert writer.flush()
+    writer.close()
+    assert not os.listdir(tmp_path)
+    assert len(warnings) == 1 and "was deleted" in warnings[0]
+
+
+@pytest.mark.parametrize("renamed", ["calls", "calls/a.mcap.part"])
+def test_what_is_renamed_meanwhile_is_completed_where_it_is(
+    tmp_path: Path, warnings: list[str], renamed: str
+) -> None:
+    writer = CaptureWriter(tmp_path / "calls" / "a.mcap")
+    fill(writer, seconds=1)
+    (tmp_path / renamed).rename(tmp_path / "moved")
+    fill(writer, seconds=1)
+    writer.close()
+    (path,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    with CaptureReader(path) as reader:
+        assert reader.finished and len(list(reader.records("/ws/rx"))) == 20
+    assert len(warnings) == 1 and "is complete, but could not be renamed" in warnings[0]
+    assert writer.closed and writer not in recording._open
+
+
+def test_a_name_that_cannot_be_given_is_not_taken_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
+    def refuse(old: Path, new: Path) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    writer = CaptureWriter(tmp_path / "a.mcap")
+    assert writer.flush()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", refuse)
+        writer.close()
+    assert os.listdir(tmp_path) == ["a.mcap.part"] and writer.path == tmp_path / "a.mcap.part"
+    with CaptureReader(writer.path) as reader:
+        assert reader.finished
+    assert len(warnings) == 1 and "is complete, but could not be renamed" in warnings[0]
+
+
+def test_a_relative_path_is_one_of_the_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    writer = CaptureWriter("calls/a.mcap")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    writer.close()
+    assert writer.path == tmp_path / "calls" / "a.mcap" and everything(writer.path)
+    assert not os.listdir(tmp_path / "elsewhere")
+
+
 def test_a_directory_that_comes_later_is_used_then(tmp_path: Path, warnings: list[str]) -> None:
     (tmp_path / "d").write_text("")
     writer = CaptureWriter(tmp_path / "d" / "a.mcap")
@@ -876,13 +1155,13 @@ def test_records_from_many_threads_are_all_there(tmp_path: Path) -> None:
 
 
 def test_it_closes_by_itself_when_it_is_quiet(tmp_path: Path) -> None:
-    writer = CaptureWriter(tmp_path / "a.mcap", quiet_secs=0.5)
+    writer = CaptureWriter(tmp_path / "a.mcap", quiet_secs=1.2)
     for _ in range(4):
         writer.record("/notes", time.monotonic_ns(), Note(text="not yet"))
-        time.sleep(0.25)
+        time.sleep(0.4)
     assert not writer.closed
     wait_for(lambda: not writer.path.name.endswith(".part"))
-    assert writer.closed and writer.went_quiet
+    assert writer.closed and writer.closed_idle
     with CaptureReader(writer.path) as reader:
         assert reader.metadata["end"]["reason"] == "idle"
         assert len(list(reader.records("/notes"))) == 4
@@ -939,6 +1218,54 @@ def test_a_process_that_just_exits_finishes_its_captures(tmp_path: Path) -> None
             assert len(list(reader.records("/notes"))) == 1
 
 
+CHILDREN = """
+    import multiprocessing, sys, warnings
+    from tests.recordings import record_and_leave
+    warnings.simplefilter("ignore")
+    if __name__ == "__main__":
+        context = multiprocessing.get_context(sys.argv[2])
+        children = [
+            context.Process(target=record_and_leave, args=(f"{sys.argv[1]}/{n}.mcap",))
+            for n in range(2)
+        ]
+        for child in children:
+            child.start()
+        for child in children:
+            child.join()
+        sys.exit(max(abs(child.exitcode) for child in children))
+"""
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_a_child_process_finishes_its_captures(tmp_path: Path, method: str) -> None:
+    with run_python(CHILDREN, tmp_path, method) as process:
+        assert process.wait(60) == 0
+    assert sorted(os.listdir(tmp_path)) == ["0.mcap", "1.mcap"]
+    for path in tmp_path.iterdir():
+        with CaptureReader(path) as reader:
+            assert reader.finished and len(list(reader.records("/notes"))) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals here")
+def test_a_process_that_a_signal_ends_may_finish_its_captures_before(tmp_path: Path) -> None:
+    code = """
+        import os, signal, sys, time
+        from workbench.capture import CaptureWriter, Note
+        from workbench.capture.recording import close_all
+        writers = [CaptureWriter(f"{sys.argv[1]}/{n}.mcap") for n in range(3)]
+        for writer in writers:
+            writer.record("/notes", time.monotonic_ns(), Note(text="last words"))
+        close_all(wait=30)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+    """
+    with run_python(code, tmp_path) as process:
+        assert process.wait(60) == -signal.SIGTERM
+    assert sorted(os.listdir(tmp_path)) == ["0.mcap", "1.mcap", "2.mcap"]
+    for path in tmp_path.iterdir():
+        assert len([r for r in everything(path) if r.topic == "/notes"]) == 1
+
+
 def test_a_disk_that_hangs_for_ever_does_not_keep_the_process(tmp_path: Path) -> None:
     code = """
         import sys, threading
@@ -968,8 +1295,11 @@ def test_a_forked_child_leaves_the_file_to_its_parent(tmp_path: Path) -> None:
             writer.record("/notes", time.monotonic_ns(), Note(text="parent"))
         else:
             writer.close()
+            files = [os.path.realpath(f"/proc/self/fd/{fd}") for fd in range(100)]
+            print(writer.closed, any(file.endswith(".part") for file in files))
     """
     with run_python(code, tmp_path / "a.mcap") as process:
+        assert process.stdout and process.stdout.read().split() == ["True", "False"]
         assert process.wait(30) == 0
     assert os.listdir(tmp_path) == ["a.mcap"]
     with CaptureReader(tmp_path / "a.mcap") as reader:

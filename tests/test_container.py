@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from mcap.data_stream import RecordBuilder
 from mcap.records import Channel, Chunk, McapRecord, Message, Schema
 from mcap.stream_reader import breakup_chunk
+from mcap.writer import MCAP0_MAGIC
 
-from workbench.capture.container import UNREADABLE, Head, Unpacked, unpack
+from workbench.capture.container import UNREADABLE, Head, Unpacked, heads, unpack
 
 NUMBERS = st.integers(0, 2**16 - 1)
 TIMES = st.integers(0, 2**64 - 1)
@@ -141,6 +142,16 @@ def test_a_message_that_is_too_short_or_endless_is_refused(length):
     message[1:9] = length.to_bytes(8, "little")
     with pytest.raises(UNREADABLE):
         unpacked(written(chunk_of(bytes(message))))
+
+
+def test_a_record_that_nobody_would_write_ends_the_walk(tmp_path):
+    chunk = written(chunk_of(written(Message(1, 2, b"x", 3, 4))))
+    path = tmp_path / "sparse"
+    with open(path, "w+b") as file:
+        file.write(MCAP0_MAGIC + chunk + struct.pack("<BQ", 6, 65 * 2**20))
+        file.truncate(80 * 2**20)
+        found = list(heads(file, 80 * 2**20))
+    assert [(head.offset, head.end) for head in found] == [(8, 8 + len(chunk))]
 
 
 def test_bytes_that_a_later_version_added_to_a_channel_are_passed_over():

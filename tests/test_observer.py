@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from pipecat.frames.frames import (
@@ -12,6 +14,7 @@ from pipecat.frames.frames import (
     EndFrame,
     ErrorFrame,
     Frame,
+    FunctionCallInProgressFrame,
     MetricsFrame,
     TranscriptionFrame,
     TTSStartedFrame,
@@ -101,16 +104,53 @@ async def test_the_pipelines_events_stand_in_the_capture(tmp_path):
     assert not [r for r in CaptureReader(tap.path).records() if b"secret" in r.body]
 
 
-async def test_what_happens_again_is_told_again():
-    notes: list[str] = []
-    tap = type("Notes", (), {"note": staticmethod(notes.append)})
-    observer = PipelineEvents(tap)
-    for timestamp in (0, 10_000_000, 200_000_000):
+@pytest.fixture
+def notes() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def observer(notes: list[str]) -> PipelineEvents:
+    return PipelineEvents(SimpleNamespace(note=notes.append))
+
+
+async def push(observer: PipelineEvents, frame: Frame, timestamp_ms: int = 0) -> None:
+    """As two processors push the same frame on."""
+    for _ in range(2):
+        await observer.on_push_frame(SimpleNamespace(frame=frame, timestamp=timestamp_ms * 10**6))
+
+
+async def test_what_happens_again_is_told_again(observer, notes):
+    for timestamp_ms in (0, 10, 200):
+        await push(observer, BotStartedSpeakingFrame(), timestamp_ms)
+    assert notes == [f"{MARK}bot begins to speak"] * 3
+
+
+async def test_functions_that_are_called_at_once_are_told_each(observer, notes):
+    for n in range(3):
+        call = FunctionCallInProgressFrame(
+            function_name=f"f{n}", tool_call_id=str(n), arguments={"secret": n}
+        )
+        other_way = copy.copy(call)
+        other_way.id = call.id + 1_000_000
+        call.broadcast_sibling_id, other_way.broadcast_sibling_id = other_way.id, call.id
+        await push(observer, call, n)
+        await push(observer, other_way, n)
+    assert notes == [f"{MARK}function call"] * 3
+
+
+async def test_where_siblings_are_not_marked_their_time_tells(observer, notes):
+    for timestamp_ms in (0, 10, 200):
         frame = BotStartedSpeakingFrame()
-        data = type("Data", (), {"frame": frame, "timestamp": timestamp})
-        await observer.on_push_frame(data)
-        await observer.on_push_frame(data)
+        del frame.broadcast_sibling_id  # as in older Pipecats
+        await push(observer, frame, timestamp_ms)
     assert notes == [f"{MARK}bot begins to speak"] * 2
+
+
+async def test_a_long_call_takes_no_more_memory(observer, notes):
+    for _ in range(2000):
+        await push(observer, TTSStartedFrame())
+    assert len(notes) == 2000 and len(observer._seen) <= 512
 
 
 @pytest.mark.parametrize("heavy", ["scipy", "pandas", "matplotlib", "soundfile", "numba"])

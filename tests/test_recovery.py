@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import msgspec
@@ -179,6 +180,41 @@ def test_a_last_chunk_whose_blocks_never_came_is_cut_off(tmp_path: Path) -> None
     by_stock_reader(path)
 
 
+@pytest.mark.parametrize("from_the_end", [2, 3, 5])
+def test_a_corrupt_chunk_near_the_end_is_not_in_the_summary(
+    tmp_path: Path, from_the_end: int
+) -> None:
+    path = record_unfinished(tmp_path / "a.mcap", seconds=8)
+    with CaptureReader(path) as reader:
+        blocks = sorted(reader._blocks, key=lambda block: block.head.offset)
+        lost = len(reader._read_block(blocks[-from_the_end]))
+    head = blocks[-from_the_end].head
+    with open(path, "r+b") as file:
+        file.seek(head.offset + head.length // 2)
+        file.write(bytes(8))
+    before = everything(path)
+    done = finish_in_place(path)
+    assert done.messages == len(before) and lost > 0 and f"at byte {head.offset}" in done.why
+    with open(path, "rb") as file:
+        summary = make_reader(file).get_summary()
+    assert summary
+    offsets = [index.chunk_start_offset for index in summary.chunk_indexes]
+    assert offsets == [block.head.offset for block in blocks if block.head != head]
+    assert everything(path) == before
+
+
+def test_the_summary_has_a_checksum(tmp_path: Path) -> None:
+    path = record_unfinished(tmp_path / "a.mcap")
+    finish_in_place(path)
+    data = bytearray(path.read_bytes())
+    start = int.from_bytes(data[-28:-20], "little")
+    assert int.from_bytes(data[-12:-8], "little") == zlib.crc32(data[start:-12])
+    data[start + 30] ^= 1
+    path.write_bytes(data)
+    with CaptureReader(path) as reader:
+        assert not reader.finished
+
+
 def test_attachments_that_were_written_are_in_the_index(tmp_path: Path) -> None:
     path = record(tmp_path / "a.mcap")
     data = path.read_bytes()
@@ -214,7 +250,7 @@ def test_the_last_count_of_dropped_records_is_kept(tmp_path: Path) -> None:
     writer = CaptureWriter(tmp_path / "a.mcap")
     fill(writer, seconds=1)
     for _ in range(5):
-        writer.lose("a test")
+        writer.count_lost("a test")
     writer.flush()
     copy = tmp_path / "copy.mcap"
     copy.write_bytes(writer.path.read_bytes())

@@ -2,14 +2,19 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import contextvars
 import json
 import os
 import re
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +50,7 @@ from workbench.capture import (
     Record,
     partfile,
 )
+from workbench.capture.redaction import hide, pseudonym, redact, secrets_of
 from workbench.tap import Tap
 
 SECRET = "s3cr3t-abcdef"
@@ -361,7 +367,7 @@ class OddFrame(Frame):
 
 async def test_other_frames_are_kept_as_far_as_json_goes(tmp_path: Path) -> None:
     tapped = echo_tap(tmp_path)
-    message = {"type": "hello", "auth": {"token": SECRET, "user": 5}}
+    message = {"type": "hello", "sender": {"token": SECRET, "user": 5}}
     await tapped.serialize(OutputTransportMessageFrame(message=message))
     message["type"] = "changed afterwards"
     odd = OddFrame(object(), bytes(50_000), SECRET, {1: float("nan")})
@@ -373,7 +379,7 @@ async def test_other_frames_are_kept_as_far_as_json_goes(tmp_path: Path) -> None
         for r in on(finish(tapped), "/frames/out/other")
     )
     assert first.fields == {
-        "message": {"type": "hello", "auth": {"token": "[redacted]", "user": 5}}
+        "message": {"type": "hello", "sender": {"token": "[redacted]", "user": 5}}
     }
     assert second.frame == "OddFrame" and second.pts_us == 1.5 and second.frame_id == odd.id
     assert second.fields["anything"] == "<object>"
@@ -381,6 +387,29 @@ async def test_other_frames_are_kept_as_far_as_json_goes(tmp_path: Path) -> None
     assert second.fields["api_key"] == "[redacted]"
     assert second.fields["nested"] == {"1": None}
     assert third.fields == {"button": "*"}
+
+
+async def test_a_field_that_is_no_json_costs_only_itself(tmp_path: Path) -> None:
+    tapped = echo_tap(tmp_path)
+    endless: dict[Any, Any] = {}
+    endless["endless"] = endless
+    for odd in (endless, {(1, 2): 3}, "\ud800", {"a": "\ud800"}):
+        await tapped.serialize(OddFrame(anything=odd, api_key=SECRET))
+    kept = [
+        msgspec.json.decode(r.body, type=OtherFrame).fields
+        for r in on(finish(tapped), "/frames/out/other")
+    ]
+    assert [fields["anything"] for fields in kept] == ["<dict>", "<dict>", "<str>", "<dict>"]
+    assert {fields["api_key"] for fields in kept} == {"[redacted]"}
+
+
+async def test_audio_that_changes_afterwards_is_kept_as_it_was(tmp_path: Path) -> None:
+    tapped = echo_tap(tmp_path)
+    audio = bytearray(b"\1\0" * 80)
+    await tapped.serialize(OutputAudioRawFrame(audio, 8000, 1))  # type: ignore[arg-type]
+    audio[:] = bytes(160)
+    (entry,) = on(finish(tapped), "/frames/out/audio")
+    assert msgspec.json.decode(entry.body, type=AudioFrame).data == b"\1\0" * 80
 
 
 async def test_frames_keep_their_class(tmp_path: Path) -> None:
@@ -454,6 +483,143 @@ async def test_no_secret_gets_into_the_file(tmp_path: Path) -> None:
     assert start["metadata"]["accountId"] == account and account.startswith("sha256:")
 
 
+NAMES_OF_SECRETS = [
+    "token", "accessToken", "client_secret", "password", "passphrase", "pwd", "Authorization",
+    "X-Auth", "credentials", "signature", "X-Twilio-Signature", "Cookie", "Set-Cookie", "key",
+    "private_key", "signing-key", "api_key", "apiKey", "x-api-key", "publicKey", "bearer", "jwt",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES_OF_SECRETS)
+def test_whatever_has_the_name_of_a_secret_is_redacted(name: str) -> None:
+    for value in (SECRET, 4711, [SECRET], {"value": SECRET}, (SECRET,)):
+        assert redact({"a": [{name: value}]}) == {"a": [{name: "[redacted]"}]}
+    for empty in ("", [], {}, None, False, True):
+        assert redact({name: empty}) == {name: empty}
+    assert redact({name: SECRET}, allow=[name]) == {name: SECRET}
+
+
+@pytest.mark.parametrize("name", ["text", "language", "monkey", "keypad", "streamId", "pass_on"])
+def test_other_names_are_no_secrets(name: str) -> None:
+    value = {name: ["a", {"b": 1}]}
+    assert redact(value) == value
+
+
+@pytest.mark.parametrize("name", ["accountId", "account_sid", "Account-Id", "ACCOUNTID"])
+def test_an_account_has_the_same_pseudonym_in_every_release(name: str) -> None:
+    assert redact({name: "9900000"}) == {name: "sha256:a0cd20d269313104"}
+    assert redact({name: 9900000}) == {name: "sha256:a0cd20d269313104"}
+
+
+@dataclass
+class Settings:
+    api_key: str
+    voice: str
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"settings": Settings(SECRET, "v")},
+        {"headers": {"Authorization": [f"Bearer {SECRET}"]}},
+        {"headers": {"Set-Cookie": f"id={SECRET}"}},
+        {"token": SECRET.encode()},
+        {"token": {"value": SECRET}},
+        [{"token": (SECRET,)}],
+        {"streamParams": {"a": SECRET}},
+        {"text": f"my key is {SECRET}"},
+        f"my key is {SECRET}",
+        {"text": f'quoted "{SECRET}"'},
+    ],
+)
+async def test_no_secret_of_a_transport_message_gets_into_the_file(
+    tmp_path: Path, message: Any
+) -> None:
+    """As a frame, and as the message that was made of it."""
+    tapped = echo_tap(tmp_path, _client_secret=SECRET)
+    frame = OutputTransportMessageFrame(message=message)
+    tapped._inner.answer = msgspec.json.encode({"eventType": "x", "m": message}).decode()
+    await tapped.serialize(frame)
+    tapped.note(f"sent {SECRET}")
+    finish(tapped)
+    contents = whole_contents(tapped.path)
+    assert SECRET not in contents and base64.b64encode(SECRET.encode()).decode() not in contents
+    assert contents.count("[redacted]") >= 3
+
+
+PARAMETERS = f'{{"eventType":"start","streamParams":{{"token":"{SECRET}"}}}}'
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        PARAMETERS[:-1],
+        PARAMETERS[:-1].replace("Params", "\\u0050arams").replace("token", "t"),
+        f'{{"event":"start","start":{{"customParameters":{{"a":"{SECRET}"',
+        f'{{"event":"start","Parameters":{{"a":"{SECRET}"',
+        f'{{"cookie":"{SECRET}"',
+        f"[{PARAMETERS}]",
+        json.dumps(PARAMETERS),
+        b"\xff" + PARAMETERS.encode(),
+        PARAMETERS.encode("utf-16"),
+        PARAMETERS.encode("utf-32-be"),
+        PARAMETERS.replace("start", "media"),
+        f'{{"eventType":"media","payload":"AAAA","extra":{{"token":"{SECRET}"}}}}',
+        PARAMETERS.replace("Params", "\\u0050arams").replace("start", "media"),
+        PARAMETERS.replace("streamParams", "stream_params"),
+        PARAMETERS.replace("streamParams", "STREAMPARAMS"),
+    ],
+)
+async def test_no_secret_of_a_torn_or_odd_message_gets_into_the_file(
+    tmp_path: Path, data: str | bytes
+) -> None:
+    tapped = echo_tap(tmp_path, answer=data)
+    await tapped.deserialize(data)
+    await tapped.serialize(InterruptionFrame())
+    records = finish(tapped)
+    found = [r.body for r in records if r.topic.startswith("/ws")]
+    assert len(found) == 2
+    kept = [base64.b64decode(json.loads(body).get("data", "")) for body in found]
+    assert SECRET.encode() not in b"".join([*found, *kept]).replace(b"\0", b"")
+
+
+async def test_the_bytes_of_a_binary_protocol_are_kept(tmp_path: Path) -> None:
+    binary = bytes(range(256)) * 4
+    tapped = echo_tap(tmp_path, answer=binary)
+    await tapped.serialize(output())
+    (entry,) = on(finish(tapped), "/ws/tx/binary")
+    assert msgspec.json.decode(entry.body, type=Invalid).data == binary
+
+
+async def test_the_secrets_of_bandwidths_own_serializer_are_hidden_in_every_text(
+    tmp_path: Path,
+) -> None:
+    inner = BandwidthFrameSerializer("s-1", "c-1", "9900000", "id-1", SECRET)
+    tapped = Tap(inner, tmp_path)
+    basic = base64.b64encode(f"id-1:{SECRET}".encode()).decode()
+    tapped.note(f"secret {SECRET}, header Basic {basic}, account 9900000")
+    await tapped.serialize(OutputTransportMessageFrame(message={"text": f"it is {SECRET}"}))
+    records = finish(tapped)
+    assert SECRET not in whole_contents(tapped.path) and basic not in whole_contents(tapped.path)
+    (note,) = on(records, "/notes")
+    assert json.loads(note.body)["text"] == (
+        "secret [redacted], header [redacted], account sha256:a0cd20d269313104"
+    )
+
+
+def test_an_address_is_no_secret_and_of_two_secrets_the_longer_is_hidden_whole() -> None:
+    class API:
+        __slots__ = ("_authorization",)
+
+        def __init__(self) -> None:
+            self._authorization = "Bearer 9900000-abcdef"
+
+    inner = Echo(_token_url="https://x/token", _account_id="9900000", _token=API())
+    secrets = secrets_of(inner)
+    text = hide("https://x/token answered 9900000-abcdef to 9900000", secrets)
+    assert text == f"https://x/token answered [redacted] to {pseudonym('9900000')}"
+
+
 async def test_stream_parameters_that_are_asked_for_are_kept(tmp_path: Path) -> None:
     tapped = Tap(Echo(), tmp_path / "a.mcap", allow=["language"])
     await tapped.deserialize(json.dumps(START))
@@ -486,6 +652,75 @@ async def test_each_call_gets_the_log_of_its_own_serializer(tmp_path: Path) -> N
     assert record.file == "test_tap.py" and record.line
 
 
+async def test_what_others_log_meanwhile_is_not_of_the_serializer(tmp_path: Path) -> None:
+    elsewhere: dict[str, Any] = {"__name__": "elsewhere", "logger": logger}
+    exec("def say():\n    logger.warning('from elsewhere')", elsewhere)
+
+    class Chatty(Echo):
+        async def serialize(self, frame: Frame) -> str | bytes | None:
+            elsewhere["say"]()
+            logger.debug("of the serializer")
+            return None
+
+    tapped = Tap(Chatty(), tmp_path / "a.mcap")
+    await tapped.serialize(output())
+    assert logged(finish(tapped)) == ["of the serializer"]
+
+
+async def test_a_log_record_is_cut_and_has_no_variables(tmp_path: Path) -> None:
+    class Wordy(Echo):
+        async def serialize(self, frame: Frame) -> str | bytes | None:
+            variable = SECRET + "-in-a-variable"
+            try:
+                raise RuntimeError("x" * 5000)
+            except RuntimeError:
+                logger.exception("y" * 10)
+            logger.info("z" * 5000)
+            raise ValueError("v" * 5000 + variable[:0])
+
+    tapped = Tap(Wordy(), tmp_path / "a.mcap")
+    with pytest.raises(ValueError, match="vvv"):
+        await tapped.serialize(output())
+    records = finish(tapped)
+    assert [len(text) for text in logged(records)] == [2000, 2000, 2000]
+    assert SECRET not in whole_contents(tapped.path)
+
+
+async def test_the_log_of_everybody_else_is_not_even_formatted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    tapped = echo_tap(tmp_path, log="of the serializer")
+    monkeypatch.setattr(tap._log, "write", lines.append)
+    logger.info("of the bot")
+    await tapped.deserialize(MEDIA)
+    logger.info("of the bot")
+    assert len(lines) == 1
+    tapped.close()
+
+
+async def test_a_second_tap_shares_the_handler_of_the_first(tmp_path: Path) -> None:
+    first = echo_tap(tmp_path)
+    handler = tap._log.handler
+    second = Tap(Echo(log="once"), tmp_path / "b.mcap")
+    assert tap._log.handler == handler
+    await second.deserialize(MEDIA)
+    assert logged(finish(second)) == ["once"]
+    first.close()
+
+
+@pytest.mark.parametrize("error", [None, ValueError("broken")])
+async def test_after_a_call_of_the_serializer_its_log_is_nobodys(
+    tmp_path: Path, error: Exception | None
+) -> None:
+    tapped = echo_tap(tmp_path, error=error)
+    for call in (tapped.setup(None), tapped.deserialize(MEDIA), tapped.serialize(output())):
+        with pytest.raises(ValueError, match="broken") if error else contextlib.nullcontext():
+            await call
+        assert tap._tap.get() is None
+    tapped.close()
+
+
 async def test_what_a_task_of_the_serializer_logs_later_is_there_too(tmp_path: Path) -> None:
     class HangsUp(Echo):
         async def serialize(self, frame: Frame) -> None:
@@ -503,7 +738,8 @@ async def test_what_a_task_of_the_serializer_logs_later_is_there_too(tmp_path: P
 
 async def test_the_log_is_heard_again_after_all_handlers_were_removed(tmp_path: Path) -> None:
     Tap(Echo(), tmp_path / "0.mcap").close()
-    logger.remove(tap._handler)
+    assert tap._log.handler is not None
+    logger.remove(tap._log.handler)
     tapped = echo_tap(tmp_path, log="hello")
     await tapped.deserialize(MEDIA)
     assert logged(finish(tapped)) == ["hello"]
@@ -524,20 +760,154 @@ async def test_the_log_is_heard_again_after_all_handlers_were_removed(tmp_path: 
 async def test_a_call_that_is_over_ends_its_file(
     tmp_path: Path, frame: Frame | None, message: str | None, reason: str
 ) -> None:
-    tapped = Tap(Echo(answer=None), tmp_path / "a.mcap", grace_secs=0.4)
+    tapped = Tap(Echo(answer=None), tmp_path / "a.mcap", grace_secs=0.2)
     await tapped.deserialize(MEDIA)
     if frame:
         await tapped.serialize(frame)
     if message:
         await tapped.deserialize(message)
-    for _ in range(4):  # what comes late keeps it open
-        await asyncio.sleep(0.2)
-        await tapped.deserialize(MEDIA)
     await until(lambda: tapped.path.name == "a.mcap")
     with CaptureReader(tapped.path) as reader:
         assert reader.finished and reader.metadata["end"]["reason"] == reason
-        assert len(list(reader.records("/ws/rx"))) == 5 + bool(message)
+        assert len(list(reader.records("/ws/rx"))) == 1 + bool(message)
     assert os.listdir(tmp_path) == ["a.mcap"]
+
+
+async def test_what_comes_late_keeps_the_file_open(tmp_path: Path) -> None:
+    tapped = Tap(Echo(answer=None), tmp_path / "a.mcap", grace_secs=1.5)
+    await tapped.serialize(EndFrame())
+    for _ in range(5):
+        await asyncio.sleep(0.4)
+        await tapped.deserialize(MEDIA)
+    await until(lambda: tapped.path.name == "a.mcap")
+    assert len(on(everything(tapped.path), "/ws/rx")) == 5
+    assert os.listdir(tmp_path) == ["a.mcap"]
+
+
+async def test_the_first_reason_is_kept(tmp_path: Path) -> None:
+    tapped = Tap(Echo(answer=None), tmp_path / "a.mcap", grace_secs=0.2)
+    await tapped.deserialize('{"eventType":"stop"}')
+    await tapped.serialize(EndFrame())
+    await tapped.cleanup()
+    await until(lambda: tapped.path.name == "a.mcap")
+    with CaptureReader(tapped.path) as reader:
+        assert reader.metadata["end"]["reason"] == "stop"
+
+
+async def test_cleaning_up_cleans_up_the_serializer_and_ends_the_file(tmp_path: Path) -> None:
+    class Cleaned(Echo):
+        async def cleanup(self) -> None:
+            await asyncio.sleep(0)
+            self.calls.append("cleaned")
+
+    tapped = Tap(Cleaned(), tmp_path / "a.mcap", grace_secs=0.1)
+    await tapped.cleanup()
+    assert tapped.calls == ["cleaned"]
+    await until(lambda: tapped.path.name == "a.mcap")
+    with CaptureReader(tapped.path) as reader:
+        assert reader.metadata["end"]["reason"] == "cleanup"
+
+
+class HangsUpSlowly(Echo):
+    """Answers only when the far end's service has, and logs what it said."""
+
+    def __init__(self) -> None:
+        super().__init__(answer=None)
+        self.answered = asyncio.Event()
+
+    async def serialize(self, frame: Frame) -> str | bytes | None:
+        if isinstance(frame, EndFrame):
+            await self.answered.wait()
+            logger.info("call hung up")
+        return None
+
+
+async def test_a_file_waits_for_a_serializer_that_still_hangs_up(tmp_path: Path) -> None:
+    inner = HangsUpSlowly()
+    tapped = Tap(inner, tmp_path / "a.mcap", grace_secs=0.2)
+    await tapped.deserialize(MEDIA)
+    await tapped.deserialize('{"eventType":"stop"}')
+    hanging_up = asyncio.create_task(tapped.serialize(EndFrame()))
+    await until(lambda: os.listdir(tmp_path))
+    await asyncio.sleep(1.0)
+    assert os.listdir(tmp_path) == ["a.mcap.part"]
+    inner.answered.set()
+    await hanging_up
+    await until(lambda: tapped.path.name == "a.mcap")
+    assert os.listdir(tmp_path) == ["a.mcap"]
+    records = everything(tapped.path)
+    assert logged(records) == ["call hung up"] and on(records, "/frames/out/other")
+
+
+async def test_a_serializer_that_never_answers_keeps_no_file_open_for_ever(tmp_path: Path) -> None:
+    tapped = Tap(HangsUpSlowly(), tmp_path / "a.mcap", grace_secs=0.1, idle_secs=0.5)
+    hanging_up = asyncio.create_task(tapped.serialize(EndFrame()))
+    await until(lambda: tapped.path.name == "a.mcap")
+    hanging_up.cancel()
+    await asyncio.gather(hanging_up, return_exceptions=True)
+    assert tapped._writer and tapped._writer.busy == 0
+    tapped.close()
+
+
+async def test_what_is_said_after_the_call_begins_no_file(tmp_path: Path) -> None:
+    over = asyncio.Event()
+
+    class LogsLate(Echo):
+        async def serialize(self, frame: Frame) -> None:
+            async def log() -> None:
+                await over.wait()
+                logger.error("too late")
+
+            self.task = asyncio.create_task(log())
+
+    tapped = Tap(LogsLate(), tmp_path / "a.mcap", grace_secs=0.1)
+    await tapped.serialize(EndFrame())
+    await until(lambda: tapped.path.name == "a.mcap")
+    over.set()
+    await tapped.task
+    tapped.note("too late")
+    assert os.listdir(tmp_path) == ["a.mcap"] and tapped._writer and tapped._writer.closed
+    tapped.close()
+
+
+async def test_a_call_whose_first_word_after_a_pause_is_a_log_line_is_recorded(
+    tmp_path: Path,
+) -> None:
+    class LogsFirst(Echo):
+        async def serialize(self, frame: Frame) -> str | bytes | None:
+            logger.warning("resampled")
+            return self.answer
+
+    other = Tap(Echo(log="of another call"), tmp_path / "other.mcap")
+    tapped = Tap(LogsFirst(), tmp_path / "a.mcap", idle_secs=0.3)
+    await until(lambda: tapped.path.name == "a.mcap")
+    for _ in range(3):
+        await tapped.serialize(output())
+    await other.deserialize(MEDIA)
+    assert logged(finish(other)) == ["of another call"]
+    tapped.close()
+    assert tapped.path.name == "a-2.mcap"
+    records = everything(tapped.path)
+    assert len(on(records, "/frames/out/audio")) == 3
+    assert logged(records) == ["resampled"] * 2  # the first belongs to no file
+
+
+async def test_a_file_that_cannot_be_begun_again_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
+    def fail(serializer: FrameSerializer) -> dict[str, Any]:
+        raise RuntimeError("a bug")
+
+    tapped = Tap(Echo(), tmp_path / "a.mcap", idle_secs=0.3)
+    await until(lambda: tapped.path.name == "a.mcap")
+    with monkeypatch.context() as patch:
+        patch.setattr(tap, "_about", fail)
+        for _ in range(3):
+            await tapped.deserialize(MEDIA)
+    assert len(warnings) == 1 and "Cannot record the call" in warnings[0]
+    await tapped.deserialize(MEDIA)
+    tapped.close()
+    assert len(on(everything(tmp_path / "a-2.mcap"), "/ws/rx")) == 1
 
 
 async def test_an_end_that_fails_or_is_cancelled_ends_the_file_too(tmp_path: Path) -> None:
@@ -556,6 +926,103 @@ async def test_a_call_that_goes_on_after_all_goes_on_in_a_new_file(tmp_path: Pat
     await until(lambda: tapped.path.name == "a-2.mcap")
     counts = [len(on(everything(tmp_path / name), "/ws/rx")) for name in ("a.mcap", "a-2.mcap")]
     assert counts == [1, 2]
+
+
+async def test_two_files_of_one_second_have_two_names_from_the_beginning(tmp_path: Path) -> None:
+    taps = [echo_tap(tmp_path) for _ in range(3)]
+    names = ["a.mcap", "a-2.mcap", "a-3.mcap"]
+    assert [tapped.path.name for tapped in taps] == [f"{name}.part" for name in names]
+    for tapped in reversed(taps):
+        tapped.close()
+    assert [tapped.path.name for tapped in taps] == names
+
+
+@pytest.mark.parametrize("call_id", ["../../x", "/etc/passwd", "a\0b", "..", "über-ähnlich", "."])
+async def test_a_call_id_leads_nowhere_else(tmp_path: Path, call_id: str) -> None:
+    tapped = Tap(Echo(call_id=call_id), tmp_path / "calls")
+    finish(tapped)
+    assert tapped.path.parent == tmp_path / "calls"
+    assert re.fullmatch(r"[0-9T-]{19}_[A-Za-z0-9_-]{1,6}\.mcap", tapped.path.name)
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="no time zones here")
+def test_the_time_in_a_name_is_utc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        try:
+            tapped = Tap(Echo(), tmp_path)
+        finally:
+            patch.undo()
+            time.tzset()
+    named = datetime.strptime(tapped.path.name[:19] + "+0000", "%Y-%m-%dT%H-%M-%S%z")
+    assert abs(datetime.now(UTC) - named) < timedelta(hours=1)
+    tapped.close()
+
+
+async def test_a_relative_place_stays_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    tapped = Tap(Echo(), "calls/a.mcap", idle_secs=0.3)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    await until(lambda: tapped.path.name == "a.mcap")
+    await tapped.deserialize(MEDIA)
+    tapped.close()
+    assert sorted(os.listdir(tmp_path / "calls")) == ["a-2.mcap", "a.mcap"]
+    assert tapped.path == tmp_path / "calls" / "a-2.mcap"
+    assert not os.listdir(tmp_path / "elsewhere")
+
+
+UNDER_UVICORN = """
+import asyncio, signal, sys
+from contextlib import asynccontextmanager
+import uvicorn
+from fastapi import FastAPI
+from pipecat_bandwidth import BandwidthFrameSerializer
+from workbench.tap import Tap, close_all
+
+async def stop():
+    while not server.started:
+        await asyncio.sleep(0.01)
+    signal.raise_signal(signal.SIGTERM)
+
+@asynccontextmanager
+async def lifespan(app):
+    quiet = BandwidthFrameSerializer.InputParams(auto_hang_up=False)
+    taps = [Tap(BandwidthFrameSerializer("s", params=quiet), sys.argv[1]) for _ in range(2)]
+    task = asyncio.create_task(stop())
+    yield
+    for tapped in taps:
+        tapped.note("last words")
+    await asyncio.to_thread(close_all)
+
+app = FastAPI(lifespan=lifespan)
+server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+server.run()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals here")
+def test_a_server_that_a_signal_stops_finishes_its_captures(tmp_path: Path) -> None:
+    run = subprocess.run([sys.executable, "-c", UNDER_UVICORN, tmp_path], timeout=60, check=False)
+    assert run.returncode == -signal.SIGTERM
+    paths = sorted(tmp_path.iterdir())
+    assert len(paths) == 2
+    for path in paths:
+        with CaptureReader(path) as reader:
+            assert reader.finished and reader.metadata["end"]["reason"] == "exit"
+            assert len(list(reader.records("/notes"))) == 1
+
+
+async def test_closed_is_closed_even_where_the_file_has_closed_by_itself(tmp_path: Path) -> None:
+    tapped = Tap(Echo(), tmp_path / "a.mcap", idle_secs=0.2)
+    await until(lambda: tapped.path.name == "a.mcap")
+    tapped.close()
+    writer = tapped._writer
+    await tapped.deserialize(MEDIA)
+    assert tapped._writer is writer and os.listdir(tmp_path) == ["a.mcap"]
 
 
 async def test_closed_is_closed(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ __all__ = ["MARK", "PipelineEvents"]
 #: How the text of a note begins that an observer wrote.
 MARK: Final = "pipeline: "
 
-#: Frames that are told, by the name of their class: it is the same in all releases of Pipecat.
+#: Frames noted, by class name: it is the same in all releases of Pipecat.
 _TOLD: Final = {
     "VADUserStartedSpeakingFrame": "voice of the caller begins",
     "VADUserStoppedSpeakingFrame": "voice of the caller ends",
@@ -53,7 +53,8 @@ _METRICS: Final = {
     "TTFATMetricsData": ("ttfat", "first token of the answer"),
     "ProcessingMetricsData": ("value", "processing"),
 }
-#: A frame that goes both ways is two frames; the second comes at once.
+#: A broadcast arrives as two frames, up- and downstream, almost at once. Older Pipecats do not mark
+#: them as siblings: there, the same again within this time is the second of them.
 _TWIN_NS: Final = 50_000_000
 
 
@@ -89,9 +90,16 @@ class PipelineEvents(BaseObserver):
                 self._tell_metric(metric)
             return
         what = _TOLD[name]
-        if data.timestamp - self._last.get(what, -_TWIN_NS) >= _TWIN_NS:
+        if not self._is_twin(data, what):
             self._note(f"{MARK}{what}")
+
+    def _is_twin(self, data: FramePushed, what: str) -> bool:
+        """Whether the other frame of the same broadcast was noted."""
+        if hasattr(data.frame, "broadcast_sibling_id"):
+            return data.frame.broadcast_sibling_id in self._seen
+        last = self._last.get(what, -_TWIN_NS)
         self._last[what] = data.timestamp
+        return data.timestamp - last < _TWIN_NS
 
     def _tell_metric(self, metric: Any) -> None:
         field, what = _METRICS.get(type(metric).__name__, ("", ""))

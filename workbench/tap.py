@@ -11,25 +11,26 @@ raises is recorded and goes on to the transport.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextvars import ContextVar, Token
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, Literal, ParamSpec, TypeVar
 
 import msgspec
 from loguru import logger
 from pipecat.frames.frames import AudioRawFrame, CancelFrame, EndFrame, Frame
 from pipecat.serializers.base_serializer import FrameSerializer
 
-from workbench.capture.recording import CaptureWriter
-from workbench.capture.redaction import hide, pseudonym, redact, secrets_of
+from workbench.capture.recording import CaptureWriter, close_all
+from workbench.capture.redaction import hide, may_hold_secrets, pseudonym, redact, secrets_of
 from workbench.capture.schema import AudioFrame, Invalid, LogRecord, Note, OtherFrame
 
-__all__ = ["Tap"]
+__all__ = ["Tap", "close_all"]
 
 #: Longer messages are not recorded, only mentioned. Bandwidth's longest has 28,000 characters; a
 #: ``playAudio`` of this size is four seconds of 24 kHz PCM.
@@ -50,7 +51,7 @@ def _harmless(
         try:
             return method(self, *args, **kwargs)
         except Exception as error:
-            self._fail(method.__name__, error)
+            self._count_lost(method.__name__, error)
             return None
 
     return attempt
@@ -63,7 +64,8 @@ class Tap(FrameSerializer):
 
     The file closes by itself: shortly after an ``EndFrame`` or ``CancelFrame`` was serialized or
     the far end said ``stop``, after a minute without any record, or when the interpreter exits.
-    A call that goes on after all goes on in a new file, with ``-2`` in its name.
+    A signal that ends the process gives it no time for that: see :func:`close_all`. If the call
+    continues after the file has closed, recording resumes in a new file, with ``-2`` in its name.
     """
 
     def __init__(
@@ -83,7 +85,8 @@ class Tap(FrameSerializer):
                 and the call id in its name; or a file name that ends in ``.mcap``.
             allow: Names of stream parameters whose values may be recorded; by default none is.
             idle_secs: Close the file after so long without a record.
-            grace_secs: Wait so long for late records when the call seems to be over.
+            grace_secs: Wait so long for late records when the call seems to be over, and for the
+                serializer if it still has something to do.
         """
         super().__init__()
         self._inner = serializer
@@ -91,8 +94,9 @@ class Tap(FrameSerializer):
         self._idle_secs = idle_secs
         self._grace_secs = grace_secs
         self._closed = False
+        self._warned = False
         self._file = _file_name(Path(where), _first(serializer, "call_id", "call_sid"))
-        self._writer: CaptureWriter | None = None
+        _listen()
         self._writer = self._open()
 
     def __repr__(self) -> str:
@@ -144,6 +148,10 @@ class Tap(FrameSerializer):
     async def serialize(self, frame: Frame) -> str | bytes | None:
         """Pass a frame on, record it and the message that was made of it."""
         began = time.monotonic_ns()
+        audio = frame if isinstance(frame, AudioRawFrame) else None
+        writer = self._writer if audio is None else None  # audio is done at once
+        if writer:
+            writer.busy += 1
         token = _tap.set(self)
         data: str | bytes | None = None
         result = "error"
@@ -156,14 +164,17 @@ class Tap(FrameSerializer):
         finally:
             _leave(token)
             ended = time.monotonic_ns()
-            if isinstance(frame, AudioRawFrame):
-                self._record_audio("/frames/out/audio", began, frame, ended - began)
+            if audio is not None:
+                self._record_audio("/frames/out/audio", began, audio, ended - began)
             else:
                 self._record_other("/frames/out/other", began, frame, ended - began, None, result)
             if data:
                 self._record_sent(ended, data)
-            if isinstance(frame, (EndFrame, CancelFrame)):
-                self._end_soon(type(frame).__name__)
+            if audio is None:
+                if isinstance(frame, (EndFrame, CancelFrame)):
+                    self._end_soon(type(frame).__name__)
+                if writer:
+                    writer.busy -= 1
         return data
 
     def should_ignore_frame(self, frame: Frame) -> bool:
@@ -192,7 +203,7 @@ class Tap(FrameSerializer):
         Args:
             text: What it shall say.
         """
-        self._record("/notes", time.monotonic_ns(), Note(text=text))
+        self._record("/notes", time.monotonic_ns(), Note(text=self._hide(text)))
 
     def close(self, *, wait: float = 10.0) -> None:
         """End the recording for good; the serializer works on.
@@ -205,55 +216,64 @@ class Tap(FrameSerializer):
         if self._writer:
             self._writer.close("close", wait=wait)
 
-    @_harmless
-    def _open(self) -> CaptureWriter:
-        _listen()
+    def _open(self) -> CaptureWriter | None:
+        """Begin a file; where that fails, say so once."""
         but = f" but {', '.join(sorted(self._allow))}" if self._allow else ""
-        return CaptureWriter(
-            self._file,
-            call=_call(self._inner),
-            serializer=_about(self._inner),
-            redaction=f"stream parameters{but}, credentials; account ids are pseudonyms",
-            quiet_secs=self._idle_secs,
-        )
+        try:
+            return CaptureWriter(
+                self._file,
+                call=_call(self._inner),
+                serializer=_about(self._inner),
+                redaction=f"stream parameters{but}, credentials; account ids are pseudonyms",
+                quiet_secs=self._idle_secs,
+            )
+        except Exception as error:
+            if not self._warned:
+                self._warned = True
+                why = type(error).__name__
+                logger.warning(f"Cannot record the call: {why}. The call is not affected.")
+            return None
 
     def _record(self, topic: str, time_ns: int, body: Any) -> int | None:
         writer = self._writer
         if writer is None or self._closed:
             return None
-        if writer.went_quiet:  # the call seemed to be over, and goes on
-            writer = self._writer = self._open()
-        return writer.record(topic, time_ns, body) if writer else None
+        if writer.closed_idle:  # the call seemed to be over
+            if topic in _ASIDE:
+                return None
+            writer = self._writer = self._open() or writer
+        return writer.record(topic, time_ns, body)
 
     # The next three run a hundred times a second: harmless too, without the cost of a decorator.
 
     def _record_received(self, time_ns: int, data: str | bytes) -> int | None:
         try:
+            if _is_audio(data):
+                return self._record("/ws/rx", time_ns, data)
             text, kind, error = _read(data)
             if error:
-                kept = b"" if '"streamParams"' in text or len(data) > _LONGEST else _bytes(data)
-                self._record("/ws/rx/invalid", time_ns, Invalid(data=kept, error=error))
+                self._record("/ws/rx/invalid", time_ns, self._invalid(data, error))
                 return None
-            if kind == "media":
-                return self._record("/ws/rx", time_ns, text)
-            sequence = self._record("/ws/rx", time_ns, self._redacted(text))
+            sequence = self._record("/ws/rx", time_ns, _redacted(text, allow=self._allow))
             if kind == "stop":
                 self._end_soon("stop")
             return sequence
         except Exception as failure:
-            self._fail("_record_received", failure)
+            self._count_lost("_record_received", failure)
             return None
 
     def _record_sent(self, time_ns: int, data: str | bytes) -> None:
         try:
+            if _is_audio(data):
+                self._record("/ws/tx", time_ns, data)
+                return
             text, _, error = _read(data)
             if error:
-                kept = b"" if len(data) > _LONGEST else _bytes(data)
-                self._record("/ws/tx/binary", time_ns, Invalid(data=kept, error=error))
+                self._record("/ws/tx/binary", time_ns, self._invalid(data, error))
             else:
-                self._record("/ws/tx", time_ns, text)
+                self._record("/ws/tx", time_ns, _redacted(text, secrets=secrets_of(self._inner)))
         except Exception as failure:
-            self._fail("_record_sent", failure)
+            self._count_lost("_record_sent", failure)
 
     def _record_audio(
         self, topic: str, time_ns: int, frame: AudioRawFrame, took_ns: int, cause: int | None = None
@@ -273,7 +293,7 @@ class Tap(FrameSerializer):
             )
             self._record(topic, time_ns, body)
         except Exception as failure:
-            self._fail("_record_audio", failure)
+            self._count_lost("_record_audio", failure)
 
     @_harmless
     def _record_other(
@@ -290,7 +310,7 @@ class Tap(FrameSerializer):
             frame_id=frame.id,
             name=frame.name,
             pts_us=None if frame.pts is None else frame.pts / 1e3,
-            fields=_fields(frame),
+            fields=_fields(frame, secrets_of(self._inner)),
             result=result,
             took_us=took_ns / 1e3,
             cause=cause,
@@ -330,34 +350,73 @@ class Tap(FrameSerializer):
         # Looked up each time: a token is fetched, and changes, during the call.
         return hide(text, secrets_of(self._inner))
 
-    def _redacted(self, text: str) -> str:
-        fields = msgspec.json.decode(text)
-        kept = redact(fields, self._allow)
-        return text if kept == fields else msgspec.json.encode(kept).decode()
+    def _invalid(self, data: str | bytes, error: str) -> Invalid:
+        kept = b""
+        if len(data) <= _LONGEST:
+            kept = _bytes(data)
+            if may_hold_secrets(kept) or (isinstance(data, str) and self._hide(data) != data):
+                kept = b""
+        return Invalid(data=kept, error=error)
 
-    def _fail(self, where: str, error: Exception) -> None:
-        why = f"{where} failed with {type(error).__name__}"
+    def _count_lost(self, where: str, error: Exception) -> None:
         if self._writer:
-            self._writer.lose(why)
-        else:
-            logger.warning(f"Cannot record the call: {why}. The call is not affected.")
+            self._writer.count_lost(f"{where} failed with {type(error).__name__}")
 
 
 # -- messages and frames -----------------------------------------------------------------------
 
 
 class _Kind(msgspec.Struct, gc=False):
-    """What a message says that it is: Bandwidth's word, or everybody else's."""
+    """The event type: ``eventType`` (Bandwidth) or ``event`` (Twilio, Telnyx, Plivo)."""
 
     eventType: Any = None
     event: Any = None
 
 
+class _Payload(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """Audio, as it stands in a message; long, and only skipped."""
+
+    payload: msgspec.Raw = msgspec.Raw()
+    contentType: str = ""
+    sampleRate: str | int = ""
+    track: str = ""
+    chunk: str | int = ""
+    timestamp: str | int = ""
+
+
+class _Audio(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A message of audio with all that it may have, by whatever carrier: none of it is secret."""
+
+    eventType: Literal["media", "playAudio"] = "media"
+    event: Literal["media", "playAudio"] = "media"
+    track: str = ""
+    payload: str = ""
+    sequenceNumber: str | int = ""
+    media: _Payload | None = None
+    streamId: str = ""
+    streamSid: str = ""
+    stream_id: str = ""
+    stream_sid: str = ""
+    sequence_number: str | int = ""
+
+
 _KIND: Final = msgspec.json.Decoder(_Kind)
+_AUDIO: Final = msgspec.json.Decoder(_Audio)
+
+
+def _is_audio(data: str | bytes) -> bool:
+    """Whether a message is audio and nothing else, so that it is kept as it is."""
+    if type(data) is not str or len(data) > _LONGEST:
+        return False
+    try:
+        _AUDIO.decode(data)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _read(data: str | bytes) -> tuple[str, Any, str]:
-    """Look at a message: its text, what it says that it is, and why it is none."""
+    """Look at a message. Returns (text, event type, error)."""
     if len(data) > _LONGEST:
         return "", None, f"not recorded: {len(data)} characters"
     try:
@@ -368,6 +427,15 @@ def _read(data: str | bytes) -> tuple[str, Any, str]:
     return text, kind.eventType or kind.event, ""
 
 
+def _redacted(
+    text: str, *, allow: Collection[str] = (), secrets: Mapping[str, str] | None = None
+) -> str:
+    """As it is, where nothing has to be taken out."""
+    fields = msgspec.json.decode(text)
+    kept = redact(fields, allow, secrets)
+    return text if kept == fields else msgspec.json.encode(kept).decode()
+
+
 def _bytes(data: str | bytes) -> bytes:
     return data.encode("utf-8", "surrogatepass") if isinstance(data, str) else bytes(data)
 
@@ -375,19 +443,26 @@ def _bytes(data: str | bytes) -> bytes:
 _OWN_TO_PIPECAT: Final = {field.name for field in dataclasses.fields(Frame)}
 
 
-def _fields(frame: Frame) -> dict[str, Any]:
+def _fields(frame: Frame, secrets: Mapping[str, str]) -> dict[str, Any]:
     """What a frame says beyond what every frame has."""
-    found: dict[str, Any] = {}
+    kept: dict[str, Any] = {}
     for field in dataclasses.fields(frame):
         value = getattr(frame, field.name, None)
         if field.name not in _OWN_TO_PIPECAT and value is not None:
-            found[field.name] = value
-    kept: dict[str, Any] = redact(found)
-    for name, value in kept.items():
-        size = len(msgspec.json.encode(value, enc_hook=_describe))
-        if size > _LONGEST_FIELD:
-            kept[name] = f"not recorded: {size} bytes of JSON"
+            kept |= _field(field.name, value, secrets)
     return kept
+
+
+def _field(name: str, value: Any, secrets: Mapping[str, str]) -> dict[str, Any]:
+    """One field with its name, as JSON that is fit to be kept."""
+    try:
+        # Before it is redacted: the fields of an object have names too.
+        plain = msgspec.to_builtins(value, str_keys=True, enc_hook=_describe)
+        kept: dict[str, Any] = redact({name: plain}, (), secrets)
+        size = len(msgspec.json.encode(kept))
+    except Exception:  # no JSON, however it is written
+        return {name: _describe(value)}
+    return kept if size <= _LONGEST_FIELD else {name: f"not recorded: {size} bytes of JSON"}
 
 
 def _describe(value: object) -> str:
@@ -398,7 +473,7 @@ def _describe(value: object) -> str:
 
 
 def _first(serializer: FrameSerializer, *names: str) -> str | None:
-    """The first of some attributes, public or not, that is there and is a text."""
+    """First of these attributes, public or not, that is a non-empty string."""
     for name in names:
         for attribute in (name, f"_{name}"):
             value = getattr(serializer, attribute, None)
@@ -432,6 +507,8 @@ def _package(kind: type) -> str:
 
 def _file_name(where: Path, call_id: str | None) -> Path:
     """``captures/2026-11-22T10-15-03_c-15ac.mcap``: UTC, and the head of the call id."""
+    with contextlib.suppress(OSError):  # where the working directory is gone
+        where = where.absolute()
     if where.suffix == ".mcap":
         return where
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%S")
@@ -453,30 +530,44 @@ _LEVELS: Final = {
 #: The tap whose serializer is running here. Tasks that it starts inherit it, so that what they log
 #: later still lands in the right capture.
 _tap: ContextVar[Tap | None] = ContextVar("tap", default=None)
-_handler: int | None = None
+#: What may come when the call is over; it begins no new file.
+_ASIDE: Final = {"/log", "/notes"}
 
 
 def _leave(token: Token[Tap | None]) -> None:
     try:
         _tap.reset(token)
-    except ValueError:  # the call was thrown away half done, by somebody else than its task
+    except ValueError:  # the coroutine was closed from another context
         pass
 
 
+class _Log:
+    """Where loguru writes to, once for all taps; it says when somebody has removed it."""
+
+    def __init__(self) -> None:
+        self.handler: int | None = None
+
+    def write(self, message: Any) -> None:
+        tap = _tap.get()
+        if tap is not None:
+            tap._record_log(message.record)
+
+    def stop(self) -> None:
+        self.handler = None
+
+
+_log: Final = _Log()
+
+
 def _listen() -> None:
-    """Listen to loguru, once for all taps; again if somebody has removed all its handlers."""
-    global _handler
-    if _handler is not None:
-        try:
-            logger.remove(_handler)
-        except ValueError:
-            pass
-    _handler = logger.add(
-        _on_log, level="DEBUG", format="{message}", backtrace=False, diagnose=False
-    )
-
-
-def _on_log(message: Any) -> None:
-    tap = _tap.get()
-    if tap is not None:
-        tap._record_log(message.record)
+    """Listen to loguru; again if somebody has removed all its handlers."""
+    if _log.handler is None:
+        _log.handler = logger.add(
+            _log,
+            level="DEBUG",
+            format="{message}",
+            # Without it, each line of the whole process would be formatted.
+            filter=lambda record: _tap.get() is not None,
+            backtrace=False,
+            diagnose=False,
+        )

@@ -176,7 +176,7 @@ class CaptureReader:
     # -- finding what there is -----------------------------------------------------------------
 
     def _read_index(self) -> bool:
-        """Take everything from the summary; false if it does not lead anywhere."""
+        """Take everything from the summary. False if the summary is unusable."""
         try:
             self._file.seek(0)
             reader = SeekingReader(self._file)
@@ -228,7 +228,7 @@ class CaptureReader:
         self._blocks = sorted(chunks or self._blocks)
 
     def _number(self, head: Head, *, at: int, size: int) -> int:
-        """One field of a record that is not worth reading whole."""
+        """Read one field without parsing the record."""
         self._file.seek(head.offset + 9 + at)
         return int.from_bytes(self._file.read(size), "little")
 

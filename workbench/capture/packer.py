@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 from mcap.writer import CompressionType, Writer
 
-from workbench.capture.partfile import SUFFIX, PartFile
+from workbench.capture.partfile import PartFile
 from workbench.capture.recovery import complete
 from workbench.capture.schema import FORMAT_VERSION, TOPICS, Body, Stamped, Time
 
@@ -44,19 +44,26 @@ class Packer:
     Attributes:
         messages: Records that were packed.
         unwritten: How many of them are not on the disk.
-        is_owed: Whether the disk refused what the last :meth:`write_out` brought it.
+        write_failed: Whether the last :meth:`write_out` failed and its bytes still wait.
         flush_ms: What packing took in the last :meth:`write_out`.
         fsync_ms: What the disk took in it.
     """
 
-    def __init__(self, name: Path, offset_ns: int) -> None:
+    def __init__(
+        self,
+        name: Path,
+        offset_ns: int,
+        is_reserved: Callable[[Path], bool] = lambda path: False,
+    ) -> None:
         """Begin in memory; the file is created by the first :meth:`write_out`.
 
         Args:
             name: The name that the file shall have in the end.
             offset_ns: UNIX time minus monotonic time.
+            is_reserved: As for :class:`~workbench.capture.partfile.PartFile`.
         """
         self._name = name
+        self._is_reserved = is_reserved
         self._offset_ns = offset_ns
         self._file: PartFile | None = None
         self._spool = _Spool()
@@ -67,19 +74,24 @@ class Packer:
         )
         self.messages = 0
         self.unwritten = 0
-        self.is_owed = False
+        self.write_failed = False
         self.flush_ms = 0.0
         self.fsync_ms = 0.0
 
     @property
-    def path(self) -> Path:
-        """Where the file is, or will be."""
-        return self._file.path if self._file else self._name.with_name(self._name.name + SUFFIX)
+    def path(self) -> Path | None:
+        """Where the file is, once it is made."""
+        return self._file.path if self._file else None
 
     @property
     def size(self) -> int:
         """Bytes on the disk."""
         return self._file.size if self._file else 0
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether somebody deleted the file that was made."""
+        return self._file is not None and self._file.is_deleted
 
     def begin(self, metadata: Mapping[str, Mapping[str, str]]) -> None:
         """Declare what the file is about, and every topic.
@@ -135,19 +147,19 @@ class Packer:
         began = time.perf_counter()
         self._writer.flush()  # type: ignore[no-untyped-call]
         packed = time.perf_counter()
-        self.is_owed = True
+        self.write_failed = True
         if self._file is None:
-            self._file = PartFile(self._name)
+            self._file = PartFile(self._name, self._is_reserved)
         if self._spool.pending:
             self._file.append(self._spool.pending)
             self._spool.pending = bytearray()
-        self.is_owed = False
+        self.write_failed = False
         self.unwritten = 0
         self.flush_ms = (packed - began) * 1e3
         self.fsync_ms = (time.perf_counter() - packed) * 1e3
 
     def finish(self, params: bytes, end: Mapping[str, str]) -> None:
-        """Write the end, and give the file its name.
+        """Write the end.
 
         Args:
             params: The serializer's parameters, JSON, for the attachment.
@@ -162,11 +174,9 @@ class Packer:
         self._writer.add_metadata("end", dict(end))
         self._writer.finish()  # type: ignore[no-untyped-call]
         self.write_out()
-        assert self._file
-        self._file.publish()
 
-    def finish_short(self, reason: str, dropped: int) -> None:
-        """Give up what the disk refused, and of the rest as much as the end of the file takes.
+    def finish_truncated(self, reason: str, dropped: int) -> None:
+        """Drop what could not be written, and if need be the last chunks, so that the end fits.
 
         Args:
             reason: Why it ends.
@@ -180,11 +190,21 @@ class Packer:
             return
         if self._file.size == 0:
             self._file.path.unlink(missing_ok=True)
+            self.close()
+            self._file = None
             return
         os.ftruncate(self._file.fd, self._file.size)
         with open(os.dup(self._file.fd), "r+b", buffering=0) as file:
             complete(file, self._file.path, reason=reason, dropped=dropped)
-        self._file.publish()
+
+    def publish(self) -> None:
+        """Give the file, where there is one, its name.
+
+        Raises:
+            OSError: If it cannot be renamed; it then keeps the name that it has.
+        """
+        if self._file is not None:
+            self._file.publish()
 
     def close(self) -> None:
         """Let go of the file, finished or not."""

@@ -7,19 +7,21 @@ succeeds down to the disk or may simply be repeated: the next attempt starts at 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["SUFFIX", "PartFile", "lock", "publish", "unused", "write_at"]
+__all__ = ["SUFFIX", "PartFile", "lock", "numbered", "publish", "unused", "write_at"]
 
 SUFFIX: Final = ".part"
 
-#: A captured voice is nobody else's business, and no child process inherits it.
+#: Owner-only, not inherited by children.
 _FLAGS: Final = (
     os.O_RDWR
     | os.O_CREAT
@@ -40,18 +42,21 @@ class PartFile:
         size: Bytes that are known to be on the disk.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, is_reserved: Callable[[Path], bool] = lambda path: False
+    ) -> None:
         """Create it, in a directory that is created where it is missing.
 
         Args:
             path: The name it shall have. If that is taken, the next free of ``name-2``, ``name-3``.
+            is_reserved: Whether a name is promised to somebody who has not made the file yet.
 
         Raises:
             OSError: If it cannot be created.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         while True:
-            part = _part(unused(path))
+            part = _part(unused(path, is_reserved=is_reserved))
             with contextlib.suppress(FileExistsError):
                 self.fd = os.open(part, _FLAGS, _MODE)
                 break
@@ -86,11 +91,20 @@ class PartFile:
         finally:
             self.close()
 
+    @property
+    def is_deleted(self) -> bool:
+        """Whether somebody deleted it, perhaps with its directory: what is written is lost."""
+        try:
+            return os.fstat(self.fd).st_nlink == 0 and not self.path.exists()
+        except OSError:
+            return False
+
     def close(self) -> None:
         """Let go of it under the name that it has."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
-            os.close(fd)
+            with contextlib.suppress(OSError):  # what was appended is on the disk already
+                os.close(fd)
 
 
 def write_at(fd: int, offset: int, data: bytes | bytearray) -> None:
@@ -153,18 +167,34 @@ def publish(part: Path) -> Path:
     return path
 
 
-def unused(path: Path, *, but: Path | None = None) -> Path:
-    """The first of ``name.mcap``, ``name-2.mcap``, ``name-3.mcap`` that no file has or will have.
+def numbered(path: Path) -> Iterator[Path]:
+    """``name.mcap``, ``name-2.mcap``, ``name-3.mcap`` and so on."""
+    yield path
+    for number in itertools.count(2):
+        yield path.with_stem(f"{path.stem}-{number}")
+
+
+def unused(
+    path: Path,
+    *,
+    but: Path | None = None,
+    is_reserved: Callable[[Path], bool] = lambda path: False,
+) -> Path:
+    """The first of ``name.mcap``, ``name-2.mcap``, ... that is neither taken nor being written.
 
     Args:
         path: The name that is wanted.
         but: A part file that does not count, because it is the one to be named.
+        is_reserved: Whether a name is promised to somebody who has not made the file yet.
     """
-    candidate, number = path, 1
-    while candidate.exists() or (_part(candidate) != but and _part(candidate).exists()):
-        number += 1
-        candidate = path.with_stem(f"{path.stem}-{number}")
-    return candidate
+    return next(
+        name
+        for name in numbered(path)
+        if not is_reserved(name)
+        # Also a link to nowhere takes the name.
+        and not os.path.lexists(name)
+        and (_part(name) == but or not os.path.lexists(_part(name)))
+    )
 
 
 def _part(path: Path) -> Path:

@@ -19,7 +19,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
+from multiprocessing import parent_process
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +30,7 @@ import msgspec
 from loguru import logger
 
 from workbench.capture.packer import Packer
+from workbench.capture.partfile import SUFFIX, numbered
 from workbench.capture.schema import (
     FORMAT,
     FORMAT_VERSION,
@@ -38,7 +42,7 @@ from workbench.capture.schema import (
     Time,
 )
 
-__all__ = ["CaptureWriter"]
+__all__ = ["CaptureWriter", "close_all"]
 
 #: Seconds between two visits to the queue. Short, so that each holds the interpreter only briefly:
 #: 20 records of 6 us in a busy call.
@@ -58,11 +62,13 @@ class CaptureWriter:
     """Records one call into one file.
 
     The file is ``name.mcap.part`` while it is written and ``name.mcap`` once it is closed, or
-    ``name-2.mcap`` if there is one already. The thread creates it: that it cannot be created shows
-    in the log and in :attr:`dropped`, never as an exception.
+    ``name-2.mcap`` if there is one already. The thread creates it: if it cannot be created, the log
+    and :attr:`dropped` say so.
 
     Attributes:
-        went_quiet: Whether it closed by itself because no record had come for long.
+        busy: How many calls are running that will make records when they end: while there are any,
+            what :meth:`close_when_quiet` said does not count.
+        closed_idle: Whether it closed by itself because no record had come for long.
     """
 
     def __init__(
@@ -87,7 +93,7 @@ class CaptureWriter:
             max_records: Length of the queue, in records.
             max_bytes: Length of the queue, in bytes, about: 50 s of the busiest call.
         """
-        self._name = Path(path)
+        self._name = Path(path).absolute()
         self._params = msgspec.json.encode(serializer.get("params", {}))
         anchor = (time.time_ns(), time.monotonic_ns())
         self._metadata = {
@@ -98,7 +104,10 @@ class CaptureWriter:
                 "params": self._params.decode(),
             },
         }
-        self._packer = Packer(self._name, anchor[0] - anchor[1])
+        self._offset = anchor[0] - anchor[1]
+        # The file is made on the thread. Until then no other recording here takes its name.
+        self._reserved = next(n for n in numbered(self._name) if _names.setdefault(n, self) is self)
+        self._packer = self._new_packer()
 
         self._queue: deque[tuple[int, int, int, str | Body, int]] = deque()
         self._sequences = dict.fromkeys(TOPICS, 0)
@@ -113,17 +122,20 @@ class CaptureWriter:
         self._warned = False
 
         self._quiet_secs = quiet_secs
+        self._grace_secs: float | None = None
         self._reason = "idle"
         self._closing = False
-        self.went_quiet = False
+        self.busy = 0
+        self.closed_idle = False
         self._wake = threading.Event()
         self._waiting: deque[threading.Event] = deque()
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
         _open.add(self)
+        _end_with_the_process()
         try:
             self._thread.start()
         except RuntimeError as error:  # out of threads, or the interpreter is ending
-            _open.discard(self)
+            self._forget()
             self._accepting = False
             self._warn(f"cannot record: {error}")
 
@@ -133,8 +145,12 @@ class CaptureWriter:
 
     @property
     def path(self) -> Path:
-        """Where the file is now: ``….mcap.part`` until it is closed."""
-        return self._packer.path
+        """Where the file is now: ``….mcap.part`` until it is closed.
+
+        A moment after the start, before the thread has made the file, where it will be, unless
+        another process takes the name first or there is a file of this name already.
+        """
+        return self._packer.path or self._reserved.with_name(self._reserved.name + SUFFIX)
 
     @property
     def closed(self) -> bool:
@@ -162,7 +178,7 @@ class CaptureWriter:
             sequence = self._sequences[topic] = self._sequences[topic] + 1
             size = len(body) if type(body) is str else body.weight  # type: ignore[union-attr]
         except (KeyError, TypeError, AttributeError):
-            self.lose(f"cannot record {type(body).__name__} on {topic!r}")
+            self.count_lost(f"cannot record {type(body).__name__} on {topic!r}")
             return 0
         if (
             self._accepting
@@ -172,10 +188,10 @@ class CaptureWriter:
             self._bytes_in += size
             self._queue.append((_CHANNELS[topic], sequence, time_ns, body, size))
         else:
-            self.lose("the queue is full, the disk does not keep up")
+            self.count_lost("the queue is full, the disk does not keep up")
         return sequence
 
-    def lose(self, why: str) -> None:
+    def count_lost(self, why: str) -> None:
         """Count a record that could not be made, and say so if it is the first.
 
         Args:
@@ -202,18 +218,18 @@ class CaptureWriter:
         done = threading.Event()
         self._waiting.append(done)
         self._wake.set()
-        return (not self._thread.is_alive() or done.wait(wait)) and not self._packer.is_owed
+        return (not self._thread.is_alive() or done.wait(wait)) and not self._packer.write_failed
 
     def close_when_quiet(self, secs: float, reason: str) -> None:
         """Close by itself as soon as no record has come for so long.
 
         Args:
             secs: How long.
-            reason: Why, as ``end`` will say; the first that was given stays.
+            reason: Why, as ``end`` will say; the first reason given is kept.
         """
         if self._reason == "idle":
             self._reason = reason
-        self._quiet_secs = secs
+        self._grace_secs = secs
 
     def close(self, reason: str = "close", *, wait: float = 10.0) -> None:
         """Write what is queued, give the file its end and its name. A second call only waits.
@@ -245,24 +261,48 @@ class CaptureWriter:
         self._queue.clear()
         self._packer.close()
 
+    def _release_name(self) -> None:
+        if _names.get(self._reserved) is self:
+            del _names[self._reserved]
+
+    def _forget(self) -> None:
+        _open.discard(self)
+        self._release_name()
+
     # -- on the thread -------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
-            self._packer.begin(self._metadata)
-            # Schemas and channels stand in the first chunk only, and an empty one is not written.
-            self._add_clock()
-            self._write_out()
+            self._begin()
             self._work()
             self._end()
         except Exception as error:  # a recorder that fails is a nuisance, not a failed call
             self._warn(f"recording stopped, {type(error).__name__}: {error}")
         finally:
             self._accepting = False
-            self._packer.close()
-            _open.discard(self)
-            for done in self._waiting:
-                done.set()
+            try:
+                self._packer.close()
+            finally:
+                self._forget()
+                while self._waiting:
+                    self._waiting.popleft().set()
+
+    def _new_packer(self) -> Packer:
+        return Packer(self._name, self._offset, lambda name: _names.get(name, self) is not self)
+
+    def _begin(self) -> None:
+        self._packer.begin(self._metadata)
+        # Schemas and channels stand in the first chunk only, and an empty one is not written.
+        self._add_clock()
+        self._write_out()
+
+    def _begin_anew(self) -> None:
+        """Go on in a new file, since the old one was deleted."""
+        self._warn("the file was deleted, a new one is begun")
+        self._failed += self._packer.messages
+        self._packer.close()
+        self._packer = self._new_packer()
+        self._begin()
 
     def _work(self) -> None:
         """Visit the queue until it is time to end."""
@@ -272,7 +312,7 @@ class CaptureWriter:
         while not self._closing:
             self._wake.wait(_DRAIN_SECS)
             self._wake.clear()
-            waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            waiting = len(self._waiting)
             self._drain()
             now = time.monotonic()
             if now >= clock_at:
@@ -281,19 +321,26 @@ class CaptureWriter:
             if waiting or now >= flush_at:
                 self._flush()
                 flush_at = now + _FLUSH_SECS
-            for done in waiting:
-                done.set()
+            for _ in range(waiting):
+                self._waiting.popleft().set()
             came = self._bytes_in + self._refused
             if came != seen:
                 quiet_since, seen = now, came
-            elif self._quiet_secs is not None and now - quiet_since >= self._quiet_secs:
-                self.went_quiet = True
+            elif self._has_ended(now - quiet_since):
+                self.closed_idle = True
                 return
+
+    def _has_ended(self, quiet: float) -> bool:
+        """Whether so many seconds without a record are enough."""
+        secs = self._quiet_secs if self.busy or self._grace_secs is None else self._grace_secs
+        return secs is not None and quiet >= secs
 
     def _drain(self) -> None:
         """Pack what is queued, unless the disk refused the last chunk: the queue is bounded."""
-        if self._packer.is_owed:
+        if self._packer.write_failed:
             return
+        if self._queue and self._packer.is_deleted:
+            self._begin_anew()
         for _ in range(len(self._queue)):
             channel, sequence, time_ns, body, size = self._queue.popleft()
             self._bytes_out += size
@@ -305,7 +352,7 @@ class CaptureWriter:
                 self._warn(f"cannot record a {kind}, {type(error).__name__}: {error}")
 
     def _flush(self) -> None:
-        if self._packer.is_owed and self._write_out():
+        if self._packer.write_failed and self._write_out():
             self._drain()
         self._add_stats()
         self._write_out()
@@ -313,6 +360,7 @@ class CaptureWriter:
     def _write_out(self) -> bool:
         try:
             self._packer.write_out()
+            self._release_name()  # from now on the file says that it is taken
         except OSError as error:
             self._warn(f"cannot write, {error}")
             return False
@@ -321,27 +369,46 @@ class CaptureWriter:
     def _end(self) -> None:
         self._accepting = False
         time.sleep(0.01)  # whoever was just about to append has done it after this
-        if self._write_out():
-            self._drain()
-            self._add_stats()
-            end = {
-                "reason": self._reason,
-                "dropped": str(self.dropped),
-                "messages": str(self._packer.messages),
-            }
-            try:
-                self._packer.finish(self._params, end)
-                return
-            except OSError as error:
-                self._warn(f"cannot write, {error}")
+        if not (self._finish() or self._finish_truncated()):
+            return
+        if self._packer.is_deleted:
+            self._warn("the file was deleted")
+            return
+        try:
+            self._packer.publish()
+        except OSError as error:
+            logger.warning(
+                f"Capture {self.path.name} is complete, but could not be renamed: {error}"
+            )
+
+    def _finish(self) -> bool:
+        if not self._write_out():
+            return False
+        self._drain()
+        self._add_stats()
+        end = {
+            "reason": self._reason,
+            "dropped": str(self.dropped),
+            "messages": str(self._packer.messages),
+        }
+        try:
+            self._packer.finish(self._params, end)
+        except OSError as error:
+            self._warn(f"cannot write, {error}")
+            return False
+        return True
+
+    def _finish_truncated(self) -> bool:
         self._failed += self._packer.unwritten + len(self._queue)
         try:
-            self._packer.finish_short(self._reason, self.dropped)
+            self._packer.finish_truncated(self._reason, self.dropped)
         except (OSError, CaptureError) as error:
             logger.warning(f"Capture {self.path.name} has no end, but can be read: {error}")
+            return False
+        return True
 
     def _add_own(self, topic: str, body: Body) -> None:
-        if not self._packer.is_owed:
+        if not self._packer.write_failed:
             self._sequences[topic] += 1
             self._packer.add(_CHANNELS[topic], self._sequences[topic], time.monotonic_ns(), body)
 
@@ -381,6 +448,7 @@ def _origin(anchor: tuple[int, int], redaction: str) -> dict[str, str]:
     }
 
 
+@cache  # some milliseconds
 def _version(distribution: str) -> str:
     try:
         return metadata.version(distribution)
@@ -391,20 +459,52 @@ def _version(distribution: str) -> str:
 # -- the process -------------------------------------------------------------------------------
 
 _open: Final[set[CaptureWriter]] = set()
+#: Names of files that are not made yet, so that two recordings do not both announce the same one.
+_names: Final[dict[Path, CaptureWriter]] = {}
+#: The child process of :mod:`multiprocessing` that will call :func:`_close_all` when it ends.
+_pid: int | None = None
+
+
+def close_all(reason: str = "exit", *, wait: float = _EXIT_SECS) -> None:
+    """End all recordings of this process: write what is queued, give each file its end and name.
+
+    This happens by itself when the interpreter exits, but not when a signal ends the process. A
+    server under uvicorn ends by one: when it has shut down after ``SIGTERM`` or Ctrl-C, uvicorn
+    raises that signal again. Its lifespan is the place to call this::
+
+        @asynccontextmanager
+        async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+            yield
+            await asyncio.to_thread(close_all)
+
+    Args:
+        reason: Why, as ``end`` will say.
+        wait: Seconds to wait at most for all disks together.
+    """
+    deadline = time.monotonic() + wait
+    for writer in list(_open):
+        writer.close(reason, wait=0)
+    for writer in list(_open):
+        writer.close(wait=max(0.01, deadline - time.monotonic()))
 
 
 def _close_all() -> None:
-    deadline = time.monotonic() + _EXIT_SECS
-    for writer in list(_open):
-        writer.close("exit", wait=0)
-    for writer in list(_open):
-        writer.close(wait=max(0.01, deadline - time.monotonic()))
+    close_all(wait=_EXIT_SECS)
+
+
+def _end_with_the_process() -> None:
+    """In a child of :mod:`multiprocessing`, which leaves by ``os._exit`` and runs no atexit."""
+    global _pid
+    if parent_process() is not None and _pid != os.getpid():
+        _pid = os.getpid()
+        Finalize(None, _close_all, exitpriority=10)
 
 
 def _abandon_all() -> None:
     for writer in list(_open):
         writer._abandon()
     _open.clear()
+    _names.clear()
 
 
 atexit.register(_close_all)

@@ -203,7 +203,7 @@ class _Survey:
 
 
 def _survey(file: BinaryIO, path: Path, size: int) -> _Survey:
-    """Find out what is whole, without unpacking more than one must."""
+    """Find out what is whole, unpacking as little as possible."""
     file.seek(0)
     if file.read(len(MCAP0_MAGIC)) != MCAP0_MAGIC:
         raise CaptureError(path, "not an MCAP file", 0)
@@ -298,7 +298,7 @@ def _attachment_index(record: Attachment, head: Head) -> AttachmentIndex:
 
 
 def _check_tail(file: BinaryIO, found: _Survey) -> None:
-    """Unpack the last chunks: what a lost power supply left may be whole only to the eye."""
+    """Unpack the last chunks: after power loss a chunk may look whole and be corrupt."""
     counted = False
     for chunk in reversed(found.chunks[-_VERIFIED:]):
         is_last = chunk.end == found.end

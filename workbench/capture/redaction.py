@@ -7,22 +7,31 @@ since account ids are short numbers, whoever really wants it back can find it by
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import hashlib
 import re
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
-__all__ = ["REDACTED", "hide", "pseudonym", "redact", "secrets_of"]
+__all__ = ["REDACTED", "hide", "may_hold_secrets", "pseudonym", "redact", "secrets_of"]
 
 REDACTED: Final = "[redacted]"
 
 _SECRET: Final = re.compile(
-    r"token|secret|passw|passphrase|auth|credential|signature|(?:^|_)key$|api_?key|(?<=[a-z])Key$",
+    r"token|secret|passw|pwd|passphrase|auth|credential|signature|cookie|bearer|jwt"
+    r"|(?:^|[_-])key$|api[_-]?key|(?-i:(?<=[a-z])Key$)",
     re.IGNORECASE,
 )
 #: Bandwidth's, Twilio's, Telnyx's and Plivo's names of what the application itself put there.
 _PARAMETERS: Final = {"streamparams", "customparameters", "extraheaders"}
 _ACCOUNT: Final = {"accountid", "accountsid"}
+#: What begins a name, or hides its letters, in a message that cannot be parsed.
+_SUSPECT: Final = (
+    b"param", b"header", b"account", b"token", b"secret", b"passw", b"auth", b"credential",
+    b"signature", b"cookie", b"api_key", b"apikey", b"\\u",
+)  # fmt: skip
 
 
 def pseudonym(account_id: str) -> str:
@@ -30,69 +39,113 @@ def pseudonym(account_id: str) -> str:
     return "sha256:" + hashlib.sha256(f"account {account_id}".encode()).hexdigest()[:16]
 
 
-def redact(value: Any, allow: Collection[str] = ()) -> Any:
+@lru_cache(maxsize=1024)  # names come again and again
+def _is_secret(name: str) -> bool:
+    return _SECRET.search(name) is not None
+
+
+def redact(
+    value: Any, allow: Collection[str] = (), secrets: Mapping[str, str] | None = None
+) -> Any:
     """Take out of a JSON value what must not be kept.
 
     Args:
         value: Objects, lists and scalars. It is not changed.
         allow: Names of stream parameters that may be kept.
+        secrets: What :func:`secrets_of` found, to be hidden in every text.
 
     Returns:
-        The same with :data:`REDACTED` for every stream parameter and for every string whose name
+        The same with :data:`REDACTED` for every stream parameter and for whatever has a name that
         looks like a secret's, and a pseudonym for every account id.
     """
     if isinstance(value, Mapping):
-        return {str(name): _redact_field(str(name), item, allow) for name, item in value.items()}
+        return {
+            str(name): _redact_field(str(name), item, allow, secrets)
+            for name, item in value.items()
+        }
     if isinstance(value, (list, tuple)):
-        return [redact(item, allow) for item in value]
-    return value
+        return [redact(item, allow, secrets) for item in value]
+    return hide(value, secrets) if secrets and isinstance(value, str) else value
 
 
-def _redact_field(name: str, value: Any, allow: Collection[str]) -> Any:
-    plain = name.replace("_", "").lower()
+def _redact_field(
+    name: str, value: Any, allow: Collection[str], secrets: Mapping[str, str] | None
+) -> Any:
+    plain = name.replace("_", "").replace("-", "").lower()
     if plain in _PARAMETERS and isinstance(value, Mapping):
         return {key: item if key in allow else REDACTED for key, item in value.items()}
-    if plain in _PARAMETERS and value:
+    # Yes, no and nothing are no secrets; a number may be one.
+    is_telling = bool(value) and not isinstance(value, bool)
+    if is_telling and plain in _PARAMETERS:
         return REDACTED
-    if isinstance(value, str) and value:
-        if plain in _ACCOUNT:
-            return pseudonym(value)
-        if name not in allow and _SECRET.search(name):
-            return REDACTED
-    return redact(value, allow)
+    if is_telling and plain in _ACCOUNT and isinstance(value, (str, int)):
+        return pseudonym(str(value))
+    if is_telling and name not in allow and _is_secret(name):
+        return REDACTED
+    return redact(value, allow, secrets)
+
+
+def may_hold_secrets(data: bytes) -> bool:
+    """Whether bytes that are no message look like a part of one that must not be kept.
+
+    Args:
+        data: Anything; torn JSON, or JSON in UTF-16 or UTF-32.
+    """
+    plain = data.replace(b"\0", b"").lower()
+    return any(word in plain for word in _SUSPECT)
 
 
 def secrets_of(thing: object) -> dict[str, str]:
     """Find the secrets that an object holds, so that no text repeats them.
 
     Args:
-        thing: Anything; its attributes are looked at, and theirs.
+        thing: Anything; its attributes are looked at, and theirs, and what is in those that have a
+            secret's name.
 
     Returns:
         What to write instead of each.
     """
     found: dict[str, str] = {}
     for name, value in _attributes(thing):
-        inner = [(name, value)] if isinstance(value, str) else list(_attributes(value))
-        for key, text in inner:
-            if not isinstance(text, str) or len(text) < 4:
-                continue
-            if key.replace("_", "").lower() in _ACCOUNT:
-                found[text] = pseudonym(text)
-            elif _SECRET.search(key) and "url" not in key:
-                found[text] = REDACTED
+        _take(found, name, value)
+        for inner, text in _attributes(value):
+            _take(found, inner, text)
+            if _is_secret(inner):
+                for last, deep in _attributes(text):
+                    _take(found, last, deep)
     return found
 
 
+def _take(found: dict[str, str], name: str, text: object) -> None:
+    """Add what has a secret's name, with the token or the password in a header."""
+    if not isinstance(text, str) or len(text) < 4:
+        return
+    if name.replace("_", "").lower() in _ACCOUNT:
+        found[text] = pseudonym(text)
+    elif _is_secret(name) and "url" not in name:
+        found[text] = REDACTED
+        scheme, _, rest = text.partition(" ")
+        if scheme in ("Basic", "Bearer") and len(rest) >= 4:
+            found[rest] = REDACTED
+        if scheme == "Basic":
+            with contextlib.suppress(ValueError):
+                _, _, password = base64.b64decode(rest).decode().partition(":")
+                if len(password) >= 4:
+                    found[password] = REDACTED
+
+
 def _attributes(thing: object) -> list[tuple[str, object]]:
-    try:
-        return list(vars(thing).items())
-    except TypeError:
+    if type(thing).__module__ == "builtins":
         return []
+    if fields := getattr(thing, "__dict__", None):
+        return list(fields.items())
+    slots = getattr(type(thing), "__slots__", ())
+    names = [slots] if isinstance(slots, str) else slots
+    return [(name, getattr(thing, name)) for name in names if hasattr(thing, name)]
 
 
 def hide(text: str, secrets: Mapping[str, str]) -> str:
-    """Replace every secret that stands in a text."""
-    for secret, instead in secrets.items():
-        text = text.replace(secret, instead)
+    """Replace every secret that stands in a text, the longest first: one may be part of another."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, secrets[secret])
     return text

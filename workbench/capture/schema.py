@@ -8,7 +8,7 @@ topic                    one record is
 ======================== ======================================================================
 ``/ws/rx``               a message that arrived: its JSON text, verbatim but for redaction
 ``/ws/rx/invalid``       one that is not a JSON object in UTF-8: :class:`Invalid`
-``/ws/tx``               a message that the serializer made: its JSON text, verbatim
+``/ws/tx``               a message that the serializer made: likewise
 ``/ws/tx/binary``        one that is not a JSON object: :class:`Invalid`
 ``/frames/in/audio``     an audio frame that ``deserialize`` made: :class:`AudioFrame`
 ``/frames/in/other``     any other frame that it made: :class:`OtherFrame`
