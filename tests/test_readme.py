@@ -18,10 +18,9 @@ from pipecat_bandwidth import BandwidthFrameSerializer
 from pipecat_bandwidth.voice_api import VoiceAPI
 from workbench.bots import serve
 from workbench.call import Call
-from workbench.capture import recording
 from workbench.findings import diagnose
 from workbench.simulator import Script, VoiceAPIServer, place_call
-from workbench.tap import Tap
+from workbench.tap import Tap, close_all
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -100,7 +99,7 @@ async def test_the_server_takes_a_call(tmp_path: Path, monkeypatch: pytest.Monke
                 f"{url}/webhook", script, username="user", password="secret", voice_api=far
             )
     assert truth.ended_by == "hang up" and not truth.protocol_errors
-    recording._close_all()
+    close_all()
     (capture,) = (tmp_path / "captures").glob("*.mcap")
     call = Call.open(capture)
     assert call.stats["bot_sent_ms"] >= 1000 * greeting.audio().duration
