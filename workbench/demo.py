@@ -147,7 +147,7 @@ async def record_call(
             status_url=f"{url}/webhooks/status", voice_api=far, on_progress=on_progress,
         )  # fmt: skip
     await asyncio.to_thread(taps[0].close)
-    return taps[0].path, truth
+    return folder / taps[0].path.name, truth
 
 
 @asynccontextmanager
@@ -196,7 +196,9 @@ def run_demo(
         after = Call.open(_placed(console, spoken, captures, tuned, "after")[0]) if tuned else None
     _print_outcome(console, demo)
     if after:
-        console.print()
+        console.print(f"{'after:':<14}{after.path}\n", soft_wrap=True)
+        if tuned == InputParams():
+            console.print("The tuned settings are those in use before: what differs is chance.")
         _print_before_and_after(console, demo.call, after)
     return demo
 
