@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.detectors.finding import Finding, graded, grouped
+from workbench.detectors.tones import TONE_SECS, is_tone
 from workbench.levels import MetricWarning, effective_bandwidth
 
 __all__ = ["audio_lost", "dropout", "tail_lost", "upsampled", "wrong_rate"]
@@ -28,6 +29,8 @@ HOLE_MS: Final = 4.0
 #: Pauses in synthetic speech are digital silence too, but longer.
 LONGEST_HOLE: Final = 0.2
 _AT_ONCE: Final = 1_000_000  # samples: an hour takes no more memory than a minute
+#: Between two keys of a telephone there is nothing for 40 ms at least (ITU-T Q.24); some do with 35.
+BETWEEN_KEYS: Final = 0.035
 #: Loudness of what must stand right before and right after a hole.
 FLANK_DBOV: Final = -40.0
 #: Speech at its own rate reaches 0.88 of the band and more; from 16 up to 24 kHz, 0.64.
@@ -122,7 +125,7 @@ def dropout(call: Call) -> Iterator[Finding]:
     """Holes of digital silence inside words.
 
     Measured: runs of samples of at most two steps, up to 0.2 s, with 5 ms louder than -40 dBov
-    on both sides, where messages are whole.
+    on both sides, where messages are whole. From 35 ms on silence between two tones is meant.
     Threshold: HOLE_MS ms
     Change: look for a processor that pads frames with zeros; of the caller's carrier nothing
     can be undone.
@@ -169,9 +172,16 @@ def _holes(audio: Audio) -> list[tuple[float, float]]:
     holes = []
     for first, last in edges.tolist():
         sides = samples[max(0, first - flank) : first], samples[last : last + flank]
-        if all(len(s) == flank and float(np.mean(np.square(s))) > loud for s in sides):
+        if not all(len(s) == flank and float(np.mean(np.square(s))) > loud for s in sides):
+            continue
+        if last - first < BETWEEN_KEYS * rate or not _between_tones(samples, first, last, rate):
             holes.append((first / rate, last / rate))
     return holes
+
+
+def _between_tones(samples: NDArray[np.float32], first: int, last: int, rate: int) -> bool:
+    size = round(TONE_SECS * rate)
+    return is_tone(samples[max(0, first - size) : first]) and is_tone(samples[last : last + size])
 
 
 def _gaps(start: NDArray[np.float64], length: NDArray[np.float64]) -> NDArray[np.float64]:

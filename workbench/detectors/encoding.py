@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from itertools import pairwise
+from typing import Final, NamedTuple
 
 import numpy as np
 import soxr
@@ -13,8 +14,9 @@ from workbench.audio import Audio
 from workbench.call import Call
 from workbench.call.speech import HOP, hop_edges, levels, runs_of
 from workbench.detectors.finding import Finding, graded
+from workbench.detectors.tones import in_tones
 
-__all__ = ["CONTAINERS", "aliasing", "container_header", "wrong_codec"]
+__all__ = ["CONTAINERS", "CORRELATION", "aliasing", "container_header", "wrong_codec"]
 
 #: Speech correlates with itself one sample later by 0.75; with its bytes swapped, or read from an
 #: odd byte on, by 0.0.
@@ -29,8 +31,19 @@ REJECTION_DB: Final = 20.0
 IMAGES_DB: Final = 40.0
 #: What must be folded back, under the speech, to be told from the noise of mu-law.
 FOLDED_DB: Final = -45.0
-#: How much speech is looked at, in pieces of a second, in seconds.
+#: Images that lie so far below all of the sound are drowned by it, or are the noise of 16 bits.
+DROWNED_DB: Final = 50.0
+#: Where the conversion of a filter as good as any is flat, as a share of half the lower rate.
+FLAT: Final = 0.85
+#: A tone is like itself one period later: by how much it was delayed nobody can tell. Speech reaches
+#: 0.75 with its own pitch.
+AMBIGUOUS: Final = 0.95
+#: How much speech is looked at, in pieces of about a second, at least half of one.
 LOOKED_AT: Final = 60
+#: After a longer pause a resampler may begin anew, in seconds.
+IDLE: Final = 0.2
+#: More than any resampler holds back, in seconds.
+HELD: Final = 0.2
 
 #: First bytes of audio files, and what they are.
 CONTAINERS: Final = {b"RIFF": "WAV", b"OggS": "Ogg", b"fLaC": "FLAC", b"ID3": "MP3"}
@@ -65,7 +78,7 @@ def wrong_codec(call: Call) -> Iterator[Finding]:
     """Static: samples that are not what they are read as.
 
     Measured: correlation of neighbouring samples in stretches of half a second that are louder
-    than -25 dBov.
+    than -25 dBov, unless it is a high tone.
     Threshold: CORRELATION
     Change: deliver 16-bit signed little-endian samples, whole samples per frame; expect PCMU
     from Bandwidth.
@@ -106,6 +119,8 @@ def _static(audio: Audio) -> Iterator[tuple[float, float, float]]:
     for start, end in runs_of(share, HOP).tolist():
         if end - start >= STATIC_SECS:
             hops = slice(round(start / HOP), round(end / HOP))
+            if in_tones(audio, edges[hops].tolist()):
+                continue
             yield start, end, float(products[hops].sum() / energies[hops].sum())
 
 
@@ -116,21 +131,16 @@ def aliasing(call: Call) -> Iterator[Finding]:
     the difference is what would fold back, and its share in what was really sent is estimated by
     least squares. From a low rate to a high one: the level above the old band against that below.
     Limits: only what the serializer does can be seen, and only where one rate is a multiple of the
-    other: what was folded before it looks like any voice.
+    other: what was folded before it looks like any voice. Steady tones tell nothing.
     Threshold: REJECTION_DB dB, IMAGES_DB dB
     Change: convert with a filter (soxr LQ and better, or this project's serializer), never by
     taking every third sample, nor with soxr QQ.
     """
-    said, sent = call.bot_said, call.bot_sent
-    down = said.sample_rate > sent.sample_rate
-    measure, threshold = (_folded, REJECTION_DB) if down else (_mirrored, IMAGES_DB)
-    if said.sample_rate == sent.sample_rate or not len(call.outbound):
+    said, sent = (int(call.stats.get(f"{name}_out_hz", 0)) for name in ("pipeline", "wire"))
+    if said == sent or not said or not sent:
         return
-    found = [
-        value
-        for start in _loudest_seconds(said)
-        if (value := measure(said.span(start, start + 1), sent, start)) is not None
-    ]
+    measure, threshold = (_folded, REJECTION_DB) if said > sent else (_mirrored, IMAGES_DB)
+    found = [value for piece in _pieces(call, said, sent) if (value := measure(*piece)) is not None]
     if len(found) < 2:
         return
     rejection = float(np.median(found))
@@ -139,57 +149,114 @@ def aliasing(call: Call) -> Iterator[Finding]:
     value = max(rejection, 0.0)
     yield Finding(
         "aliasing", "bot", (0.0, call.duration), graded(-value, 6 - threshold, 15 - threshold), value, "dB", threshold,
-        f"the conversion from {said.sample_rate} to {sent.sample_rate} Hz rejects what does not fit "
-        f"by {value:.0f} dB only",
+        f"the conversion from {said} to {sent} Hz rejects what does not fit by {value:.0f} dB only",
         "Samples are left out, or doubled, without a filter.",
-        f"Set audio_out_sample_rate={sent.sample_rate} in PipelineParams, so that nothing is "
+        f"Set audio_out_sample_rate={sent} in PipelineParams, so that nothing is "
         "converted here; or convert with soxr LQ or better, never QQ.",
         "bot_sent",
     )  # fmt: skip
 
 
-def _loudest_seconds(audio: Audio) -> list[float]:
-    """Starts of the loudest whole seconds, at most 60 of them."""
-    whole = int(audio.duration)
-    blocks = audio.samples[: whole * audio.sample_rate].reshape(whole, -1)
-    power = np.einsum("ij,ij->i", blocks, blocks) / audio.sample_rate
-    order = np.argsort(-power, kind="stable")[:LOOKED_AT]
-    return [float(i) for i in order if power[i] > 1e-5]
+class _Piece(NamedTuple):
+    """About a second of what the bot said, without the time between frames.
+
+    Late frames leave holes in the tracks of the call, in ``bot_sent`` behind the filter: their
+    edges, which no filter has seen, would be taken for what it let through.
+
+    Parameters:
+        said: What went into the serializer.
+        sent: What came out from then on, what it had held back first, :data:`HELD` longer.
+    """
+
+    said: Audio
+    sent: Audio
 
 
-def _folded(said: Audio, sent: Audio, start: float) -> float | None:
-    """Rejection of what folds back in one second of audio, in dB; ``None`` if none would."""
+def _pieces(call: Call, said_rate: int, sent_rate: int) -> list[_Piece]:
+    """The loudest pieces that went from one rate to the other, at most :data:`LOOKED_AT`."""
+    frames, queue, sent = call.audio_out, call.speaking, call.outbound
+    begins = np.ones(len(frames) + 1, bool)
+    idle = queue.time[1:] - queue.end[:-1] > IDLE
+    begins[1:-1] = idle | (queue.cut[:-1] < queue.cut[1:])
+    power = np.array([_power(frame.mono) for frame in frames])
+    found = list[tuple[float, range, float]]()
+    for first, last in pairwise(np.flatnonzero(begins).tolist()):
+        secs = float(queue.duration[first:last].sum())
+        until = float(queue.time[last]) if last < len(frames) else np.inf
+        cuts = np.linspace(first, last, max(1, int(secs)) + 1).astype(int).tolist()
+        for a, b in pairwise(cuts):
+            lasts = queue.duration[a:b]
+            if secs >= 0.5 and {frame.sample_rate for frame in frames[a:b]} == {said_rate}:
+                found.append((float(np.average(power[a:b], weights=lasts)), range(a, b), until))
+    found = sorted((row for row in found if row[0] > 1e-5), key=lambda row: -row[0])
+    sent_by = np.append(0.0, np.cumsum(sent.duration))
+    pieces = []
+    for _, span, until in found[:LOOKED_AT]:
+        first = int(np.searchsorted(sent.time, queue.time[span.start]))
+        enough = sent_by[first] + float(queue.duration[span.start : span.stop].sum()) + HELD
+        last = min(np.searchsorted(sent.time, until), np.searchsorted(sent_by, enough)).item()
+        if {wire.sample_rate for wire in sent.formats[first:last]} == {sent_rate}:
+            coded = zip(sent.formats[first:last], sent.payloads[first:last], strict=True)
+            pcm = b"".join(wire.decode(payload) for wire, payload in coded)
+            said = b"".join(frames[i].mono for i in span)
+            pieces.append(_Piece(Audio.from_pcm(said, said_rate), Audio.from_pcm(pcm, sent_rate)))
+    return pieces
+
+
+def _power(pcm: bytes) -> float:
+    samples = np.frombuffer(pcm, "<i2").astype(np.float32)
+    return float(samples @ samples) / (max(1, len(samples)) * 32768.0**2)
+
+
+def _folded(said: Audio, sent: Audio) -> float | None:
+    """Rejection of what folds back in a piece of audio, in dB; ``None`` if it cannot be told."""
     low, high = sent.sample_rate, said.sample_rate
-    if high % low:
+    if high % low or (lag := _lag(said, sent)) is None:
         return None
-    # What was sent may lag by some of its resampler's delay, to a fraction of its samples.
-    around = sent.span(start - 0.01, start + 1.3)
-    got = soxr.resample(around.samples, low, high)
-    filtered = soxr.resample(soxr.resample(said.samples, high, low), low, high)
-    size = 1 << (len(got) + len(filtered)).bit_length()
-    lags = np.fft.irfft(np.conj(np.fft.rfft(filtered, size)) * np.fft.rfft(got, size), size)
-    lag = int(np.argmax(lags[: round(0.2 * high)])) - round(min(start, 0.01) * high)
     step = high // low
-    at = start * low + lag / step
-    first = int(np.ceil(at))
+    first = -(-lag // step)
     # The sample of ``said`` that the sample ``first`` of ``sent`` was taken at.
-    offset = round((first - at) * step)
+    offset = first * step - lag
     plain = said.samples[offset::step]
     clean = _lowpassed(said.samples, step)[offset::step]
     taken = sent.samples[first : first + len(plain)]
-    if len(taken) < len(plain):
+    if len(taken) < 0.4 * low:
         return None
-    alias = plain - clean
-    inside = slice(100, -100)
-    alias, clean, taken = alias[inside], clean[inside], taken[inside]
-    speech = float(clean @ clean)
-    if speech <= 0 or float(alias @ alias) < speech * 10 ** (FOLDED_DB / 10):
+    # Windowed, and only where the filter is flat: edges and its slope are no aliases.
+    window = np.hanning(len(taken))
+    band = slice(round(FLAT * len(taken) / 2))
+    whole, fits, got = (np.fft.rfft(x[: len(taken)] * window)[band] for x in (plain, clean, taken))
+    alias = whole - fits
+    speech, folded = _product(fits, fits), _product(alias, alias)
+    if speech <= 0 or folded < speech * 10 ** (FOLDED_DB / 10):
         return None
-    gain = float(clean @ taken) / speech
+    gain = _product(fits, got) / speech
     if gain < 0.1:
         return None  # these two have nothing to do with each other
-    share = float(alias @ (taken - gain * clean)) / float(alias @ alias) / gain
-    return -20 * float(np.log10(max(abs(share), 1e-4)))
+    share = _product(alias, got - gain * fits) / folded / gain
+    return -20 * float(np.log10(max(share, 1e-4)))
+
+
+def _product(a: NDArray[np.complex128], b: NDArray[np.complex128]) -> float:
+    return float(np.vdot(a, b).real)
+
+
+def _lag(said: Audio, sent: Audio) -> int | None:
+    """Samples by which ``sent`` is behind, at the rate of ``said``; ``None`` if it cannot be told."""
+    low, high = sent.sample_rate, said.sample_rate
+    got = soxr.resample(sent.samples, low, high)
+    filtered = soxr.resample(soxr.resample(said.samples, high, low), low, high)
+    size = 1 << (len(got) + len(filtered)).bit_length()
+    lags = np.fft.irfft(np.conj(np.fft.rfft(filtered, size)) * np.fft.rfft(got, size), size)
+    lags = lags[: round(HELD * high)]
+    lag = int(np.argmax(lags))
+    # Outside its own lobe the next best must be far below.
+    outside = np.flatnonzero(lags <= 0)
+    at = int(np.searchsorted(outside, lag))
+    before = int(outside[at - 1]) if at else 0
+    after = int(outside[at]) if at < len(outside) else len(lags)
+    others = max(lags[:before].max(initial=0.0), lags[after:].max(initial=0.0))
+    return lag if others < AMBIGUOUS * lags[lag] else None
 
 
 def _lowpassed(samples: NDArray[np.float32], step: int) -> NDArray[np.float32]:
@@ -200,16 +267,23 @@ def _lowpassed(samples: NDArray[np.float32], step: int) -> NDArray[np.float32]:
     return low
 
 
-def _mirrored(said: Audio, sent: Audio, start: float) -> float | None:
-    """How far below the band of ``said`` that lies which is above it, in dB."""
-    part = sent.span(start, start + 1).samples
-    if len(part) < sent.sample_rate // 2:
+def _mirrored(said: Audio, sent: Audio) -> float | None:
+    """How far below the band of ``said`` that lies which is above it, in dB.
+
+    Returns:
+        ``None`` where nothing could be mirrored that would be heard.
+    """
+    part = sent.samples[: round(said.duration * sent.sample_rate)]
+    if len(part) < 0.4 * sent.sample_rate:
         return None
     power = np.abs(np.fft.rfft(part * np.hanning(len(part)))) ** 2
     edge = len(power) * said.sample_rate // sent.sample_rate
     # An image mirrors the band at its edge; its counterpart is as far below as it is above.
     margin = edge // 20
-    below = power[max(0, 2 * edge - len(power)) + margin : edge - margin]
-    above = power[edge + margin : 2 * edge - margin]
-    total = float(below.sum())
-    return 10 * float(np.log10(total / max(float(above.sum()), 1e-9 * total))) if total else None
+    below = float(power[max(0, 2 * edge - len(power)) + margin : edge - margin].sum())
+    above = float(power[edge + margin : 2 * edge - margin].sum())
+    drowned = float(power.sum()) * 10 ** (-DROWNED_DB / 10)
+    if below <= drowned:
+        return None
+    # What is drowned may be anything: a tone's own rounding stands there too.
+    return 10 * float(np.log10(below / above)) if above > drowned else DROWNED_DB

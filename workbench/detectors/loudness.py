@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.detectors.finding import POSSIBLE, Finding, graded
+from workbench.detectors.tones import in_tones
 
 __all__ = ["clipping", "dc_offset", "level_mismatch"]
 
@@ -71,12 +72,14 @@ def _clipping(audio: Audio, side: str, turns: Sequence[tuple[float, float]]) -> 
     rate = audio.sample_rate
     for start, end, members in _by_turn(edges / rate, turns):
         runs = edges[members]
-        flat = int((runs[:, 1] - runs[:, 0] >= 3).sum())
+        flat = _flat(samples, runs, top)
         clipped = int((runs[:, 1] - runs[:, 0]).sum())
         next_to = int(((beside >= runs[0, 0]) & (beside < runs[-1, 1])).sum())
         sure = flat >= RUNS or (clipped >= 3 * RUNS and clipped >= CROWDED * next_to)
         if not sure and (clipped < MANY or clipped < 2 * next_to):
             continue
+        if flat < RUNS and in_tones(audio, runs[:, 0].tolist()):
+            continue  # its crests are all of one height
         # The share is that of the whole turn: one clipped word is less than a clipped speech.
         near = [turn for turn in turns if turn[1] > start and turn[0] < end]
         first = min([start, *(turn[0] for turn in near)])
@@ -99,6 +102,13 @@ def _clipping(audio: Audio, side: str, turns: Sequence[tuple[float, float]]) -> 
             "-12 dBFS suit G.711 best.",
             "caller_sent" if caller else "bot_said", confidence=1.0 if sure else POSSIBLE,
         )  # fmt: skip
+
+
+def _flat(samples: NDArray[np.float32], runs: NDArray[np.int_], top: float) -> int:
+    """How many runs of three end in a corner: next to a slow wave's round crest less is missing."""
+    long = runs[runs[:, 1] - runs[:, 0] >= 3]
+    ends = samples[np.clip(long - [1, 0], 0, len(samples) - 1)]
+    return int((top - np.abs(ends).min(axis=1) > 6 * STEP).sum())
 
 
 def _by_turn(

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.call.speech import HOP, levels
-from workbench.detectors.encoding import CONTAINERS
+from workbench.detectors.encoding import CONTAINERS, CORRELATION
 from workbench.detectors.finding import POSSIBLE, Finding, graded
+from workbench.detectors.tones import TONE_SECS, is_tone
 
 __all__ = ["ambience_gap", "block_joint", "onset_pop", "stale_audio", "unheard_speech"]
 
@@ -34,6 +35,8 @@ UNHEARD_MS: Final = 250.0
 AMBIENCE_MS: Final = 40.0
 #: Louder is a step that is heard as a pop: speech starts with a ramp of 2 ms and more.
 POP_DBOV: Final = -30.0
+#: Frames of 10 ms in which a tone is known.
+FEW: Final = 4
 #: A shorter silence, in seconds, that is loud on both sides is a hole in a word, and no onset.
 PAUSE: Final = 1.0
 #: Streaming conversion has 0.98 to 1.10, conversion of each block by itself 1.9 and more.
@@ -226,6 +229,7 @@ def onset_pop(call: Call) -> Iterator[Finding]:
     """A pop at the start of what the bot says.
 
     Measured: the peak of the first half millisecond of an utterance, after at least 0.2 s without.
+    A tone or a hiss that begins no steeper than it goes on has none.
     Threshold: POP_DBOV dBov
     Change: fade prompts in over 5 ms; ask the speech synthesis for raw samples from the beginning.
     """
@@ -255,7 +259,7 @@ def _said_onsets(call: Call) -> Iterator[tuple[float, float]]:
         if silent < 0.2:
             continue
         before = frames[index - 1].mono if silent < PAUSE else b""
-        pcm = frames[index].mono
+        pcm = b"".join(frame.mono for frame in frames[index : index + FEW])
         if not pcm.startswith(tuple(CONTAINERS)):
             yield from _onset(float(queue.start[index]), before, pcm, frames[index].sample_rate)
 
@@ -270,7 +274,7 @@ def _sent_onsets(call: Call) -> Iterator[tuple[float, float]]:
         wire = sent.formats[index]
         last = sent.formats[index - 1].decode(sent.payloads[index - 1]) if index else b""
         before = last if silent < PAUSE else b""
-        pcm = wire.decode(sent.payloads[index])
+        pcm = wire.decode(b"".join(sent.payloads[index : index + FEW]))
         yield from _onset(float(sent.time[index]), before, pcm, wire.sample_rate)
 
 
@@ -280,6 +284,13 @@ def _onset(at: float, before: bytes, pcm: bytes, rate: int) -> Iterator[tuple[fl
     head = np.frombuffer(pcm, "<i2", min(len(pcm) // 2, max(4, rate // 2000)))
     if not len(head) or (len(tail) and np.abs(tail.astype(float)).max() > 300):
         return
+    wave = np.frombuffer(pcm[: round(TONE_SECS * rate) * 2], "<i2").astype(np.float32)
+    steps = np.abs(np.diff(wave, prepend=0.0))
+    steepest = float(steps[: len(head)].max())
+    if steepest <= 1.25 * float(steps[len(head) :].max(initial=0.0)):
+        hisses = float(wave[1:] @ wave[:-1]) < CORRELATION * float(wave @ wave)
+        if hisses or is_tone(wave):
+            return
     peak = float(np.abs(head.astype(float)).max()) / 32768
     yield at, 20 * float(np.log10(max(peak, 1e-5)))
 
@@ -288,7 +299,8 @@ def block_joint(call: Call) -> Iterator[Finding]:
     """Clicks or a buzz at a fixed rate: each block was treated by itself.
 
     Measured: the third difference of the samples within 3 of each joint of two blocks, over that
-    of the 10 ms around it; geometric mean of all joints in sound.
+    of the 10 ms around it; median of all joints in sound.
+    Limits: a steady tone tells nothing.
     Threshold: ROUGHNESS times
     Change: keep one resampler for the whole stream instead of one call for each block; leave out
     no samples and pad none.
@@ -354,5 +366,11 @@ def roughness(
     middle = around + 6
     at = bends[:, middle - 4 : middle + 2].max(axis=1)
     usual = np.median(places, axis=1)
-    ratio = np.exp(np.mean(np.log((at + 1e-5) / (usual + 1e-5))))
-    return float(ratio), len(windows)
+    # Of most joints: a few may stand where a tone begins or ends, or where a frame was late.
+    ratio = float(np.median((at + 1e-5) / (usual + 1e-5)))
+    if ratio >= ROUGHNESS:
+        # The joints of a tone all have the same phase, and the rounding of that.
+        tones = [is_tone(window) for window in windows[:: 1 + len(windows) // 100]]
+        if 2 * sum(tones) > len(tones):
+            return 1.0, 0
+    return ratio, len(windows)
