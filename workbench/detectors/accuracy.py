@@ -94,7 +94,7 @@ MEASURED: Final = (
     Accuracy("loop_lag", "blocked", 1.0, 0.0, 0.0),
     Accuracy("clock_drift", "drifting", 1.0, 0.1),
     Accuracy("wrong_codec", "misread", 1.0),
-    Accuracy("aliasing", "folded", 1.0, 0.5, None, True),
+    Accuracy("aliasing", "folded", 1.0, 0.2, None, True),
     Accuracy("tail_lost", "tailless", 1.0, 0.0),
     Accuracy("audio_lost", "unsent", 1.0, 0.0),
     Accuracy("dropout", "punched", 1.0, 0.0, 0.0),
