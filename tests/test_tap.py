@@ -932,6 +932,11 @@ async def test_two_files_of_one_second_have_two_names_from_the_beginning(tmp_pat
     taps = [echo_tap(tmp_path) for _ in range(3)]
     names = ["a.mcap", "a-2.mcap", "a-3.mcap"]
     assert [tapped.path.name for tapped in taps] == [f"{name}.part" for name in names]
+    await until(lambda: (tmp_path / "a.mcap.part").exists())
+    await asyncio.sleep(0.2)  # the first chunk is on the disk, and the name still not to be had
+    taps.append(echo_tap(tmp_path))
+    names.append("a-4.mcap")
+    assert taps[-1].path.name == "a-4.mcap.part"
     for tapped in reversed(taps):
         tapped.close()
     assert [tapped.path.name for tapped in taps] == names

@@ -105,7 +105,7 @@ class CaptureWriter:
             },
         }
         self._offset = anchor[0] - anchor[1]
-        # The file is made on the thread. Until then no other recording here takes its name.
+        # The file is made on the thread, some time. No other recording here takes its name.
         self._reserved = next(n for n in numbered(self._name) if _names.setdefault(n, self) is self)
         self._packer = self._new_packer()
 
@@ -261,13 +261,10 @@ class CaptureWriter:
         self._queue.clear()
         self._packer.close()
 
-    def _release_name(self) -> None:
-        if _names.get(self._reserved) is self:
-            del _names[self._reserved]
-
     def _forget(self) -> None:
         _open.discard(self)
-        self._release_name()
+        if _names.get(self._reserved) is self:
+            del _names[self._reserved]
 
     # -- on the thread -------------------------------------------------------------------------
 
@@ -360,7 +357,6 @@ class CaptureWriter:
     def _write_out(self) -> bool:
         try:
             self._packer.write_out()
-            self._release_name()  # from now on the file says that it is taken
         except OSError as error:
             self._warn(f"cannot write, {error}")
             return False
