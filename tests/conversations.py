@@ -15,8 +15,8 @@ from pipecat_bandwidth.encodings import FORMATS
 from tests.captures import SAMPLES, Scene
 from workbench.audio import Audio
 from workbench.call.speech import HOP, joined, levels, voice_activity
-from workbench.detectors.floor import AUDIBLE_DBOV
-from workbench.levels import active_level
+from workbench.diagnosis.detectors.turn_taking import AUDIBLE_DBOV
+from workbench.metrics.speech_level import active_level
 
 BOTS = ("bot_voices/*.flac", "human/*.flac", "call/bot/b*.flac")
 CALLERS = ("caller_phone/phone_f*.wav", "human/*.flac", "call/caller/c0[1-7].flac", *BOTS[:1])

@@ -17,19 +17,19 @@ from pipecat_bandwidth.encodings import FORMATS, PCMU
 from tests.captures import MEDIA, Chunk, Scene
 from tests.conversations import BOTS, PAD, Talk, Turn
 from workbench.audio import Audio
-from workbench.detectors import (
+from workbench.diagnosis.detectors import (
     configuration,
     continuity,
     encoding,
-    floor,
     lifecycle,
     loudness,
     network,
     noise,
     pacing,
     seams,
+    turn_taking,
 )
-from workbench.levels import active_level
+from workbench.metrics.speech_level import active_level
 
 Rng: TypeAlias = np.random.Generator
 Span: TypeAlias = tuple[float, float]
@@ -477,12 +477,12 @@ FAULTS = [
     Fault("underrun", hole, pacing.HOLE_MS),
     Fault("pacing", ahead, pacing.AHEAD_MS, edges=False),
     Fault("pacing", paced, pacing.RATIO, "over", edges=False),
-    Fault("dead_air", silent, floor.DEAD_AIR),
-    Fault("slow_barge_in", yielding, floor.YIELD_MS),
-    Fault("missing_clear", uncleared, floor.QUEUED_MS),
+    Fault("dead_air", silent, turn_taking.DEAD_AIR),
+    Fault("slow_barge_in", yielding, turn_taking.YIELD_MS),
+    Fault("missing_clear", uncleared, turn_taking.QUEUED_MS),
     Fault("false_barge_in", cut_by_nobody, 1, "once"),
-    Fault("slow_response", waiting, floor.RESPONSE_MS, edges=False),
-    Fault("echo", echoing, floor.ECHO_DB, "-db"),
+    Fault("slow_response", waiting, turn_taking.RESPONSE_MS, edges=False),
+    Fault("echo", echoing, turn_taking.ECHO_DB, "-db"),
     Fault("clipping", clipped, loudness.CLIPPED_PERCENT),
     Fault("clipping", clipped_caller, loudness.CLIPPED_PERCENT),
     Fault("level_mismatch", apart, loudness.APART_DB, "db", edges=False),

@@ -9,10 +9,10 @@ from typing import Any
 from tests.captures import ANCHOR_NS, Scene, speech
 from workbench.call import Call
 from workbench.capture import CaptureWriter
-from workbench.comparison import Comparison, compare
-from workbench.findings import Finding
+from workbench.diagnosis.findings import Finding
 from workbench.report import write_report
-from workbench.tuning import TuningResult, tune
+from workbench.tuning.comparison import Comparison, compare
+from workbench.tuning.tuning import TuningResult, tune
 
 ATTACKS = (
     "<script>window.hacked = 1; alert(1)</script>",

@@ -1,4 +1,4 @@
-"""What a worker of :mod:`workbench.quality` may do, for its tests: scorers good and bad."""
+"""What a worker of :mod:`workbench.metrics.opinions` may do, for its tests: scorers good and bad."""
 
 from __future__ import annotations
 

@@ -27,9 +27,9 @@ from pipecat_bandwidth import BandwidthFrameSerializer
 from pipecat_bandwidth.messages import PlayAudio, encode
 from tests.captures import Scene, speech
 from workbench import cli
-from workbench.bots import serve
 from workbench.cli import main
-from workbench.detectors.titles import TITLES
+from workbench.demo.bot import serve
+from workbench.diagnosis.titles import TITLES
 from workbench.simulator import Script
 from workbench.simulator.script import Rule, Turn
 
@@ -215,7 +215,7 @@ def test_sentences_break_between_words_and_facts_not_at_all(
     workbench: Callable[..., Run],
 ) -> None:
     from workbench.call import Call
-    from workbench.rerun import same
+    from workbench.call.replay import replay
 
     call = Call.open(CAPTURE)
     sentence, *facts = call.summary().splitlines()
@@ -223,7 +223,7 @@ def test_sentences_break_between_words_and_facts_not_at_all(
     wrapped, whole = printed[: -len(facts)], printed[-len(facts) :]
     assert whole == facts and max(map(len, facts)) > 50
     replayed = workbench("replay", CAPTURE, columns=50).out.splitlines()
-    for lines, said in ((wrapped, sentence), (replayed, str(same(call)))):
+    for lines, said in ((wrapped, sentence), (replayed, str(replay(call)))):
         assert len(lines) > 1 and max(map(len, lines)) <= 50
         assert " ".join(map(str.strip, lines)) == said
 
@@ -367,7 +367,7 @@ def test_a_report_that_fails_otherwise_is_not_written(
     def broken(*_: object) -> None:
         raise ValueError("out of order")
 
-    monkeypatch.setattr("workbench.comparison.compare", broken)
+    monkeypatch.setattr("workbench.tuning.comparison.compare", broken)
     run = workbench("report", CAPTURE, "-o", tmp_path / "r.html")
     assert run == Run(2, "", "workbench: out of order\n")
     assert not (tmp_path / "r.html").exists()

@@ -20,11 +20,11 @@ from tests.captures import Scene, speech
 from workbench import plots
 from workbench.audio import Audio
 from workbench.call import Call, Event, Turn
-from workbench.call.figures import jitter
-from workbench.comparison import SETTINGS, Comparison, compare
-from workbench.findings import diagnose
-from workbench.playout import Playout, reconstruct
-from workbench.spectra import Spectrum, long_term_spectrum, spectrogram
+from workbench.call.playout import Playout, reconstruct
+from workbench.call.stats import jitter
+from workbench.diagnosis.findings import diagnose
+from workbench.metrics.spectra import Spectrum, long_term_spectrum, spectrogram
+from workbench.tuning.comparison import SETTINGS, Comparison, compare
 
 
 @pytest.fixture(autouse=True)

@@ -1,52 +1,88 @@
 """Hear, see and tune what a Pipecat bot sends over Bandwidth.
 
-The map; import the module that you need, this package imports nothing by itself. Data flows down.
+::
 
-=================== ==============================================================================
-in the bot, light
-``tap``             ``Tap(serializer, where)``: records a live call
-``capture``         the file: one MCAP a call, append-only, readable after a crash
-``observer``        the pipeline's own events, into the same file
-the call
-``audio``           ``Audio(samples, sample_rate)``: the value that every analysis takes
-``call``            ``Call.open(path)``: five signals, events, turns, counters on one clock
-``playout``         what the far end played, and when it ran dry
-``levels``          numbers from one signal: levels, clipping, bandwidth
-``spectra``         spectrogram and long-term spectrum
-what is wrong
-``findings``        ``diagnose(call)``: what was wrong, how bad, why, what to change
-``detectors``       one function per kind of fault; ``python -m workbench.detectors`` lists them
-which setting
-``said``            what the bot said, as the pipeline produced it
-``segments``        speech cut into stretches of ten seconds
-``replay``          that speech through the real serializer with other settings
-``rerun``           a whole call through the serializer again: the same messages, or not
-``farleg``          the caller's leg: what the phone network does to the sound
-``carrier``         a carrier's recording, aligned: which leg it really was
-``alignment``       delay between two signals
-``prepared``        a signal, prepared to be measured
-``metrics``         numbers from a reference and what became of it
-``quality``         optional scores (ViSQOL, PESQ), each in a process of its own
-``objective``       what counts on a leg, and how much of it matters
-``trial``           one setting on one call, over several legs
-``comparison``      ``compare(call)``: the same call through every outbound setting
-``conclusion``      what a comparison comes to, in sentences
-``tuning``          ``tune(calls)``: the setting to use, how sure, and its JSON for the bot
-``batch``           the same for many captures, on processes or a cluster
-``blind``           a blind listening test and its score
-to see and hear
-``plots``           pictures: an axes in, an axes out
-``timeline``        ``CallTimeline(call)``: the player in Jupyter; a blind listening test
-``panel``           controls round comparison and tuning, in Jupyter
-``background``      work that can be called off, for the panel
-``report``          one HTML file that can be mailed
-``exports``         WAV, FLAC, RTP for Wireshark, Audacity labels, CSV
-``terminal``        what commands print
-calls to try with
-``simulator``       Bandwidth's side on loopback: webhook, BXML, media stream, Voice API
-``bots``            the demo's bot: a real Pipecat pipeline
-``scripted_speech`` what it says and when
-``demo``            one simulated call through everything
-``cli``             ``workbench demo | simulate | summary | diagnose | compare | tune | report ...``
-=================== ==============================================================================
+    Tap(serializer, "captures/")       in the bot: one more line records the call
+    call = Call.open(path)             five signals, events, turns, counters on one clock
+    found = diagnose(call)             what is wrong, how bad, why, what to change
+    comparison = compare(call)         the same call through every outbound setting
+    tune([call]).export("tuned.json")  the setting to use, and how sure
+    CallTimeline(call, found)          the player, in Jupyter
+
+============== ===================================================================================
+in the bot     ``tap`` ``observer`` ``capture``: light; they write the file of a call
+what happened  ``audio`` ``call``: the file read: signals, queue, turns, counters, replay
+what is wrong  ``diagnosis``: findings; ``python -m workbench.diagnosis`` lists the kinds
+how measured   ``metrics``: levels, spectra, speech, distances between two signals
+which setting  ``tuning``: settings, far legs, comparison, the choice, a carrier's recording
+see and hear   ``timeline`` ``panel`` ``report`` ``exports`` ``plots`` ``terminal``
+calls to try   ``simulator``: Bandwidth's side on loopback; ``demo``: a real bot, a call to it
+============== ===================================================================================
+
+Importing this package imports nothing by itself; a name is imported when it is asked for.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipecat_bandwidth._lazy import lazy
+
+if TYPE_CHECKING:
+    from workbench.audio import Audio as Audio
+    from workbench.call import Call as Call
+    from workbench.call.replay import replay as replay
+    from workbench.diagnosis import Finding as Finding
+    from workbench.diagnosis import Findings as Findings
+    from workbench.diagnosis import diagnose as diagnose
+    from workbench.exports import export as export
+    from workbench.observer import PipelineEvents as PipelineEvents
+    from workbench.panel import Panel as Panel
+    from workbench.report import write_report as write_report
+    from workbench.simulator import simulate as simulate
+    from workbench.tap import Tap as Tap
+    from workbench.timeline import BlindListening as BlindListening
+    from workbench.timeline import CallTimeline as CallTimeline
+    from workbench.tuning import compare as compare
+    from workbench.tuning import tune as tune
+
+__all__ = [
+    "Audio",
+    "BlindListening",
+    "Call",
+    "CallTimeline",
+    "Finding",
+    "Findings",
+    "Panel",
+    "PipelineEvents",
+    "Tap",
+    "compare",
+    "diagnose",
+    "export",
+    "replay",
+    "simulate",
+    "tune",
+    "write_report",
+]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "Audio": ".audio",
+        "BlindListening": ".timeline",
+        "Call": ".call",
+        "CallTimeline": ".timeline",
+        "Finding": ".diagnosis",
+        "Findings": ".diagnosis",
+        "Panel": ".panel",
+        "PipelineEvents": ".observer",
+        "Tap": ".tap",
+        "compare": ".tuning",
+        "diagnose": ".diagnosis",
+        "export": ".exports",
+        "replay": ".call.replay",
+        "simulate": ".simulator",
+        "tune": ".tuning",
+        "write_report": ".report",
+    },
+)

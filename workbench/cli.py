@@ -163,8 +163,8 @@ def diagnose(
     """Find faults: when, how bad, measured what, why, and which setting to change."""
     check_writable(junit)
     with working("Starting"):
-        from workbench.findings import diagnose as run
-        from workbench.findings import to_junit
+        from workbench.diagnosis.findings import diagnose as run
+        from workbench.diagnosis.findings import to_junit
 
     before = opened(baseline) if baseline else None
     found = run(opened(capture), baseline=before)
@@ -210,13 +210,14 @@ def compare(
         raise ValueError("--channel is one of a recording: give --recording too")
     check_writable(csv, picture)
     with working("Starting"):
-        from workbench import carrier, plots
+        from workbench import plots
         from workbench.audio import Audio
-        from workbench.comparison import compare as run
+        from workbench.tuning import carrier_recording
+        from workbench.tuning.comparison import compare as run
 
     of_source = None if recording else channel
     spoken = Audio.read(source, of_source) if is_audio else opened(source)
-    recorded = carrier.read(recording, channel) if recording else None
+    recorded = carrier_recording.read(recording, channel) if recording else None
     with working("Comparing settings"):
         comparison = run(spoken, recording=recorded)
     print_comparison(out, comparison)
@@ -250,7 +251,7 @@ def tune(
     for name in captures:
         check_file(Path(name))
     with working("Starting"):
-        from workbench.batch import tune_captures as run
+        from workbench.tuning.batch import tune_captures as run
 
     constraints = {"kbit_s": max_kbit_s} if max_kbit_s is not None else None
     with cluster(dask) as executor, Progress(console=err) as bar:
@@ -280,12 +281,12 @@ def replay(
     """Give a captured call to the serializer again: are its messages the same, bit for bit?"""
     with working("Starting"):
         from pipecat_bandwidth import BandwidthFrameSerializer
-        from workbench.rerun import same
+        from workbench.call.replay import replay as replayed
 
     settings = BandwidthFrameSerializer.InputParams.load(params) if params else None
     call = opened(capture)
     with working("Replaying"):
-        found = same(call, settings)
+        found = replayed(call, settings)
     out.print(str(found), markup=False)
     if must_be_same and not found:
         raise typer.Exit(1)
@@ -309,11 +310,11 @@ def report(
     if output.parent.is_dir():  # otherwise it is made
         check_writable(output)
     with working("Starting"):
-        from workbench.comparison import compare as run_compare
-        from workbench.findings import diagnose as run_diagnose
+        from workbench.diagnosis.findings import diagnose as run_diagnose
+        from workbench.exceptions import NothingSaid
         from workbench.report import write_report
-        from workbench.said import NothingSaid
-        from workbench.tuning import tune as run_tune
+        from workbench.tuning.comparison import compare as run_compare
+        from workbench.tuning.tuning import tune as run_tune
 
     sides = () if no_audio else tuple(side for side in ("caller", "bot") if side != mute)
     call = opened(capture)
@@ -350,8 +351,8 @@ def export(
     if output.suffix and not output.is_dir():  # otherwise it is a folder, which is made
         check_writable(output)
     with working("Starting"):
+        from workbench.diagnosis.findings import diagnose as run_diagnose
         from workbench.exports import export as run
-        from workbench.findings import diagnose as run_diagnose
 
     call = opened(capture)
     found = run_diagnose(call) if kind in (None, "labels", "csv") else ()
@@ -367,7 +368,7 @@ def opened(capture: Path) -> Call:
     check_file(capture)
     with working(f"Opening {capture.name}"):
         from workbench.call import Call
-        from workbench.capture import CaptureError
+        from workbench.exceptions import CaptureError
 
         try:
             return Call.open(capture)
@@ -425,8 +426,7 @@ def main() -> None:
         app()
     except Exception as error:
         if not isinstance(error, (OSError, ValueError)):
-            from workbench.capture import CaptureError
-            from workbench.simulator import SimulationError
+            from workbench.exceptions import CaptureError, SimulationError
 
             if not isinstance(error, (CaptureError, SimulationError)):
                 raise

@@ -24,12 +24,12 @@ from PIL import Image
 
 from workbench.audio import Audio
 from workbench.call import Call, Event, Stream, Turn
-from workbench.call.figures import jitter
-from workbench.comparison import Comparison
-from workbench.findings import Finding
-from workbench.levels import loudest_span
-from workbench.playout import Playout
-from workbench.spectra import Spectrogram, Spectrum, spectrogram
+from workbench.call.playout import Playout
+from workbench.call.stats import jitter
+from workbench.diagnosis.findings import Finding
+from workbench.metrics.levels import loudest_span
+from workbench.metrics.spectra import Spectrogram, Spectrum, spectrogram
+from workbench.tuning.comparison import Comparison
 
 __all__ = [
     "call_overview",
@@ -98,7 +98,7 @@ def spectrogram_image(
     """Draw a spectrogram.
 
     Args:
-        spectrogram: From :func:`workbench.spectra.spectrogram`.
+        spectrogram: From :func:`workbench.metrics.spectra.spectrogram`.
         ax: Where to draw; a new figure by default.
         top_hz: Highest frequency shown, so that several pictures share one axis: what lies above
             a signal's own highest frequency stays empty.
@@ -204,7 +204,7 @@ def playout_lead(playout: Playout, ax: Axes | None = None) -> Axes:
     """Draw how much audio the far end still had to play when each message came, and underruns.
 
     Args:
-        playout: From :func:`workbench.playout.reconstruct` or ``call.playout``.
+        playout: From :func:`workbench.call.playout.reconstruct` or ``call.playout``.
         ax: Where to draw; a new figure by default.
 
     Returns:
@@ -308,7 +308,7 @@ def comparison_overview(comparison: Comparison, *, secs: float = 4.0) -> NDArray
     """Draw the same excerpt through every setting (columns) and far leg (rows), and its scores.
 
     Args:
-        comparison: From :func:`workbench.comparison.compare`.
+        comparison: From :func:`workbench.tuning.comparison.compare`.
         secs: Length of the excerpt, taken where the speech is loudest.
 
     Returns:

@@ -11,9 +11,9 @@ from rich.padding import Padding
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from workbench.comparison import Comparison
-    from workbench.findings import Findings
-    from workbench.tuning import TuningResult
+    from workbench.diagnosis.findings import Findings
+    from workbench.tuning.comparison import Comparison
+    from workbench.tuning.tuning import TuningResult
 
 __all__ = ["print_comparison", "print_findings", "print_summary", "print_tuning"]
 
@@ -51,7 +51,9 @@ def print_findings(console: Console, found: Findings) -> None:
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
     """Print a comparison: table, what its headings mean, conclusion, assumption."""
-    from workbench.comparison import LEGEND  # pandas takes a second, which --help need not wait for
+    from workbench.tuning.comparison import (
+        LEGEND,  # pandas takes a second, which --help need not wait for
+    )
 
     # So that 80 columns are enough: no edge, and two characters between columns.
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))

@@ -20,11 +20,11 @@ from rich.table import Table
 
 from tests.captures import SAMPLES
 from workbench.audio import Audio
-from workbench.farleg import LEGS
-from workbench.objective import OBJECTIVES
-from workbench.trial import SETTINGS
 from workbench.tuning.choice import FEW, choose
+from workbench.tuning.legs import LEGS
+from workbench.tuning.objective import OBJECTIVES
 from workbench.tuning.scores import score
+from workbench.tuning.settings import SETTINGS
 
 #: Scores of some segments, shape ``(segments, settings)``; the call of each; the true means.
 Draw = tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -52,7 +52,7 @@ STAGES = (
 def measure(path: Path) -> dict[str, float]:
     """CPU seconds of each stage, and the peak of memory in MB."""
     from workbench.call import Call
-    from workbench.detectors import DETECTORS
+    from workbench.diagnosis.detectors import DETECTORS
 
     taken = {"MB import": peak_mb()}
     began = time.process_time()

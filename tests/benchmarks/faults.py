@@ -29,7 +29,7 @@ from tests.captures import scripted
 from tests.conversations import RATES, Talk, with_decoys
 from tests.planting import FAULTS, TOGETHER, Fault, Planted
 from workbench.call import Call
-from workbench.detectors.accuracy import (
+from workbench.diagnosis.accuracy import (
     MEASURED,
     RECALL,
     SPAN_MS,
@@ -37,7 +37,7 @@ from workbench.detectors.accuracy import (
     VALUE_PERCENT,
     Accuracy,
 )
-from workbench.findings import Finding, diagnose
+from workbench.diagnosis.findings import Finding, diagnose
 
 TIMES = (0.5, 1.0, 1.5, 2.0, 4.0)
 #: Said of a call's settings, rightly: not alarms.

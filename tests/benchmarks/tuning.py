@@ -20,11 +20,11 @@ from rich.table import Table
 from tests.benchmarks.calls import peak_mb
 from tests.captures import SAMPLES, Scene, scripted, speech
 from workbench.audio import Audio
-from workbench.batch import tune_captures
 from workbench.call import Call
-from workbench.comparison import compare
 from workbench.terminal import print_comparison
-from workbench.tuning import tune
+from workbench.tuning.batch import tune_captures
+from workbench.tuning.comparison import compare
+from workbench.tuning.tuning import tune
 
 #: What comparing a call of two minutes, and tuning over ten of them, may take on two idle cores.
 COMPARED_SECS = 6.0

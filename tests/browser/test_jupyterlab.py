@@ -17,8 +17,8 @@ from tests.captures import Scene, speech
 CELLS = (
     """\
 from workbench.call import Call
-from workbench.comparison import compare
-from workbench.findings import diagnose
+from workbench.tuning.comparison import compare
+from workbench.diagnosis.findings import diagnose
 from workbench.timeline import CallTimeline""",
     """\
 call = Call.open("call.mcap")

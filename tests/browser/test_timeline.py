@@ -18,10 +18,10 @@ from tests.captures import ANCHOR_NS, Scene, speech
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.capture import CaptureWriter
-from workbench.comparison import Comparison, compare
-from workbench.findings import diagnose
+from workbench.diagnosis.findings import diagnose
 from workbench.timeline import CallTimeline
 from workbench.timeline.views import PLAY_RATE
+from workbench.tuning.comparison import Comparison, compare
 
 HOSTILE = "<img src=x onerror='window.hacked = 1'><script>window.hacked = 1</script>"
 

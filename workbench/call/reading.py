@@ -21,6 +21,7 @@ from pipecat_bandwidth import encodings, messages
 from pipecat_bandwidth.encodings import PCMU, WireFormat
 from pipecat_bandwidth.exceptions import ProtocolError
 from workbench.call.placement import follow, unwrap
+from workbench.call.playout import reconstruct
 from workbench.call.streams import Event, FrameRecord, Stream
 from workbench.capture import (
     CaptureReader,
@@ -31,7 +32,6 @@ from workbench.capture import (
     Record,
     Stats,
 )
-from workbench.playout import reconstruct
 
 __all__ = ["Contents", "read"]
 

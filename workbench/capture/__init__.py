@@ -39,7 +39,6 @@ from workbench.capture.schema import (
     FORMAT,
     FORMAT_VERSION,
     AudioFrame,
-    CaptureError,
     Clock,
     Invalid,
     LogRecord,
@@ -48,10 +47,10 @@ from workbench.capture.schema import (
     Stats,
     Time,
 )
+from workbench.exceptions import CaptureError
 
 __all__ = [
     "AudioFrame",
-    "CaptureError",
     "CaptureReader",
     "CaptureWriter",
     "Clock",

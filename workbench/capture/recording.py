@@ -31,16 +31,8 @@ from loguru import logger
 
 from workbench.capture.packer import Packer
 from workbench.capture.partfile import SUFFIX, numbered
-from workbench.capture.schema import (
-    FORMAT,
-    FORMAT_VERSION,
-    TOPICS,
-    Body,
-    CaptureError,
-    Clock,
-    Stats,
-    Time,
-)
+from workbench.capture.schema import FORMAT, FORMAT_VERSION, TOPICS, Body, Clock, Stats, Time
+from workbench.exceptions import CaptureError
 
 __all__ = ["CaptureWriter", "close_all"]
 

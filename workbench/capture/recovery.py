@@ -49,7 +49,8 @@ from workbench.capture.container import (
     unpack,
 )
 from workbench.capture.partfile import SUFFIX, lock, publish, write_at
-from workbench.capture.schema import FORMAT, CaptureError, Stats
+from workbench.capture.schema import FORMAT, Stats
+from workbench.exceptions import CaptureError
 
 __all__ = ["Recovery", "complete", "finish_in_place"]
 

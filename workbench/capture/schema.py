@@ -34,7 +34,6 @@ References:
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from msgspec import Struct
@@ -45,7 +44,6 @@ __all__ = [
     "TOPICS",
     "AudioFrame",
     "Body",
-    "CaptureError",
     "Clock",
     "Invalid",
     "LogRecord",
@@ -59,30 +57,6 @@ __all__ = [
 
 FORMAT: Final = "bandwidth-call-capture"
 FORMAT_VERSION: Final = "1.0"
-
-
-class CaptureError(Exception):
-    """A file is not a capture that can be read.
-
-    Attributes:
-        file: The file.
-        reason: What is wrong with it.
-        offset: The byte at which that was found; ``None`` when it is not about one place.
-    """
-
-    def __init__(self, file: str | Path, reason: str, offset: int | None = None) -> None:
-        """Build the sentence from its facts.
-
-        Args:
-            file: The file.
-            reason: What is wrong with it.
-            offset: The byte at which that was found.
-        """
-        place = f" (at byte {offset})" if offset is not None else ""
-        super().__init__(f"{file}: {reason}{place}")
-        self.file = Path(file)
-        self.reason = reason
-        self.offset = offset
 
 
 # -- bodies ------------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ from pipecat_bandwidth.encodings import PCMU
 from workbench.audio import Audio
 from workbench.call import Call, Stream
 from workbench.call.placement import unwrap
+from workbench.call.playout import Playout
 from workbench.capture import CaptureReader
 from workbench.capture.redaction import REDACTED
 from workbench.exports.pcapng import (
@@ -52,7 +53,6 @@ from workbench.exports.pcapng import (
     udp,
     upper_pdu,
 )
-from workbench.playout import Playout
 
 __all__ = ["write_pcap"]
 

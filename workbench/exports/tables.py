@@ -21,7 +21,7 @@ from workbench.call import Call, Stream
 from workbench.capture import CaptureReader, Record
 
 if TYPE_CHECKING:
-    from workbench.findings import Finding
+    from workbench.diagnosis.findings import Finding
 
 __all__ = ["write_csv", "write_findings", "write_labels"]
 

@@ -1,5 +1,24 @@
 """The panel: choose an outbound setting, hear it, see what it scores, and take it to the bot."""
 
-from workbench.panel.panel import CANDIDATE, Panel
+from __future__ import annotations
 
-__all__ = ["CANDIDATE", "Panel"]
+from typing import TYPE_CHECKING
+
+from pipecat_bandwidth._lazy import lazy
+
+if TYPE_CHECKING:
+    from workbench.panel.panel import CANDIDATE as CANDIDATE
+    from workbench.panel.panel import Panel as Panel
+
+__all__ = [
+    "CANDIDATE",
+    "Panel",
+]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "CANDIDATE": ".panel",
+        "Panel": ".panel",
+    },
+)

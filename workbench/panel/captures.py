@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from workbench.background import Work
 from workbench.call import Call
-from workbench.findings import Finding, diagnose
+from workbench.diagnosis.findings import Finding, diagnose
+from workbench.panel.work import Work
 
 __all__ = ["Capture", "Opened", "named", "opened", "path_of"]
 

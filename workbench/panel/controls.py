@@ -7,10 +7,10 @@ from typing import Final
 
 import ipywidgets as widgets
 
-from workbench.farleg import LEGS
-from workbench.objective import OBJECTIVES
 from workbench.panel.captures import Capture
-from workbench.trial import SETTINGS, Setting
+from workbench.tuning.legs import LEGS
+from workbench.tuning.objective import OBJECTIVES
+from workbench.tuning.settings import SETTINGS, Setting
 
 __all__ = ["Controls"]
 
@@ -96,7 +96,7 @@ class Controls(widgets.VBox):  # type: ignore[misc]
 
     @property
     def limits(self) -> dict[str, float]:
-        """Constraints of :func:`workbench.tuning.tune`, as the controls are set."""
+        """Constraints of :func:`workbench.tuning.tuning.tune`, as the controls are set."""
         costs = {"kbit_s": self.kbit_s.value, "delay_ms": self.delay_ms.value}
         limits = {name: float(value) for name, value in costs.items() if value > 0}
         return limits | ({self.floor.value: self.floor_value.value} if self.floor.value else {})

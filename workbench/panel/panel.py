@@ -1,9 +1,9 @@
 """The panel itself: controls, what is shown of them, and the work that they begin.
 
 It holds no analysis. What the controls say goes to plain functions: what the caller would hear
-comes from :func:`workbench.trial.run_trials`, the numbers from :func:`workbench.comparison.compare`,
-the choice from :func:`workbench.tuning.tune` and, for several captures, from
-:func:`workbench.batch.tune_captures`. That runs on threads of its own: controls and player stay
+comes from :func:`workbench.tuning.trial.run_trials`, the numbers from :func:`workbench.tuning.comparison.compare`,
+the choice from :func:`workbench.tuning.tuning.tune` and, for several captures, from
+:func:`workbench.tuning.batch.tune_captures`. That runs on threads of its own: controls and player stay
 usable, a newer wish calls off an older one, and so does the button.
 """
 
@@ -20,16 +20,17 @@ import ipywidgets as widgets
 
 from pipecat_bandwidth import BandwidthFrameSerializer
 from workbench.audio import Audio
-from workbench.background import Lane, Work
-from workbench.batch import tune_captures
 from workbench.call import Call, FrameRecord
-from workbench.comparison import Comparison, compare
-from workbench.farleg import LEGS
 from workbench.panel.captures import Capture, Opened, named, opened, path_of
 from workbench.panel.controls import WIRES, Controls
+from workbench.panel.work import Lane, Work
 from workbench.timeline import BlindListening, CallTimeline
-from workbench.trial import Setting, run_trials
-from workbench.tuning import TuningResult, as_code, params_of, tune
+from workbench.tuning.batch import tune_captures
+from workbench.tuning.comparison import Comparison, compare
+from workbench.tuning.legs import LEGS
+from workbench.tuning.settings import Setting
+from workbench.tuning.trial import run_trials
+from workbench.tuning.tuning import TuningResult, as_code, params_of, tune
 
 __all__ = ["CANDIDATE", "Panel"]
 

@@ -1,11 +1,11 @@
 """Bandwidth's side of a call, on loopback and in real time.
 
-:func:`place_call` calls a bot as Bandwidth does and returns what truly happened.
+:func:`simulate` calls a bot as Bandwidth does and returns what truly happened.
 
 ============= =================================================================================
 module        holds
 ============= =================================================================================
-platform      ``place_call``: one call from ``initiate`` to ``disconnect``
+platform      ``simulate``: one call from ``initiate`` to ``disconnect``
 webhooks      the HTTP requests to the bot's server, and the call's identity
 bxml          what the webhook returned, read as strictly as Bandwidth does
 stream        one live WebSocket on a real 20 ms clock
@@ -22,7 +22,7 @@ truth         ``SimulatedCall``: the ground truth of a call
 from __future__ import annotations
 
 from workbench.simulator.line import Line
-from workbench.simulator.platform import Progress, SimulationError, place_call
+from workbench.simulator.platform import Progress, simulate
 from workbench.simulator.script import Script
 from workbench.simulator.truth import SimulatedCall
 from workbench.simulator.voice_api import Fault, VoiceAPIServer
@@ -33,7 +33,6 @@ __all__ = [
     "Progress",
     "Script",
     "SimulatedCall",
-    "SimulationError",
     "VoiceAPIServer",
-    "place_call",
+    "simulate",
 ]

@@ -23,16 +23,17 @@ from websockets.headers import build_authorization_basic
 from pipecat_bandwidth.encodings import PCMU, WireFormat
 from pipecat_bandwidth.messages import Start, Track
 from workbench.audio import Audio
+from workbench.exceptions import SimulationError
 from workbench.simulator.bxml import Document, NotBXML, StartStream, parse
 from workbench.simulator.caller import PATIENCE, Caller
 from workbench.simulator.line import Line
 from workbench.simulator.script import Script
-from workbench.simulator.stream import MAX_PLAY_AUDIO, Progress, SimulationError, Stream
+from workbench.simulator.stream import MAX_PLAY_AUDIO, Progress, Stream
 from workbench.simulator.truth import EndedBy, SimulatedCall
 from workbench.simulator.voice_api import VoiceAPIServer
 from workbench.simulator.webhooks import ACCOUNT, Webhooks
 
-__all__ = ["Progress", "SimulationError", "place_call"]
+__all__ = ["Progress", "simulate"]
 
 #: Bandwidth states none for the WebSocket; the webhook's is taken.
 _CONNECT_SECS: Final = 15.0
@@ -45,7 +46,7 @@ _CAUSES: Final = {"webhook": "callback-error", "BXML": "invalid-bxml"}
 _PERFECT_LINE: Final = Line()
 
 
-async def place_call(
+async def simulate(
     webhook_url: str,
     script: Script,
     *,

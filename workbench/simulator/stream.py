@@ -25,37 +25,17 @@ from pipecat_bandwidth.encodings import PCMU, WireFormat, from_content_type
 from pipecat_bandwidth.exceptions import ProtocolError
 from pipecat_bandwidth.messages import Clear, Media, PlayAudio, Start, encode, parse
 from pipecat_bandwidth.resampler import StreamResampler
+from workbench.exceptions import SimulationError
 from workbench.simulator.caller import PATIENCE, Caller
 from workbench.simulator.line import Line, Schedule
 from workbench.simulator.playback import TICK, Playback
 from workbench.simulator.script import JitterBurst, PacketLoss
 from workbench.simulator.truth import EndedBy
 
-__all__ = ["MAX_PLAY_AUDIO", "Progress", "SimulationError", "Stream"]
+__all__ = ["MAX_PLAY_AUDIO", "Progress", "Stream"]
 
 #: Longest message taken from the bot. Bandwidth states no limit; this is 4 minutes at 24 kHz.
 MAX_PLAY_AUDIO: Final = 16 * 1024 * 1024
-
-
-class SimulationError(Exception):
-    """A call that could not be carried to its end, in one line.
-
-    Attributes:
-        step: What failed: ``"webhook"``, ``"BXML"``, ``"WebSocket"`` or ``"stream"``.
-        reason: What came back instead.
-    """
-
-    def __init__(self, step: str, reason: str) -> None:
-        """Build the sentence from its facts.
-
-        Args:
-            step: What failed.
-            reason: What came back instead.
-        """
-        # Much of it is the bot's own words: nothing in them may reach a terminal's controls.
-        self.reason = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in reason)
-        self.step = step
-        super().__init__(f"{step}: {self.reason}")
 
 
 @dataclass(frozen=True)

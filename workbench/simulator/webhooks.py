@@ -18,8 +18,8 @@ from urllib.parse import urljoin
 
 import httpx
 
+from workbench.exceptions import SimulationError
 from workbench.simulator.bxml import MAX_SIZE, StartStream, not_an_address
-from workbench.simulator.stream import SimulationError
 from workbench.simulator.truth import Webhook
 
 __all__ = ["ACCOUNT", "WEBHOOK_SECS", "Webhooks"]

@@ -1,6 +1,6 @@
 """BlindListening: whether two sounds can be told apart by ear, with buttons and a score.
 
-It plays what :mod:`workbench.blind` says: A, B, and X that is one of both. Sound travels by the
+It plays what :mod:`workbench.timeline.blind_test` says: A, B, and X that is one of both. Sound travels by the
 messages that the player of a call sends (:mod:`workbench.timeline.timeline`); what X is stays in
 the kernel until the last answer was given.
 """
@@ -19,8 +19,8 @@ import anywidget
 import traitlets
 
 from workbench.audio import Audio
-from workbench.blind import BlindScore, BlindTest, coin_tosses, fewest_right
-from workbench.levels import loudest_span
+from workbench.metrics.levels import loudest_span
+from workbench.timeline.blind_test import BlindScore, BlindTest, coin_tosses, fewest_right
 from workbench.timeline.scene import Choice
 from workbench.timeline.views import CHUNK_SECS, PLAY_RATE
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from workbench.call import Call
-from workbench.detectors.titles import TITLES
-from workbench.findings import Finding
+from workbench.diagnosis.findings import Finding
+from workbench.diagnosis.titles import TITLES
 
 __all__ = ["marks"]
 
@@ -26,7 +26,7 @@ def marks(call: Call, findings: Iterable[Finding] = ()) -> list[dict[str, Any]]:
 
     Args:
         call: The call.
-        findings: From :func:`workbench.findings.diagnose`.
+        findings: From :func:`workbench.diagnosis.findings.diagnose`.
 
     Returns:
         A dict for each, of JSON's types: ``row`` ("event", "underrun" or "finding"), ``kind``,

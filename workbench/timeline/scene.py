@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.call.placement import lay
-from workbench.findings import Finding
-from workbench.levels import SILENCE_DBOV, active_level
-from workbench.said import GRID
+from workbench.diagnosis.findings import Finding
+from workbench.metrics.speech_level import SILENCE_DBOV, active_level
 from workbench.timeline.marks import marks
 from workbench.timeline.sketch import Sketch, sketch_of
 from workbench.timeline.views import Track
+from workbench.tuning.voice import GRID
 
 __all__ = ["SIDES", "Choice", "Scene"]
 
@@ -252,7 +252,7 @@ def on_clock(call: Call, audio: Audio) -> Audio:
 
 
 def _in_step(call: Call) -> tuple[NDArray[np.float64], list[int]]:
-    """When each frame ends in :mod:`~workbench.said`, and which are the first after an interruption.
+    """When each frame ends in :mod:`~workbench.tuning.voice`, and which are the first after an interruption.
 
     There a stretch that was interrupted ends at a multiple of 20 ms.
     """

@@ -41,13 +41,13 @@ import traitlets
 
 from workbench.audio import Audio
 from workbench.call import Call
-from workbench.capture import CaptureError
-from workbench.comparison import Comparison
-from workbench.findings import Finding
+from workbench.diagnosis.findings import Finding
+from workbench.exceptions import CaptureError
 from workbench.timeline.picture import picture
 from workbench.timeline.scene import SIDES, Scene
 from workbench.timeline.sketch import Sketch
 from workbench.timeline.views import CHUNK_SECS, PLAY_RATE
+from workbench.tuning.comparison import Comparison
 
 __all__ = ["CallTimeline"]
 
@@ -66,8 +66,8 @@ class CallTimeline(anywidget.AnyWidget):
 
     Parameters:
         call: The call.
-        findings: From :func:`workbench.findings.diagnose`, to be marked; ``N`` jumps to the next.
-        comparison: From :func:`workbench.comparison.compare`: its settings can be heard and seen
+        findings: From :func:`workbench.diagnosis.findings.diagnose`, to be marked; ``N`` jumps to the next.
+        comparison: From :func:`workbench.tuning.comparison.compare`: its settings can be heard and seen
             in place of the bot's side while the position stays.
 
     Attributes:

@@ -16,7 +16,7 @@ import soxr
 from numpy.typing import NDArray
 
 from workbench.audio import Audio
-from workbench.spectra import short_time_power
+from workbench.metrics.spectra import short_time_power
 from workbench.timeline.stretching import stretched
 
 __all__ = ["CHUNK_SECS", "PLAY_RATE", "Track", "painted"]

@@ -1,351 +1,54 @@
-"""The outbound setting to use for calls like these: which, why, and how sure.
+"""Which outbound setting: the same speech through all of them, and the one to take.
 
-Every setting is tried on what the bot said in every call (:mod:`workbench.trial`), over the far leg
-that is assumed. Speech is cut into segments of some ten seconds; an objective scores each; settings
-are compared segment by segment (:mod:`workbench.tuning.choice`). Where they cannot be told apart, the one
-with the fewest bits on the wire is taken.
-
-The objective is by default the spectral distance to what the bot said, over the band that the leg
-carries: it sees quantisation, filtering and missing bands, and it does not reward loudness. Less
-than 0.5 dB of it is taken for no difference (:mod:`workbench.objective`).
+Data flows down: :mod:`~workbench.tuning.voice` (what the bot said) goes through the real serializer
+(:mod:`~workbench.tuning.resend`) with a setting (:mod:`~workbench.tuning.settings`), over a leg
+(:mod:`~workbench.tuning.legs`), which is a :mod:`~workbench.tuning.trial`; trials side by side are a
+:mod:`~workbench.tuning.comparison`, trials on many calls a choice (:mod:`~workbench.tuning.tuning`).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from html import escape
-from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-
-from pipecat_bandwidth import BandwidthFrameSerializer
-from workbench.audio import Audio
-from workbench.comparison import legs_named
-from workbench.conclusion import listed
-from workbench.farleg import LEGS, Leg
-from workbench.objective import OBJECTIVES, Objective, objective_for
-from workbench.said import Source
-from workbench.trial import COMMON_RATE, SETTINGS, Setting, distinct
-from workbench.tuning.facts import OUTBOUND, Facts, common_params, copies, facts_of, params_of
-from workbench.tuning.scores import Scores, score
-from workbench.tuning.verdict import COSTS, SURE, judge
+from pipecat_bandwidth._lazy import lazy
 
 if TYPE_CHECKING:
-    from workbench.call import Call
+    from workbench.tuning.batch import tune_captures as tune_captures
+    from workbench.tuning.carrier_recording import MeasuredLeg as MeasuredLeg
+    from workbench.tuning.comparison import Comparison as Comparison
+    from workbench.tuning.comparison import compare as compare
+    from workbench.tuning.legs import LEGS as LEGS
+    from workbench.tuning.legs import Leg as Leg
+    from workbench.tuning.settings import SETTINGS as SETTINGS
+    from workbench.tuning.settings import Setting as Setting
+    from workbench.tuning.tuning import TuningResult as TuningResult
+    from workbench.tuning.tuning import tune as tune
 
-__all__ = ["Task", "TuningResult", "as_code", "conclude", "params_of", "tune"]
+__all__ = [
+    "Comparison",
+    "LEGS",
+    "Leg",
+    "MeasuredLeg",
+    "SETTINGS",
+    "Setting",
+    "TuningResult",
+    "compare",
+    "tune",
+    "tune_captures",
+]
 
-#: So many captures that could not be used are named in a sentence; all are in ``skipped``.
-_NAMED: Final = 5
-
-
-@dataclass(frozen=True, eq=False)
-class TuningResult:
-    """What to use.
-
-    Parameters:
-        setting: The choice.
-        params: The serializer's parameters: those of the captures, the outbound ones chosen.
-        table: One row for each leg and setting, as in :class:`workbench.tuning.verdict.Decision`.
-        why: The reasons, in sentences; the first says what to take.
-        advice: What else to change, outside of these parameters.
-        ties: Settings that cannot be told apart from the best, the chosen one first.
-        confidence: Share of resamplings that lead to the same choice, 0 to 1; NaN when there is
-            too little speech to tell.
-        elsewhere: What would be chosen on other legs.
-        skipped: Captures that could not be used, and why: unreadable ones, and copies.
-        provenance: What it was found from: captures with their SHA-256, leg, objective, versions.
-    """
-
-    setting: Setting
-    params: BandwidthFrameSerializer.InputParams
-    table: pd.DataFrame
-    why: list[str]
-    advice: list[str]
-    ties: tuple[str, ...]
-    confidence: float
-    elsewhere: dict[str, str]
-    skipped: dict[str, str]
-    provenance: dict[str, Any]
-
-    @property
-    def is_sure(self) -> bool:
-        """Whether at least 95 % of the resamplings agree."""
-        return self.confidence >= SURE
-
-    @property
-    def code(self) -> str:
-        """The line to paste into the call of ``BandwidthFrameSerializer``."""
-        return as_code(self.params)
-
-    def export(self, path: str | Path) -> None:
-        """Write JSON that ``BandwidthFrameSerializer.InputParams.load`` reads.
-
-        Args:
-            path: The file. It holds the parameters, and where they come from.
-        """
-        content = {"params": self.params.model_dump(mode="json"), "provenance": self.provenance}
-        Path(path).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-
-    def __str__(self) -> str:
-        return "\n".join([*self.why, *self.advice, self.code])
-
-    def __repr__(self) -> str:
-        return f"TuningResult({self.setting.label}, confidence={self.confidence:.2f})"
-
-    def _repr_html_(self) -> str:
-        first, *rest = map(escape, [*self.why, *self.advice])
-        items = "".join(f"<li>{sentence}</li>" for sentence in rest)
-        table = self.table.to_html(index=False, float_format=lambda v: f"{v:.3g}", border=0)
-        code = f"<pre>{escape(self.code)}</pre>"
-        return f"<p><b>{first}</b></p><ul>{items}</ul>{code}{table}"
-
-
-def as_code(params: BandwidthFrameSerializer.InputParams) -> str:
-    """Write parameters as the line to paste into the call of ``BandwidthFrameSerializer``."""
-    given = {"outbound_encoding": params.outbound_encoding}
-    if params.outbound_encoding == "PCM":
-        given["outbound_pcm_sample_rate"] = params.outbound_pcm_sample_rate  # type: ignore[assignment]
-    given |= params.model_dump(exclude_defaults=True, exclude=set(OUTBOUND))
-    fields = ", ".join(f"{name}={value!r}" for name, value in given.items())
-    return f"params=BandwidthFrameSerializer.InputParams({fields})".replace("'", '"')
-
-
-def tune(
-    calls: Call | Audio | Iterable[Source],
-    objective: str | Objective | None = None,
-    constraints: Mapping[str, float] | None = None,
-    *,
-    leg: str | Leg = "G.711",
-    settings: Iterable[Setting] | None = None,
-    executor: Executor | None = None,
-    seed: int = 0,
-) -> TuningResult:
-    """Choose the outbound setting for calls like these.
-
-    Args:
-        calls: One or several of what :func:`workbench.replay.replay` takes: calls, or audio of
-            the bot's speech. Copies of one call count once.
-        objective: A name of :data:`~workbench.objective.OBJECTIVES`, or your own; by default the
-            spectral distance over the leg's band.
-        constraints: At most so much ``kbit_s`` and ``delay_ms``; metrics of OBJECTIVES at least,
-            or for distances at most, so much. What cannot be measured on these calls limits
-            nothing, and a sentence says so.
-        leg: The far leg that is assumed: a name of :data:`~workbench.farleg.LEGS`, or your own.
-        settings: What to choose from; by default PCMU and PCM at 8, 16 and 24 kHz.
-        executor: Where calls and settings are tried, side by side; threads by default. Those of
-            other processes and of Dask need ``calls`` that can be pickled, such as Audio.
-        seed: Of the resampling.
-
-    Raises:
-        TypeError: For paths, which :func:`workbench.batch.tune_captures` takes.
-        ValueError: If no call holds audio of the bot, for an unknown name, a limit that is NaN,
-            or if no setting fulfils the constraints; the message says what there is.
-    """
-    one = isinstance(calls, str) or not isinstance(calls, Iterable)  # a path is refused as a whole
-    sources = [cast("Source", calls)] if one else list(cast("Iterable[Source]", calls))
-    task = Task.of(objective, constraints, leg=leg, settings=settings, seed=seed)
-    about = [facts_of(source) for source in sources]
-    again = copies(about)
-    spoken = [
-        (source, facts)
-        for number, (source, facts) in enumerate(zip(sources, about, strict=True))
-        if facts is not None and number not in again
-    ]
-    if not spoken:
-        raise ValueError(f"the bot says nothing in any of the {len(sources)} calls")
-    scores = score([call for call, _ in spoken], task.settings, task.legs, task.metrics, executor)
-    return conclude(
-        task,
-        scores,
-        [facts for _, facts in spoken],
-        silent=about.count(None),
-        skipped={f"call {n + 1}": f"the same as call {first + 1}" for n, first in again.items()},
-    )
-
-
-@dataclass(frozen=True)
-class Task:
-    """What :func:`tune` was asked for, checked.
-
-    Parameters:
-        objective: What is better; ``None`` for the spectral distance over each leg's band.
-        limits: The constraints.
-        legs: The one that is assumed, and others that are reported.
-        settings: What to choose from.
-        seed: Of the resampling.
-    """
-
-    objective: Objective | None
-    limits: dict[str, float]
-    legs: tuple[Leg, ...]
-    settings: tuple[Setting, ...]
-    seed: int
-
-    @classmethod
-    def of(
-        cls,
-        objective: str | Objective | None,
-        constraints: Mapping[str, float] | None,
-        *,
-        leg: str | Leg,
-        settings: Iterable[Setting] | None,
-        seed: int,
-    ) -> Task:
-        """Check the arguments of :func:`tune`.
-
-        Raises:
-            ValueError: For an unknown name, or a limit that is NaN.
-        """
-        limits = dict(constraints or {})
-        _known("constraint", limits, [*COSTS, *OBJECTIVES])
-        for name, limit in limits.items():
-            if np.isnan(limit):
-                raise ValueError(f"constraint {name!r} is {limit}, wanted a number")
-        if isinstance(objective, str):
-            _known("objective", [objective], list(OBJECTIVES))
-            objective = OBJECTIVES[objective]
-        (assumed,) = legs_named(leg)
-        others = (LEGS[name] for name in ("G.711", "G.722") if name != assumed.name)
-        tried = distinct(settings or SETTINGS)
-        return cls(objective, limits, (assumed, *others), tried, seed)
-
-    @property
-    def metrics(self) -> list[str]:
-        """What has to be measured on every segment, whatever rate the calls turn out to have."""
-        goals = [self.goal(leg, rate) for leg in self.legs for rate in (8000, COMMON_RATE)]
-        return sorted({goal.metric for goal in goals} | (self.limits.keys() - COSTS.keys()))
-
-    def goal(self, leg: Leg, rate: int) -> Objective:
-        """What is better on one leg, when signals are compared at this rate."""
-        return self.objective or objective_for(leg, rate)
-
-
-def conclude(
-    task: Task,
-    scores: Scores,
-    facts: Sequence[Facts],
-    *,
-    silent: int = 0,
-    skipped: Mapping[str, str] | None = None,
-) -> TuningResult:
-    """Choose by scores that are there.
-
-    Args:
-        task: What was asked for.
-        scores: Of all its settings on all its legs.
-        facts: Of each call that was scored.
-        silent: Calls in which the bot said nothing.
-        skipped: Captures that could not be read, and why.
-
-    Raises:
-        ValueError: If no setting fulfils the constraints; the message says what there is.
-    """
-    speech = sum(fact.speech_secs for fact in facts)
-    rate = min(COMMON_RATE, max(fact.sample_rate for fact in facts))
-    goals = [task.goal(far, rate) for far in task.legs]
-    assumed, *_ = task.legs
-    costs = {name: limit for name, limit in task.limits.items() if name in COSTS}  # on every leg
-    chosen, *others = (
-        judge(
-            scores, far.name, goal, task.settings,
-            limits=task.limits if far is assumed else costs, speech_secs=speech, sample_rate=rate,
-            seed=task.seed,
-        )
-        for far, goal in zip(task.legs, goals, strict=True)
-    )  # fmt: skip
-    elsewhere = {far.name: o.setting.label for far, o in zip(task.legs[1:], others, strict=True)}
-    base, remark = common_params([fact.params for fact in facts])
-    outbound = {name: getattr(chosen.setting.params, name) for name in OUTBOUND}
-    left_out = dict(skipped or {})
-    return TuningResult(
-        setting=chosen.setting,
-        params=base.model_copy(update=outbound),
-        table=pd.concat([chosen.table, *(o.table for o in others)], ignore_index=True),
-        why=[
-            *chosen.why,
-            *_left_out(len(facts), silent, left_out),
-            *(
-                f"Were the callers on {far}, it would be {label}."
-                for far, label in elsewhere.items()
-            ),
-            "Assumed of the far end, which no capture shows: "
-            f"{assumed.name}. {assumed.description}",
-        ],
-        advice=[*_advice(chosen.setting, facts), *remark],
-        ties=chosen.ties,
-        confidence=chosen.confidence,
-        elsewhere=elsewhere,
-        skipped=left_out,
-        provenance={
-            "captures": [fact.fingerprint for fact in facts],
-            "leg": assumed.name,
-            "objective": str(goals[0]),
-            "constraints": task.limits,
-            "speech_secs": round(speech, 1),
-            "confidence": None if np.isnan(chosen.confidence) else chosen.confidence,
-            **_circumstances(),
-        },
-    )
-
-
-def _left_out(used: int, silent: int, skipped: Mapping[str, str]) -> list[str]:
-    total = used + silent + len(skipped)
-    sentences = []
-    if silent:
-        sentences.append(f"The bot said nothing in {silent} of {total} calls.")
-    if skipped:
-        named = [f"{name} ({reason})" for name, reason in list(skipped.items())[:_NAMED]]
-        rest = [f"{len(skipped) - _NAMED} more"] if len(skipped) > _NAMED else []
-        sentences.append(
-            f"{len(skipped)} of {total} captures could not be used: {listed([*named, *rest])}."
-        )
-    return sentences
-
-
-_PACKAGES: Final = ("pipecat-bandwidth-workbench", "pipecat-ai", "numpy", "scipy")
-
-
-def _circumstances() -> dict[str, Any]:
-    return {
-        "versions": {name: version(name) for name in _PACKAGES},
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _known(what: str, names: Iterable[str], known: Sequence[str]) -> None:
-    for name in names:
-        if name not in known:
-            raise ValueError(f"no {what} {name!r}, there are: {', '.join(known)}")
-
-
-def _advice(setting: Setting, facts: Sequence[Facts]) -> list[str]:
-    """What to change outside of the serializer's parameters."""
-    rates = sorted({fact.sample_rate for fact in facts})
-    now = " and ".join(f"{rate} Hz" for rate in rates)
-    wire, asked = setting.wire_rate, setting.audio_out_sample_rate
-    advice = []
-    if asked is not None and rates != [asked]:
-        advice.append(
-            f"PipelineParams(audio_out_sample_rate={asked}): it was chosen at that rate, and the "
-            f"pipeline speaks at {now}."
-        )
-    elif asked is None and rates != [wire]:
-        advice.append(
-            f"PipelineParams(audio_out_sample_rate={wire}): the pipeline speaks at {now}, and the "
-            f"serializer converts every frame to {wire} Hz; at the wire's rate it has nothing to "
-            "convert and adds no delay."
-        )
-    reach = max((f.reach_hz for f in facts if np.isfinite(f.reach_hz)), default=np.nan)
-    if reach < 0.4 * wire:
-        advice.append(
-            f"The voice ends at {reach:.0f} Hz: a wire of {wire} Hz has room for a better one."
-        )
-    return advice
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "Comparison": ".comparison",
+        "compare": ".comparison",
+        "SETTINGS": ".settings",
+        "Setting": ".settings",
+        "LEGS": ".legs",
+        "Leg": ".legs",
+        "TuningResult": ".tuning",
+        "tune": ".tuning",
+        "tune_captures": ".batch",
+        "MeasuredLeg": ".carrier_recording",
+    },
+)

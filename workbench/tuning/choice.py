@@ -29,8 +29,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from workbench.objective import Objective
-from workbench.segments import LEAST_SEGMENTS
+from workbench.metrics.segments import LEAST_SEGMENTS
+from workbench.tuning.objective import Objective
 
 __all__ = ["Choice", "choose"]
 

@@ -11,8 +11,10 @@ from typing import Any, Final
 
 from pipecat_bandwidth import BandwidthFrameSerializer
 from workbench.audio import Audio
-from workbench.levels import MetricWarning, effective_bandwidth, speech_secs
-from workbench.said import Source, said_by_bot
+from workbench.exceptions import MetricWarning
+from workbench.metrics.spectra import effective_bandwidth
+from workbench.metrics.speech_level import speech_secs
+from workbench.tuning.voice import Source, said_by_bot
 
 __all__ = ["OUTBOUND", "Facts", "common_params", "copies", "facts_of", "params_of"]
 

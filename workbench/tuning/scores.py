@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from workbench.farleg import Leg
-from workbench.levels import MetricWarning
-from workbench.said import Source
-from workbench.trial import Setting, Spoken, run_trials
+from workbench.exceptions import MetricWarning
+from workbench.tuning.legs import Leg
+from workbench.tuning.settings import Setting
+from workbench.tuning.trial import Spoken, run_trials
+from workbench.tuning.voice import Source
 
 __all__ = ["Scores", "score"]
 
@@ -50,7 +51,7 @@ def score(
         calls: Calls, or audio of the bot's speech; a process is sent what was said, not the call.
         settings: What to try.
         legs: The far legs.
-        metrics: Names of :func:`workbench.metrics.evaluate`.
+        metrics: Names of :func:`workbench.metrics.distances.evaluate`.
         executor: Where calls and settings are tried, side by side; threads by default.
 
     Raises:
@@ -96,7 +97,7 @@ def _score_one(
         for trial in trials
         for segment, scores in enumerate(trial.scores(metrics))
     ]
-    passed = trials[0].replay
+    passed = trials[0].resent
     cost = {
         "call": number,
         "setting": setting.label,

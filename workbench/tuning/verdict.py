@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from workbench.conclusion import listed
-from workbench.objective import OBJECTIVES, WIDE_RATE, Objective
-from workbench.segments import LEAST_SEGMENTS
-from workbench.trial import Setting
+from workbench.metrics.segments import LEAST_SEGMENTS
 from workbench.tuning.choice import FEW, RESAMPLINGS, Choice, choose
+from workbench.tuning.objective import OBJECTIVES, WIDE_RATE, Objective
 from workbench.tuning.scores import Scores
+from workbench.tuning.sentences import listed
+from workbench.tuning.settings import Setting
 
 __all__ = ["COSTS", "LEAST_SPEECH", "SURE", "Decision", "judge"]
 

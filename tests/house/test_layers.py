@@ -1,0 +1,89 @@
+"""The shape of the project: who may import whom, and what a bot has to load."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# httpx itself imports rich where it is installed, for its own command line.
+HEAVY = ("scipy", "matplotlib", "pandas", "ipywidgets", "soundfile", "typer", "pystoi", "numba")
+
+
+def tracked_files() -> list[Path]:
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, check=False,
+    )  # fmt: skip
+    if listing.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listing.stdout.decode().split("\0") if name]
+
+
+def test_layers_hold() -> None:
+    run = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("module", ["pipecat_bandwidth", "workbench.capture", "workbench.tap"])
+def test_a_bot_loads_nothing_heavy(module: str) -> None:
+    """Count what our import adds to what Pipecat's serializer base loads by itself."""
+    code = (
+        "import sys, pipecat.serializers.base_serializer; before = set(sys.modules);"
+        f"import {module};"
+        "print('\\n'.join(m for m in sys.modules if m not in before))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    added = {name.partition(".")[0] for name in run.stdout.split()}
+    assert not added & set(HEAVY)
+    assert module.partition(".")[0] in added
+
+
+def test_only_plots_imports_matplotlib() -> None:
+    users = {
+        path.name
+        for path in (ROOT / "workbench").rglob("*.py")
+        if re.search(r"^\s*(import|from) matplotlib", path.read_text(), re.MULTILINE)
+    }
+    assert users == {"plots.py"}
+
+
+def test_requirements_name_no_host_and_cover_the_project() -> None:
+    import tomllib
+
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "://" not in lock
+    pinned = {line.partition("==")[0].lower() for line in lock.splitlines() if "==" in line}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    wanted = [
+        *project["project"]["dependencies"],
+        *extras["workbench"],
+        *extras["dask"],
+        *project["dependency-groups"]["dev"],
+    ]
+    names = {re.split(r"[\[<>=!;~ ]", r, maxsplit=1)[0].lower().replace("_", "-") for r in wanted}
+    assert names <= pinned
+
+
+def test_no_file_names_a_machine_or_a_registry() -> None:
+    words = (
+        "/home/",
+        "/root/",
+        "/work/",
+        "files.pythonhosted",
+        "pypi.org/simple",
+        "registry.npmjs",
+    )
+    for path in tracked_files():
+        if path.suffix in {".flac", ".wav", ".mcap", ".png"} or path == Path(__file__):
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        assert not [word for word in words if word in text], path

@@ -1,0 +1,259 @@
+"""A carrier's recording: planted delay, drift and gain are found, and the leg it went over."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from pipecat_bandwidth.encodings import PCMU, wire_format
+from tests.captures import Scene, speech
+from tests.tuning.test_resend import frames
+from workbench.audio import Audio
+from workbench.call import Call
+from workbench.metrics import distances
+from workbench.tuning import carrier_recording
+from workbench.tuning.comparison import SETTINGS, compare
+from workbench.tuning.legs import LEGS
+
+WIDE = wire_format("PCM", 16000)
+
+
+def scene(wire: object = WIDE) -> Scene:
+    made = Scene(30.0, wire=wire, pipeline_rate=24000)  # type: ignore[arg-type]
+    made.say_bot(1.0, speech("bot/b05"))
+    made.say_bot(14.0, speech("bot/b09"))
+    made.say_caller(11.0, speech("caller/c05"))
+    return made
+
+
+@pytest.fixture(scope="module")
+def call(tmp_path_factory: pytest.TempPathFactory) -> Call:
+    return Call.open(scene().write(tmp_path_factory.mktemp("carrier") / "wide.mcap"))
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Call:
+    return Call.open(scene(PCMU).write(tmp_path_factory.mktemp("carrier") / "narrow.mcap"))
+
+
+def recorded(
+    heard: Audio, *, delay: float = 0.0, ppm: float = 0.0, gain: float = 0.0, rate: int = 16000
+) -> Audio:
+    """Int16 as another machine would have recorded it, whose clock is fast by so many ppm."""
+    stretched = soxr.resample(heard.samples, heard.sample_rate, rate * (1 + ppm * 1e-6))
+    late = round(delay * rate)
+    moved = np.pad(stretched, (late, 0)) if late >= 0 else stretched[-late:]
+    loud = Audio(moved * np.float32(10 ** (gain / 20)), rate)
+    return Audio.from_pcm(loud.pcm(), rate)
+
+
+@cache
+def over(leg: str, call: Call) -> Audio:
+    return LEGS[leg].apply(call.played)
+
+
+PLANTED = [
+    (0.0, 0.0, 0.0),
+    (3.25, 100.0, -6.0),
+    (-2.5, -100.0, 4.0),
+    (12.75, 1000.0, -12.0),
+    (0.0625, -1000.0, 2.0),
+    (-5.75, 321.0, 0.0),
+]
+
+
+@pytest.mark.parametrize(("delay", "ppm", "gain"), PLANTED)
+def test_delay_drift_and_gain_are_found(delay: float, ppm: float, gain: float, call: Call) -> None:
+    rate = 8000 if ppm > 0 else 16000
+    heard = over("G.711", call)
+    recording = recorded(heard, delay=delay, ppm=ppm, gain=gain, rate=rate)
+    found = carrier_recording.align(call, recording)
+    assert found.delay_ms == pytest.approx(1000 * delay, abs=0.05)
+    assert found.drift_ppm == pytest.approx(ppm, abs=1.0)
+    assert found.gain_db == pytest.approx(gain, abs=0.2)
+    assert found.matched > (0.99 if delay >= 0 else 0.7)
+    assert found.jitter_ms < 0.01
+    # And the recording is on the call's clock, as loud as it was sent.
+    assert len(found.heard) == round(call.played.duration * rate)
+    later = max(0.0, -delay) + 0.1
+    pair = (a.resampled(8000).span(later, 29) for a in (heard, found.heard))
+    reference, again = (distances.band_limited(audio) for audio in pair)
+    assert distances.si_sdr(reference, again) > 35
+    level = distances.active_level(reference)
+    assert distances.active_level(again) == pytest.approx(level, abs=0.2)
+
+
+@pytest.mark.parametrize("leg", LEGS)
+def test_each_leg_is_told(leg: str, call: Call) -> None:
+    found = carrier_recording.align(
+        call, recorded(over(leg, call), delay=2.5, ppm=250.0, gain=-5.0)
+    )
+    assert found.leg == leg
+    assert found.family == ("wideband" if LEGS[leg].bandwidth_hz > 4000 else "narrowband")
+    assert found.distance_db[leg] < 1.0
+    assert f"measured, a {found.family} leg" in found.sentence
+    assert found.sent_hz > 7000
+    assert found.heard_hz > 6000 if found.family == "wideband" else found.heard_hz < 4000
+
+
+VOICE = speech("bot/b05")
+
+
+@cache
+def voice_over(leg: str) -> Audio:
+    return LEGS[leg].apply(VOICE)
+
+
+@pytest.mark.parametrize("leg", LEGS)
+@pytest.mark.parametrize(("late", "early"), [(0.5, 0.0), (2.3, 0.0), (0.0, 0.6), (1.7, 1.7)])
+def test_a_recording_of_a_part_tells_the_leg_too(leg: str, late: float, early: float) -> None:
+    """It begins or ends while the bot speaks: what was not recorded is no noise of the leg."""
+    whole = voice_over(leg)
+    found = carrier_recording.align(VOICE, recorded(whole.span(late, whole.duration - early)))
+    assert found.leg == leg
+    assert found.distance_db[leg] < 1.0
+    assert found.covered == pytest.approx((late, VOICE.duration - early), abs=0.001)
+    assert found.matched < 1.0
+    assert found.gain_db == pytest.approx(0.0, abs=0.5)
+
+
+def test_windows_of_which_half_was_recorded_are_not_enough() -> None:
+    """Half a second here and there is found at its place, but never a window as a whole."""
+    with pytest.raises(ValueError, match="are found whole on it"):
+        carrier_recording.align(VOICE, recorded(voice_over("G.711").span(2.0, 2.9)))
+
+
+@pytest.mark.parametrize("leg", ["G.711", "G.722", "GSM"])
+def test_a_file_at_8_khz_cannot_show_the_band_but_shows_the_noise(leg: str, call: Call) -> None:
+    found = carrier_recording.align(call, recorded(over(leg, call), ppm=-60.0, rate=8000))
+    assert found.family == "unknown"
+    assert found.leg == leg
+    assert found.distance_db[leg] < 0.5  # the leg carried more than the file shows
+    assert "a file at 8000 Hz does not show whether the leg is wide" in found.sentence
+
+
+def test_over_a_narrow_wire_the_band_shows_nothing(narrow: Call) -> None:
+    found = carrier_recording.align(narrow, recorded(over("G.722", narrow), delay=1.0))
+    assert (found.family, found.leg) == ("unknown", "G.722")
+    assert "too little to show whether the leg is wide" in found.sentence
+
+
+def test_noise_like_that_of_no_codec_is_not_given_a_name(call: Call) -> None:
+    noise = np.random.default_rng(1).standard_normal(len(call.played)).astype(np.float32)
+    hiss = Audio(call.played.samples + 0.05 * noise, 16000)
+    found = carrier_recording.align(call, recorded(hiss))
+    assert found.leg is None
+    assert found.family == "wideband"
+    assert "like that of no model" in found.sentence
+
+
+def test_the_caller_on_top_does_not_hinder_finding_it(call: Call) -> None:
+    heard = over("G.722", call)
+    caller = call.caller_sent.resampled(16000).samples[: len(heard)]
+    both = Audio(np.clip(heard.samples + caller, -1, 1), 16000)
+    found = carrier_recording.align(call, recorded(both, delay=1.5, ppm=40.0))
+    assert found.family == "wideband"
+    assert found.delay_ms == pytest.approx(1500, abs=0.1)
+    assert found.drift_ppm == pytest.approx(40, abs=2)
+
+
+def test_utterances_that_the_queue_moved_are_followed() -> None:
+    """The second of three, by 12 ms."""
+    spoken = [
+        np.pad(speech(name, 16000).samples, 16000) for name in ("bot/b05", "bot/b09", "bot/b03")
+    ]
+    said = Audio(np.concatenate(spoken), 16000)
+    heard = LEGS["G.711"].apply(said).samples
+    second = slice(len(spoken[0]) // 2, len(spoken[0]) // 2 + len(spoken[1]) // 2)
+    moved = heard.copy()
+    moved[second] = np.roll(heard, round(0.012 * 8000))[second]
+    found = carrier_recording.align(said, recorded(Audio(moved, 8000), delay=0.5))
+    assert found.matched > 0.9
+    assert found.jitter_ms < 12
+    assert found.leg == "G.711"
+    assert found.delay_ms == pytest.approx(500, abs=12)
+
+
+def test_audio_alone_is_enough() -> None:
+    voice = speech("bot/b03")
+    found = carrier_recording.align(voice, recorded(LEGS["G.711"].apply(voice), delay=0.75))
+    assert found.delay_ms == pytest.approx(750, abs=0.05)
+    assert (found.family, found.leg) == ("narrowband", "G.711")
+
+
+def test_another_channel_is_refused(call: Call) -> None:
+    with pytest.raises(ValueError, match="is it another call, or the other channel"):
+        carrier_recording.align(call, call.caller_sent)
+
+
+def test_silence_is_refused(call: Call) -> None:
+    with pytest.raises(ValueError, match="does not hold what the bot sent"):
+        carrier_recording.align(call, Audio(np.zeros(80000, np.float32), 8000))
+
+
+def test_too_little_to_look_for_is_refused(call: Call) -> None:
+    with pytest.raises(ValueError, match="windows of 1 s of speech to find again, wanted three"):
+        carrier_recording.align(speech("bot/b01").span(0, 1.2), call.played)
+
+
+def test_of_two_channels_the_bots_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "both.wav"
+    soundfile.write(path, np.array([[0.1, 0.5]] * 100), 8000)
+    assert carrier_recording.read(path).samples[0] == pytest.approx(0.5, abs=1e-4)
+    assert carrier_recording.read(path, 0).samples[0] == pytest.approx(0.1, abs=1e-4)
+    with pytest.raises(ValueError, match="no channel 2"):
+        carrier_recording.read(path, 2)
+    soundfile.write(path, np.full(100, 0.25), 8000)
+    assert carrier_recording.read(path).samples[0] == pytest.approx(0.25, abs=1e-4)
+
+
+# -- in a comparison ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("leg", "take"), [("G.711", "PCMU"), ("G.722", "PCM 16 kHz")])
+def test_a_comparison_takes_the_leg_that_was_measured(leg: str, take: str, call: Call) -> None:
+    settings = SETTINGS[::2]
+    recording = recorded(over(leg, call), delay=1.0, ppm=50.0, gain=-3.0)
+    found = compare(call, settings, recording=recording)
+    assert set(found.table["leg"]) == {leg}
+    assert found.measured is not None and found.measured.leg == leg
+    assert found.sentences[0] == found.measured.sentence
+    assert f"take {take}" in found.sentence
+    assert found.assumption.startswith("The model that the carrier's recording is most like: ")
+    as_sent = found.table.set_index("setting").loc["PCM 16 kHz"]
+    assert found.recorded["lsd_db"] == pytest.approx(as_sent["lsd_db"], abs=0.5)
+    assert found.recorded["estoi"] == pytest.approx(as_sent["estoi"], abs=0.01)
+    assert found.recorded["bandwidth_hz"] == pytest.approx(as_sent["bandwidth_hz"], abs=500)
+
+
+@pytest.mark.parametrize(("leg", "take"), [("G.711", "PCMU"), ("G.722", "PCM 16 kHz")])
+@pytest.mark.parametrize("cut", [(2.3, 0.0), (0.0, 2.3)])
+def test_what_was_not_recorded_is_not_measured(
+    leg: str, take: str, cut: tuple[float, float]
+) -> None:
+    whole = voice_over(leg)
+    part = whole.span(cut[0], whole.duration - cut[1])
+    found = compare(VOICE, SETTINGS[::2], recording=recorded(part))
+    assert set(found.table["leg"]) == {leg}
+    assert f"take {take}" in found.sentence
+    as_sent = found.table.set_index("setting").loc["PCM 16 kHz"]
+    assert found.recorded["lsd_db"] == pytest.approx(as_sent["lsd_db"], abs=0.5)
+    assert found.recorded["estoi"] == pytest.approx(as_sent["estoi"], abs=0.01)
+
+
+def test_legs_that_are_asked_for_are_assumed_all_the_same(call: Call) -> None:
+    measured = carrier_recording.align(call, recorded(over("G.722", call)))
+    found = compare(call, SETTINGS[:1], legs="G.711", recording=measured)
+    assert set(found.table["leg"]) == {"G.711"}
+    assert found.measured is measured
+    assert found.assumption.startswith("Assumed of the far end, which no capture shows")
+
+
+def test_frames_without_a_clock_are_refused() -> None:
+    with pytest.raises(ValueError, match="frames alone have no clock"):
+        compare(frames(speech("bot/b02")), recording=speech("bot/b02"))

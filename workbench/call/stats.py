@@ -1,0 +1,157 @@
+"""The figures of a call: what was counted and measured, by name.
+
+Conventions:
+    ``*_ms`` are milliseconds, ``*_dbov`` active levels (ITU-T P.56), ``*_hz`` sample rates,
+    ``*_percent`` of a hundred. ``*_kbit_s`` is JSON text over the length of the call, before
+    WebSocket framing and TLS. What could not be measured is left out.
+
+References:
+    .. [1] RFC 3550, section 6.4.1 and appendix A.8: interarrival jitter.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+
+from workbench.audio import Audio
+from workbench.call.playout import Playout
+from workbench.call.reading import Contents
+from workbench.call.streams import FrameRecord, Stream
+from workbench.call.turns import Turn
+from workbench.exceptions import MetricWarning
+from workbench.metrics.speech_level import active_level
+
+__all__ = ["call_stats", "clock_drift", "jitter"]
+
+#: Shorter stretches than this show jitter, not drift, in seconds.
+DRIFT_SECS: Final = 30.0
+
+
+def jitter(stream: Stream) -> NDArray[np.float64]:
+    r"""Interarrival jitter after each message, in milliseconds.
+
+    .. math:: J_i = J_{i-1} + (|D_{i-1,i}| - J_{i-1}) / 16
+
+    where D is how much longer than the audio between them two messages were apart. It is the
+    jitter of delivery to the serializer over TCP, with the carrier's own in it.
+    """
+    late = stream.time - stream.start
+    late = late[~stream.duplicate]
+    return lfilter([1 / 16], [1, -15 / 16], np.abs(np.diff(late, prepend=late[:1]))) * 1000
+
+
+def clock_drift(stream: Stream) -> float | None:
+    """How fast the sender's clock and ours run apart, in milliseconds per minute.
+
+    The network only ever makes a message late, so the quickest of each second shows the clocks:
+    the median slope between any two of them (Theil and Sen) is not moved by stalls. Where the
+    sender paused, a new stretch begins.
+
+    Returns:
+        Positive if the sender's audio falls behind our clock; ``None`` if there is no stretch
+        of half a minute.
+    """
+    kept = np.flatnonzero(~stream.duplicate)
+    kept = kept[np.argsort(stream.start[kept], kind="stable")]  # as they were sent
+    if len(kept) < 2:
+        return None
+    time, start = stream.time[kept], stream.start[kept]
+    nominal = np.cumsum(stream.missing[kept] + 1) * float(np.median(stream.duration))
+    late = time - nominal
+    # Where the lateness changes by more than drift could in a second, for good, the sender paused.
+    settled = start - nominal
+    cuts = np.flatnonzero(np.abs(np.diff(settled)) > 0.2) + 1
+    slopes, weights = [], []
+    for part in np.split(np.arange(len(time)), cuts):
+        length = nominal[part[-1]] - nominal[part[0]]
+        if length < DRIFT_SECS:
+            continue
+        second = ((nominal[part] - nominal[part[0]]) // max(1.0, length / 300)).astype(int)
+        first = np.flatnonzero(np.diff(second, prepend=-1))
+        y = np.minimum.reduceat(late[part], first)
+        x = np.add.reduceat(nominal[part], first) / np.diff(np.append(first, len(part)))
+        i, j = np.triu_indices(len(x), max(1, len(x) // 4))
+        slopes.append(float(np.median((y[j] - y[i]) / (x[j] - x[i]))))
+        weights.append(length)
+    return 60_000 * float(np.average(slopes, weights=weights)) if slopes else None
+
+
+def call_stats(
+    contents: Contents,
+    playout: Playout,
+    audio_out: Sequence[FrameRecord],
+    signals: Mapping[str, Audio],
+    turns: Sequence[Turn],
+) -> dict[str, float]:
+    """Count and measure a call.
+
+    Args:
+        contents: What the capture holds.
+        playout: The far end's queue.
+        audio_out: The bot's audio frames.
+        signals: Audio whose level is wanted, by side.
+        turns: Who held the floor.
+
+    Returns:
+        Name to value, all finite.
+    """
+    inbound, outbound = contents.inbound, contents.outbound
+    length = max(contents.duration, 1e-9)
+    kinds = [event.kind for event in contents.events]
+    played = inbound.duration[~inbound.duplicate]
+    lost, sent = int(inbound.missing.sum()), len(played)
+    latencies = [turn.latency_ms for turn in turns if turn.latency_ms is not None]
+    stats: dict[str, float] = {
+        "duration": contents.duration,
+        "inbound_messages": len(inbound),
+        "outbound_messages": len(outbound),
+        "inbound_kbit_s": contents.wire_in * 8 / length / 1000,
+        "outbound_kbit_s": contents.wire_out * 8 / length / 1000,
+        "lost_messages": lost,
+        "loss_percent": 100 * lost / max(1, lost + sent),
+        "duplicates": int(inbound.duplicate.sum()),
+        "other_track_messages": contents.other_track,
+        "bad_messages": kinds.count("bad_message"),
+        "dropped_records": contents.dropped,
+        "interruptions": kinds.count("interruption"),
+        "clears": kinds.count("clear"),
+        "caller_sent_ms": 1000 * float(played.sum()),
+        "bot_heard_ms": 1000 * sum(frame.duration for frame in contents.frames_in),
+        "bot_said_ms": 1000 * sum(frame.duration for frame in audio_out),
+        "bot_sent_ms": playout.said_ms,
+        "caller_heard_ms": playout.heard_ms,
+        "underruns": len(playout.underruns),
+        "underrun_ms": float(playout.underrun_ms.sum()),
+        "caller_turns": sum(turn.side == "caller" for turn in turns),
+        "bot_turns": sum(turn.side == "bot" for turn in turns),
+    }
+    if len(inbound) > 1:
+        spread = jitter(inbound)
+        stats["jitter_ms"] = float(spread.mean())
+        stats["max_jitter_ms"] = float(spread.max())
+        drift = clock_drift(inbound)
+        if drift is not None:
+            stats["clock_drift_ms_per_min"] = drift
+        stats["max_delta_ms"] = 1000 * float(np.diff(inbound.time).max())
+    if playout.continues.any():
+        stats["mean_lead_ms"] = 1000 * float(playout.lead[playout.continues].mean())
+    if latencies:
+        stats["median_response_ms"] = float(np.median(latencies))
+    rates = (
+        ("wire_in_hz", [wire.sample_rate for wire in inbound.formats]),
+        ("wire_out_hz", [wire.sample_rate for wire in outbound.formats]),
+        ("pipeline_in_hz", [f.sample_rate for f in contents.frames_in if f.pcm]),
+        ("pipeline_out_hz", [frame.sample_rate for frame in audio_out]),
+    )
+    stats.update((name, max(set(found), key=found.count)) for name, found in rates if found)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MetricWarning)
+        measured = {f"{side}_level_dbov": active_level(a) for side, a in signals.items() if len(a)}
+    stats.update((name, value) for name, value in measured.items() if np.isfinite(value))
+    return stats

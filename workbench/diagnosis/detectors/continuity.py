@@ -1,0 +1,276 @@
+"""Faults inside the audio: what is missing from it, or was never in it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.audio import Audio
+from workbench.call import Call
+from workbench.diagnosis.detectors.tones import TONE_SECS, is_tone
+from workbench.diagnosis.finding import Finding, graded, grouped
+from workbench.exceptions import MetricWarning
+from workbench.metrics.spectra import effective_bandwidth
+
+__all__ = ["audio_lost", "dropout", "tail_lost", "upsampled", "wrong_rate"]
+
+#: A resampler of constant delay holds 4 ms back; more is the end of a word.
+TAIL_MS: Final = 10.0
+#: More than any resampler holds back (soxr VHQ, 24 to 8 kHz: 152 ms at most) is gone for good.
+GONE_MS: Final = 200.0
+#: A frame this much later than the last one was over begins an utterance.
+IDLE: Final = 0.2
+#: Digital silence as long as a pitch period, between samples of speech: no voice does that.
+HOLE_MS: Final = 4.0
+#: Pauses in synthetic speech are digital silence too, but longer.
+LONGEST_HOLE: Final = 0.2
+_AT_ONCE: Final = 1_000_000  # samples: an hour takes no more memory than a minute
+#: Between two keys of a telephone there is nothing for 40 ms at least (ITU-T Q.24); some do with 35.
+BETWEEN_KEYS: Final = 0.035
+#: Loudness of what must stand right before and right after a hole.
+FLANK_DBOV: Final = -40.0
+#: Speech at its own rate reaches 0.88 of the band and more; from 16 up to 24 kHz, 0.64.
+FILLED_SHARE: Final = 0.7
+#: Rates are wrong by 2, 3, or 3/2: far from what jitter and loss can do.
+RATE_RATIO: Final = 1.3
+
+
+def tail_lost(call: Call) -> Iterator[Finding]:
+    """Utterances that left the serializer shorter than they came: the last syllable is cut.
+
+    Measured: audio into the serializer less audio out of it, for each utterance that was not
+    interrupted.
+    Threshold: TAIL_MS ms
+    Change: set audio_out_sample_rate to the rate of the wire, or flush the resampler at the end
+    of an utterance.
+    """
+    short = [(s, e, ms) for s, e, ms in _shortfalls(call) if TAIL_MS <= ms < GONE_MS]
+    if not short:
+        return
+    start, end, worst = max(short, key=lambda row: row[2])
+    yield Finding(
+        "tail_lost", "bot", (start, end), graded(worst, 25, 100), worst, "ms", TAIL_MS,
+        f"{len(short)} utterances lost their end, the worst {worst:.0f} ms of it",
+        "The serializer's resampler holds the end back and is never flushed; it may come out as a "
+        "ghost at the start of the next utterance.",
+        f"Set audio_out_sample_rate={_wire_rate(call)} in PipelineParams, the rate of the wire, or "
+        "use this project's serializer, which holds 4 ms.",
+        "bot_sent",
+    )  # fmt: skip
+
+
+def audio_lost(call: Call) -> Iterator[Finding]:
+    """Audio that went into the serializer and never came out.
+
+    Measured: as for tail_lost, where it is more than a resampler holds; for the caller over the
+    whole call.
+    Threshold: GONE_MS ms
+    Change: leave resampler_clear_after_secs at None; look into the capture's /log.
+    """
+    for start, end, ms in _shortfalls(call):
+        if ms >= GONE_MS:
+            yield Finding(
+                "audio_lost", "bot", (start, end), graded(ms, GONE_MS, 1000), ms, "ms", GONE_MS,
+                f"{ms:.0f} ms of what the bot said were never sent",
+                "The serializer dropped frames: an unknown rate, an error, or a resampler that was "
+                "cleared in the middle of speech (resampler_clear_after_secs).",
+                "Look into the capture's /log at this time, and leave resampler_clear_after_secs "
+                "at None.",
+                "bot_sent",
+            )  # fmt: skip
+    arrived = 1000 * float(call.inbound.duration.sum())
+    heard = call.stats["bot_heard_ms"]
+    missing = arrived - heard
+    if call.frames_in and missing >= GONE_MS and arrived < RATE_RATIO * heard:
+        yield Finding(
+            "audio_lost", "caller", (0.0, call.duration), graded(missing, GONE_MS, 1000), missing,
+            "ms", GONE_MS, f"{missing:.0f} ms of the caller never reached the pipeline",
+            "The inbound resampler was cleared in the middle of speech, or deserialize failed.",
+            "Set audio_in_sample_rate=8000, the rate of the wire, and leave "
+            "resampler_clear_after_secs at None.",
+            "bot_heard",
+        )  # fmt: skip
+
+
+def _shortfalls(call: Call) -> list[tuple[float, float, float]]:
+    """Start, end and missing ms of each utterance; those that were interrupted are left out."""
+    queue = call.speaking
+    if not len(queue.time) or not len(call.outbound):
+        return []
+    ends = queue.end
+    first = np.flatnonzero(np.diff(queue.time, prepend=-np.inf) > 0)
+    idle = queue.time[first] - ends[first - 1] > IDLE
+    interrupted = queue.cut[first - 1] < queue.cut[first]
+    first = first[(first == 0) | idle | interrupted]
+    bounds = [*queue.time[first].tolist(), np.inf]
+    cut = [e.time for e in call.events if e.kind in ("interruption", "cancel", "stop")]
+    rows = []
+    for start, following in pairwise(bounds):
+        mine = (queue.time >= start) & (queue.time < following)
+        end = float(ends[mine].max())
+        if any(start <= time <= end for time in cut):
+            continue
+        # A message comes after its frame and before the next one, however long it took.
+        out = (call.outbound.time > start) & (call.outbound.time <= following)
+        missing = queue.duration[mine].sum() - call.outbound.duration[out].sum()
+        rows.append((start, end, 1000 * float(missing)))
+    return rows
+
+
+def dropout(call: Call) -> Iterator[Finding]:
+    """Holes of digital silence inside words.
+
+    Measured: runs of samples of at most two steps, up to 0.2 s, with 5 ms louder than -40 dBov
+    on both sides, where messages are whole. From 35 ms on silence between two tones is meant.
+    Threshold: HOLE_MS ms
+    Change: look for a processor that pads frames with zeros; of the caller's carrier nothing
+    can be undone.
+    Limits: holes that a carrier filled with comfort noise, or faded into, are not seen.
+    """
+    inbound, said = call.inbound, call.speaking
+    starts = np.where(inbound.duplicate, np.nan, inbound.start)
+    for side, name, gaps in (
+        ("caller", "caller_sent", _gaps(starts, inbound.duration)),
+        ("bot", "bot_said", _gaps(said.start, said.kept)),
+    ):
+        # Where no message was, another detector speaks.
+        holes = [h for h in _holes(call.signal(name)) if not _touches(gaps, *h)]
+        for start, end, members in grouped(holes, 5.0):
+            total = 1000 * sum(holes[i][1] - holes[i][0] for i in members)
+            caller = side == "caller"
+            yield Finding(
+                "dropout", "caller" if caller else "bot", (start, end), graded(total, 20, 100),
+                total, "ms", HOLE_MS,
+                f"{total:.0f} ms of digital silence inside words, in {len(members)} holes",
+                "The carrier filled lost packets with silence." if caller
+                else "Silence was put between frames before they reached the serializer: a mixer, "
+                "or a queue that ran dry.",
+                "Nothing in the bot causes it; give Bandwidth the call id and these times." if caller
+                else "Look for a processor that pads frames with zeros, such as a mixer or a recorder "
+                "in the path.",
+                name,
+            )  # fmt: skip
+
+
+def _holes(audio: Audio) -> list[tuple[float, float]]:
+    rate, samples = audio.sample_rate, audio.samples
+    found, silent = [np.empty(0, np.intp)], False
+    for first in range(0, len(samples), _AT_ONCE):
+        now = np.abs(samples[first : first + _AT_ONCE]) <= 2 / 32768
+        found.append(first + np.flatnonzero(np.diff(now, prepend=silent)))
+        silent = bool(now[-1])
+    if silent:
+        found.append(np.array([len(samples)]))
+    edges = np.concatenate(found).reshape(-1, 2)
+    length = edges[:, 1] - edges[:, 0]
+    edges = edges[(length >= HOLE_MS / 1000 * rate) & (length <= LONGEST_HOLE * rate)]
+    flank, loud = round(0.005 * rate), 10 ** (FLANK_DBOV / 10)
+    holes = []
+    for first, last in edges.tolist():
+        sides = samples[max(0, first - flank) : first], samples[last : last + flank]
+        if not all(len(s) == flank and float(np.mean(np.square(s))) > loud for s in sides):
+            continue
+        if last - first < BETWEEN_KEYS * rate or not _between_tones(samples, first, last, rate):
+            holes.append((first / rate, last / rate))
+    return holes
+
+
+def _between_tones(samples: NDArray[np.float32], first: int, last: int, rate: int) -> bool:
+    size = round(TONE_SECS * rate)
+    return is_tone(samples[max(0, first - size) : first]) and is_tone(samples[last : last + size])
+
+
+def _gaps(start: NDArray[np.float64], length: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Stretches of a track in which nothing was laid."""
+    played = ~np.isnan(start) & (length > 0)
+    order = np.argsort(start[played], kind="stable")
+    starts, ends = start[played][order], (start + length)[played][order]
+    gaps = np.column_stack((ends[:-1], starts[1:]))
+    return gaps[gaps[:, 1] - gaps[:, 0] > 0.001]
+
+
+def _touches(gaps: NDArray[np.float64], start: float, end: float) -> bool:
+    return bool(((gaps[:, 0] < end) & (gaps[:, 1] > start)).any())
+
+
+def upsampled(call: Call) -> Iterator[Finding]:
+    """A wide wire that carries narrow speech: bytes for nothing.
+
+    Measured: the highest frequency within 50 dB of the speech's peak, over the band of the
+    wire.
+    Threshold: FILLED_SHARE of half the rate of the wire
+    Change: set audio_out_sample_rate to the rate of the wire and ask the synthesis for it, or
+    send PCMU.
+    """
+    rate = _wire_rate(call)
+    if rate <= 8000 or float((call.bot_speech[:, 1] - call.bot_speech[:, 0]).sum()) < 2.0:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MetricWarning)
+        reach = effective_bandwidth(call.bot_sent)
+    share = reach / (rate / 2)
+    if not share < FILLED_SHARE:
+        return
+    said = call.stats.get("pipeline_out_hz", 0)
+    narrow = said < rate
+    yield Finding(
+        "upsampled", "bot", (0.0, call.duration), "info", reach, "Hz", FILLED_SHARE * rate / 2,
+        f"sent at {rate} Hz, but nothing in it lies above {reach / 1000:.1f} kHz",
+        f"The pipeline runs at {said:.0f} Hz, below the rate of the wire." if narrow
+        else "The voice itself is narrower than the pipeline: speech synthesis at a lower rate.",
+        f"Set audio_out_sample_rate={rate} in PipelineParams and ask the synthesis for it; or send "
+        "what there is, with outbound_encoding='PCMU' or a lower outbound_pcm_sample_rate.",
+        "bot_sent",
+    )  # fmt: skip
+
+
+def wrong_rate(call: Call) -> Iterator[Finding]:
+    """Audio that lasts longer or shorter than it should: deep voices, or chipmunks.
+
+    Measured: seconds of audio out of the serializer over seconds into it, each way; and seconds
+    of the caller's audio per second of the clock.
+    Threshold: RATE_RATIO times
+    Change: let frames carry the real sample_rate; leave sample_rate unset in InputParams.
+    Limits: a voice that was synthesised at one rate and declared at another before it reached
+    the serializer lasts as long as it is declared, and is not seen.
+    """
+    stats = call.stats
+    ways = (
+        ("bot", stats["bot_sent_ms"], stats["bot_said_ms"], "what the bot sent", "what it said"),
+        ("caller", stats["bot_heard_ms"], 1000 * float(call.inbound.duration.sum()),
+         "what the pipeline got of the caller", "what arrived"),
+        ("caller", 1000 * _seconds_per_second(call), 1000.0, "a second of the caller's audio",
+         "a second of the clock"),
+    )  # fmt: skip
+    for side, after, before, what, against in ways:
+        if min(after, before) < 500 or 1 / RATE_RATIO < after / before < RATE_RATIO:
+            continue
+        ratio = after / before
+        yield Finding(
+            "wrong_rate", "caller" if side == "caller" else "bot", (0.0, call.duration), "error",
+            ratio, "times", RATE_RATIO, f"{what} lasts {ratio:.2f} times as long as {against}",
+            "A sample rate is declared that is not the real one.",
+            "Let the frames carry the synthesis' real sample_rate, and leave sample_rate unset in "
+            "InputParams so that the pipeline's own is taken." if side == "bot"
+            else "Leave sample_rate unset in InputParams, and check the media format in start.",
+            "caller_heard" if side == "bot" else "bot_heard",
+        )  # fmt: skip
+
+
+def _seconds_per_second(call: Call) -> float:
+    """How much audio of the caller arrives in a second, in the middle of all seconds with any."""
+    stream = call.inbound
+    if len(stream) < 100:
+        return 1.0
+    arrived = np.bincount(np.maximum(stream.time, 0).astype(int), stream.duration)[1:-1]
+    arrived = arrived[arrived > 0]
+    return float(np.median(arrived)) if len(arrived) >= 3 else 1.0
+
+
+def _wire_rate(call: Call) -> int:
+    return int(call.stats.get("wire_out_hz", 8000))

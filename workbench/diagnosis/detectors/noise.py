@@ -1,0 +1,172 @@
+"""Faults behind the voice: noise between the caller's words, and under them.
+
+A voice lets every band of frequencies go quiet again and again; noise does not. What none of the
+bands falls below for 1.5 s is therefore noise, whoever speaks meanwhile (minimum statistics).
+
+References:
+    R. Martin, "Noise power spectral density estimation based on optimal smoothing and minimum
+    statistics", IEEE Trans. Speech and Audio Processing, 2001.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, ndimage
+
+from workbench.call import Call
+from workbench.call.speech import HOP, levels, runs_of
+from workbench.diagnosis.finding import POSSIBLE, Finding, graded, grouped
+
+__all__ = ["noise"]
+
+#: Speech over less than 20 dB of distance to the noise is tiring (usual speech is at -25 dBov).
+NOISE_DBOV: Final = -45.0
+#: A lorry that passes is not the line.
+NOISE_SECS: Final = 1.0
+#: Voices of all of the sample audio stay 27 dB above what passes for noise in them.
+UNDER_DB: Final = 24.0
+
+
+#: For so many hops no band of a voice stays loud.
+_STEADY: Final = 150
+#: Edges of the bands in hertz. The two loudest are left out of the sum: a sustained vowel fills no
+#: more than two, a hum one.
+_BANDS: Final = (250, 600, 1000, 1500, 2000, 2600, 3400)
+_LOUDEST: Final = 2
+#: What the minimum and the bands that are left out take away, in dB: measured, of white and of pink
+#: noise, with and without speech over it.
+_MISSING_DB: Final = 5.6
+_LEAST: Final = 10 ** ((NOISE_DBOV - _MISSING_DB) / 10)
+_BLOCK: Final = 160  # samples of a spectrum at 8 kHz, two hops
+_AT_ONCE: Final = 6000  # hops: an hour takes no more memory than a minute
+
+
+def noise(call: Call) -> Iterator[Finding]:
+    """A loud background behind the caller.
+
+    Measured: between words, the level over 100 ms, above the threshold for a second in all; under
+    words, the level that no band falls below for 1.5 s, if it is less than 24 dB below the words.
+    Without its two loudest bands it must hold a sixth of its power: tones and vowels do not.
+    Threshold: NOISE_DBOV dBov
+    Change: put a noise filter into the transport (audio_in_filter); raise VADParams.confidence.
+    Limits: noise that is heard under words only is called possible: its level is that of its
+    quietest moments, so swelling noise is told 3 to 5 dB too low, and words hide its ends. Noise
+    under the bot's echo, and a television that a voice activity detector takes for speech, are not
+    seen.
+    """
+    power, between, loud = _background(call)
+    spans = [(start, end) for start, end in runs_of(loud, HOP).tolist()]
+    for start, end, members in grouped(spans, 2.0):
+        if sum(spans[i][1] - spans[i][0] for i in members) < NOISE_SECS:
+            continue
+        part = slice(round(start / HOP), round(end / HOP))
+        open_ = loud[part] & between[part]
+        sure = open_.sum() * HOP >= NOISE_SECS
+        if sure:
+            bands = _bands(call.caller_sent.resampled(8000).samples, part.start, part.stop)
+            if not _broad(bands[open_].mean(axis=0, keepdims=True)).all():
+                continue
+        measured = 10 * math.log10(float(power[part][open_ if sure else loud[part]].mean()))
+        where = "the caller" if sure else "the caller's words"
+        yield Finding(
+            "noise", "caller", (start, end), graded(measured, -35, -25), measured, "dBov", NOISE_DBOV,
+            f"noise of {measured:.0f} dBov behind {where}",
+            "A loud place, or a bad line.",
+            "Put a noise filter into the transport (audio_in_filter), and raise "
+            "VADParams.confidence or min_volume so that noise does not interrupt the bot.",
+            "caller_sent", confidence=1.0 if sure else POSSIBLE,
+        )  # fmt: skip
+
+
+def _background(
+    call: Call,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """What is behind the caller's voice, for each hop.
+
+    Returns:
+        Its power; whether nobody speaks, so that it is that of the line as it is; and whether it is
+        noise.
+    """
+    level = levels(call.caller_sent)
+    words, echoed = np.zeros(len(level), bool), np.zeros(len(level), bool)
+    for start, end in call.caller_speech:
+        words[max(0, int((start - 0.1) / HOP)) : int((end + 0.2) / HOP)] = True
+    for echo in call.echoes:
+        echoed[int(echo.start / HOP) : int((echo.end + 1.0) / HOP)] = True
+    between = ~words & ~echoed
+    power, threshold = 10 ** (level / 10), 10 ** (NOISE_DBOV / 10)
+    # The mean over 100 ms reaches over the edges of noise, a hop alone does not.
+    mean = ndimage.uniform_filter1d(np.where(between, power, 0.0), 10)
+    share = ndimage.uniform_filter1d(between.astype(float), 10)
+    loud = between & (mean > threshold * share) & (power > threshold / 4)
+    caller = call.caller_sent.resampled(8000).samples
+    steady = _steady(caller, power)
+    under = np.zeros(len(power), bool)
+    for start, end in runs_of(words & ~echoed & (steady > threshold), HOP).tolist():
+        run = slice(round(start / HOP), round(end / HOP))
+        spoken = np.sort(power[run])[(run.stop - run.start) // 2 :]
+        if spoken.mean() < steady[run].mean() * 10 ** (UNDER_DB / 10):
+            # Next to noise words hide its ends: it is where all bands are as strong as usual.
+            opened = _opened(caller, run.start, run.stop)
+            under[run] = (opened > np.median(opened, axis=0) / 2).all(axis=1)
+    return np.where(words, np.minimum(steady, power), power), between, loud | under
+
+
+def _steady(samples: NDArray[np.float32], power: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Power that no band falls below for 1.5 s, for each hop; 0 where it is far from noise."""
+    found = np.zeros(len(power))
+    # All bands together are no less than any of them: where they fall silent there is no noise.
+    likely = ndimage.grey_opening(ndimage.uniform_filter1d(power, 3), (_STEADY,)) > _LEAST
+    for start, end in runs_of(likely, HOP).tolist():
+        first, last = round(start / HOP), round(end / HOP)
+        opened = _opened(samples, first, last)
+        quieter = np.sort(opened, axis=1)[:, :-_LOUDEST].sum(axis=1)
+        found[first:last] = np.where(_broad(opened), quieter * 10 ** (_MISSING_DB / 10), 0.0)
+    return found
+
+
+def _broad(bands: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether it is noise by its spectrum: not a tone, not a hum and not a vowel."""
+    total = bands.sum(axis=1)
+    return np.asarray(np.sort(bands, axis=1)[:, :-_LOUDEST].sum(axis=1) > total / 6)
+
+
+def _opened(samples: NDArray[np.float32], first: int, last: int) -> NDArray[np.float32]:
+    """Power that each band does not fall below for 1.5 s, as :func:`_bands`."""
+    before = min(first, _STEADY)
+    bands = _bands(samples, first - before, last + _STEADY)
+    opened: NDArray[np.float32] = ndimage.grey_opening(bands, (_STEADY, 1))
+    return opened[before : before + last - first]
+
+
+def _bands(samples: NDArray[np.float32], first: int, last: int) -> NDArray[np.float32]:
+    """Power of each band, over 30 ms.
+
+    Args:
+        samples: At 8 kHz.
+        first: Of the hops that are wanted.
+        last: The one after them.
+
+    Returns:
+        Shape ``(hops, bands)``, silent behind the end of the samples.
+    """
+    step = _BLOCK // 2
+    window = np.hanning(_BLOCK + 1)[:_BLOCK].astype(np.float32)
+    scale = np.float32(2 / (_BLOCK * float(window @ window)))
+    edges = np.searchsorted(fft.rfftfreq(_BLOCK, 1 / 8000), _BANDS)
+    bands = np.zeros((last - first, len(_BANDS) - 1), np.float32)
+    for at in range(first, last, _AT_ONCE):
+        count = min(_AT_ONCE, last - at)
+        # A hop stands in the middle of its block.
+        low, high = at * step - step // 2, (at + count) * step + step // 2
+        part = samples[max(0, low) : max(0, high)]
+        part = np.pad(part, (max(0, -low), high - max(0, low) - len(part)))
+        blocks = np.lib.stride_tricks.sliding_window_view(part, _BLOCK)[::step]
+        bins = np.square(np.abs(fft.rfft(blocks * window, axis=1))) * scale
+        bands[at - first :][:count] = np.add.reduceat(bins, edges, axis=1)[:, :-1]
+    return np.asarray(ndimage.uniform_filter1d(bands, 3, axis=0))

@@ -1,0 +1,189 @@
+"""Faults of the way from the pipeline to the far end's queue: when the bot's audio was sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.call import Call
+from workbench.call.playout import Underrun
+from workbench.diagnosis.detectors.network import TOGETHER, UNBLOCK, read_nothing
+from workbench.diagnosis.finding import Finding, graded, grouped
+
+__all__ = ["pacing", "underrun"]
+
+#: A hole of one 20 ms packet inside a word is a click that people notice.
+HOLE_MS: Final = 20.0
+#: Pauses longer than this divide utterances.
+UTTERANCE: Final = 1.5
+#: Bandwidth says nothing of how much its queue takes; a few seconds are known to be safe.
+AHEAD_MS: Final = 5000.0
+#: Real time, give or take: 3 % are 30 ms more, or fewer, in the queue after each second.
+RATIO: Final = 1.03
+#: Shorter runs of frames tell no rate, in seconds.
+RUN: Final = 5.0
+
+
+def underrun(call: Call) -> Iterator[Finding]:
+    """The far end ran out of audio in the middle of an utterance: choppy speech.
+
+    Measured: silence of the queue model between messages that have sound within 50 ms of both
+    sides of it, if the caller did not answer in it; holes of one cause within five seconds are one
+    finding. The cause is told by who was late: the pipeline's frame, with the caller's messages or
+    without them; the serializer; or its resampler.
+    Threshold: HOLE_MS ms
+    Change: unblock the event loop; look at the speech service; let nothing be resampled in the
+    serializer (audio_out_sample_rate as the wire's).
+    Limits: the far end's queue is a model: what Bandwidth really plays, and what the network to
+    it adds, is not in the capture.
+    """
+    holes = call.playout.underruns
+    times = np.array([frame.time for frame in call.audio_out], float)
+    advice = [_why(call, times, hole) for hole in holes]
+    cushion = _cushion(call) if any(cushioned for _, _, cushioned in advice) else ""
+    for why in dict.fromkeys(advice):
+        mine = [hole for hole, its in zip(holes, advice, strict=True) if its == why]
+        cause, remedy, cushioned = why
+        for start, end, members in grouped([(h.start, h.end) for h in mine], TOGETHER):
+            lengths = [1000 * (mine[i].end - mine[i].start) for i in members]
+            total, worst = sum(lengths), max(lengths)
+            if total < HOLE_MS:
+                continue
+            many = (
+                "" if len(members) == 1 else f" in {len(members)} holes, the longest {worst:.0f} ms"
+            )
+            yield Finding(
+                "underrun", "bot", (start, end), graded(total, 60, 250), total, "ms", HOLE_MS,
+                f"the bot's speech is chopped: {total:.0f} ms of silence inside words{many}",
+                cause, remedy + cushion if cushioned else remedy, "caller_heard",
+            )  # fmt: skip
+
+
+def _why(call: Call, times: NDArray[np.float64], hole: Underrun) -> tuple[str, str, bool]:
+    """Cause and remedy by who was late, and whether holding audio back would have helped.
+
+    Args:
+        call: The call.
+        times: Of its frames of audio, ``call.audio_out``.
+        hole: One of its underruns.
+    """
+    length = hole.end - hole.start
+    # From the frame of the message before the hole to that of the one that ended it.
+    ends = call.outbound.time[hole.message - 1 : hole.message + 1]
+    first, last = (np.searchsorted(times, ends + 1e-3) - 1).tolist()
+    frames = call.audio_out[max(first, 0) : last + 1]
+    if max((frame.took_ms or 0.0 for frame in frames), default=0.0) > 500 * length:
+        return (
+            "The serializer itself took most of that time over a frame: the machine was overloaded.",
+            "Give the process more CPU, or fewer calls at once.",
+            False,
+        )
+    waits = [(one.time + one.duration, other.time) for one, other in pairwise(frames)]
+    due, came = max(waits, key=lambda wait: wait[1] - wait[0], default=(hole.start, hole.end))
+    if came - due <= 0.5 * length:
+        return (
+            "Frames came in time, messages did not: the serializer's resampler holds audio back "
+            "and lets it out in bursts.",
+            f"Set audio_out_sample_rate={call.outbound.formats[hole.message].sample_rate} in "
+            "PipelineParams, the rate of the wire, so that nothing is resampled in the serializer.",
+            False,
+        )
+    stood_still = read_nothing(call, due, came)
+    if stood_still is None:
+        return (
+            "The pipeline's next audio came too late: speech synthesis was slow, or something "
+            "blocked the event loop.",
+            f"{UNBLOCK} If nothing blocks it, look at the speech service and the language model.",
+            True,
+        )
+    if stood_still:
+        return (
+            "The bot's whole process stood still: it did not read the caller's messages either.",
+            UNBLOCK,
+            False,
+        )
+    return (
+        "The pipeline had nothing to send: the next words came too late from the speech service, "
+        "or from the language model before it. The event loop was free: the caller's messages were "
+        "read all the while.",
+        "Look at that service, the way to it and its limits: its region, one connection kept open, "
+        "streaming, other calls on the same plan. If it cannot be had faster, hold its audio back a "
+        "little before it is sent.",
+        True,
+    )
+
+
+def _cushion(call: Call) -> str:
+    """What the smallest cushion that is worth its delay would have hidden."""
+    table, holes = call.playout.cushion_table(), len(call.playout.underruns)
+    enough = min(0.9, max(row.hidden for row in table))
+    row = next(row for row in table if row.hidden >= enough)
+    if not row.hidden:
+        return (
+            f" Not even {table[-1].cushion_ms} ms held back would have hidden a hole of this call."
+        )
+    share = f"{holes - row.underruns} of the {holes} holes" if holes > 1 else "the one hole"
+    return (
+        f" {row.cushion_ms} ms held back at the beginning of an answer would have hidden {share} of "
+        "this call, and delayed every answer by as much."
+    )
+
+
+def pacing(call: Call) -> Iterator[Finding]:
+    """Audio is not sent in real time: every interruption depends on ``clear``, or words run dry.
+
+    Measured: how much audio was queued at the far end, by the queue model; and the seconds of
+    audio per second of the clock, median of all seconds of a run of frames of 5 s and more.
+    Threshold: AHEAD_MS ms, RATIO times
+    Change: send audio through Pipecat's output transport, which keeps real time.
+    """
+    lead_ms = 1000 * call.playout.lead
+    ahead = np.flatnonzero(lead_ms >= AHEAD_MS)
+    spans = [(float(call.outbound.time[i]),) * 2 for i in ahead]
+    for start, end, members in grouped(spans, UTTERANCE):
+        worst = float(lead_ms[ahead[list(members)]].max())
+        yield Finding(
+            "pacing", "bot", (start, end), graded(worst, 6 * AHEAD_MS, np.inf), worst, "ms", AHEAD_MS,
+            f"the bot was {worst / 1000:.1f} s ahead of what the caller had heard",
+            "Audio is sent as fast as it is made, not as fast as it is played.",
+            "Send it through Pipecat's output transport, which keeps real time. How much Bandwidth "
+            "queues is not documented, and what it holds can only be taken back by clear.",
+        )  # fmt: skip
+    if len(ahead):
+        return
+    off = [run for run in _rates(call) if not 1 / RATIO < run[2] < RATIO]
+    for start, end, members in grouped([(a, b) for a, b, _ in off], 60.0):
+        worst = max((off[i][2] for i in members), key=lambda ratio: abs(np.log(ratio)))
+        yield Finding(
+            "pacing", "bot", (start, end), graded(max(worst, 1 / worst), 1.1, np.inf), worst, "times",
+            RATIO, f"the bot's audio is sent at {worst:.2f} times real time",
+            "What paces it has another clock: it sleeps between frames instead of waiting for a "
+            "moment, or takes the frames for longer or shorter than they are.",
+            "Send it through Pipecat's output transport, which keeps real time; a sample rate that "
+            "is not the declared one has the same effect.",
+            "caller_heard",
+        )  # fmt: skip
+
+
+def _rates(call: Call) -> Iterator[tuple[float, float, float]]:
+    """Start, end and seconds of audio per second of each long run of messages."""
+    time, duration = call.outbound.time, call.outbound.duration
+    if len(time) < 2:
+        return
+    for run in np.split(np.arange(len(time)), np.flatnonzero(np.diff(time) > 0.5) + 1):
+        at = time[run]
+        if at[-1] - at[0] < RUN:
+            continue
+        sent = np.cumsum(duration[run])
+        # From each message to the last one within the second after it, the start-up left out.
+        first = np.flatnonzero((at >= at[0] + 0.5) & (at <= at[-1] - 1))
+        last = np.searchsorted(at, at[first] + 1) - 1
+        known = last > first
+        first, last = first[known], last[known]
+        if len(first):
+            ratios = (sent[last] - sent[first]) / (at[last] - at[first])
+            yield float(at[0]), float(at[-1]), float(np.median(ratios))

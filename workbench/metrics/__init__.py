@@ -1,0 +1,1 @@
+"""How it is measured: levels, spectra, speech, distances between two signals, opinions of models."""

@@ -1,0 +1,51 @@
+"""A signal's samples, checked and cut into frames, and what a metric says that has no value."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import signal
+
+from workbench.audio import Audio
+from workbench.exceptions import MetricWarning
+
+__all__ = ["checked", "framed", "hann", "undefined"]
+
+
+T = TypeVar("T", bound=np.generic)
+
+
+def checked(audio: Audio) -> NDArray[np.float32]:
+    """Return the samples.
+
+    Raises:
+        ValueError: If there are none, or if they are so large that they must be int16 values in
+            disguise, of which several metrics make plausible nonsense.
+    """
+    if not len(audio.samples):
+        raise ValueError("no samples, at least one is wanted")
+    largest = max(float(audio.samples.max()), -float(audio.samples.min()))
+    if largest > 2.0:  # resampling a clipped signal overshoots to some 1.3
+        raise ValueError(f"samples reach {largest:.6g}, wanted [-1, 1): divide int16 by 32768")
+    return audio.samples
+
+
+def framed(values: NDArray[T], size: int, hop: int) -> NDArray[T]:
+    """View values as frames, shape ``(frames, size)``; what does not fill a frame is left out."""
+    if values.size < size:
+        return np.empty((0, size), values.dtype)
+    return np.lib.stride_tricks.sliding_window_view(values, size)[::hop]
+
+
+def hann(size: int) -> NDArray[np.float32]:
+    """Periodic Hann window."""
+    return np.asarray(signal.windows.hann(size, sym=False), dtype=np.float32)
+
+
+def undefined(metric: str, reason: str) -> float:
+    """Warn that a metric has no value here, and return NaN in its place."""
+    warnings.warn(f"{metric} is undefined: {reason}", MetricWarning, stacklevel=3)
+    return float("nan")

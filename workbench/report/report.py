@@ -1,0 +1,257 @@
+"""One self-contained HTML file about one call: opens offline, can be mailed.
+
+Everything that comes from the capture is escaped, and a content security policy lets no script run
+but the page's own: a hostile call name stays text. Ids are shortened unless asked for.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from secrets import token_urlsafe
+from typing import Any, Final
+
+import numpy as np
+import soundfile
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from workbench import plots
+from workbench.audio import Audio
+from workbench.call import SIGNALS, Call
+from workbench.capture.redaction import hide
+from workbench.diagnosis.findings import AROUND, Finding, Findings, excerpt
+from workbench.metrics.levels import loudest_span
+from workbench.metrics.speech_level import active_level
+from workbench.tuning.comparison import LEGEND, Comparison
+from workbench.tuning.tuning import TuningResult
+
+__all__ = ["write_report"]
+
+#: Length of the excerpt that all settings are compared by ear on, in seconds.
+EXCERPT_SECS: Final = 5.0
+#: Level that players of a comparison share, so that louder is not taken for better.
+EXCERPT_LEVEL_DBOV: Final = -26.0
+
+#: 0 to 1: variable rate, some 13 kbit/s for 8 kHz and 28 kbit/s for 24 kHz of speech.
+MP3_COMPRESSION: Final = 0.7
+
+#: How names of figures end, and the unit that this stands for.
+_UNITS: Final = {
+    "ms_per_min": "ms/min",
+    "kbit_s": "kbit/s",
+    "ms": "ms",
+    "percent": "%",
+    "hz": "Hz",
+    "dbov": "dBov",
+}
+
+#: A telephone number as E.164 has it.
+_NUMBER: Final = re.compile(r"\+\d{7,15}\b")
+
+#: Those that can be played in it.
+_PLAYED: Final = ("caller_sent", "bot_said", "caller_heard")
+
+
+def write_report(
+    path: str | Path,
+    call: Call,
+    findings: Sequence[Finding],
+    comparison: Comparison | None = None,
+    tuning: TuningResult | None = None,
+    *,
+    show_ids: bool = False,
+    sides: Collection[str] = ("caller", "bot"),
+) -> Path:
+    """Write the report.
+
+    Args:
+        path: The HTML file; its folder is made.
+        call: The call.
+        findings: From :func:`workbench.diagnosis.findings.diagnose`, worst first.
+        comparison: From :func:`workbench.tuning.comparison.compare`.
+        tuning: From :func:`workbench.tuning.tuning.tune`.
+        show_ids: Show ids and telephone numbers whole.
+        sides: Whose voice may be heard, ``"caller"`` and ``"bot"``; none for a page without sound.
+
+    Returns:
+        The path written.
+    """
+    path = Path(path)
+    hidden = str if show_ids else partial(_hidden, secrets=_ids(call))
+    page = _TEMPLATES.get_template("report.html.j2").render(
+        nonce=token_urlsafe(12),
+        started=f"{call.started_at:%Y-%m-%d %H:%M:%S} UTC",
+        sentence=hidden(Findings(findings).sentence),
+        subtitle=hidden(call.summary().partition("\n")[0]),
+        findings=[
+            {
+                name: value if name in ("audio", "begins") else hidden(value)
+                for name, value in row.items()
+            }
+            for row in _findings(findings, call, sides)
+        ],
+        overview=_overview(call, findings),
+        duration=call.duration,
+        players=_players(call, sides),
+        comparison=_comparison(comparison, "bot" in sides) if comparison else None,
+        tuning=_tuning(tuning) if tuning else None,
+        facts=[(name, hidden(value)) for name, value in _facts(call)],
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)  # it holds the call, which is only the owner's to hear
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def _ids(call: Call) -> dict[str, str]:
+    """What to write instead of each id of the call."""
+    fields = [field for group in call.metadata.values() for field in group.items()]
+    return {
+        value: f"{value[:6]}\N{HORIZONTAL ELLIPSIS}"
+        for name, value in fields
+        if name.endswith(("_id", "from", "to")) and len(value) > 6
+    }
+
+
+def _hidden(text: str, secrets: Mapping[str, str]) -> str:
+    return _NUMBER.sub("+\N{HORIZONTAL ELLIPSIS}", hide(text, secrets))
+
+
+def _findings(
+    findings: Sequence[Finding], call: Call, sides: Collection[str]
+) -> list[dict[str, str]]:
+    """Rows of the table; a cause or a remedy is said once."""
+    return [
+        {**_finding(finding, call, sides), "cause": cause, "remedy": remedy}
+        for finding, (cause, remedy) in zip(findings, Findings(findings).advice(), strict=True)
+    ]
+
+
+def _finding(finding: Finding, call: Call, sides: Collection[str]) -> dict[str, str]:
+    names = ("kind", "title", "severity", "when", "measurement")
+    row: dict[str, str] = {name: getattr(finding, name) for name in names}
+    audible = finding.listen and SIGNALS[finding.listen].side in sides
+    audio = _mp3(excerpt(call, finding)) if audible else ""
+    begins = f"{max(0.0, min(finding.span[0], call.duration) - AROUND):.3f}"
+    return {**row, "side": finding.side or "", "audio": audio, "begins": begins}
+
+
+def _overview(call: Call, findings: Sequence[Finding]) -> dict[str, Any]:
+    """The picture of the call, and where in it its time axis begins and ends, in percent."""
+    axes = plots.call_overview(call, findings)
+    picture = plots.png(axes[0])  # lays out as it draws
+    box = axes[-1].get_position()
+    return {"src": _uri("image/png", picture), "left": 100 * box.x0, "right": 100 * (1 - box.x1)}
+
+
+def _players(call: Call, sides: Collection[str]) -> list[dict[str, str]]:
+    """Players of the whole signals."""
+    return [
+        {"name": name, "what": SIGNALS[name].sentence, "src": _mp3(call.signal(name))}
+        for name in _PLAYED
+        if SIGNALS[name].side in sides
+    ]
+
+
+def _comparison(comparison: Comparison, with_audio: bool) -> dict[str, Any]:
+    players = _excerpts(comparison) if with_audio else []
+    return {
+        "sentence": comparison.sentence,
+        "assumption": comparison.assumption,
+        "picture": _comparison_picture(comparison),
+        "players": players,
+        "others": [player["src"] for player in players[1:]],
+        "table": Markup(comparison.shown.to_html(border=0, index=False)),  # pandas escapes
+        "legend": LEGEND,
+    }
+
+
+def _comparison_picture(comparison: Comparison) -> str:
+    """Spectrograms and bars; nothing of a score that too little was said for."""
+    pictures = plots.comparison_overview(comparison)
+    charts = [ax for ax in pictures.flat[0].get_figure(root=True).axes if len(ax.patches)]
+    drawn = [ax for ax in charts if np.isfinite([bar.get_height() for bar in ax.patches]).any()]
+    for ax in charts:
+        if ax not in drawn:
+            ax.remove()
+        elif len(drawn) == 1:  # in the room of all
+            ax.set_subplotspec(ax.get_subplotspec().get_gridspec()[:])
+    picture = plots.png(pictures.flat[0])
+    return _uri("image/png", picture) if drawn else ""
+
+
+def _excerpts(comparison: Comparison) -> list[dict[str, str]]:
+    """The loudest stretch of speech through every setting and leg, at one level."""
+    signals = {"the bot itself": comparison.reference} | {
+        f"{setting}, {leg} leg": audio for (setting, leg), audio in comparison.signals.items()
+    }
+    start, end = loudest_span(comparison.reference, EXCERPT_SECS)
+    found = []
+    for name, audio in signals.items():
+        excerpt = audio.span(start, end)
+        gain = 10 ** ((EXCERPT_LEVEL_DBOV - active_level(excerpt)) / 20)
+        if not np.isfinite(gain):
+            continue
+        samples = np.clip(excerpt.samples * gain, -1, 1).astype(np.float32)
+        found.append({"name": name, "src": _flac(Audio(samples, audio.sample_rate))})
+    return found
+
+
+def _tuning(tuning: TuningResult) -> dict[str, Any]:
+    why = list(tuning.why)
+    return {
+        "headline": why[0] if why else tuning.code,
+        "why": why[1:],
+        "advice": tuning.advice,
+        "code": tuning.code,
+    }
+
+
+def _facts(call: Call) -> list[tuple[str, str]]:
+    facts = [("capture", call.path.name), ("length", f"{call.duration:.2f} s")]
+    facts += [("complete", "yes" if call.finished else "no: the recording was cut off")]
+    for group, fields in call.metadata.items():
+        told = (field for field in fields.items() if not field[0].endswith("_anchor_ns"))
+        facts += [(f"{group}: {name}", value) for name, value in told]
+    facts += [_fact(name, value) for name, value in call.stats.items() if name != "duration"]
+    packages = ("pipecat-bandwidth-workbench", "pipecat-ai", "numpy", "scipy")
+    return [*facts, *((f"{name} (report)", version(name)) for name in packages)]
+
+
+def _fact(name: str, value: float) -> tuple[str, str]:
+    """A figure of the call in words: counts whole, all else to three digits, the unit behind."""
+    unit = next((unit for unit in _UNITS if name.endswith(f"_{unit}")), "")
+    known = value if float(value).is_integer() else float(f"{value:.3g}")
+    said = f"{known:,.10g} {_UNITS.get(unit, '')}".rstrip()
+    return name.removesuffix(f"_{unit}").replace("_", " "), said
+
+
+def _mp3(audio: Audio) -> str:
+    """Small, every browser plays it, and good enough to hear what happened."""
+    buffer = io.BytesIO()
+    soundfile.write(
+        buffer, audio.samples, audio.sample_rate, format="MP3", compression_level=MP3_COMPRESSION
+    )
+    return _uri("audio/mpeg", buffer.getvalue())
+
+
+def _flac(audio: Audio) -> str:
+    """To compare by ear: nothing is lost, and sample n stays where it was."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, audio.samples, audio.sample_rate, format="FLAC", subtype="PCM_16")
+    return _uri("audio/flac", buffer.getvalue())
+
+
+def _uri(media_type: str, content: bytes) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+_TEMPLATES: Final = Environment(
+    loader=PackageLoader("workbench.report", "."), autoescape=True, undefined=StrictUndefined
+)

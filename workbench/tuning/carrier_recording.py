@@ -1,0 +1,420 @@
+"""A carrier's recording of a call: when its clock ran, how loud it is, and over which leg it went.
+
+No capture shows what lies beyond Bandwidth. A recording made there does. It starts whenever it
+likes, its clock is another one, and its level is its own; once these are found and taken out, what
+is left between what was sent and what was recorded is the far leg.
+
+Conventions:
+    Time on the recording is ``delay + (1 + drift) * t`` for the time ``t`` on the call's clock.
+    The recording has to hold the bot. The caller on top of it does not hinder finding it, but is
+    taken for noise of the leg: give the bot's channel alone where there is one.
+
+Which leg it was is told by two measurements:
+    * **Audio bandwidth**: the highest frequency on the recording, beside that of what was sent. It
+      says nothing when no more than 4 kHz was sent, or the file itself is at 8 kHz.
+    * **Noise**: the part of the recording that does not follow what was sent, by coherence [1]_, in
+      bands of 250 Hz. Gain and linear filters do not count as noise. Each model of
+      :mod:`workbench.tuning.legs` leaves its own profile; the nearest is named.
+
+References:
+    .. [1] G. C. Carter, "Coherence and time delay estimation", Proc. IEEE 75(2), 1987.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+from scipy import fft, stats
+
+from workbench.audio import Audio, sound_file
+from workbench.exceptions import MetricWarning
+from workbench.metrics.alignment import find_delay, shifted
+from workbench.metrics.frames import framed, hann
+from workbench.metrics.spectra import effective_bandwidth
+from workbench.metrics.speech_level import speech_activity
+from workbench.tuning.legs import LEGS
+
+if TYPE_CHECKING:
+    from workbench.call import Call
+
+__all__ = ["MeasuredLeg", "align", "read"]
+
+#: Clocks of telephone equipment and sound cards are within this, in ppm.
+MAX_DRIFT_PPM: Final = 1200.0
+
+#: All is compared at this rate, or at the recording's own lower one.
+_RATE: Final = 16000
+
+_ENVELOPE_RATE: Final = 100
+#: The grid of drifts is so fine that no end of the call is further off than this, in seconds.
+_SLIP: Final = 0.05
+_COARSEST_PPM: Final = 500.0
+_FINEST_PPM: Final = 25.0
+
+#: Length of the windows in which the delay is followed, their hop, and how many are enough.
+_WINDOW: Final = 1.0
+_HOP: Final = 0.5
+_ENOUGH: Final = 120
+#: A window is on the recording if no more of it than this is beyond either end, in seconds.
+_EDGE: Final = 0.001
+#: Below this share of windows that agree, the recording is of something else.
+_LEAST_MATCHED: Final = 0.3
+#: A window further off the common line than this has been found at a wrong place: what a playout
+#: queue shifts between two utterances stays below it.
+_OUTLIER: Final = 0.040
+
+#: Legs are told apart on the stretch of this length, in seconds, with the most speech that was
+#: found: all of an hour would tell no more, and take Opus two minutes.
+_TOLD: Final = 30.0
+
+#: Bands of the noise profile, in hertz, and the range of signal-to-noise that tells codecs apart.
+_BAND: Final = 250.0
+_LOWEST: Final = 250.0
+_PROFILE_DB: Final = (-5.0, 40.0)
+#: A profile that is further than this from every model, mean over the bands, is of none of them.
+_FARTHEST_DB: Final = 8.0
+
+#: Up to where a narrowband leg reaches, and what has to be sent to tell it from a wide one.
+_NARROW_HZ: Final = 4200.0
+_WIDE_HZ: Final = 5000.0
+
+Family: TypeAlias = Literal["narrowband", "wideband", "unknown"]
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredLeg:
+    """A recording in step with the call, and the leg that it shows.
+
+    Parameters:
+        delay_ms: Where the call's zero lies on the recording; negative if it began later.
+        drift_ppm: How much faster the recording's clock counts.
+        gain_db: How much louder the bot is on it.
+        jitter_ms: Median distance of the windows from one straight line: what the far end's queue
+            moved utterances by.
+        matched: Share of the windows of speech that were found again, whole, 0 to 1.
+        covered: From when to when, in seconds on the call's clock, there is a recording.
+        family: What the audio bandwidth says.
+        leg: The model in :data:`~workbench.tuning.legs.LEGS` that the noise is most like; ``None`` if
+            it is like none.
+        distance_db: How far the noise profile is from that of each model considered.
+        sent_hz: Up to where there was anything in what was sent.
+        heard_hz: The same in the recording.
+        recorded_rate: Sample rate of the recording, in hertz.
+        heard: The recording on the call's clock, as loud as it was sent.
+    """
+
+    delay_ms: float
+    drift_ppm: float
+    gain_db: float
+    jitter_ms: float
+    matched: float
+    covered: tuple[float, float]
+    family: Family
+    leg: str | None
+    distance_db: dict[str, float]
+    sent_hz: float
+    heard_hz: float
+    recorded_rate: int
+    heard: Audio
+
+    @property
+    def sentence(self) -> str:
+        """All of it in words."""
+        return f"{self._where()} {self._which()}"
+
+    def __str__(self) -> str:
+        return self.sentence
+
+    def __repr__(self) -> str:
+        return (
+            f"MeasuredLeg({self.family}, {self.leg}, {self.delay_ms:.1f} ms, "
+            f"{self.drift_ppm:.0f} ppm, {self.gain_db:.1f} dB)"
+        )
+
+    def _where(self) -> str:
+        after = "after" if self.delay_ms >= 0 else "before"
+        return (
+            f"The carrier's recording holds {100 * self.matched:.0f} % of what was sent, and the "
+            f"call's zero {abs(self.delay_ms):.1f} ms {after} its own; its clock differs by "
+            f"{self.drift_ppm:+.0f} ppm, its level by {self.gain_db:+.1f} dB."
+        )
+
+    def _which(self) -> str:
+        reach = f"It reaches {self.heard_hz:.0f} Hz where {self.sent_hz:.0f} Hz were sent"
+        if self.family != "unknown":
+            reach += f": measured, a {self.family} leg"
+        elif self.recorded_rate < 2 * _WIDE_HZ:
+            reach += f": a file at {self.recorded_rate} Hz does not show whether the leg is wide"
+        else:
+            reach += ": too little to show whether the leg is wide"
+        if self.leg is None:
+            return f"{reach}; its noise is like that of no model."
+        distance = f"{self.distance_db[self.leg]:.1f} dB off its model"
+        return f"{reach}; its noise is most like that of {self.leg} ({distance})."
+
+
+def read(path: str | Path, channel: int | None = None) -> Audio:
+    """Read the bot's channel of a recording.
+
+    Args:
+        path: A WAV or FLAC file, or whatever else libsndfile reads.
+        channel: Which one, from 0; by default the second of several, as carriers have the bot
+            there.
+
+    Raises:
+        OSError: If the file cannot be opened.
+        ValueError: If it is no sound, or there is no such channel.
+    """
+    with sound_file(path):
+        if channel is None and soundfile.info(str(path)).channels > 1:
+            channel = 1
+    return Audio.read(path, channel)
+
+
+def align(call: Call | Audio, recording: Audio) -> MeasuredLeg:
+    """Bring a recording onto the call's clock, and tell the leg.
+
+    Args:
+        call: The call, of which what the far end took from its queue is looked for; or what was
+            sent, as audio.
+        recording: The carrier's, with the bot on it; see :func:`read`.
+
+    Raises:
+        ValueError: If the bot cannot be found on it, or said too little to look for.
+    """
+    sent = call if isinstance(call, Audio) else call.played
+    rate = min(_RATE, recording.sample_rate)
+    reference = sent.resampled(rate)
+    windows = _windows(reference)
+    line = _coarse(reference, recording)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MetricWarning)  # windows in which nothing is found
+        for radius in (0.15, 0.05):
+            heard, covered = _on_the_clock(recording, line, reference)
+            lags = _lags(reference, heard, covered, windows, radius)
+            line, matched = _refined(line, reference, windows, lags)
+        heard, covered = _on_the_clock(recording, line, reference)
+        lags = _lags(reference, heard, covered, windows, 0.05)
+        at_most = sent.resampled(min(_RATE, sent.sample_rate))
+        sent_hz, heard_hz = effective_bandwidth(at_most), effective_bandwidth(heard)
+    found = np.abs(lags) < _OUTLIER
+    gain = _gain(reference, heard, windows[found])
+    family = _family(sent_hz, heard_hz, recording.sample_rate)
+    distance = _distances(sent, reference, heard, windows[found], lags[found], family)
+    nearest = min(distance, key=lambda name: distance[name])
+    return MeasuredLeg(
+        delay_ms=1000 * line.delay,
+        drift_ppm=1e6 * line.drift,
+        gain_db=gain,
+        jitter_ms=1000 * float(np.median(np.abs(lags[found]))),
+        matched=matched,
+        covered=covered,
+        family=family,
+        leg=nearest if distance[nearest] <= _FARTHEST_DB else None,
+        distance_db=distance,
+        sent_hz=sent_hz,
+        heard_hz=heard_hz,
+        recorded_rate=recording.sample_rate,
+        heard=Audio(heard.samples * np.float32(10 ** (-gain / 20)), rate),
+    )
+
+
+class _Line(NamedTuple):
+    """Time on the recording: ``delay + (1 + drift) * t``; in seconds."""
+
+    delay: float
+    drift: float
+
+
+# -- where it is -------------------------------------------------------------------------------
+
+
+def _windows(reference: Audio) -> NDArray[np.intp]:
+    """First samples of windows that hold speech for the most part."""
+    size, hop = (round(secs * reference.sample_rate) for secs in (_WINDOW, _HOP))
+    spoken = framed(speech_activity(reference), size, hop).mean(axis=1)
+    starts = np.flatnonzero(spoken > 0.6) * hop
+    if len(starts) < 3:
+        raise ValueError(
+            f"what was sent holds {len(starts)} windows of {_WINDOW:g} s of speech to find again, "
+            "wanted three"
+        )
+    kept = np.linspace(0, len(starts) - 1, min(len(starts), _ENOUGH)).round().astype(int)
+    chosen: NDArray[np.intp] = starts[kept]
+    return chosen
+
+
+def _envelope(audio: Audio) -> NDArray[np.float64]:
+    """How loud it is, each 10 ms, mean taken out; compressed, so that no peak rules."""
+    hop = audio.sample_rate // _ENVELOPE_RATE
+    blocks = audio.samples[: len(audio.samples) // hop * hop].reshape(-1, hop)
+    loudness = np.mean(blocks.astype(np.float64) ** 2, axis=1) ** 0.25
+    centred: NDArray[np.float64] = loudness - loudness.mean()
+    return centred
+
+
+def _coarse(reference: Audio, recording: Audio) -> _Line:
+    """Delay within some 30 ms, and drift within half a step of the grid, by the envelopes."""
+    x, y = _envelope(reference.resampled(8000)), _envelope(recording.resampled(8000))
+    step = np.clip(_SLIP / reference.duration * 1e6, _FINEST_PPM, _COARSEST_PPM)
+    count = int(np.ceil(MAX_DRIFT_PPM / step))
+    n = fft.next_fast_len(2 * max(x.size, y.size) + 1024, real=True)
+    heard = fft.rfft(y, n)
+    best = (-np.inf, _Line(0.0, 0.0))
+    for drift in np.arange(-count, count + 1) * step * 1e-6:
+        n_stretched = round(x.size * (1 + drift))
+        stretched = np.interp(np.arange(n_stretched) / (1 + drift), np.arange(x.size), x)
+        correlation = fft.irfft(np.conj(fft.rfft(stretched, n)) * heard, n)
+        lag = int(np.argmax(correlation))
+        delay = (lag if lag < n - x.size else lag - n) / _ENVELOPE_RATE
+        best = max(best, (float(correlation[lag]), _Line(delay, float(drift))))
+    return best[1]
+
+
+def _on_the_clock(
+    recording: Audio, line: _Line, reference: Audio
+) -> tuple[Audio, tuple[float, float]]:
+    """The recording, stretched and moved onto the call's clock, as long as the reference.
+
+    Beside it where it begins and ends there, in seconds: the rest is silence that nobody recorded.
+    """
+    rate, n = reference.sample_rate, len(reference.samples)
+    true_rate = recording.sample_rate * (1 + line.drift)
+    samples = soxr.resample(recording.samples, true_rate, rate)
+    delay = line.delay / (1 + line.drift)
+    covered = max(0.0, -delay), min(reference.duration, samples.size / rate - delay)
+    if delay < 0:  # it began later: silence up to there
+        missing = int(np.ceil(-delay * rate))
+        samples = np.pad(samples, (missing, 0))
+        delay += missing / rate
+    samples = np.pad(samples, (0, max(0, n + round(delay * rate) + 1 - samples.size)))
+    _, moved = shifted(Audio(np.zeros(n, np.float32), rate), Audio(samples, rate), 1000 * delay)
+    return moved, covered
+
+
+def _lags(
+    reference: Audio,
+    heard: Audio,
+    covered: tuple[float, float],
+    windows: NDArray[np.intp],
+    radius: float,
+) -> NDArray[np.float64]:
+    """How much later each window is heard, in seconds; NaN where it is not found, or cut."""
+    rate = reference.sample_rate
+    size, margin = round(_WINDOW * rate), round(radius * rate)
+    padded = np.pad(heard.samples, margin)
+    lags = np.empty(len(windows))
+    for index, start in enumerate(windows.tolist()):
+        window = Audio(reference.samples[start : start + size], rate)
+        around = Audio(padded[start : start + size + 2 * margin], rate)
+        lags[index] = find_delay(window, around, max_delay_ms=2000 * radius) / 1000 - margin / rate
+    first, last = covered
+    at = windows / rate + lags
+    lags[(at < first - _EDGE) | (at + _WINDOW > last + _EDGE)] = np.nan
+    return lags
+
+
+def _refined(
+    line: _Line, reference: Audio, windows: NDArray[np.intp], lags: NDArray[np.float64]
+) -> tuple[_Line, float]:
+    """The line through most of the windows, and the share of those that lie near it."""
+    found = np.isfinite(lags)
+    if np.count_nonzero(found) >= max(3, _LEAST_MATCHED * len(lags)):
+        time, late = windows[found] / reference.sample_rate + _WINDOW / 2, lags[found]
+        slope, first, *_ = stats.theilslopes(late, time)
+        off = late - (first + slope * time)
+        near = np.abs(off - np.median(off)) <= max(3 * float(np.median(np.abs(off))), 1e-5)
+        slope, first = np.polyfit(time[near], late[near], 1)
+        matched = np.count_nonzero(np.abs(late - (first + slope * time)) < _OUTLIER) / len(lags)
+        if matched >= _LEAST_MATCHED:
+            pace = 1 + line.drift
+            refined = _Line(line.delay + pace * float(first), line.drift + pace * float(slope))
+            return refined, float(matched)
+    raise ValueError(
+        f"the recording does not hold what the bot sent: of {len(lags)} stretches of speech "
+        f"{np.count_nonzero(found)} are found whole on it; is it another call, or the other channel?"
+    )
+
+
+# -- what it is --------------------------------------------------------------------------------
+
+
+def _gain(reference: Audio, heard: Audio, windows: NDArray[np.intp]) -> float:
+    """Median over the windows of the change of level."""
+    size = round(_WINDOW * reference.sample_rate)
+    powers = [
+        [np.sum(np.square(a.samples[s : s + size], dtype=np.float64)) for a in (reference, heard)]
+        for s in windows.tolist()
+    ]
+    before, after = np.array(powers).T
+    return float(np.median(10 * np.log10(after / before)))
+
+
+def _family(sent_hz: float, heard_hz: float, recorded_rate: int) -> Family:
+    if not sent_hz > _WIDE_HZ or recorded_rate < 2 * _WIDE_HZ:
+        return "unknown"
+    if heard_hz <= _NARROW_HZ:
+        return "narrowband"
+    return "wideband" if heard_hz >= _WIDE_HZ else "unknown"
+
+
+def _distances(
+    sent: Audio,
+    reference: Audio,
+    heard: Audio,
+    windows: NDArray[np.intp],
+    lags: NDArray[np.float64],
+    family: Family,
+) -> dict[str, float]:
+    """How far the noise profile is from that of each model that the audio bandwidth admits."""
+    rate = reference.sample_rate
+    length = round(_TOLD * rate)
+    last = np.searchsorted(windows, windows + length - round(_WINDOW * rate), side="right")
+    first = int(np.argmax(last - np.arange(len(windows))))
+    chosen, start = slice(first, last[first]), int(windows[first])
+    measured = _profile(reference, heard, windows[chosen], lags[chosen])
+    stretch = Audio(reference.samples[start : start + length], rate)
+    travels = sent.span(start / rate, start / rate + _TOLD)  # what the file's rate cuts off, too
+    inside, none = windows[chosen] - start, np.zeros(len(windows[chosen]))
+    distances = {}
+    for leg in LEGS.values():
+        wide = leg.bandwidth_hz > _NARROW_HZ
+        if family == "unknown" or wide == (family == "wideband"):
+            model = _profile(stretch, leg.apply(travels).resampled(rate), inside, none)
+            distances[leg.name] = float(np.nanmean(np.abs(measured - model)))
+    return distances
+
+
+def _profile(
+    reference: Audio, heard: Audio, windows: NDArray[np.intp], lags: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Signal to noise in each band, in dB; NaN where nothing was sent."""
+    rate = reference.sample_rate
+    size, length = round(0.032 * rate), round(_WINDOW * rate)
+    window, omega = hann(size), 2 * np.pi * np.arange(size // 2 + 1) / size
+    xx, yy, xy = np.zeros(omega.size), np.zeros(omega.size), np.zeros(omega.size, complex)
+    for start, lag in zip(windows.tolist(), (lags * rate).tolist(), strict=True):
+        later = min(max(0, start + round(lag)), len(heard.samples) - length)
+        x, y = (
+            fft.rfft(framed(audio.samples[at : at + length], size, size // 2) * window)
+            for audio, at in ((reference, start), (heard, later))
+        )
+        xx += np.sum(np.abs(x) ** 2, axis=0)
+        yy += np.sum(np.abs(y) ** 2, axis=0)
+        xy += np.sum(np.conj(x) * y, axis=0) * np.exp(1j * omega * (start + lag - later))
+    coherence = np.abs(xy) ** 2 / np.maximum(xx * yy, 1e-30)
+    snr = 10 * np.log10(np.maximum(coherence, 1e-9) / np.maximum(1 - coherence, 1e-9))
+    snr[xx < 1e-5 * xx.max()] = np.nan
+    frequency = omega * rate / (2 * np.pi)
+    bands = np.arange(_LOWEST, 0.46 * rate, _BAND)
+    inside = [(frequency >= low) & (frequency < low + _BAND) for low in bands]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # bands in which nothing was sent
+        return np.array([np.nanmean(np.clip(snr[band], *_PROFILE_DB)) for band in inside])

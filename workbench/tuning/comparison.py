@@ -1,0 +1,382 @@
+"""The same speech through every outbound setting and far leg, in numbers, words and sound.
+
+Conventions:
+    The reference is what the bot said, as the pipeline produced it. Each setting is a pass through
+    the real serializer, each leg a model of what lies beyond Bandwidth: an assumption, which is
+    printed with every table and picture. All signals are brought to 16 kHz, or to the reference's
+    own rate where that is lower; what is compared is speech, at one level, in step. Distances are
+    measured segment by segment (:mod:`workbench.metrics.segments`), as :mod:`workbench.tuning.tuning` does, and
+    the table has their mean.
+
+    Two legs are compared by default: G.711, which nearly every telephone call comes down to, and
+    G.722, the wideband leg of the same network. What they answer holds for the others, which are
+    there by name: GSM is narrowband like the first, Opus is wideband like the second.
+
+Columns of the table:
+    ===================== ==========================================================================
+    ``setting``, ``leg``  What was tried.
+    ``active_level_dbov`` Level of the speech as heard (ITU-T P.56).
+    ``loudness_lufs``     The same as broadcasting measures it (ITU-R BS.1770).
+    ``peak_dbov``         Its largest sample.
+    ``bandwidth_hz``      Up to where there is anything to hear.
+    ``lsd_db``            Spectral distance to the reference, 100 to 3400 Hz, dB: less is better.
+    ``lsd_wide_db``       The same to 7000 Hz; NaN if the bot's own rate does not reach there.
+    ``seg_snr_db``        Segmental SNR in the telephone band, dB, at most 35.
+    ``si_sdr_db``         Signal to distortion ratio in the telephone band, dB, level left out.
+    ``estoi``             Predicted intelligibility, at most 1.
+    ``first_audio_ms``    What the serializer adds to the first sound.
+    ``delay_ms``          What it adds to all of it.
+    ``conserved_pct``     How much of the audio came out of it.
+    ``kbit_s``            On the wire, for each second of audio, JSON and base64 included.
+    ``cpu_us_per_s``      CPU of the serializer for each second of audio; depends on the machine.
+    ===================== ==========================================================================
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from html import escape
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, SupportsFloat, cast
+
+import numpy as np
+import pandas as pd
+
+from workbench.audio import Audio
+from workbench.exceptions import MetricWarning
+from workbench.metrics import levels, segments, spectra, speech_level
+from workbench.metrics.alignment import align
+from workbench.metrics.distances import evaluate_aligned
+from workbench.tuning import carrier_recording
+from workbench.tuning.carrier_recording import MeasuredLeg
+from workbench.tuning.legs import Leg, legs_named
+from workbench.tuning.sentences import assumption, conclusion, on_recording
+from workbench.tuning.settings import SETTINGS, Setting, distinct
+from workbench.tuning.trial import Spoken, Trial, run_trials
+from workbench.tuning.voice import Said, Source
+
+if TYPE_CHECKING:
+    from workbench.call import Call
+
+__all__ = ["LEGEND", "SETTINGS", "Comparison", "Setting", "compare"]
+
+#: What the speech as heard is by itself.
+_LEVELS: Final[dict[str, Callable[[Audio], float]]] = {
+    "active_level_dbov": speech_level.active_level,
+    "loudness_lufs": levels.loudness,
+    "peak_dbov": levels.peak,
+    "bandwidth_hz": spectra.effective_bandwidth,
+}
+
+#: How far it is from the reference: means over the segments.
+DISTANCES: Final = ("lsd_db", "lsd_wide_db", "seg_snr_db", "si_sdr_db", "estoi")
+
+#: All columns but those of the user's own metrics.
+_MEASURED: Final = (
+    *("setting", "leg", *_LEVELS, *DISTANCES),
+    *("first_audio_ms", "delay_ms", "conserved_pct", "kbit_s", "cpu_us_per_s"),
+)
+
+#: What people read first: how it is headed, and its decimals.
+_BRIEFLY: Final = {
+    "leg": ("far leg", 0),
+    "setting": ("setting", 0),
+    "bandwidth_hz": ("reaches (Hz)", 0),
+    "lsd_db": ("distance (dB)", 2),
+    "lsd_wide_db": ("to 7 kHz (dB)", 2),
+    "seg_snr_db": ("segSNR (dB)", 2),
+    "estoi": ("ESTOI", 3),
+    "delay_ms": ("delay (ms)", 1),
+    "kbit_s": ("kbit/s", 0),
+}
+
+#: What those headings mean.
+LEGEND: Final = (
+    "distance, to 7 kHz: of the spectrum from what the bot said, up to 3.4 and up to 7 kHz, less "
+    "is better. segSNR: speech over error in the telephone band, at most 35; ESTOI: predicted "
+    "intelligibility, at most 1; of both, more is better."
+)
+
+#: A number, or an :class:`~workbench.metrics.opinions.Opinion` that may say why there is none.
+Metric = Callable[[Audio, Audio], SupportsFloat]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The outcome.
+
+    Parameters:
+        table: One row for each leg and setting; the columns are those of this module's docstring.
+        scores: The distances one by one: ``leg``, ``setting``, ``segment`` and a column for each.
+        signals: What the caller hears, by setting and leg, all in step with ``reference``.
+        reference: What the bot said, one frame behind the other.
+        sentences: The outcome in words: one for each leg, and what else is to be said.
+        assumption: What was assumed of the far end, or measured.
+        measured: What a carrier's recording shows of it, when there was one.
+        recorded: ``bandwidth_hz``, ``lsd_db`` and ``estoi`` of that recording itself.
+    """
+
+    table: pd.DataFrame
+    scores: pd.DataFrame
+    signals: dict[tuple[str, str], Audio]
+    reference: Audio
+    sentences: tuple[str, ...]
+    assumption: str
+    measured: MeasuredLeg | None = None
+    recorded: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def sentence(self) -> str:
+        """The outcome in words."""
+        return " ".join(self.sentences)
+
+    @property
+    def brief(self) -> pd.DataFrame:
+        """The columns of ``table`` that people read first, headed in words."""
+        own = [name for name in self.table.columns if name not in _MEASURED]
+        headings = {name: heading for name, (heading, _) in _BRIEFLY.items()}
+        return self.table[[*_BRIEFLY, *own]].rename(columns=headings)
+
+    @property
+    def shown(self) -> pd.DataFrame:
+        """``brief`` as text: the same decimals all down a column, "-" where there is no number."""
+        decimals: dict[Hashable, int] = dict(_BRIEFLY.values())
+        brief = self.brief
+        columns = (
+            [_text(cell, decimals.get(heading, 3)) for cell in column]
+            for heading, column in brief.items()  # a metric of one's own may be headed the same
+        )
+        return pd.DataFrame(dict(enumerate(columns))).set_axis(brief.columns, axis="columns")
+
+    def margin(self, metric: str) -> pd.Series[float]:
+        """Half of the 95 % interval of a distance's mean, see :func:`workbench.metrics.segments.margin`.
+
+        The segments are the same in every row: that two intervals overlap does not say that two
+        settings tie. :func:`workbench.tuning.tuning.tune` compares them segment by segment.
+
+        Args:
+            metric: ``lsd_db``, ``lsd_wide_db``, ``seg_snr_db``, ``si_sdr_db`` or ``estoi``.
+
+        Returns:
+            One for each row of ``table``; NaN for fewer than three segments.
+
+        Raises:
+            ValueError: For another name.
+        """
+        if metric not in DISTANCES:
+            raise ValueError(f"no distance {metric!r}, there are: {', '.join(DISTANCES)}")
+        cells = {
+            key: rows.to_numpy() for key, rows in self.scores.groupby(["leg", "setting"])[metric]
+        }
+        none = np.empty(0)
+        rows = zip(self.table["leg"], self.table["setting"], strict=True)
+        margins = [segments.margin(cells.get(row, none)) for row in rows]
+        return pd.Series(margins, index=self.table.index, name=metric)
+
+    def sounds(self, *settings: str, leg: str) -> dict[str, Audio]:
+        """Take out what is to be compared by ear, such as blind (:mod:`workbench.timeline.blind_test`).
+
+        Args:
+            settings: Labels of settings; all by default.
+            leg: The far leg.
+
+        Returns:
+            What the caller hears, by setting, in step with each other.
+
+        Raises:
+            ValueError: For a setting or a leg that was not compared.
+        """
+        heard = {setting: audio for (setting, far), audio in self.signals.items() if far == leg}
+        if not heard:
+            legs = dict.fromkeys(far for _, far in self.signals)
+            raise ValueError(f"no far leg {leg!r} in this comparison, there are: {', '.join(legs)}")
+        for setting in settings:
+            if setting not in heard:
+                raise ValueError(
+                    f"no setting {setting!r} in this comparison, there are: {', '.join(heard)}"
+                )
+        return {setting: heard[setting] for setting in settings or heard}
+
+    def __str__(self) -> str:
+        shown = self.shown
+        # The unit below the name, so that 80 columns are enough.
+        shown.columns = pd.MultiIndex.from_tuples(
+            [
+                (name, f"({unit}" if unit else "")
+                for name, _, unit in (str(heading).partition(" (") for heading in shown)
+            ]
+        )
+        numbers = shown.to_string(index=False, sparsify=False)
+        return f"{numbers}\n\n{LEGEND}\n\n{self.sentence}\n\n{self.assumption}"
+
+    def __repr__(self) -> str:
+        settings, legs = (self.table[name].nunique() for name in ("setting", "leg"))
+        return f"Comparison({settings} settings, {legs} legs, {self.reference.duration:.1f} s)"
+
+    def _repr_html_(self) -> str:
+        table = self.shown.to_html(index=False, border=0)
+        said = "".join(f"<p>{escape(sentence)}</p>" for sentence in self.sentences)
+        small = "".join(
+            f"<p><small>{escape(text)}</small></p>" for text in (LEGEND, self.assumption)
+        )
+        return f"{table}{said}{small}"
+
+
+def compare(
+    call: Source,
+    settings: Iterable[Setting] | None = None,
+    legs: str | Leg | Iterable[str | Leg] | None = None,
+    metrics: Mapping[str, Metric] | None = None,
+    *,
+    recording: Audio | MeasuredLeg | None = None,
+    executor: Executor | None = None,
+) -> Comparison:
+    """Send a call's outbound audio through several settings and far legs, and measure.
+
+    Args:
+        call: A call, the frames it gave to ``serialize``, or any audio of speech.
+        settings: What to try; by default PCMU and PCM at 8, 16 and 24 kHz.
+        legs: One or several names of :data:`~workbench.tuning.legs.LEGS`, or legs of your own; by
+            default the one that ``recording`` shows, else G.711 and G.722.
+        metrics: Further columns: a function of (reference, degraded) for each name.
+        recording: The carrier's recording of the bot's channel (:func:`workbench.tuning.carrier_recording.read`).
+        executor: Where the settings are tried, side by side; threads by default.
+
+    Raises:
+        TypeError: For a path; :meth:`workbench.call.Call.open` reads it.
+        ValueError: If the bot said nothing, a leg is not known, two settings are one, or the
+            recording does not hold what the bot sent.
+    """
+    tried = distinct(settings or SETTINGS)
+    spoken = Spoken(call)
+    measured = _measured(call, recording)
+    shown = [measured.leg] if measured and measured.leg else ["G.711", "G.722"]
+    far = legs_named(legs or shown)
+    work = repeat(spoken), tried, repeat(far), repeat(dict(metrics or {}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MetricWarning)  # the table shows the NaN, a sentence why
+        if executor is None:
+            with ThreadPoolExecutor(os.cpu_count()) as threads:
+                groups = list(threads.map(_cells, *work))
+        else:
+            groups = list(executor.map(_cells, *work))
+    cells = [cell for group in groups for cell in group]
+    cells.sort(key=lambda cell: [leg.name for leg in far].index(cell.leg))
+    missing = _missing([cell.row for cell in cells], metrics or ())
+    table = pd.DataFrame([cell.row for cell in cells])
+    reference = spoken.said.audio
+    sentences = [*conclusion(table, far, reference), *missing]
+    recorded = {}
+    if measured is not None:
+        recorded = _recorded(call, measured)
+        sentences = [measured.sentence, on_recording(recorded), *sentences]
+    return Comparison(
+        table=table,
+        scores=pd.DataFrame(
+            [score for cell in cells for score in cell.scores],
+            columns=["leg", "setting", "segment", *DISTANCES],
+        ),
+        signals={(cell.setting, cell.leg): cell.heard for cell in cells},
+        reference=reference,
+        sentences=tuple(sentences),
+        assumption=assumption(far, measured),
+        measured=measured,
+        recorded=recorded,
+    )
+
+
+class _Cell(NamedTuple):
+    """One setting on one leg: what is heard, its row of the table, its segments' distances."""
+
+    setting: str
+    leg: str
+    heard: Audio
+    row: dict[str, Any]
+    scores: list[dict[str, Any]]
+
+
+def _cells(
+    spoken: Spoken, setting: Setting, legs: Sequence[Leg], metrics: Mapping[str, Metric]
+) -> list[_Cell]:
+    """One setting on all legs."""
+    return [_cell(trial, metrics) for trial in run_trials(spoken, setting, legs)]
+
+
+def _measured(call: Source, recording: Audio | MeasuredLeg | None) -> MeasuredLeg | None:
+    if recording is None or isinstance(recording, MeasuredLeg):
+        return recording
+    if isinstance(call, Sequence | Said):
+        raise ValueError("frames alone have no clock: a recording is compared with a call")
+    return carrier_recording.align(call, recording)
+
+
+def _recorded(call: Source, measured: MeasuredLeg) -> dict[str, float]:
+    """What became of the bot's voice on the recording itself."""
+    said = call if isinstance(call, Audio) else _played(cast("Call", call))
+    said = said.resampled(measured.heard.sample_rate).span(*measured.covered)
+    heard = measured.heard.span(*measured.covered)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MetricWarning)
+        _, reference, degraded = align(said, heard)
+        return evaluate_aligned(reference, degraded, ("bandwidth_hz", "lsd_db", "estoi"))
+
+
+def _played(call: Call) -> Audio:
+    """The bot on the call's clock, without what an interruption cut off."""
+    said = call.bot_said
+    kept = np.zeros(len(said.samples), np.float32)
+    for start, heard in zip(call.playout.start.tolist(), call.playout.heard.tolist(), strict=True):
+        if heard > 0:
+            span = slice(*(max(0, round(t * said.sample_rate)) for t in (start, start + heard)))
+            kept[span] = said.samples[span]
+    return Audio(kept, said.sample_rate)
+
+
+def _cell(trial: Trial, metrics: Mapping[str, Metric]) -> _Cell:
+    names = {"setting": trial.setting.label, "leg": trial.leg.name}
+    scores = list(trial.scores(DISTANCES))
+    quality: dict[str, SupportsFloat] = dict.fromkeys([*_LEVELS, *DISTANCES, *metrics], np.nan)
+    if scores:
+        quality |= {name: level(trial.degraded) for name, level in _LEVELS.items()}
+        quality |= {name: _mean([score[name] for score in scores]) for name in DISTANCES}
+        quality |= {n: metric(trial.reference, trial.degraded) for n, metric in metrics.items()}
+    passed = trial.resent
+    row = {
+        **names,
+        **quality,
+        "first_audio_ms": passed.first_audio_ms,
+        "delay_ms": passed.delay_ms,
+        "conserved_pct": 100 * passed.conserved_ms / passed.said_ms,
+        "kbit_s": passed.kbit_s,
+        "cpu_us_per_s": passed.cpu_us_per_s,
+    }
+    numbered = [{**names, "segment": k, **score} for k, score in enumerate(scores)]
+    return _Cell(trial.setting.label, trial.leg.name, trial.heard, row, numbered)
+
+
+def _mean(scores: Sequence[float]) -> float:
+    """Over the segments that have a score."""
+    known = [score for score in scores if not np.isnan(score)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def _missing(rows: Sequence[dict[str, Any]], names: Iterable[str]) -> list[str]:
+    """Make numbers of the metrics that were given, and say why some have none."""
+    sentences: dict[str, str] = {}
+    for row in rows:
+        for name in names:
+            reason = getattr(row[name], "reason", "")
+            row[name] = float(row[name])
+            if reason:
+                sentences.setdefault(name, f"{name} is not available: {reason}.")
+    return list(sentences.values())
+
+
+def _text(cell: object, decimals: int) -> str:
+    if not isinstance(cell, float):
+        return str(cell)
+    return "-" if np.isnan(cell) else f"{cell:.{decimals}f}"

@@ -1,0 +1,177 @@
+"""One outbound setting on one far leg: what the caller would hear, beside what the bot said.
+
+A trial sends the bot's audio through the serializer (:mod:`workbench.tuning.resend`), decodes it, lets it
+travel over a leg (:mod:`workbench.tuning.legs`), and lines it up with what the bot said. Speech is what
+is compared: pauses of the reference longer than half a second are cut out of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.audio import Audio
+from workbench.metrics.alignment import shifted
+from workbench.metrics.distances import Prepared, evaluate_aligned
+from workbench.metrics.segments import segments
+from workbench.metrics.speech_level import speech_activity
+from workbench.tuning.legs import Leg
+from workbench.tuning.resend import Resent, resend
+from workbench.tuning.settings import Setting
+from workbench.tuning.voice import Said, Source, said_by_bot
+
+__all__ = ["Spoken", "Trial", "run_trials"]
+
+#: Signals are compared at this rate: every leg here fits under it. A reference of a lower rate
+#: keeps its own.
+COMMON_RATE: Final = 16000
+
+#: Pauses up to this long stay, in seconds; and so much before speech, where it rises.
+_LONGEST_PAUSE: Final = 0.5
+_ONSET: Final = 0.05
+
+
+class Spoken:
+    """What the bot said (:class:`workbench.tuning.voice.Said`), made ready for trials to be compared with.
+
+    ``said`` is what goes into the serializer; the rest is what measuring takes: one rate, long
+    pauses cut out, segments. Each thing is made when first asked for and kept, so that all settings
+    and legs share it. What is sent to another process is what was said, and no more.
+
+    Parameters:
+        call: As :func:`workbench.tuning.resend.resend` takes it.
+
+    Raises:
+        ValueError: If the bot said nothing.
+    """
+
+    def __init__(self, call: Source) -> None:
+        """Collect what was said."""
+        self.said: Final[Said] = said_by_bot(call)
+
+    @cached_property
+    def whole(self) -> Audio:
+        """All of ``said``, at :data:`COMMON_RATE` or its own lower rate."""
+        return self.said.audio.resampled(min(COMMON_RATE, self.said.sample_rate))
+
+    @cached_property
+    def kept(self) -> NDArray[np.bool_]:
+        """Which samples of ``whole`` are speech, its onsets and its short pauses."""
+        return _without_pauses(self.whole)
+
+    @cached_property
+    def speech(self) -> Audio:
+        """These samples."""
+        return Audio(self.whole.samples[self.kept], self.whole.sample_rate)
+
+    @cached_property
+    def segments(self) -> tuple[tuple[slice, Prepared], ...]:
+        """Where in ``speech`` its segments are, and each of them."""
+        return tuple((span, Prepared(_part(self.speech, span))) for span in segments(self.speech))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Spoken, (Said(self.said.stretches, self.said.sample_rate),)
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What became of the bot's voice.
+
+    Parameters:
+        setting: Of the serializer and the pipeline.
+        leg: The far leg that is assumed.
+        resent: The pass through the serializer.
+        heard: What the caller hears, at the leg's rate, in step with ``resent.said``.
+        spoken: What the bot said.
+        degraded: Its speech as it is heard, in step with ``spoken.speech``; empty without speech.
+    """
+
+    setting: Setting
+    leg: Leg
+    resent: Resent
+    heard: Audio
+    spoken: Spoken
+    degraded: Audio
+
+    @property
+    def reference(self) -> Audio:
+        """Speech as the bot said it, at :data:`COMMON_RATE` or its own lower rate."""
+        return self.spoken.speech
+
+    def scores(self, metrics: Sequence[str]) -> Iterator[dict[str, float]]:
+        """Measure segment by segment (:mod:`workbench.metrics.segments`), the same ones in every trial.
+
+        Args:
+            metrics: Names of :func:`workbench.metrics.distances.evaluate_aligned`.
+
+        Raises:
+            ValueError: For an unknown name.
+        """
+        for span, reference in self.spoken.segments:
+            yield evaluate_aligned(reference, _part(self.degraded, span), metrics)
+
+
+def _part(audio: Audio, span: slice) -> Audio:
+    return Audio(audio.samples[span], audio.sample_rate)
+
+
+def run_trials(call: Source | Spoken, setting: Setting, legs: Sequence[Leg]) -> list[Trial]:
+    """Try one setting on several legs.
+
+    Args:
+        call: As :func:`workbench.tuning.resend.resend` takes it, or what was said in it.
+        setting: What to try.
+        legs: The far legs.
+
+    Returns:
+        One trial for each leg, in their order.
+
+    Raises:
+        ValueError: If the bot said nothing.
+    """
+    spoken = call if isinstance(call, Spoken) else Spoken(call)
+    rate = setting.audio_out_sample_rate
+    passed = resend(spoken.said, setting.params, audio_out_sample_rate=rate)
+    trials = []
+    for leg in legs:
+        heard = _in_step(passed, leg.apply(passed.sent))
+        whole = _as_long(heard.resampled(spoken.whole.sample_rate), len(spoken.whole))
+        degraded = Audio(whole.samples[spoken.kept], whole.sample_rate)
+        trials.append(Trial(setting, leg, passed, heard, spoken, degraded))
+    return trials
+
+
+def _in_step(passed: Resent, heard: Audio) -> Audio:
+    """Take the serializer's delay out, and make it as long as what was said."""
+    n = round(passed.said.duration * heard.sample_rate)
+    said = Audio(np.zeros(max(n, 1), np.float32), heard.sample_rate)
+    _, moved = shifted(said, heard, passed.offset_ms)
+    return _as_long(moved, n)
+
+
+def _as_long(audio: Audio, n: int) -> Audio:
+    """Pad or cut a signal to n samples."""
+    samples = audio.samples[:n]
+    if samples.size < n:
+        samples = np.pad(samples, (0, n - samples.size))
+    return Audio(samples, audio.sample_rate)
+
+
+def _without_pauses(said: Audio) -> NDArray[np.bool_]:
+    """Mark speech, its onsets and its short pauses."""
+    active = speech_activity(said)
+    edges = np.flatnonzero(np.diff(active.astype(np.int8), 1, 0, 0))
+    starts, ends = edges[::2], np.append(edges[1::2], active.size)[: edges[::2].size]
+    spoken = np.zeros(active.size, np.bool_)
+    previous = -np.inf
+    for start, end in zip(starts, ends, strict=True):
+        begin = start - round(_ONSET * said.sample_rate)
+        joined = begin - previous <= _LONGEST_PAUSE * said.sample_rate
+        spoken[max(0, int(previous) if joined else begin) : end] = True
+        previous = end
+    return spoken
