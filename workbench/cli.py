@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from loguru import logger
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress
 
+from pipecat_bandwidth import __version__
 from workbench.terminal import print_comparison, print_findings, print_summary, print_tuning
 
 if TYPE_CHECKING:
@@ -46,6 +45,24 @@ Capture = Annotated[
         readable=False,  # it is only the owner's to read, and this program says so shorter
     ),
 ]
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Say the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Take what goes before any command."""
 
 
 @app.command()
@@ -253,6 +270,8 @@ def tune(
     with working("Starting"):
         from workbench.tuning.batch import tune_captures as run
 
+    from rich.progress import Progress
+
     constraints = {"kbit_s": max_kbit_s} if max_kbit_s is not None else None
     with cluster(dask) as executor, Progress(console=err) as bar:
         task = bar.add_task("Tuning", total=len(captures))
@@ -419,9 +438,9 @@ def working(what: str) -> Iterator[None]:
 
 def main() -> None:
     """Run; print an expected failure as one line."""
-    os.environ.setdefault("LOGURU_LEVEL", "WARNING")  # for the processes that this one starts
-    logger.remove()  # Pipecat greets with a log line when it is imported
-    logger.add(sys.stderr, level="WARNING", format="{level}: {message}")
+    # Pipecat greets with a log line when it is imported, here and in the processes that this starts.
+    os.environ.setdefault("LOGURU_LEVEL", "WARNING")
+    os.environ.setdefault("LOGURU_FORMAT", "{level}: {message}")
     try:
         app()
     except Exception as error:

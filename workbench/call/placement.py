@@ -21,10 +21,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import minimum_filter1d
 
 from pipecat_bandwidth.encodings import WireFormat
 from workbench.audio import Audio
+from workbench.metrics.smoothing import running_minimum
 
 __all__ = ["follow", "lay", "lay_encoded", "place_made", "unwrap"]
 
@@ -130,7 +130,7 @@ def follow(
     ends = np.cumsum(duration[order] + np.maximum(missing, 0) * typical)
     nominal = ends - duration[order]
     late = time[order] - nominal
-    settled = minimum_filter1d(late, ahead, mode="nearest", origin=-(ahead // 2))
+    settled = running_minimum(late, before=0, after=ahead - 1)
     anchors = []
     anchor = float(settled[0])
     for value in settled.tolist():

@@ -17,7 +17,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 from workbench.audio import Audio
 from workbench.call.playout import Playout
@@ -25,6 +24,7 @@ from workbench.call.reading import Contents
 from workbench.call.streams import FrameRecord, Stream
 from workbench.call.turns import Turn
 from workbench.exceptions import MetricWarning
+from workbench.metrics.smoothing import one_pole
 from workbench.metrics.speech_level import active_level
 
 __all__ = ["call_stats", "clock_drift", "jitter"]
@@ -43,7 +43,7 @@ def jitter(stream: Stream) -> NDArray[np.float64]:
     """
     late = stream.time - stream.start
     late = late[~stream.duplicate]
-    return lfilter([1 / 16], [1, -15 / 16], np.abs(np.diff(late, prepend=late[:1]))) * 1000
+    return one_pole(np.abs(np.diff(late, prepend=late[:1])) / 16, decay=15 / 16) * 1000
 
 
 def clock_drift(stream: Stream) -> float | None:

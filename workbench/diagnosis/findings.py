@@ -21,10 +21,6 @@ from html import escape
 from typing import Final
 from xml.etree import ElementTree
 
-from rich import markup
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn
-
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.diagnosis.baseline import Change, changes
@@ -229,11 +225,18 @@ def _unrecorded(finding: Finding, call: Call) -> bool:
 @contextmanager
 def _progress(call: Call, total: int) -> Iterator[Callable[[int], None]]:
     """Show a bar while a long call is worked on, to whoever watches; on stderr, gone afterwards."""
+    if call.duration < _LONG:
+        yield lambda steps: None
+        return
+    from rich import markup
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn
+
     console = Console(stderr=True)
     is_watched = console.is_interactive or console.is_jupyter
     # From another thread it would come out in whatever cell runs just then.
     is_watched &= threading.current_thread() is threading.main_thread()
-    if call.duration < _LONG or not is_watched:
+    if not is_watched:
         yield lambda steps: None
         return
     columns = SpinnerColumn(), *Progress.get_default_columns()

@@ -11,10 +11,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
 from workbench.audio import Audio
-from workbench.metrics.frames import checked, undefined
+from workbench.metrics.frames import checked, fast_length, undefined
 from workbench.metrics.speech_level import SILENCE_DBOV, active_level
 
 __all__ = ["Alignment", "align", "find_delay", "shifted", "validate"]
@@ -136,10 +135,10 @@ def shifted(reference: Audio, degraded: Audio, delay_ms: float) -> tuple[Audio, 
 
 def _delay_samples(x: NDArray[np.float32], y: NDArray[np.float32], largest: int) -> float | None:
     """Delay of y against x in samples, at most ``largest`` either way; None when there is none."""
-    n = fft.next_fast_len(x.size + min(y.size, x.size + largest), real=True)
-    cross = np.conj(fft.rfft(x, n)) * fft.rfft(y[: x.size + largest], n)
+    n = fast_length(x.size + min(y.size, x.size + largest))
+    cross = np.conj(np.fft.rfft(x, n)) * np.fft.rfft(y[: x.size + largest], n)
     magnitude = np.abs(cross)
-    sharp = fft.irfft(cross / np.maximum(magnitude, magnitude.max() * 1e-6) ** 0.8, n)
+    sharp = np.fft.irfft(cross / np.maximum(magnitude, magnitude.max() * 1e-6) ** 0.8, n)
     largest = min(largest, n // 2 - 1)
     lags = np.concatenate([sharp[n - largest :], sharp[: largest + 1]])
     best = int(np.argmax(lags))
@@ -159,7 +158,7 @@ def _delay_samples(x: NDArray[np.float32], y: NDArray[np.float32], largest: int)
 
 def _advanced(y: NDArray[np.float32], samples: float) -> NDArray[np.float32]:
     """Move a signal earlier by a fraction of a sample, by the phase of its spectrum."""
-    n = fft.next_fast_len(y.size + 64, real=True)
+    n = fast_length(y.size + 64)
     turn = np.exp(2j * np.pi * np.arange(n // 2 + 1) * samples / n)
-    moved: NDArray[np.float32] = fft.irfft(fft.rfft(y, n) * turn.astype(np.complex64), n)[: y.size]
-    return moved
+    moved = np.fft.irfft(np.fft.rfft(y, n) * turn.astype(np.complex64), n)
+    return moved[: y.size].astype(np.float32, copy=False)

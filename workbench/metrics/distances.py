@@ -37,7 +37,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pystoi.stoi import N
 
 from workbench.audio import Audio
 from workbench.exceptions import MetricWarning
@@ -56,7 +55,6 @@ from workbench.metrics.prepared import (
     lsd_frame,
     pair,
     prepared,
-    third_octaves,
     within,
 )
 from workbench.metrics.spectra import effective_bandwidth
@@ -200,18 +198,20 @@ def estoi(reference: Audio | Prepared, degraded: Audio | Prepared) -> float:
     r, d, active = pair(reference, degraded, "ESTOI", least=_LEAST_FOR_ESTOI)
     if not active:
         return np.nan
+    from workbench.metrics.intelligibility import SEGMENT_FRAMES, third_octaves
+
     voiced, reference_bands = r.voiced_bands
-    if reference_bands.shape[1] < N:
+    if reference_bands.shape[1] < SEGMENT_FRAMES:
         return undefined("ESTOI", "there is too little speech")
     segments = [
-        np.lib.stride_tricks.sliding_window_view(bands, N, axis=1).transpose(1, 0, 2)
+        np.lib.stride_tricks.sliding_window_view(bands, SEGMENT_FRAMES, axis=1).transpose(1, 0, 2)
         for bands in (reference_bands, third_octaves(d.stoi_frames[voiced]))
     ]
     total, count = 0.0, len(segments[0])
     for start in range(0, count, 32):
         one, other = (_row_and_column_normalised(s[start : start + 32]) for s in segments)
         total += _product(one.ravel(), other.ravel())
-    return float(total / count / N)
+    return float(total / count / SEGMENT_FRAMES)
 
 
 def _product(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:

@@ -7,12 +7,11 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal
 
 from workbench.audio import Audio
 from workbench.exceptions import MetricWarning
 
-__all__ = ["checked", "framed", "hann", "undefined"]
+__all__ = ["checked", "fast_length", "framed", "hann", "undefined"]
 
 
 T = TypeVar("T", bound=np.generic)
@@ -42,7 +41,26 @@ def framed(values: NDArray[T], size: int, hop: int) -> NDArray[T]:
 
 def hann(size: int) -> NDArray[np.float32]:
     """Periodic Hann window."""
-    return np.asarray(signal.windows.hann(size, sym=False), dtype=np.float32)
+    return np.hanning(size + 1)[:-1].astype(np.float32)
+
+
+def fast_length(least: int) -> int:
+    """Find the shortest length from ``least`` on whose Fourier transform is quick.
+
+    Returns:
+        A product of twos, threes and fives.
+
+    Example::
+
+        >>> fast_length(8191)
+        8192
+    """
+    odd: list[int] = [
+        3**threes * 5**fives
+        for threes in range(least.bit_length())
+        for fives in range(least.bit_length() // 2 + 1)
+    ]
+    return min(part << (-(-least // part) - 1).bit_length() for part in odd)
 
 
 def undefined(metric: str, reason: str) -> float:

@@ -29,7 +29,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, signal
 
 from workbench.audio import Audio
 from workbench.metrics.frames import checked, framed, undefined
@@ -80,6 +79,8 @@ def loudness(audio: Audio) -> float:
     size = round(_BLOCK / _STEP)
     if x.size < size * step:
         return undefined("loudness", f"it lasts {audio.duration:.2f} s, wanted {_BLOCK:g}")
+    from scipy import signal  # a second that only this needs
+
     weighted = signal.oaconvolve(x, _k_weighting(rate), mode="same")
     steps = weighted[: x.size // step * step].reshape(-1, step)
     power = framed(np.einsum("ij,ij->i", steps, steps, dtype=np.float64), size, 1).mean(axis=1)
@@ -98,9 +99,11 @@ def _k_weighting(rate: int) -> NDArray[np.float32]:
     After the 0.1 s on either side the high-pass of 38 Hz has decayed to a millionth.
     """
     n = round(0.2 * rate)
-    frequency = np.minimum(fft.rfftfreq(n, 1 / rate), 24000)
-    _, response = signal.sosfreqz(_K_WEIGHTING, frequency, fs=48000)
-    taps = np.roll(fft.irfft(np.abs(response), n), n // 2)
+    delay = np.exp(-2j * np.pi * np.minimum(np.fft.rfftfreq(n, 1 / rate), 24000) / 48000)
+    response = np.prod(
+        [np.polyval(s[2::-1], delay) / np.polyval(s[:2:-1], delay) for s in _K_WEIGHTING], axis=0
+    )
+    taps = np.roll(np.fft.irfft(np.abs(response), n), n // 2)
     return np.asarray(np.append(taps, taps[0]) if n % 2 == 0 else taps, np.float32)
 
 

@@ -7,9 +7,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pystoi import utils
-from pystoi.stoi import DYN_RANGE, FS, N_FRAME, NFFT, OBM
-from scipy import fft, signal
 
 from workbench.audio import Audio
 from workbench.metrics.alignment import validate
@@ -29,7 +26,6 @@ __all__ = [
     "lsd_frame",
     "pair",
     "prepared",
-    "third_octaves",
     "within",
 ]
 
@@ -38,12 +34,6 @@ TELEPHONE_BAND: Final = (100.0, 3400.0)
 
 #: Seconds of active speech below which a metric says nothing.
 LEAST: Final = 0.2
-
-_STOI_WINDOW: Final = np.hanning(N_FRAME + 2)[1:-1]
-
-#: First bin of each band of a third octave, and where the last one ends: they leave no gap.
-_STOI_EDGES: Final = OBM.argmax(axis=1)
-_STOI_TOP: Final = int(_STOI_EDGES[0] + OBM.sum())
 
 
 def band_limited(audio: Audio, band: tuple[float, float] = TELEPHONE_BAND) -> Audio:
@@ -56,6 +46,8 @@ def band_limited(audio: Audio, band: tuple[float, float] = TELEPHONE_BAND) -> Au
         audio: The signal.
         band: Lower and upper edge in hertz, where it is 6 dB down.
     """
+    from scipy import signal  # a second that most who import this module need not wait for
+
     rate = audio.sample_rate
     taps = signal.firwin(2 * (rate // 100) + 1, within(band, rate), pass_zero=False, fs=rate)
     kept = signal.oaconvolve(audio.samples, taps.astype(np.float32), mode="same")
@@ -112,23 +104,23 @@ class Prepared:
     def power(self) -> NDArray[np.float32]:
         """Power spectra of frames of 32 ms, half overlapping; shape ``(frames, bins)``."""
         size = lsd_frame(self.audio.sample_rate)
-        spectra = fft.rfft(framed(self.audio.samples, size, size // 2) * hann(size))
+        spectra = np.fft.rfft(framed(self.audio.samples, size, size // 2) * hann(size))
         return np.asarray(spectra.real**2 + spectra.imag**2, dtype=np.float32)
 
     @cached_property
     def stoi_frames(self) -> NDArray[np.float64]:
         """ESTOI's windowed frames of 25.6 ms, half overlapping; shape ``(frames, 256)``."""
-        x, rate = self.audio.samples.astype(np.float64), self.audio.sample_rate
-        at_10_khz = x if rate == FS else utils.resample_oct(x, FS, rate)
-        windowed: NDArray[np.float64] = framed(at_10_khz[:-1], N_FRAME, N_FRAME // 2) * _STOI_WINDOW
-        return windowed
+        from workbench.metrics.intelligibility import stoi_frames
+
+        return stoi_frames(self.audio)
 
     @cached_property
     def voiced_bands(self) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
         """Which of these frames are within 40 dB of the loudest, and the bands of just these."""
-        level = 20 * np.log10(np.linalg.norm(self.stoi_frames, axis=1) + np.finfo(float).eps)
-        voiced = level > level.max() - DYN_RANGE
-        return voiced, third_octaves(self.stoi_frames[voiced])
+        from workbench.metrics.intelligibility import third_octaves, voiced
+
+        loud = voiced(self.stoi_frames)
+        return loud, third_octaves(self.stoi_frames[loud])
 
     @cached_property
     def loud(self) -> NDArray[np.bool_]:
@@ -146,24 +138,6 @@ class Prepared:
 def lsd_frame(rate: int) -> int:
     """Samples in the 32 ms that spectra are taken of."""
     return round(0.032 * rate)
-
-
-def third_octaves(frames: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Put windowed frames together again, half overlapping, and analyse what they make.
-
-    Returns:
-        Magnitudes in 15 bands of a third octave, shape ``(15, frames - 1)``.
-    """
-    halves = frames.reshape(len(frames), 2, N_FRAME // 2)
-    joined = np.zeros((len(frames) + 1, N_FRAME // 2))
-    joined[:-1] = halves[:, 0]
-    joined[1:] += halves[:, 1]
-    again = np.concatenate([joined[:-2], joined[1:-1]], axis=1)
-    again *= _STOI_WINDOW
-    spectra = fft.rfft(again, NFFT)
-    power = spectra.real**2 + spectra.imag**2
-    bands: NDArray[np.float64] = np.add.reduceat(power[:, :_STOI_TOP], _STOI_EDGES, axis=1).T
-    return np.sqrt(bands)
 
 
 def prepared(reference: Audio | Prepared, degraded: Audio | Prepared) -> tuple[Prepared, Prepared]:

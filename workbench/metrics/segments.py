@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from workbench.audio import Audio
 from workbench.metrics.frames import framed
@@ -65,4 +65,4 @@ def margin(scores: NDArray[np.float64]) -> float:
     if known.size < LEAST_SEGMENTS:
         return float("nan")
     error = known.std(ddof=1) / np.sqrt(known.size)
-    return float(stats.t.ppf(0.975, known.size - 1) * error)
+    return float(special.stdtrit(known.size - 1, 0.975) * error)

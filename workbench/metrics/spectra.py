@@ -16,7 +16,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import fft, signal
 
 from workbench.audio import Audio
 from workbench.metrics.frames import framed, hann, undefined
@@ -74,7 +73,7 @@ def spectrogram(audio: Audio, *, window_ms: float = 25.0, columns: int = 1000) -
     time = (np.arange(free // hop + 1) * hop + size // 2) / audio.sample_rate
     power = short_time_power(audio, time, window_ms=window_ms).T
     level = 10 * np.log10(np.maximum(power, 10 ** (FLOOR_DB / 10)))
-    frequency = fft.rfftfreq(size, 1 / audio.sample_rate)
+    frequency = _bins(size, audio.sample_rate)
     return Spectrogram(time, frequency, level.astype(np.float32))
 
 
@@ -104,8 +103,8 @@ def short_time_power(
         if len(part):
             at = max(-late, 0)
             blocks[row, at : at + len(part)] = part
-    window = signal.get_window("hann", size).astype(np.float32)
-    spectrum = fft.rfft(blocks * window, axis=1)
+    window = hann(size)
+    spectrum = np.fft.rfft(blocks * window, axis=1)
     power = spectrum.real**2 + spectrum.imag**2
     power *= np.float32(2 / float(window.sum()) ** 2)  # one-sided, normalised by S1
     return np.asarray(power, dtype=np.float32)
@@ -123,9 +122,12 @@ def long_term_spectrum(audio: Audio, *, resolution_hz: float = 31.25) -> Spectru
     """
     size = round(audio.sample_rate / resolution_hz)
     samples = np.pad(audio.samples, (0, max(0, size - len(audio.samples))))
-    frequency, power = signal.welch(
-        samples, audio.sample_rate, nperseg=size, scaling="spectrum", detrend=False
-    )
+    window = hann(size)
+    spectra = np.abs(np.fft.rfft(framed(samples, size, size - size // 2) * window))
+    power = np.einsum("ij,ij->j", spectra, spectra, dtype=np.float64)
+    power *= 2 / (len(spectra) * float(window.sum()) ** 2)
+    power[[0, -1] if size % 2 == 0 else [0]] /= 2  # these have no mirror image
+    frequency = _bins(size, audio.sample_rate)
     return Spectrum(frequency, 10 * np.log10(np.maximum(power, 10 ** (FLOOR_DB / 10))))
 
 
@@ -151,10 +153,15 @@ def effective_bandwidth(audio: Audio) -> float:
         return undefined("effective bandwidth", "there is less than 0.1 s of speech")
     power = np.zeros(size // 2 + 1)
     for first in range(0, len(spoken), _AT_ONCE):
-        spectra = np.abs(fft.rfft(frames[spoken[first : first + _AT_ONCE]] * hann(size)))
+        spectra = np.abs(np.fft.rfft(frames[spoken[first : first + _AT_ONCE]] * hann(size)))
         power += np.einsum("ij,ij->j", spectra, spectra, dtype=np.float64) / len(spoken)
-    frequency = np.arange(power.size) * audio.sample_rate / size
+    frequency = _bins(size, audio.sample_rate)
     strongest = float(power[(frequency >= 300) & (frequency <= 3000)].max(initial=0.0))
     if strongest == 0.0:
         return undefined("effective bandwidth", "there is nothing between 300 and 3000 Hz")
     return float(frequency[np.flatnonzero(power >= strongest * 1e-5)[-1]])
+
+
+def _bins(size: int, rate: int) -> NDArray[np.float64]:
+    """Frequencies of the bins of a block, in hertz."""
+    return np.arange(size // 2 + 1, dtype=np.float64) * (rate / size)

@@ -6,10 +6,10 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, signal
 
 from workbench.audio import Audio
 from workbench.metrics.frames import checked
+from workbench.metrics.smoothing import one_pole, running_maximum
 
 __all__ = [
     "MARGIN_DB",
@@ -94,10 +94,10 @@ def _active_speech(audio: Audio) -> tuple[float, NDArray[np.float64], int]:
     x = checked(audio)
     hop = max(1, round(audio.sample_rate / _ENVELOPE_RATE))
     g = np.exp(-hop / (audio.sample_rate * TIME_CONSTANT))
-    b, a = np.array([(1 - g) ** 2]), np.array([1.0, -2 * g, g * g])  # p and q of P.56 at once
-    envelope = np.asarray(signal.lfilter(b, a, _rectified(x, hop)), dtype=np.float64)
-    held = _hold(envelope, round(HANGOVER * audio.sample_rate / hop))
-    del envelope
+    p = one_pole((1 - g) * _rectified(x, hop), g)
+    q = one_pole((1 - g) * p, g)  # the envelope, by the names of P.56
+    held = running_maximum(q, round(HANGOVER * audio.sample_rate / hop), 0)
+    del p, q
 
     energy = float(np.einsum("i,i->", x, x, dtype=np.float64)) / hop
     if energy == 0.0:
@@ -124,11 +124,3 @@ def _rectified(x: NDArray[np.float32], hop: int) -> NDArray[np.float64]:
         np.abs(samples, out=part.reshape(-1)[: samples.size])
         means[first : first + len(part)] = part.mean(axis=1, dtype=np.float64)
     return means
-
-
-def _hold(values: NDArray[np.float64], length: int) -> NDArray[np.float64]:
-    """Largest value among each one and the ``length`` before it; all are 0 or more."""
-    held: NDArray[np.float64] = ndimage.maximum_filter1d(
-        values, length + 1, mode="constant", cval=0.0, origin=length // 2
-    )
-    return held

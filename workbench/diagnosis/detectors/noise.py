@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage
 
 from workbench.call import Call
 from workbench.call.speech import HOP, levels, runs_of
 from workbench.diagnosis.finding import POSSIBLE, Finding, graded, grouped
+from workbench.metrics.smoothing import running_maximum, running_mean, running_minimum
 
 __all__ = ["noise"]
+
+F = TypeVar("F", np.float32, np.float64)
 
 #: Speech over less than 20 dB of distance to the noise is tiring (usual speech is at -25 dBov).
 NOISE_DBOV: Final = -45.0
@@ -101,8 +103,8 @@ def _background(
     between = ~words & ~echoed
     power, threshold = 10 ** (level / 10), 10 ** (NOISE_DBOV / 10)
     # The mean over 100 ms reaches over the edges of noise, a hop alone does not.
-    mean = ndimage.uniform_filter1d(np.where(between, power, 0.0), 10)
-    share = ndimage.uniform_filter1d(between.astype(float), 10)
+    mean = running_mean(np.where(between, power, 0.0), 5, 4)
+    share = running_mean(between.astype(float), 5, 4)
     loud = between & (mean > threshold * share) & (power > threshold / 4)
     caller = call.caller_sent.resampled(8000).samples
     steady = _steady(caller, power)
@@ -121,7 +123,7 @@ def _steady(samples: NDArray[np.float32], power: NDArray[np.float64]) -> NDArray
     """Power that no band falls below for 1.5 s, for each hop; 0 where it is far from noise."""
     found = np.zeros(len(power))
     # All bands together are no less than any of them: where they fall silent there is no noise.
-    likely = ndimage.grey_opening(ndimage.uniform_filter1d(power, 3), (_STEADY,)) > _LEAST
+    likely = _kept_up(running_mean(power, 1, 1)) > _LEAST
     for start, end in runs_of(likely, HOP).tolist():
         first, last = round(start / HOP), round(end / HOP)
         opened = _opened(samples, first, last)
@@ -140,8 +142,13 @@ def _opened(samples: NDArray[np.float32], first: int, last: int) -> NDArray[np.f
     """Power that each band does not fall below for 1.5 s, as :func:`_bands`."""
     before = min(first, _STEADY)
     bands = _bands(samples, first - before, last + _STEADY)
-    opened: NDArray[np.float32] = ndimage.grey_opening(bands, (_STEADY, 1))
-    return opened[before : before + last - first]
+    return _kept_up(bands)[before : before + last - first]
+
+
+def _kept_up(power: NDArray[F]) -> NDArray[F]:
+    """What a power does not fall below for 1.5 s, whichever 1.5 s shows the most of it."""
+    half = _STEADY // 2
+    return running_maximum(running_minimum(power, half, half - 1), half - 1, half)
 
 
 def _bands(samples: NDArray[np.float32], first: int, last: int) -> NDArray[np.float32]:
@@ -158,7 +165,7 @@ def _bands(samples: NDArray[np.float32], first: int, last: int) -> NDArray[np.fl
     step = _BLOCK // 2
     window = np.hanning(_BLOCK + 1)[:_BLOCK].astype(np.float32)
     scale = np.float32(2 / (_BLOCK * float(window @ window)))
-    edges = np.searchsorted(fft.rfftfreq(_BLOCK, 1 / 8000), _BANDS)
+    edges = np.searchsorted(np.fft.rfftfreq(_BLOCK, 1 / 8000), _BANDS)
     bands = np.zeros((last - first, len(_BANDS) - 1), np.float32)
     for at in range(first, last, _AT_ONCE):
         count = min(_AT_ONCE, last - at)
@@ -167,6 +174,6 @@ def _bands(samples: NDArray[np.float32], first: int, last: int) -> NDArray[np.fl
         part = samples[max(0, low) : max(0, high)]
         part = np.pad(part, (max(0, -low), high - max(0, low) - len(part)))
         blocks = np.lib.stride_tricks.sliding_window_view(part, _BLOCK)[::step]
-        bins = np.square(np.abs(fft.rfft(blocks * window, axis=1))) * scale
+        bins = np.square(np.abs(np.fft.rfft(blocks * window, axis=1))) * scale
         bands[at - first :][:count] = np.add.reduceat(bins, edges, axis=1)[:, :-1]
-    return np.asarray(ndimage.uniform_filter1d(bands, 3, axis=0))
+    return running_mean(bands, 1, 1)
