@@ -12,6 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # httpx itself imports rich where it is installed, for its own command line.
 HEAVY = ("scipy", "matplotlib", "pandas", "ipywidgets", "soundfile", "typer", "pystoi", "numba")
+#: What takes from a fifth of a second to two seconds to import.
+SLOW = {"scipy", "pandas", "pystoi", "pipecat", "matplotlib", "httpx"}
 
 
 def tracked_files() -> list[Path]:
@@ -44,6 +46,51 @@ def test_a_bot_loads_nothing_heavy(module: str) -> None:
     added = {name.partition(".")[0] for name in run.stdout.split()}
     assert not added & set(HEAVY)
     assert module.partition(".")[0] in added
+
+
+def loaded_by(*statements: str) -> set[str]:
+    """Packages and modules that a fresh interpreter has loaded after these statements."""
+    code = "; ".join(["import sys", *statements, "print('\\n'.join(['', *sys.modules]))"])
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return set(run.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "workbench.audio",
+        "workbench.call.call",
+        "workbench.diagnosis.findings",
+        "workbench.exports",
+        "workbench.metrics.alignment",
+        "workbench.metrics.distances",
+        "workbench.metrics.levels",
+        "workbench.metrics.spectra",
+    ],
+)
+def test_analysis_starts_light(module: str) -> None:
+    loaded = loaded_by(f"import {module}")
+    assert module in loaded
+    assert not loaded & SLOW
+
+
+@pytest.mark.parametrize("command", ["summary", "diagnose"])
+def test_a_command_loads_what_it_needs(command: str) -> None:
+    """While it works too, not only when it starts."""
+    capture = "sample_audio/captures/choppy.mcap"
+    loaded = loaded_by(
+        "from workbench.cli import app",
+        f"app([{command!r}, {capture!r}], standalone_mode=False)",
+    )
+    assert "workbench.call.call" in loaded
+    assert not loaded & SLOW
+
+
+def test_help_loads_no_numbers() -> None:
+    loaded = loaded_by("from workbench.cli import app", "app(['--help'], standalone_mode=False)")
+    assert not loaded & (SLOW | {"numpy", "loguru", "pydantic"})
 
 
 def test_only_plots_imports_matplotlib() -> None:
