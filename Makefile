@@ -3,7 +3,7 @@ PY ?= python3
 V  := .venv
 OK := $(V)/.ok
 
-.PHONY: setup demo test lab bench fuzz faults compat check lock clean browser-and-tshark
+.PHONY: setup demo test coverage lab bench fuzz faults compat check lock clean browser-and-tshark
 .DEFAULT_GOAL := demo
 
 setup: $(OK)
@@ -23,6 +23,15 @@ demo: $(OK)
 
 test: $(OK) browser-and-tshark
 	$(V)/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
+
+# One room's: make coverage TESTS=tests/metrics
+TESTS ?= tests
+ROOMS := pipecat_bandwidth $(patsubst %/__init__.py,%,$(wildcard workbench/*/__init__.py))
+coverage: $(OK) browser-and-tshark
+	$(V)/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --cov --cov-report= $(TESTS)
+	@for room in $(ROOMS) workbench; do \
+	  [ $$room = workbench ] && files="workbench/*.py" || files="$$room/**"; \
+	  printf '%-24s %s %%\n' $$room "$$($(V)/bin/coverage report --format=total --include="$$files")"; done
 
 # What only tests need from the system. As root on Debian it is installed; elsewhere its tests skip.
 # Playwright brings a node of its own, which wants libatomic.
@@ -60,4 +69,4 @@ lock:
 	  && cp $$d/requirements.lock requirements.lock && rm -rf $$d && wc -l requirements.lock
 
 clean:
-	rm -rf $(V) .bench demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(V) .bench demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage

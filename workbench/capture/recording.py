@@ -422,7 +422,7 @@ class CaptureWriter:
 
 def _origin(anchor: tuple[int, int], redaction: str) -> dict[str, str]:
     """The metadata record ``capture``."""
-    here = "pipecat-bandwidth-workbench"
+    here = "pipecat-bandwidth"
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,

@@ -220,7 +220,7 @@ def _facts(call: Call) -> list[tuple[str, str]]:
         told = (field for field in fields.items() if not field[0].endswith("_anchor_ns"))
         facts += [(f"{group}: {name}", value) for name, value in told]
     facts += [_fact(name, value) for name, value in call.stats.items() if name != "duration"]
-    packages = ("pipecat-bandwidth-workbench", "pipecat-ai", "numpy", "scipy")
+    packages = ("pipecat-bandwidth", "pipecat-ai", "numpy", "scipy")
     return [*facts, *((f"{name} (report)", version(name)) for name in packages)]
 
 

@@ -226,7 +226,7 @@ def _local(capture: str) -> Iterator[Path]:
         fsspec = import_module("fsspec")
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"{capture} needs fsspec: pip install 'pipecat-bandwidth-workbench[dask]', and the "
+            f"{capture} needs fsspec: pip install 'pipecat-bandwidth[dask]', and the "
             "package for its kind of storage"
         ) from error
     with tempfile.TemporaryDirectory() as folder:

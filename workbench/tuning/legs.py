@@ -91,7 +91,7 @@ def _g722(pcm: NDArray[np.int16]) -> NDArray[np.int16]:
         from G722 import G722
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "the G.722 leg needs the package G722: pip install 'pipecat-bandwidth-workbench[workbench]'"
+            "the G.722 leg needs the package G722: pip install 'pipecat-bandwidth[workbench]'"
         ) from error
     padded = np.concatenate([pcm, np.zeros(_G722_DELAY + pcm.size % 2, np.int16)])
     decoded = G722(16000, 64000).decode(G722(16000, 64000).encode(padded))

@@ -317,7 +317,7 @@ def _left_out(used: int, silent: int, skipped: Mapping[str, str]) -> list[str]:
     return sentences
 
 
-_PACKAGES: Final = ("pipecat-bandwidth-workbench", "pipecat-ai", "numpy", "scipy")
+_PACKAGES: Final = ("pipecat-bandwidth", "pipecat-ai", "numpy", "scipy")
 
 
 def _circumstances() -> dict[str, Any]:
