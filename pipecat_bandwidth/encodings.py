@@ -51,13 +51,20 @@ PCMRate: TypeAlias = Literal[8000, 16000, 24000]
 
 @dataclass(frozen=True)
 class WireFormat:
-    """One encoding at one rate.
+    r"""One encoding at one rate.
 
     Parameters:
         encoding: ``"PCMU"`` or ``"PCM"``.
         sample_rate: In hertz.
         content_type: The exact string that Bandwidth expects: this order, no space, lower case.
         bytes_per_sample: 1 or 2.
+
+    Example::
+
+        >>> PCMU.encode(bytes(4)), PCMU.decode(b"\xff\xff")
+        (b'\xff\xff', b'\x00\x00\x00\x00')
+        >>> print(from_content_type("Audio/PCMU"), wire_format("PCM", 16000), sep=", ")
+        PCMU, PCM 16 kHz
     """
 
     encoding: Encoding

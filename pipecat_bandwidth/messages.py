@@ -191,6 +191,14 @@ def parse(text: str | bytes, *, max_size: int = MAX_MESSAGE_SIZE) -> Message:
     Raises:
         ProtocolError: For anything else: not JSON, not an object, no ``eventType``, a field of a
             wrong type, base64 that is not strictly RFC 4648, too long, too deeply nested.
+
+    Example::
+
+        >>> parse('{"eventType": "stop", "metadata": {"streamId": "s-1"}}')
+        Stop(stream_id='s-1', call_id='')
+        >>> parse("hello")
+        Traceback (most recent call last):
+        pipecat_bandwidth.exceptions.ProtocolError: not JSON (DecodeError)
     """
     try:
         if len(text) <= max_size:

@@ -64,6 +64,14 @@ class Audio:
     Raises:
         ValueError: If ``samples`` are integers, not one-dimensional or not finite, or the rate is
             not a positive whole number.
+
+    Example::
+
+        >>> tone = Audio(0.5 * np.sin(2 * np.pi * 440 * np.arange(8000) / 8000), 8000)
+        >>> tone
+        Audio(1.000 s, 8000 Hz, -9.0 dBov)
+        >>> len(tone.span(0.2, 0.3).resampled(24000))
+        2400
     """
 
     samples: NDArray[np.float32]

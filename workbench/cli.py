@@ -422,9 +422,7 @@ def cluster(address: str | None) -> Iterator[Executor | None]:
     try:
         from distributed import Client
     except ImportError:
-        raise ValueError(
-            "--dask needs the extra: pip install 'pipecat-bandwidth[dask]'"
-        ) from None
+        raise ValueError("--dask needs the extra: pip install 'pipecat-bandwidth[dask]'") from None
     with Client(address, timeout="10s") as client:  # type: ignore[no-untyped-call]
         yield client.get_executor()
 

@@ -80,6 +80,12 @@ class Call:
 
         Raises:
             CaptureError: If it cannot be read at all.
+
+        Example::
+
+            >>> call = Call.open("sample_audio/captures/choppy.mcap")
+            >>> len(call.turns), call.caller_heard.sample_rate
+            (5, 8000)
         """
         with CaptureReader(path) as reader:
             contents = read(reader)

@@ -186,6 +186,12 @@ def diagnose(
 
     Warns:
         RuntimeWarning: If a detector fails; what the others find is there all the same.
+
+    Example::
+
+        >>> worst = diagnose(Call.open("sample_audio/captures/choppy.mcap"))[0]
+        >>> worst.kind, worst.side, worst.severity, worst.when
+        ('underrun', 'bot', 'error', '9.72–13.48 s')
     """
     unknown = set(kinds or ()) - DETECTORS.keys()
     if unknown:

@@ -97,6 +97,13 @@ def find_delay(reference: Audio, degraded: Audio, *, max_delay_ms: float = 2000.
 
     Raises:
         ValueError: As :func:`validate`.
+
+    Example::
+
+        >>> speech = Audio.read("sample_audio/call/bot/b01.flac")
+        >>> late = Audio(np.append(np.zeros(240), speech.samples), speech.sample_rate)
+        >>> f"{find_delay(speech, late):.3f} ms"
+        '10.000 ms'
     """
     validate(reference, degraded)
     if min(active_level(reference), active_level(degraded)) < SILENCE_DBOV:

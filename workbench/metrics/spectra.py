@@ -144,6 +144,12 @@ def effective_bandwidth(audio: Audio) -> float:
     Returns:
         Highest frequency in hertz whose long-term power, in bins of 31.25 Hz, is within 50 dB of
         the strongest between 300 and 3000 Hz; NaN without 0.1 s of speech.
+
+    Example::
+
+        >>> speech = Audio.read("sample_audio/call/bot/b01.flac")
+        >>> effective_bandwidth(speech), effective_bandwidth(speech.resampled(8000).resampled(24000))
+        (12000.0, 3843.75)
     """
     size = round(audio.sample_rate / 31.25)
     hop = size // 2

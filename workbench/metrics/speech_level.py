@@ -52,6 +52,15 @@ def active_level(audio: Audio) -> float:
 
     Returns:
         Active speech level in dBov; ``-inf`` for digital silence.
+
+    Example::
+
+        >>> speech = Audio.read("sample_audio/call/bot/b01.flac")
+        >>> pauses = Audio(np.append(speech.samples, np.zeros(len(speech))), speech.sample_rate)
+        >>> f"{speech.level:.0f} and {pauses.level:.0f} dBov"
+        '-22 and -25 dBov'
+        >>> f"{active_level(speech):.0f} and {active_level(pauses):.0f} dBov"
+        '-21 and -21 dBov'
     """
     return _active_speech(audio)[0]
 

@@ -64,6 +64,13 @@ class Leg:
 
         Raises:
             ModuleNotFoundError: If the codec's package is not installed; the message names it.
+
+        Example::
+
+            >>> speech = Audio.read("sample_audio/call/bot/b01.flac")
+            >>> heard = LEGS["G.711"].apply(speech)
+            >>> speech.sample_rate, heard.sample_rate, speech.duration == heard.duration
+            (24000, 8000, True)
         """
         pcm = np.frombuffer(audio.resampled(self.sample_rate).pcm(), "<i2")
         if not pcm.size:

@@ -19,6 +19,13 @@ class Setting:
     Parameters:
         params: The serializer's.
         audio_out_sample_rate: Of the pipeline, in hertz; ``None`` for the rate of the capture.
+
+    Example::
+
+        >>> print(*SETTINGS, sep=", ")
+        PCMU, PCM 8 kHz, PCM 16 kHz, PCM 24 kHz
+        >>> print(Setting(BandwidthFrameSerializer.InputParams(), 8000))
+        PCMU from 8 kHz
     """
 
     params: BandwidthFrameSerializer.InputParams
