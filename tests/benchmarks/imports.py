@@ -27,15 +27,12 @@ _TIMES: Final = 5
 _HEAVIEST: Final = 10
 
 
-def run(console: Console) -> list[tuple[str, ...]]:
-    rows = [("started", "CPU")]
-    rows += [(name, f"{cpu_secs(arguments):.2f} s") for name, arguments in _STARTED.items()]
-    for name, secs in rows[1:]:
-        console.print(f"{name:36} {secs}")
+def run(console: Console) -> None:
+    for name, arguments in _STARTED.items():
+        console.print(f"{name:36} {cpu_secs(arguments):.2f} s of CPU")
     console.print("\nHeaviest packages of a diagnosis, each without what it imports of others:")
     for package, secs in packages(_DIAGNOSE).most_common(_HEAVIEST):
         console.print(f"{package:36} {1000 * secs:.0f} ms")
-    return rows
 
 
 def cpu_secs(arguments: Sequence[str]) -> float:
