@@ -13,10 +13,11 @@ transports that would end the receive loop, hence the bot, hence the caller's ca
 
 from __future__ import annotations
 
-import asyncio
 import json
+import math
 import re
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -35,7 +36,8 @@ from pipecat.frames.frames import (
 from pipecat.serializers.base_serializer import FrameSerializer
 
 from pipecat_bandwidth.encodings import PCMU, ulaw2lin, wire_format
-from pipecat_bandwidth.exceptions import ProtocolError, VoiceAPIError
+from pipecat_bandwidth.exceptions import ProtocolError
+from pipecat_bandwidth.hanging_up import HangingUp, Outcome, hang_up_problem, start
 from pipecat_bandwidth.messages import (
     MAX_MESSAGE_SIZE,
     Clear,
@@ -54,11 +56,12 @@ from pipecat_bandwidth.mono import to_mono
 from pipecat_bandwidth.params import InputParams
 from pipecat_bandwidth.resampler import RATES, StreamResampler
 from pipecat_bandwidth.stats import Sequence, Stats
-from pipecat_bandwidth.voice_api import HangUp, VoiceAPI, credential_problem, identifier
 
 if TYPE_CHECKING:
     from pipecat.frames.frames import StartFrame
     from pipecat.processors.frame_processor import FrameProcessorSetup
+
+    from pipecat_bandwidth.voice_api import VoiceAPI
 
 __all__ = ["BandwidthFrameSerializer"]
 
@@ -72,9 +75,6 @@ _LONG_MS: Final = 100.0
 
 #: At most so many unknown event types are logged, once each.
 _MOST_TYPES: Final = 8
-
-#: The event loop keeps only weak references to its tasks; a hang-up outlives its serializer.
-_hang_ups: Final[set[asyncio.Task[None]]] = set()
 
 
 class BandwidthFrameSerializer(FrameSerializer):
@@ -94,9 +94,8 @@ class BandwidthFrameSerializer(FrameSerializer):
     - on_stream_start(serializer, start): the stream has begun; ``start`` is a
       :class:`~pipecat_bandwidth.messages.Start`, not authenticated.
     - on_stream_stop(serializer): the stream has ended.
-    - on_hang_up(serializer, outcome): a hang-up has come to an end; ``outcome`` is a
-      :class:`~pipecat_bandwidth.voice_api.HangUp` or a
-      :class:`~pipecat_bandwidth.exceptions.VoiceAPIError`.
+    - on_hang_up(serializer, outcome): a hang-up has come to an end; ``outcome`` is an
+      :class:`~pipecat_bandwidth.hanging_up.Outcome`, true when the call is over.
 
     Example::
 
@@ -121,6 +120,8 @@ class BandwidthFrameSerializer(FrameSerializer):
         params: InputParams | None = None,
         *,
         voice_api: VoiceAPI | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        log: Callable[[str, str], None] | None = None,
     ) -> None:
         """Bind the serializer to one stream.
 
@@ -133,6 +134,8 @@ class BandwidthFrameSerializer(FrameSerializer):
             params: Configuration.
             voice_api: A client to hang up with, instead of one made of the two above: with other
                 URLs, or to share a token between calls. The serializer never closes it.
+            clock: Where the time comes from, in seconds: a captured call's, when it is replayed.
+            log: Takes the serializer's lines, each as level and text, instead of loguru.
 
         Raises:
             ValueError: If ``stream_id`` is empty or ``params`` are another serializer's; or if the
@@ -151,30 +154,16 @@ class BandwidthFrameSerializer(FrameSerializer):
             raise ValueError(f"{stream_id=} must be a string that is not empty")
         self._stream_id = stream_id
         self._call_id = call_id
-        self._account_id = account_id
+        self._hanging_up: HangingUp | None = None  # that stays, even if the params are changed
         if self._params.auto_hang_up:
-            # The secret stays out of every line that can raise: with ``diagnose`` loguru prints the
-            # variables of a traceback's lines.
-            given = {"call_id": bool(call_id), "account_id": bool(account_id)}
-            if voice_api is None:
-                given |= {"client_id": bool(client_id), "client_secret": bool(client_secret)}
-            missing = [name for name, there in given.items() if not there]
-            if missing:
-                raise ValueError(
-                    f"auto_hang_up needs {', '.join(missing)}; or set auto_hang_up=False"
-                )
-            identifier("call_id", call_id)
-            identifier("account_id", account_id)
-            if voice_api is None:
-                problem = credential_problem(client_id, client_secret)
-                if problem:
-                    raise ValueError(problem)
-        is_own = self._params.auto_hang_up and voice_api is None
-        self._own_voice_api = VoiceAPI(client_id or "", client_secret or "") if is_own else None
-        # None means no hang-up, even if the params are changed later.
-        self._voice_api = voice_api or self._own_voice_api if self._params.auto_hang_up else None
-        self._hang_up_task: asyncio.Task[None] | None = None
-        self._hung_up = False
+            needed = (call_id, account_id, client_id, client_secret, voice_api)
+            problem = hang_up_problem(*needed)
+            if problem:
+                raise ValueError(problem)
+            self._hanging_up = HangingUp(*needed)
+            self._hanging_up.listeners.append(self._tell_outcome)
+        self._clock = clock
+        self._log_to = log
 
         self._stats = Stats()
         self._sequence = Sequence(self._stats)
@@ -184,7 +173,7 @@ class BandwidthFrameSerializer(FrameSerializer):
         self._other_types: set[str] = set()
         self._bad_logged = 0
         self._warned: set[str] = set()
-        self._next_log = 0.0
+        self._next_log = -math.inf
 
         self._wire = wire_format(
             self._params.outbound_encoding,
@@ -212,6 +201,11 @@ class BandwidthFrameSerializer(FrameSerializer):
     def call_id(self) -> str | None:
         """The call that it would hang up."""
         return self._call_id
+
+    @property
+    def hanging_up(self) -> HangingUp | None:
+        """What ends the call; ``None`` without ``auto_hang_up``."""
+        return self._hanging_up
 
     @property
     def stream_format(self) -> Track | None:
@@ -380,7 +374,7 @@ class BandwidthFrameSerializer(FrameSerializer):
     def _refuse(self, reason: str) -> None:
         """Count a bad message, and log the first and then at most one line per interval."""
         self._stats.bad += 1
-        now = time.monotonic()
+        now = self._clock()
         if now < self._next_log:
             return
         self._next_log = now + _LOG_EVERY_SECS
@@ -417,8 +411,8 @@ class BandwidthFrameSerializer(FrameSerializer):
             return self._counted(encode(Clear()))
         if isinstance(frame, (EndFrame, CancelFrame)):
             self._log_bad_count()
-            if self._voice_api is not None:
-                await self._hang_up()
+            if self._hanging_up is not None:
+                await self._hanging_up.request()
             return self._play_audio(self._flush()) if isinstance(frame, EndFrame) else None
         if isinstance(frame, (OutputTransportMessageFrame, OutputTransportMessageUrgentFrame)):
             return self._serialize_transport_message(frame)
@@ -521,48 +515,20 @@ class BandwidthFrameSerializer(FrameSerializer):
             self._warn_once("message", f"a transport message is not sent: {_clean(str(error))}")
             return None
 
-    # -- hanging up --------------------------------------------------------------------------------
-
-    async def _hang_up(self) -> None:
-        """Wait for the hang-up under way, or for a new one if there is none or it failed.
-
-        The hang-up is a task of its own: it goes on when whoever waits here is cancelled.
-        """
-        task = self._hang_up_task
-        if task is None or (task.done() and not self._hung_up):
-            task = self._hang_up_task = asyncio.create_task(self._try_to_hang_up())
-            _hang_ups.add(task)
-            task.add_done_callback(_hang_ups.discard)
-        await asyncio.wait((task,))
-
-    async def _try_to_hang_up(self) -> None:
-        assert self._voice_api is not None
-        outcome: HangUp | VoiceAPIError
-        try:
-            outcome = await self._voice_api.hang_up(self._account_id or "", self._call_id or "")
-            self._hung_up = True
-        except asyncio.CancelledError:
-            self._log(f"call {self._call_id} may still be up: hang-up was cancelled", "ERROR")
-            raise
-        except Exception as error:  # nobody waits for this task's exceptions
-            outcome = (
-                error
-                if isinstance(error, VoiceAPIError)
-                else VoiceAPIError("hang up", type(error).__name__)
-            )
-            self._log(f"call {self._call_id} may still be up: {outcome}", "ERROR")
-        finally:
-            if self._own_voice_api is not None:
-                await self._own_voice_api.aclose()
-        await self._call_event_handler("on_hang_up", outcome)
-
     # -- small things ------------------------------------------------------------------------------
+
+    def _tell_outcome(self, outcome: Outcome) -> None:
+        """Tell how a hang-up came out, in the log and to event handlers."""
+        if not outcome:
+            self._log(f"call {self._call_id} may still be up: {outcome.reason}", "ERROR")
+        if outcome.outcome != "cancelled":  # with the event loop, which runs no new tasks then
+            start(self._call_event_handler("on_hang_up", outcome))
 
     def _clear_if_stale(self, side: str, resampler: StreamResampler) -> None:
         """Forget what a resampler holds, if the time set for that has passed without audio."""
         if self._clear_after is None:
             return
-        now = time.monotonic()
+        now = self._clock()
         if now - self._last_audio.get(side, now) > self._clear_after:
             resampler.reset()
         self._last_audio[side] = now
@@ -575,7 +541,10 @@ class BandwidthFrameSerializer(FrameSerializer):
     def _log(self, text: str, level: str = "WARNING") -> None:
         """Log a line; a sink that fails, such as a full disk's, is no reason to end a call."""
         with suppress(Exception):
-            logger.opt(depth=1).log(level, f"{self}: {text}")
+            if self._log_to is None:
+                logger.opt(depth=1).log(level, f"{self}: {text}")
+            else:
+                self._log_to(level, text)
 
 
 def _clean(text: str) -> str:

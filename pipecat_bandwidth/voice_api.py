@@ -30,33 +30,31 @@ References:
 from __future__ import annotations
 
 import asyncio
-import functools
+import base64
 import itertools
 import math
 import random
 import re
-import ssl
 import time
-from collections.abc import Generator
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from importlib import import_module
 from types import TracebackType
-from typing import Any, Final, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self
 
-import httpx
 import msgspec
 from loguru import logger
 
 from pipecat_bandwidth.exceptions import VoiceAPIError
 
+if TYPE_CHECKING:
+    import httpx
+
+    from pipecat_bandwidth._http import Answer
+
 __all__ = ["HangUp", "VoiceAPI"]
-
-#: Longest part of an answer that is read, in bytes. A token answer has one to two thousand.
-_BODY_LIMIT: Final = 16 * 1024
-
-#: Seconds given to a body that nobody needs, so that its connection can be used again.
-_DRAIN_SECS: Final = 0.25
 
 #: Ceilings of the random pauses between attempts, in seconds: 0.25, 0.5, 1, 2, 2, ...
 _FIRST_PAUSE_SECS: Final = 0.25
@@ -110,32 +108,29 @@ class HangUp:
     took_secs: float
 
 
-class _Token(httpx.Auth):
-    """A bearer token that does not show itself: not in a repr, a mapping or ``vars``."""
+class _Authorization:
+    """A header that does not show itself: not in a repr, a mapping or ``vars``.
+
+    Attributes:
+        good_until: When to stop using it, on ``time.monotonic()``.
+    """
 
     __slots__ = ("_authorization", "good_until")
 
-    def __init__(self, value: str, lifetime_secs: float) -> None:
-        self._authorization = f"Bearer {value}"
+    def __init__(self, value: str, lifetime_secs: float = math.inf) -> None:
+        self._authorization = value
         margin = min(_TOKEN_MARGIN_SECS, lifetime_secs / 2)
         self.good_until = time.monotonic() + lifetime_secs - margin
 
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+    @classmethod
+    def basic(cls, client_id: str, client_secret: str) -> Self:
+        pair = f"{client_id}:{client_secret}".encode()
+        return cls(f"Basic {base64.b64encode(pair).decode()}")
+
+    def __call__(self, request: httpx.Request) -> httpx.Request:
+        """Put it into a request, as httpx's ``auth`` does."""
         request.headers["Authorization"] = self._authorization
-        yield request
-
-
-@dataclass(frozen=True)
-class _Answer:
-    status: int
-    retry_after: str | None
-    body: bytes = field(repr=False)  # may hold a token
-    attempts: int = 1
-
-    @property
-    def settles(self) -> bool:
-        """Whether the call is certainly over."""
-        return 200 <= self.status < 300 or self.status == 404
+        return request
 
 
 class _Refusal(NamedTuple):
@@ -187,12 +182,12 @@ class VoiceAPI:
             raise ValueError(problem)
         if not (isinstance(deadline_secs, (int, float)) and 0 < deadline_secs < math.inf):
             raise ValueError(f"{deadline_secs=} must be a positive number of seconds")
-        self._credentials = httpx.BasicAuth(client_id, client_secret)
+        self._credentials = _Authorization.basic(client_id, client_secret)
         self._base_url = _url("base_url", base_url)
         self._token_url = _url("token_url", token_url)
         self._deadline_secs = deadline_secs
         self._transport = transport
-        self._token: _Token | None = None
+        self._token: _Authorization | None = None
         self._refusal: _Refusal | None = None
         self._client: httpx.AsyncClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -218,7 +213,7 @@ class VoiceAPI:
             VoiceAPIError: If the call may still be up.
         """
         account, call = identifier("account_id", account_id), identifier("call_id", call_id)
-        self._open()
+        await self._open()
         url = f"{self._base_url}/accounts/{account}/calls/{call}"
         started = time.monotonic()
         answer = await self._complete(url, started + self._deadline_secs)
@@ -252,14 +247,14 @@ class VoiceAPI:
 
     # -- the two operations ----------------------------------------------------------------------
 
-    async def _complete(self, url: str, deadline: float) -> _Answer:
+    async def _complete(self, url: str, deadline: float) -> Answer:
         """Ask for the call's end until the answer settles it."""
         attempts, refused, completed = 0, False, {"state": "completed"}
         while True:
             token = await self._fresh_token(deadline)
             answer = await self._send("hang up", url, deadline, auth=token, json=completed)
             attempts += answer.attempts
-            if answer.settles:
+            if _settles(answer):
                 return replace(answer, attempts=attempts)
             if answer.status == 409:
                 await asyncio.sleep(min(_CONFLICT_PAUSE_SECS, _left(deadline) / 2))
@@ -267,14 +262,14 @@ class VoiceAPI:
                     "hang up", url, deadline, answer, auth=token, json=completed
                 )
                 attempts += again.attempts
-                return replace(again if again.settles else answer, attempts=attempts)
+                return replace(again if _settles(again) else answer, attempts=attempts)
             if answer.status != 401 or refused:
                 raise VoiceAPIError("hang up", _meaning(answer.status), answer.status)
             refused = True
             if self._token is token:
                 self._token = None
 
-    async def _fresh_token(self, deadline: float) -> _Token:
+    async def _fresh_token(self, deadline: float) -> _Authorization:
         """Return the token, fetching it if need be; those who wait share one fetch, good or bad."""
         asked, lock = time.monotonic(), self._token_lock
         try:
@@ -305,21 +300,23 @@ class VoiceAPI:
 
     # -- requests --------------------------------------------------------------------------------
 
-    def _open(self) -> None:
+    async def _open(self) -> None:
         """Make the client of the running loop, unless there is one."""
         loop = asyncio.get_running_loop()
+        if self._client is None or self._loop is not loop:
+            # Other calls of this loop would stand still while httpx is imported. Where no thread
+            # can be had, they do.
+            with suppress(RuntimeError):
+                await asyncio.to_thread(import_module, "pipecat_bandwidth._http")
         if self._client is not None and self._loop is loop:
             return
+        from pipecat_bandwidth._http import new_client
+
         try:
-            client = httpx.AsyncClient(
-                transport=self._transport,
-                verify=_ssl_context(),
-                headers={"Accept-Encoding": "identity"},  # no small body that unfolds into a large
-                timeout=None,  # asyncio.timeout covers more: a body that drips never times out here
-                follow_redirects=False,
-            )
+            client = new_client(self._transport)
         except (ImportError, OSError, ValueError) as error:  # a proxy of the environment's, mostly
-            raise VoiceAPIError("hang up", f"no client ({_cleaned(error)})") from None
+            reason = re.sub(r"[^ -~]", " ", str(error)[:120])
+            raise VoiceAPIError("hang up", f"no client ({reason})") from None
         self._loop, self._token_lock, self._client = loop, asyncio.Lock(), client
 
     async def _send(
@@ -327,13 +324,15 @@ class VoiceAPI:
         operation: str,
         url: str,
         deadline: float,
-        otherwise: _Answer | None = None,
+        otherwise: Answer | None = None,
         **request: Any,
-    ) -> _Answer:
+    ) -> Answer:
         """Make a request until something other than 429, 5xx or silence comes of it.
 
         When nothing does, return ``otherwise``, or raise if there is no such answer.
         """
+        from pipecat_bandwidth._http import Lost, exchange
+
         client, patience = self._client, self._deadline_secs / 2
         reason, status = "no answer in time", None
         for attempt in itertools.count(1):
@@ -343,14 +342,14 @@ class VoiceAPI:
                 raise VoiceAPIError(operation, "the client was closed meanwhile")
             retry_after, allowed = None, min(patience, _left(deadline))
             try:
-                answer = await _exchange(
+                answer = await exchange(
                     client, url, operation == "token", allowed, deadline, request
                 )
             except TimeoutError:
                 if allowed == patience:  # we cut a shorter one ourselves: that says nothing
                     reason, status = "no answer in time", None
-            except httpx.TransportError as error:
-                reason, status = _trouble(error), None
+            except Lost as error:
+                reason, status = str(error), None
             else:
                 if answer.status != 429 and answer.status < 500:
                     return replace(answer, attempts=attempt)
@@ -368,60 +367,13 @@ class VoiceAPI:
         raise VoiceAPIError(operation, reason, status) from None
 
 
-async def _exchange(
-    client: httpx.AsyncClient,
-    url: str,
-    wants_body: bool,
-    allowed: float,
-    deadline: float,
-    request: dict[str, Any],
-) -> _Answer:
-    """Make one request. Where the status alone decides, the body may be cut short or abandoned.
-
-    Raises:
-        TimeoutError: If after ``allowed`` seconds there is no status, or not all of a needed body.
-        httpx.TransportError: If the connection fails before.
-    """
-    answer: _Answer | None = None
-    try:
-        async with (
-            asyncio.timeout(allowed) as limit,
-            client.stream("POST", url, **request) as response,
-        ):
-            head = _Answer(response.status_code, response.headers.get("Retry-After"), b"")
-            if not (wants_body and response.is_success):
-                answer = head
-                drain = min(_DRAIN_SECS, _left(deadline))
-                limit.reschedule(asyncio.get_running_loop().time() + drain)
-            answer = replace(head, body=await _read(response))
-    except (TimeoutError, httpx.TransportError):
-        if answer is None:
-            raise
-    return answer
-
-
-async def _read(response: httpx.Response) -> bytes:
-    if response.is_stream_consumed:  # an answer that was made whole, as httpx.MockTransport does
-        return response.content[: _BODY_LIMIT + 1]
-    body = b""
-    async for part in response.aiter_raw():
-        body += part
-        if len(body) > _BODY_LIMIT:
-            break
-    return body
-
-
-@functools.cache
-def _ssl_context() -> ssl.SSLContext:
-    """One for the process: loading the certificates takes about 20 ms of the event loop."""
-    return httpx.create_ssl_context()
-
-
 # -- values ------------------------------------------------------------------------------------
 
 
-def _read_token(answer: _Answer) -> _Token | str:
+def _read_token(answer: Answer) -> _Authorization | str:
     """Read the token endpoint's answer: a token, or the reason why there is none."""
+    from pipecat_bandwidth._http import BODY_LIMIT
+
     try:
         fields = msgspec.json.decode(answer.body)
     except (msgspec.DecodeError, ValueError, RecursionError):
@@ -430,8 +382,8 @@ def _read_token(answer: _Answer) -> _Token | str:
         code = fields.get("error") if isinstance(fields, dict) else None
         known = isinstance(code, str) and code in _OAUTH_ERRORS
         return f"{_meaning(answer.status)}{f' ({code})' if known else ''}"
-    if len(answer.body) > _BODY_LIMIT:
-        return f"the answer is longer than {_BODY_LIMIT} bytes"
+    if len(answer.body) > BODY_LIMIT:
+        return f"the answer is longer than {BODY_LIMIT} bytes"
     if not isinstance(fields, dict):
         return "the answer is not a JSON object"
     value = fields.get("access_token")
@@ -442,24 +394,18 @@ def _read_token(answer: _Answer) -> _Token | str:
     lifetime = fields.get("expires_in")
     if not isinstance(lifetime, (int, float)) or not 0 < lifetime <= _LONGEST_LIFETIME_SECS:
         lifetime = _TOKEN_LIFETIME_SECS
-    return _Token(value, lifetime)
+    return _Authorization(f"Bearer {value}", lifetime)
+
+
+def _settles(answer: Answer) -> bool:
+    """Whether the call is certainly over."""
+    return 200 <= answer.status < 300 or answer.status == 404
 
 
 def _meaning(status: int) -> str:
     if 300 <= status < 400:
         return "a redirect, which is not followed"
     return _MEANING.get(status, "unexpected answer")
-
-
-def _trouble(error: httpx.TransportError) -> str:
-    """Describe a connection error; only texts made on this machine are quoted."""
-    if isinstance(error, httpx.ConnectError):
-        return f"no connection ({_cleaned(error)})"
-    return f"connection lost ({type(error).__name__})"
-
-
-def _cleaned(error: Exception) -> str:
-    return re.sub(r"[^ -~]", " ", str(error)[:120])
 
 
 def _pause(attempt: int, retry_after: str | None, left: float) -> float:

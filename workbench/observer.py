@@ -5,7 +5,7 @@
     tap = Tap(serializer, "captures/")
     worker = PipelineWorker(pipeline, observers=[PipelineEvents(tap)])
 
-Each becomes a note that begins with :data:`MARK`, and an event of kind ``pipeline`` in
+Each becomes a record of its own and an event of kind ``pipeline`` in
 :class:`workbench.call.Call`: when the pipeline believed that somebody began or stopped to speak, when
 the model and the synthesis began and ended, how long they took to their first byte. Words are never
 recorded: neither what was transcribed, nor what was generated, nor the texts of errors.
@@ -21,12 +21,9 @@ from typing import Any, Final, Protocol
 
 from pipecat.observers.base_observer import BaseObserver, FramePushed
 
-__all__ = ["MARK", "PipelineEvents"]
+__all__ = ["PipelineEvents"]
 
-#: How the text of a note begins that an observer wrote.
-MARK: Final = "pipeline: "
-
-#: Frames noted, by class name: it is the same in all releases of Pipecat.
+#: Frames told, by class name: it is the same in all releases of Pipecat.
 _TOLD: Final = {
     "VADUserStartedSpeakingFrame": "voice of the caller begins",
     "VADUserStoppedSpeakingFrame": "voice of the caller ends",
@@ -58,27 +55,29 @@ _METRICS: Final = {
 _TWIN_NS: Final = 50_000_000
 
 
-class _Notes(Protocol):
-    def note(self, text: str) -> None: ...
+class _Recording(Protocol):
+    def pipeline_event(
+        self, what: str, processor: str = "", seconds: float | None = None
+    ) -> None: ...
 
 
 class PipelineEvents(BaseObserver):
     """An observer that writes what happens in a pipeline into the capture of a call."""
 
-    def __init__(self, tap: _Notes) -> None:
+    def __init__(self, tap: _Recording) -> None:
         """Observe.
 
         Args:
-            tap: The :class:`workbench.tap.Tap` of the call, or anything with its ``note``.
+            tap: The :class:`workbench.tap.Tap` of the call, or anything with its ``pipeline_event``.
         """
         super().__init__()
-        self._note = tap.note
+        self._tell = tap.pipeline_event
         # Every processor pushes a frame on; each is told once.
         self._seen: deque[int] = deque(maxlen=512)
         self._last: dict[str, int] = {}
 
     async def on_push_frame(self, data: FramePushed) -> None:
-        """Make a note of a frame that tells something."""
+        """Record a frame that tells something."""
         name = type(data.frame).__name__
         if name != "MetricsFrame" and name not in _TOLD:
             return
@@ -91,10 +90,10 @@ class PipelineEvents(BaseObserver):
             return
         what = _TOLD[name]
         if not self._is_twin(data, what):
-            self._note(f"{MARK}{what}")
+            self._tell(what)
 
     def _is_twin(self, data: FramePushed, what: str) -> bool:
-        """Whether the other frame of the same broadcast was noted."""
+        """Whether the other frame of the same broadcast was told."""
         if hasattr(data.frame, "broadcast_sibling_id"):
             return data.frame.broadcast_sibling_id in self._seen
         last = self._last.get(what, -_TWIN_NS)
@@ -105,4 +104,4 @@ class PipelineEvents(BaseObserver):
         field, what = _METRICS.get(type(metric).__name__, ("", ""))
         seconds = getattr(metric, field, None) if field else None
         if isinstance(seconds, (int, float)):
-            self._note(f"{MARK}{what} after {1000 * seconds:.0f} ms ({metric.processor})")
+            self._tell(what, metric.processor, float(seconds))

@@ -26,9 +26,18 @@ from loguru import logger
 from pipecat.frames.frames import AudioRawFrame, CancelFrame, EndFrame, Frame
 from pipecat.serializers.base_serializer import FrameSerializer
 
+from pipecat_bandwidth.hanging_up import HangingUp, Outcome
 from workbench.capture.recording import CaptureWriter, close_all
 from workbench.capture.redaction import hide, may_hold_secrets, pseudonym, redact, secrets_of
-from workbench.capture.schema import AudioFrame, Invalid, LogRecord, Note, OtherFrame
+from workbench.capture.schema import (
+    AudioFrame,
+    HangUp,
+    Invalid,
+    LogRecord,
+    Note,
+    OtherFrame,
+    Pipeline,
+)
 
 __all__ = ["Tap", "close_all"]
 
@@ -37,6 +46,9 @@ __all__ = ["Tap", "close_all"]
 _LONGEST: Final = 256 * 1024
 #: Longest value of a frame's field, in characters of JSON.
 _LONGEST_FIELD: Final = 16 * 1024
+#: Longest text of a note, a log line or a label, in characters, and the most labels of a call.
+_LONGEST_TEXT: Final = 2000
+_MOST_LABELS: Final = 64
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -74,6 +86,7 @@ class Tap(FrameSerializer):
         where: str | Path,
         *,
         allow: Collection[str] = (),
+        labels: Mapping[str, str] = {},
         idle_secs: float = 60.0,
         grace_secs: float = 2.0,
     ) -> None:
@@ -84,6 +97,8 @@ class Tap(FrameSerializer):
             where: A directory, which is created where it is missing, for a file with the UTC time
                 and the call id in its name; or a file name that ends in ``.mcap``.
             allow: Names of stream parameters whose values may be recorded; by default none is.
+            labels: What tells this call from others, such as ``{"prompt": "v7"}``: names and
+                values are kept in the file. A value whose name looks like a secret's is not.
             idle_secs: Close the file after so long without a record.
             grace_secs: Wait so long for late records when the call seems to be over, and for the
                 serializer if it still has something to do.
@@ -91,6 +106,7 @@ class Tap(FrameSerializer):
         super().__init__()
         self._inner = serializer
         self._allow = frozenset(allow)
+        self._labels = labels
         self._idle_secs = idle_secs
         self._grace_secs = grace_secs
         self._closed = False
@@ -98,6 +114,9 @@ class Tap(FrameSerializer):
         self._file = _file_name(Path(where), _first(serializer, "call_id", "call_sid"))
         _listen()
         self._writer = self._open()
+        hanging_up = getattr(serializer, "hanging_up", None)
+        if isinstance(hanging_up, HangingUp):
+            hanging_up.listeners.append(self._record_hang_up)
 
     def __repr__(self) -> str:
         return f"Tap({type(self._inner).__name__}, {str(self.path)!r})"
@@ -205,6 +224,18 @@ class Tap(FrameSerializer):
         """
         self._record("/notes", time.monotonic_ns(), Note(text=self._hide(text)))
 
+    @_harmless
+    def pipeline_event(self, what: str, processor: str = "", seconds: float | None = None) -> None:
+        """Record what happened in the pipeline, at this moment.
+
+        Args:
+            what: What it was.
+            processor: Which part of the pipeline it is about.
+            seconds: For a metric: what was measured.
+        """
+        body = Pipeline(what=self._hide(what), processor=self._hide(processor), seconds=seconds)
+        self._record("/pipeline", time.monotonic_ns(), body)
+
     def close(self, *, wait: float = 10.0) -> None:
         """End the recording for good; the serializer works on.
 
@@ -224,6 +255,7 @@ class Tap(FrameSerializer):
                 self._file,
                 call=_call(self._inner),
                 serializer=_about(self._inner),
+                labels=_kept_labels(self._labels, secrets_of(self._inner)),
                 redaction=f"stream parameters{but}, credentials; account ids are pseudonyms",
                 quiet_secs=self._idle_secs,
             )
@@ -322,8 +354,19 @@ class Tap(FrameSerializer):
     @_harmless
     def _record_error(self, where: str, error: BaseException) -> None:
         text = self._hide(f"{where} raised {type(error).__name__}: {error}")
-        body = LogRecord(level=4, message=text[:2000], name=type(self._inner).__module__)
+        body = LogRecord(level=4, message=text[:_LONGEST_TEXT], name=type(self._inner).__module__)
         self._record("/log", time.monotonic_ns(), body)
+
+    @_harmless
+    def _record_hang_up(self, outcome: Outcome) -> None:
+        body = HangUp(
+            outcome=outcome.outcome,
+            status_code=outcome.status_code,
+            attempts=outcome.attempts,
+            reason=self._hide(outcome.reason)[:_LONGEST_TEXT],
+            took_us=outcome.took_secs * 1e6,
+        )
+        self._record("/hang_up", time.monotonic_ns(), body)
 
     @_harmless
     def _record_log(self, record: Any) -> None:
@@ -334,7 +377,7 @@ class Tap(FrameSerializer):
         text = record["message"] + (f" [{error.type.__name__}: {error.value}]" if error else "")
         body = LogRecord(
             level=_LEVELS.get(record["level"].name, 2),
-            message=self._hide(text)[:2000],
+            message=self._hide(text)[:_LONGEST_TEXT],
             name=record["name"],
             file=record["file"].name,
             line=record["line"],
@@ -501,6 +544,13 @@ def _about(serializer: FrameSerializer) -> dict[str, Any]:
     }
 
 
+def _kept_labels(labels: Mapping[str, str], secrets: Mapping[str, str]) -> dict[str, str]:
+    """Labels as they may be kept: few, short, without secrets."""
+    few = dict(list(labels.items())[:_MOST_LABELS])
+    safe: dict[str, Any] = redact(few, (), secrets)
+    return {hide(n, secrets)[:_LONGEST_TEXT]: str(v)[:_LONGEST_TEXT] for n, v in safe.items()}
+
+
 def _package(kind: type) -> str:
     return kind.__module__.rpartition(".")[0] or kind.__module__
 
@@ -531,7 +581,7 @@ _LEVELS: Final = {
 #: later still lands in the right capture.
 _tap: ContextVar[Tap | None] = ContextVar("tap", default=None)
 #: What may come when the call is over; it begins no new file.
-_ASIDE: Final = {"/log", "/notes"}
+_ASIDE: Final = {"/log", "/notes", "/hang_up", "/pipeline"}
 
 
 def _leave(token: Token[Tap | None]) -> None:

@@ -659,8 +659,8 @@ def test_what_was_not_recorded_is_not_what_never_arrived(tmp_path: Path) -> None
     scene.lose(7.5, 4)
     whole = Call.open(scene.write(tmp_path / "whole.mcap"))
     torn = Call.open(without(whole.path, tmp_path / "torn.mcap", 2.0, 3.0))
-    assert whole.contents.unrecorded == ()
-    assert np.allclose(torn.contents.unrecorded, [(2.0, 3.0)], atol=0.03)
+    assert whole.unrecorded == ()
+    assert np.allclose(torn.unrecorded, [(2.0, 3.0)], atol=0.03)
     assert torn.stats["lost_messages"] == whole.stats["lost_messages"] == 4
     assert "not everything was recorded" in torn.summary()
 
@@ -668,7 +668,7 @@ def test_what_was_not_recorded_is_not_what_never_arrived(tmp_path: Path) -> None
     assert told.keys() == {"sequence_gap", "capture_dropped"}
     assert told["sequence_gap"].span == pytest.approx((7.5, 7.58), abs=0.02)
     assert told["capture_dropped"].severity == "warning"
-    assert told["capture_dropped"].span == torn.contents.unrecorded[0]
+    assert told["capture_dropped"].span == torn.unrecorded[0]
     assert diagnose(torn)[0].kind == "capture_dropped"
 
 
@@ -691,4 +691,4 @@ def test_records_numbered_by_another_program_are_no_holes(tmp_path: Path) -> Non
         time = record.time_ns - records[0].time_ns
         writer.record(record.topic, ANCHOR_NS + time, record.body.decode())
     writer.close()
-    assert Call.open(writer.path).contents.unrecorded == ()
+    assert Call.open(writer.path).unrecorded == ()

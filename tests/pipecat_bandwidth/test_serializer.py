@@ -11,7 +11,7 @@ import json
 import time
 import warnings
 import wave
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -48,8 +48,9 @@ from pipecat.serializers.base_serializer import FrameSerializer
 from pipecat.serializers.twilio import TwilioFrameSerializer
 from pydantic import SecretStr
 
-from pipecat_bandwidth import BandwidthFrameSerializer, VoiceAPIError, serializer
+from pipecat_bandwidth import BandwidthFrameSerializer, hanging_up, serializer
 from pipecat_bandwidth.encodings import FORMATS, PCMU, WireFormat, from_content_type
+from pipecat_bandwidth.hanging_up import Outcome
 from pipecat_bandwidth.messages import Media, Start, Stop, Track, encode
 from pipecat_bandwidth.resampler import RATES, StreamResampler
 from pipecat_bandwidth.voice_api import HangUp, VoiceAPI
@@ -85,9 +86,12 @@ def unlogged() -> Iterator[None]:
         logger.enable("pipecat_bandwidth")
 
 
-def make(in_rate: int | None = 8000, **params: Any) -> BandwidthFrameSerializer:
+def make(
+    in_rate: int | None = 8000, clock: Callable[[], float] = time.monotonic, **params: Any
+) -> BandwidthFrameSerializer:
     """A serializer in a pipeline of that input rate, or in none yet."""
-    made = BandwidthFrameSerializer(STREAM, CALL, params=InputParams(auto_hang_up=False, **params))
+    settings = InputParams(auto_hang_up=False, **params)
+    made = BandwidthFrameSerializer(STREAM, CALL, params=settings, clock=clock)
     if in_rate is not None:
         asyncio.run(made.setup(SimpleNamespace(audio_in_sample_rate=in_rate)))
     return made
@@ -534,14 +538,14 @@ def test_the_fuzzer_would_notice_a_soiled_log(monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_bad_messages_are_counted_and_logged_once_in_a_while(
-    said: list[str], monkeypatch: pytest.MonkeyPatch
+    said: list[str],
 ) -> None:
-    ear = await made()
-    monkeypatch.setattr(serializer, "_LOG_EVERY_SECS", 0.2)
+    now = -7.0
+    ear = await made(clock=lambda: now)
     for _ in range(500):
         await ear.deserialize("[]")
     assert said == [f"{ear}: bad message: not a JSON object but list"]
-    await asyncio.sleep(0.25)
+    now += 10.0
     for _ in range(500):
         await ear.deserialize('{"eventType":"media","payload":"A"}')
     assert said[1:] == [
@@ -818,6 +822,20 @@ async def test_a_log_that_fails_ends_no_call() -> None:
         assert await ear.deserialize(encode(Stop(STREAM, CALL))) is None
     finally:
         logger.remove(sink)
+
+
+async def test_lines_go_elsewhere_when_asked(said: list[str]) -> None:
+    lines: list[tuple[str, str]] = []
+    params = InputParams(auto_hang_up=False)
+    ear = BandwidthFrameSerializer(
+        STREAM, params=params, log=lambda level, text: lines.append((level, text))
+    )
+    for text in (encode(START), "{", "["):
+        await ear.deserialize(text)
+    await ear.serialize(output(b"ab", 5))
+    assert [level for level, _ in lines] == ["DEBUG", "WARNING", "WARNING"]
+    assert lines[1][1].startswith("bad message: ") and "sample_rate=5" in lines[2][1]
+    assert said == []
 
 
 async def test_sequence_numbers_take_bounded_memory() -> None:
@@ -1114,13 +1132,14 @@ async def test_a_stall_inside_speech_loses_nothing() -> None:
 
 
 async def test_the_outbound_resampler_is_cleared_by_the_clock_when_asked() -> None:
-    mouth = await made(resampler_clear_after_secs=0.05)
+    now = -7.0
+    mouth = await made(clock=lambda: now, resampler_clear_after_secs=0.05)
     silence = output(bytes(1920), 24000)
     loud = output(speech(0.04, 24000), 24000)
     await mouth.serialize(loud)
     at_once = played(await mouth.serialize(silence))[1]
     await mouth.serialize(loud)
-    await asyncio.sleep(0.1)
+    now += 0.1
     later = played(await mouth.serialize(silence))[1]
     assert at_once != later == b"\xff" * 320
 
@@ -1225,7 +1244,7 @@ def test_every_sample_is_accounted_for(
     async def call(stall_secs: float) -> list[str | bytes | None]:
         nonlocal now
         given: list[str | bytes | None] = []
-        line = await made(in_rate, resampler_clear_after_secs=None, **settings(form))
+        line = await made(in_rate, clock=lambda: now, **settings(form))
         owed = sent = tails = 0  # samples on the wire
         fed = 0  # into the current outbound resampler
         rate = None
@@ -1273,8 +1292,7 @@ def test_every_sample_is_accounted_for(
         assert stats.audio_in_ms == pytest.approx(1000 * heard_out / in_rate)
         return given
 
-    with unlogged(), pytest.MonkeyPatch.context() as patched:
-        patched.setattr(serializer, "time", SimpleNamespace(monotonic=lambda: now))
+    with unlogged():
         assert asyncio.run(call(60.0)) == asyncio.run(call(0.0))
 
 
@@ -1404,12 +1422,12 @@ async def test_a_hang_up_outlives_its_serializer(server: Server) -> None:
         del waiting
         await asyncio.sleep(0)
         gc.collect()
-        (hang_up,) = serializer._hang_ups  # the loop itself would let go of it
+        (hang_up,) = hanging_up._tasks  # the loop itself would let go of it
         async with asyncio.timeout(20):
             await server.seen("/api")
             await hang_up
     await asyncio.sleep(0)
-    assert not serializer._hang_ups
+    assert not hanging_up._tasks
 
 
 @pytest.mark.parametrize("trouble", [HANG, RESET, Answer(503)], ids=["silent", "reset", "503"])
@@ -1435,7 +1453,7 @@ async def test_trouble_of_a_passing_kind_is_outlasted(server: Server, said: list
 
 async def test_the_outcome_of_a_hang_up_is_told(server: Server) -> None:
     server.on("/api", Answer(403), Answer(404))
-    outcomes: list[HangUp | VoiceAPIError] = []
+    outcomes: list[Outcome] = []
     async with voice_api(server) as api:
         line = call(api)
         line.add_event_handler("on_hang_up", lambda serializer, outcome: outcomes.append(outcome))
@@ -1443,8 +1461,27 @@ async def test_the_outcome_of_a_hang_up_is_told(server: Server) -> None:
             await line.serialize(EndFrame())
         await line.cleanup()
     failed, done = outcomes
-    assert isinstance(failed, VoiceAPIError) and failed.status_code == 403
-    assert isinstance(done, HangUp) and (done.outcome, done.status_code) == ("already_over", 404)
+    reason = (
+        "hang up failed (HTTP 403): these credentials lack the role, or the account the feature"
+    )
+    assert failed == Outcome("failed", 403, None, reason, failed.took_secs) and not failed
+    assert done == Outcome("already_over", 404, 1, "", done.took_secs) and done
+    assert 0 < done.took_secs < 20
+
+
+async def test_a_listener_that_raises_keeps_no_call_up(server: Server) -> None:
+    outcomes: list[Outcome] = []
+
+    def fails(_outcome: Outcome) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with voice_api(server) as api:
+        line = call(api)
+        line.hanging_up.listeners[:0] = [fails, outcomes.append]
+        await line.serialize(EndFrame())
+        await line.serialize(EndFrame())
+    assert [outcome.outcome for outcome in outcomes] == ["ended"]
+    assert make(None).hanging_up is None
 
 
 async def test_calls_with_one_voice_api_share_its_token(server: Server) -> None:
@@ -1461,7 +1498,7 @@ async def test_a_client_of_its_own_is_closed_when_it_is_done(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     urls = {"base_url": f"{server.url}/api", "token_url": f"{server.url}/token"}
-    monkeypatch.setattr(serializer, "VoiceAPI", partial(VoiceAPI, **urls))
+    monkeypatch.setattr(hanging_up, "VoiceAPI", partial(VoiceAPI, **urls))
     server.on("/api", Answer(403), Answer(200))
     line = BandwidthFrameSerializer(STREAM, **NEEDED)
     for _ in range(2):
@@ -1481,19 +1518,24 @@ async def test_a_broken_voice_api_does_no_harm(said: list[str]) -> None:
     assert said == [f"{line}: call {CALL} may still be up: hang up failed: ZeroDivisionError"]
 
 
-def test_a_hang_up_that_the_end_of_the_loop_cuts_off_is_logged(said: list[str]) -> None:
+def test_a_hang_up_that_the_end_of_the_loop_cuts_off_is_told(said: list[str]) -> None:
+    outcomes: list[Outcome] = []
+
     async def bot() -> None:
         async with http_server() as server:
             server.on("/token", HANG)
             async with voice_api(server) as api:
-                hanging_up = asyncio.create_task(call(api).serialize(EndFrame()))
+                line = call(api)
+                line.hanging_up.listeners.append(outcomes.append)
+                ending = asyncio.create_task(line.serialize(EndFrame()))
                 await server.seen("/token")
-                hanging_up.cancel()
-                await asyncio.gather(hanging_up, return_exceptions=True)
-                tasks = [task for task in asyncio.all_tasks() if "_try_to_hang_up" in repr(task)]
+                ending.cancel()
+                await asyncio.gather(ending, return_exceptions=True)
+                tasks = [task for task in asyncio.all_tasks() if "_attempt" in repr(task)]
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     asyncio.run(bot())
     assert len(said) == 1 and said[0].endswith("may still be up: hang-up was cancelled")
+    assert [outcome.outcome for outcome in outcomes] == ["cancelled"]

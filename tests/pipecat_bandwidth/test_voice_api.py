@@ -27,7 +27,7 @@ import trustme
 from loguru import logger
 from pydantic import SecretStr
 
-from pipecat_bandwidth import voice_api
+from pipecat_bandwidth import _http, voice_api
 from pipecat_bandwidth.exceptions import VoiceAPIError
 from pipecat_bandwidth.voice_api import HangUp, VoiceAPI
 from tests.http_server import HANG, RESET, Answer, Server, http_server
@@ -186,9 +186,9 @@ async def test_a_short_or_an_endless_lifetime_is_used_as_far_as_it_goes(
 
 
 def test_a_lifetime_of_more_than_a_week_is_taken_for_an_hour() -> None:
-    answer = voice_api._Answer(200, None, b'{"access_token":"a","expires_in":1e12}')
+    answer = _http.Answer(200, None, b'{"access_token":"a","expires_in":1e12}')
     read = voice_api._read_token(answer)
-    assert isinstance(read, voice_api._Token)
+    assert isinstance(read, voice_api._Authorization)
     assert 3000 < read.good_until - time.monotonic() <= 3600
 
 
@@ -457,7 +457,7 @@ async def test_a_body_that_drips_past_the_attempts_time_is_not_waited_for(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An attempt gets 2 s; this one's status comes after 1 s, and its body goes on for ever."""
-    monkeypatch.setattr(voice_api, "_DRAIN_SECS", 1.5)
+    monkeypatch.setattr(_http, "_DRAIN_SECS", 1.5)
     server.on("/api", Answer(200, b" " * 1000, delay=1.0, drip=0.05))
     async with client(server, deadline=4.0) as api:
         done = await api.hang_up(ACCOUNT, CALL)
@@ -468,7 +468,7 @@ async def test_a_body_that_drips_past_the_attempts_time_is_not_waited_for(
 async def test_a_body_that_drips_is_left_at_the_deadline(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(voice_api, "_DRAIN_SECS", 60.0)
+    monkeypatch.setattr(_http, "_DRAIN_SECS", 60.0)
     server.on("/api", Answer(200, b" " * 1000, drip=0.05))
     async with client(server, deadline=1.0) as api:
         done = await api.hang_up(ACCOUNT, CALL)
@@ -781,7 +781,7 @@ def test_bad_settings(options: dict, named: str) -> None:
 async def test_nothing_secret_is_shown(server: Server) -> None:
     async with client(server) as api:
         await api.hang_up(ACCOUNT, CALL)
-        shown = f"{api} {api!r} {vars(api)} {vars(api._token)}"
+        shown = f"{api} {api!r} {vars(api)} {api._token}"
     assert not [secret for secret in SECRETS if secret in shown]
     assert repr(api) == f"VoiceAPI('{server.url}/api/v2')"
 

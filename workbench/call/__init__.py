@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from workbench.call.signals import Signal as Signal
     from workbench.call.streams import Event as Event
     from workbench.call.streams import FrameRecord as FrameRecord
+    from workbench.call.streams import HangUpRecord as HangUpRecord
+    from workbench.call.streams import PipelineRecord as PipelineRecord
     from workbench.call.streams import Stream as Stream
     from workbench.call.turns import Turn as Turn
 
@@ -43,6 +45,8 @@ __all__ = [
     "Call",
     "Event",
     "FrameRecord",
+    "HangUpRecord",
+    "PipelineRecord",
     "Replayed",
     "SIGNALS",
     "Signal",
@@ -60,6 +64,8 @@ __getattr__, __dir__ = lazy(
         "Signal": ".signals",
         "Event": ".streams",
         "FrameRecord": ".streams",
+        "HangUpRecord": ".streams",
+        "PipelineRecord": ".streams",
         "Stream": ".streams",
         "Turn": ".turns",
         "Replayed": ".replay",

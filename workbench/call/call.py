@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
-from html import escape
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from pipecat_bandwidth.encodings import PCMU
 from workbench.audio import Audio
-from workbench.call import speech, turns
+from workbench.call import holes, speech, summary, turns
 from workbench.call.placement import follow, lay, lay_encoded, place_made
-from workbench.call.playout import Playout, Uncut, Underrun, reconstruct, uncut
+from workbench.call.playout import Playout, Uncut, reconstruct, uncut
 from workbench.call.reading import Contents, read
 from workbench.call.signals import SIGNALS
 from workbench.call.stats import call_stats, clock_drift
@@ -26,13 +26,6 @@ from workbench.capture import CaptureReader
 
 __all__ = ["Call"]
 
-#: A hole is inside an utterance if there is sound this close to it on both sides: a voice pauses
-#: for longer at the end of a sentence, and speech synthesis adds its own silence.
-EDGE: Final = 0.050
-#: What counts as sound there, below the loudest tenth of the bot's audio.
-EDGE_DB: Final = 30.0
-#: A shorter hole is no change of turns, in seconds.
-TURN: Final = 0.5
 #: Samples that are coded at once: an hour takes no more memory than a minute.
 _AT_ONCE: Final = 480_000
 
@@ -42,8 +35,8 @@ class Call:
 
     Attributes:
         path: The file.
-        metadata: What the capture says about itself: ``capture``, ``call``, ``serializer``, and
-            ``end`` if it was finished.
+        metadata: What the capture says about itself: ``capture``, ``call``, ``serializer``,
+            ``labels`` if there are any, and ``end`` if it was finished.
         finished: Whether the capture has its end; a process that was killed leaves none.
         damage: What could not be read of it, in sentences.
         started_at: Wall-clock time of the call's zero, UTC.
@@ -54,18 +47,32 @@ class Call:
         frames_in: What ``deserialize`` made, in order.
         frames_out: What was given to ``serialize``, in order.
         events: What happened, in order.
-        contents: All of it, as it was read.
+        hang_ups: The serializer's attempts to end the call, in order.
+        pipeline: What the pipeline said of itself, in order.
+        start: The first ``start`` message, if there was one.
+        stopped: When ``stop`` arrived; ``None`` if it never did.
+        other_track: How many media messages came of another track than the caller's.
+        dropped: How many records the recording itself lost.
+        unrecorded: From when to when records are missing, in seconds, in order.
+        rx_index: Number of a ``/ws/rx`` record to its index in ``inbound``.
+        anchor_ns: UNIX time of the call's zero, in nanoseconds.
     """
 
     def __init__(
-        self, path: Path, metadata: dict[str, dict[str, str]], finished: bool, contents: Contents
+        self,
+        path: Path,
+        metadata: dict[str, dict[str, str]],
+        finished: bool,
+        damage: tuple[str, ...],
+        contents: Contents,
     ) -> None:
         """Take what was read; :meth:`open` is the way to get a call."""
         self.path = path
         self.metadata = metadata
         self.finished = finished
-        self.damage: tuple[str, ...] = ()
-        self.contents = contents
+        self.damage = damage
+        self._contents = contents
+        self.anchor_ns = contents.anchor_ns
         self.started_at = datetime.fromtimestamp(contents.anchor_ns / 1e9, UTC)
         self.duration = contents.duration
         self.inbound = contents.inbound
@@ -73,6 +80,14 @@ class Call:
         self.frames_in = contents.frames_in
         self.frames_out = contents.frames_out
         self.events = contents.events
+        self.hang_ups = contents.hang_ups
+        self.pipeline = contents.pipeline
+        self.start = contents.start
+        self.stopped = contents.stopped
+        self.other_track = contents.other_track
+        self.dropped = contents.dropped
+        self.unrecorded = contents.unrecorded
+        self.rx_index = contents.rx_index
 
     @classmethod
     def open(cls, path: str | Path) -> Call:
@@ -89,9 +104,22 @@ class Call:
         """
         with CaptureReader(path) as reader:
             contents = read(reader)
-            call = cls(reader.path, reader.metadata, reader.finished, contents)
-            call.damage = tuple(reader.damage)
-        return call
+            damage = tuple(reader.damage)
+            return cls(reader.path, reader.metadata, reader.finished, damage, contents)
+
+    @cached_property
+    def params(self) -> dict[str, Any]:
+        """The serializer's parameters; empty if the capture does not tell them."""
+        text = self.metadata.get("serializer", {}).get("params", "")
+        try:
+            return msgspec.json.decode(text, type=dict[str, Any])
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            return {}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What the bot's own :class:`~workbench.tap.Tap` was told to tell this call by."""
+        return self.metadata.get("labels", {})
 
     def signal(self, name: str) -> Audio:
         """Look up one of the five signals.
@@ -122,7 +150,7 @@ class Call:
         """The caller, as the pipeline got it."""
         frames = [frame for frame in self.frames_in if frame.pcm and frame.sample_rate]
         duration = np.array([frame.duration for frame in frames], float)
-        index = [self.contents.rx_index.get(frame.cause or 0, -1) for frame in frames]
+        index = [self.rx_index.get(frame.cause or 0, -1) for frame in frames]
         if frames and min(index) >= 0:
             start = place_made(self.inbound.start[index], duration)
         else:
@@ -193,14 +221,15 @@ class Call:
         A gap counts as a hole only if there is sound right before it and right after it, and the
         caller did not answer in it.
         """
-        likely = self._queue
-        if not likely.underruns:
-            return likely
-        continues, floor = likely.continues.copy(), self._edge_level
-        for hole in likely.underruns:
-            is_in_sound = min(self._edges(hole.message)) > floor
-            continues[hole.message] = is_in_sound and not self._is_answered(hole)
-        return self._rebuilt(continues)
+        queue = self._queue
+        if not queue.underruns:
+            return queue
+        found = [
+            hole
+            for hole in holes.in_sound(queue.underruns, self.outbound)
+            if hole.end - hole.start < holes.TURN or not holes.is_answered(hole, self.caller_speech)
+        ]
+        return self._rebuilt(holes.continues(queue, found))
 
     @cached_property
     def _queue(self) -> Playout:
@@ -208,9 +237,10 @@ class Call:
         return self._rebuilt(None)
 
     def _rebuilt(self, continues: NDArray[np.bool_] | None) -> Playout:
-        sent, stopped = self.outbound, self.contents.stopped
-        clears = self.times_of("clear")
-        return reconstruct(sent.time, sent.duration, clears, continues=continues, stopped=stopped)
+        sent, clears = self.outbound, self.times_of("clear")
+        return reconstruct(
+            sent.time, sent.duration, clears, continues=continues, stopped=self.stopped
+        )
 
     @cached_property
     def caller_speech(self) -> NDArray[np.float64]:
@@ -256,111 +286,22 @@ class Call:
     def stats(self) -> dict[str, float]:
         """What was counted and measured, by name: see :mod:`workbench.call.stats`."""
         signals = {"caller": self.caller_sent, "bot": self.bot_sent}
-        return call_stats(self.contents, self.playout, self.audio_out, signals, self.turns)
+        return call_stats(self._contents, self.playout, self.audio_out, signals, self.turns)
 
     # -- for people ----------------------------------------------------------------------------
 
     def summary(self) -> str:
         """Describe the call in a few lines."""
-        return "\n".join([self._sentence(), *(f"{n + ':':<12}{v}" for n, v in self._facts())])
+        return summary.text(self)
 
     def __repr__(self) -> str:
         return f"Call({self.path.name!r}, {self.duration:.1f} s, {len(self.events)} events)"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{escape(name)}</th>"
-            f"<td style='text-align:left'>{escape(value)}</td></tr>"
-            for name, value in self._facts()
-        )
-        return f"<p><b>{escape(self._sentence())}</b></p><table>{rows}</table>"
-
-    def _sentence(self) -> str:
-        caller = sum(turn.side == "caller" for turn in self.turns)
-        bot = len(self.turns) - caller
-        state = "" if self.finished else " The recording was cut off."
-        if self.contents.unrecorded:
-            lost = sum(end - start for start, end in self.contents.unrecorded)
-            state += f" Of {_length(lost)} not everything was recorded."
-        return (
-            f"A call of {_length(self.duration)} on {self.started_at:%Y-%m-%d at %H:%M:%S} UTC: "
-            f"{_count(caller, 'turn')} of the caller, {_count(bot, 'turn')} of the bot.{state}"
-        )
-
-    def _facts(self) -> list[tuple[str, str]]:
-        stats, who = self.stats, self.metadata.get("call", {})
-        facts = [("file", self.path.name)]
-        facts += [(name.replace("_", " "), value) for name, value in who.items() if value]
-        for name, stream, side, loss in (
-            ("inbound", self.inbound, "caller", "lost_messages"),
-            ("outbound", self.outbound, "bot", ""),
-        ):
-            kinds = ", ".join(dict.fromkeys(map(str, stream.formats))) or "no audio"
-            text = f"{kinds}, {_count(len(stream), 'message')}"
-            text += f", {stats[f'{name}_kbit_s']:.0f} kbit/s"
-            if f"{side}_level_dbov" in stats:
-                text += f", speech at {stats[f'{side}_level_dbov']:.1f} dBov"
-            if loss and stats[loss]:
-                text += f", {stats[loss]:.0f} lost"
-            facts.append((name, text))
-        rates = [f"{stats[k]:.0f} Hz {w}" for k, w in _PIPELINE if k in stats]
-        if rates:
-            facts.append(("pipeline", ", ".join(rates)))
-        heard, said = stats["caller_heard_ms"], stats["bot_sent_ms"]
-        facts.append(
-            ("heard", f"{heard / 1000:.1f} s of the {said / 1000:.1f} s that the bot sent")
-        )
-        return facts
+        return summary.html(self)
 
     # -- small things --------------------------------------------------------------------------
 
     def _lay_played(self) -> Audio:
         sent, queue = self.outbound, self._queue
         return lay_encoded(queue.start, queue.heard, sent.payloads, sent.formats, self.duration)
-
-    def _is_answered(self, hole: Underrun) -> bool:
-        """Whether the caller spoke in the hole: then it was a change of turns, if a quick one."""
-        if hole.end - hole.start < TURN:
-            return False
-        speech = self.caller_speech
-        spoken = np.minimum(speech[:, 1], hole.end) - np.maximum(speech[:, 0], hole.start)
-        return float(np.maximum(spoken, 0).sum()) > 0.15
-
-    @cached_property
-    def _edge_level(self) -> float:
-        """Level, in dBov, above which the edge of a hole is sound."""
-        sent = self.outbound
-        loudest = [_level(f.decode(p)) for f, p in zip(sent.formats, sent.payloads, strict=True)]
-        return max(float(np.percentile(loudest, 90)) - EDGE_DB, -60.0) if loudest else 0.0
-
-    def _edges(self, index: int) -> tuple[float, float]:
-        """Levels of the last 50 ms before message ``index`` and of its first 50 ms."""
-        sent = self.outbound
-        size = round(EDGE * sent.formats[index].sample_rate) * 2
-        before, after, place = b"", b"", index
-        while len(before) < size and place > 0:
-            place -= 1
-            before = sent.formats[place].decode(sent.payloads[place]) + before
-        place = index
-        while len(after) < size and place < len(sent):
-            after += sent.formats[place].decode(sent.payloads[place])
-            place += 1
-        return _level(before[-size:]), _level(after[:size])
-
-
-_PIPELINE: Final = (("pipeline_in_hz", "in"), ("pipeline_out_hz", "out"))
-
-
-def _level(pcm: bytes) -> float:
-    samples = np.frombuffer(pcm, "<i2").astype(np.float64) / 32768
-    power = float(samples @ samples) / max(1, len(samples))
-    return 10 * float(np.log10(max(power, 1e-10)))
-
-
-def _length(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -20,15 +20,18 @@ import numpy as np
 from pipecat_bandwidth import encodings, messages
 from pipecat_bandwidth.encodings import PCMU, WireFormat
 from pipecat_bandwidth.exceptions import ProtocolError
+from workbench.call import version_1_0
 from workbench.call.placement import follow, unwrap
 from workbench.call.playout import reconstruct
-from workbench.call.streams import Event, FrameRecord, Stream
+from workbench.call.streams import Event, FrameRecord, HangUpRecord, PipelineRecord, Stream
 from workbench.capture import (
     CaptureReader,
+    HangUp,
     Invalid,
     LogRecord,
     Note,
     OtherFrame,
+    Pipeline,
     Record,
     Stats,
 )
@@ -50,6 +53,13 @@ class Contents:
 
     Parameters:
         anchor_ns: UNIX time of the call's zero, in nanoseconds.
+        inbound: The caller's audio messages.
+        outbound: The bot's audio messages.
+        frames_in: What ``deserialize`` made, in order.
+        frames_out: What was given to ``serialize``, in order.
+        events: What happened, in order.
+        hang_ups: The serializer's attempts to end the call, in order.
+        pipeline: What the pipeline said of itself, in order.
         duration: Of the call: up to ``stop``, else up to the end of the last audio, of what the
             far end had still queued too.
         start: The first ``start`` message, if there was one.
@@ -68,6 +78,8 @@ class Contents:
     frames_in: tuple[FrameRecord, ...]
     frames_out: tuple[FrameRecord, ...]
     events: tuple[Event, ...]
+    hang_ups: tuple[HangUpRecord, ...] = ()
+    pipeline: tuple[PipelineRecord, ...] = ()
     duration: float = 0.0
     start: messages.Start | None = None
     stopped: float | None = None
@@ -148,12 +160,15 @@ class _Reading:
     """The state of reading one capture: each method takes the records of some topics."""
 
     def __init__(self) -> None:
+        self.is_1_0 = False
         self.anchor_ns = 0
         self.inbound = _Rows()
         self.outbound = _Rows()
         self.others: list[int] = []
         self.frames: dict[str, list[FrameRecord]] = {"in": [], "out": []}
         self.events: list[Event] = []
+        self.hang_ups: list[HangUpRecord] = []
+        self.pipeline: list[PipelineRecord] = []
         self.rx_index: dict[int, int] = {}
         self.start: messages.Start | None = None
         self.stopped: float | None = None
@@ -170,6 +185,7 @@ class _Reading:
         self.is_whole = True
 
     def run(self, reader: CaptureReader) -> Contents:
+        self.is_1_0 = reader.metadata["capture"].get("format_version") == "1.0"
         held: list[Record] = []
         records = reader.records()
         for record in records:
@@ -281,13 +297,22 @@ class _Reading:
 
     def log(self, record: Record, time: float) -> None:
         body = _LOG.decode(record.body)
-        text = body.message
-        if "may still be up" in text:
-            self.event(time, "hang_up_failed", text)
-        elif "hung up" in text or "was already over" in text:
-            self.event(time, "hang_up", text)
+        told = version_1_0.hang_up(body.message) if self.is_1_0 else None
+        if told is not None:
+            self.hung_up(time, told, body.message)
         elif body.level >= 3:
-            self.event(time, "error" if body.level >= 4 else "warning", text)
+            self.event(time, "error" if body.level >= 4 else "warning", body.message)
+
+    def hang_up(self, record: Record, time: float) -> None:
+        self.hung_up(time, _HANG_UP.decode(record.body))
+
+    def hung_up(self, time: float, told: HangUp, text: str = "") -> None:
+        took_ms = None if told.took_us is None else told.took_us / 1000
+        hang_up = HangUpRecord(
+            time, told.outcome, told.status_code, told.attempts, took_ms, told.reason
+        )
+        self.hang_ups.append(hang_up)
+        self.event(time, "hang_up" if hang_up.is_over else "hang_up_failed", text or str(hang_up))
 
     def recording(self, record: Record, time: float) -> None:
         dropped = _STATS.decode(record.body).dropped
@@ -297,10 +322,19 @@ class _Reading:
 
     def note(self, record: Record, time: float) -> None:
         text = _NOTE.decode(record.body).text
-        if text.startswith(_PIPELINE):
-            self.event(time, "pipeline", text.removeprefix(_PIPELINE))
+        told = version_1_0.pipeline(text) if self.is_1_0 else None
+        if told is not None:
+            self.happened(time, told)
         else:
             self.event(time, "note", text)
+
+    def pipeline_event(self, record: Record, time: float) -> None:
+        self.happened(time, _PIPELINE.decode(record.body))
+
+    def happened(self, time: float, told: Pipeline) -> None:
+        what = PipelineRecord(time, told.what, told.processor, told.seconds)
+        self.pipeline.append(what)
+        self.event(time, "pipeline", str(what))
 
     def contents(self) -> Contents:
         if self.strays:
@@ -326,6 +360,8 @@ class _Reading:
             tuple(self.frames["in"]),
             tuple(self.frames["out"]),
             tuple(self.events),
+            tuple(self.hang_ups),
+            tuple(self.pipeline),
             duration=duration,
             start=self.start,
             stopped=self.stopped,
@@ -439,9 +475,9 @@ _INVALID: Final = msgspec.json.Decoder(Invalid)
 _LOG: Final = msgspec.json.Decoder(LogRecord)
 _STATS: Final = msgspec.json.Decoder(Stats)
 _NOTE: Final = msgspec.json.Decoder(Note)
+_HANG_UP: Final = msgspec.json.Decoder(HangUp)
+_PIPELINE: Final = msgspec.json.Decoder(Pipeline)
 
-#: How notes of :mod:`workbench.observer` begin; that module is the bot's, not to be imported here.
-_PIPELINE: Final = "pipeline: "
 #: Frames given to ``serialize`` that make an event. ``StartInterruptionFrame`` is the name that
 #: Pipecat used before 1.0 and still exports in some releases.
 _FRAME_EVENTS: Final = {
@@ -463,4 +499,6 @@ _HANDLERS: Final[dict[str, Callable[[_Reading, Record, float], Any]]] = {
     "/log": _Reading.log,
     "/capture/stats": _Reading.recording,
     "/notes": _Reading.note,
+    "/hang_up": _Reading.hang_up,
+    "/pipeline": _Reading.pipeline_event,
 }

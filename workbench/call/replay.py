@@ -28,7 +28,6 @@ from pipecat.frames.frames import (
 
 from pipecat_bandwidth import BandwidthFrameSerializer, ProtocolError
 from pipecat_bandwidth.messages import Clear, PlayAudio, parse
-from pipecat_bandwidth.resampler import StreamResampler
 from workbench.audio import Audio
 from workbench.call.placement import lay, place_made
 from workbench.capture import AudioFrame, CaptureReader, OtherFrame, Record
@@ -99,8 +98,8 @@ def replay(call: Call, params: BandwidthFrameSerializer.InputParams | None = Non
     remarks = []
     if len(known) < len(sent):
         remarks.append(f"{len(sent) - len(known)} messages without audio are not compared.")
-    if call.contents.dropped:
-        remarks.append(f"The recording itself lost {call.contents.dropped} records.")
+    if call.dropped:
+        remarks.append(f"The recording itself lost {call.dropped} records.")
     return Replayed(
         len(known), len(heard), len(differences), tuple(differences[:_TOLD]), tuple(remarks)
     )
@@ -136,7 +135,7 @@ def replay_inbound(call: Call, sample_rate: int) -> Audio:
     run = _run([r for r in _records(call) if r.topic == "/ws/rx"], params, sample_rate)
     pcm = [frame.audio for _, frame in run.frames]
     duration = np.array([len(piece) / 2 / sample_rate for piece in pcm], float)
-    index = [call.contents.rx_index[cause] for cause, _ in run.frames]
+    index = [call.rx_index[cause] for cause, _ in run.frames]
     start = place_made(call.inbound.start[index], duration)
     return lay(start, duration, pcm, [sample_rate] * len(pcm), call.duration, sample_rate)
 
@@ -145,7 +144,7 @@ def captured_params(call: Call) -> BandwidthFrameSerializer.InputParams:
     """The parameters that a call was captured with; the defaults if it does not tell."""
     kind = BandwidthFrameSerializer.InputParams
     try:
-        return kind.model_validate_json(call.metadata.get("serializer", {}).get("params", ""))
+        return kind.model_validate(call.params)
     except ValueError:  # no capture of this serializer
         return kind()
 
@@ -173,10 +172,16 @@ async def _passed(
     records: Sequence[Record], params: BandwidthFrameSerializer.InputParams, rate: int | None
 ) -> _Run:
     fixed = {"auto_hang_up": False, "sample_rate": params.sample_rate or rate}
-    serializer = _Clocked(params.model_copy(update=fixed))
+    now = 0.0
+    serializer = BandwidthFrameSerializer(
+        "replay",
+        params=params.model_copy(update=fixed),
+        clock=lambda: now,
+        log=lambda level, text: None,  # no call is up
+    )
     run = _Run([], [])
     for record in records:
-        serializer.now = record.time_ns / 1e9
+        now = record.time_ns / 1e9
         if record.topic == "/ws/rx":
             heard = await serializer.deserialize(record.body.decode("utf-8", "replace"))
             if isinstance(heard, InputAudioRawFrame):
@@ -186,24 +191,6 @@ async def _passed(
             if text is not None:
                 run.texts.append(text)
     return run
-
-
-class _Clocked(BandwidthFrameSerializer):
-    """The serializer on the capture's clock, its one-off warnings silenced."""
-
-    def __init__(self, params: BandwidthFrameSerializer.InputParams) -> None:
-        super().__init__("rerun", params=params)
-        self.now = 0.0
-
-    def _clear_if_stale(self, side: str, resampler: StreamResampler) -> None:
-        if self._clear_after is None:
-            return
-        if self.now - self._last_audio.get(side, self.now) > self._clear_after:
-            resampler.reset()
-        self._last_audio[side] = self.now
-
-    def _warn_once(self, what: str, text: str) -> None:
-        pass
 
 
 def _frame(record: Record) -> Frame | None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipecat_bandwidth.encodings import WireFormat
 
-__all__ = ["Event", "FrameRecord", "Stream"]
+__all__ = ["Event", "FrameRecord", "HangUpRecord", "PipelineRecord", "Stream"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,65 @@ class Event:
     time: float
     kind: str
     text: str = ""
+
+
+@dataclass(frozen=True)
+class HangUpRecord:
+    """An attempt of the serializer to end the call.
+
+    Parameters:
+        time: When its outcome was known.
+        outcome: ``ended`` by this attempt, ``already_over`` before it, ``failed`` or
+            ``cancelled``; after the last two the call may still be up.
+        status_code: HTTP status of the last answer, as far as known.
+        attempts: Requests made for the call, as far as known.
+        took_ms: How long it took, as far as known.
+        reason: Why the call may still be up, in words.
+    """
+
+    time: float
+    outcome: str
+    status_code: int | None = None
+    attempts: int | None = None
+    took_ms: float | None = None
+    reason: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the call is known to be over."""
+        return self.outcome in ("ended", "already_over")
+
+    def __str__(self) -> str:
+        if not self.is_over:
+            return f"the call may still be up: {self.reason}"
+        known = {
+            "HTTP ": self.status_code,
+            "attempts: ": self.attempts,
+            "seconds: ": None if self.took_ms is None else round(self.took_ms / 1000, 2),
+        }
+        facts = ", ".join(f"{name}{value}" for name, value in known.items() if value is not None)
+        return self.outcome.replace("_", " ") + (f" ({facts})" if facts else "")
+
+
+@dataclass(frozen=True)
+class PipelineRecord:
+    """Something that happened in the pipeline: see :mod:`workbench.observer`.
+
+    Parameters:
+        time: When the observer was told of it.
+        what: What it was: ``bot begins to speak``, ``first byte``.
+        processor: Which part of the pipeline it is about; empty if it does not matter.
+        seconds: For a metric: what was measured.
+    """
+
+    time: float
+    what: str
+    processor: str = ""
+    seconds: float | None = None
+
+    def __str__(self) -> str:
+        after = "" if self.seconds is None else f" after {1000 * self.seconds:.0f} ms"
+        return f"{self.what}{after}" + (f" ({self.processor})" if self.processor else "")
 
 
 class FrameRecord(msgspec.Struct, frozen=True, gc=False):

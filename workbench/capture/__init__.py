@@ -40,10 +40,12 @@ from workbench.capture.schema import (
     FORMAT_VERSION,
     AudioFrame,
     Clock,
+    HangUp,
     Invalid,
     LogRecord,
     Note,
     OtherFrame,
+    Pipeline,
     Stats,
     Time,
 )
@@ -54,10 +56,12 @@ __all__ = [
     "CaptureReader",
     "CaptureWriter",
     "Clock",
+    "HangUp",
     "Invalid",
     "LogRecord",
     "Note",
     "OtherFrame",
+    "Pipeline",
     "Record",
     "Stats",
     "Time",
@@ -99,7 +103,8 @@ class CaptureReader:
 
     Attributes:
         path: The file.
-        metadata: ``capture``, ``call``, ``serializer`` and, once finished, ``end``.
+        metadata: ``capture``, ``call``, ``serializer``, ``labels`` if there are any and, once
+            finished, ``end``.
         finished: Whether the file has its end.
         damage: What could not be read, in sentences; grows while :meth:`records` is read.
     """

@@ -30,6 +30,8 @@ One phone call through a Pipecat serializer, in the format bandwidth-call-captur
 
 /ws/rx, /ws/tx            the WebSocket messages, as they were
 /frames/in, /frames/out   the frames that deserialize() made and that serialize() was given
+/hang_up                  how an attempt to end the call came out
+/pipeline                 what the pipeline said of itself
 /log                      what the serializer logged or raised
 /capture/clock, /stats    the clocks, and how the recording itself did
 /notes                    marks made during the call
@@ -97,7 +99,7 @@ class Packer:
         """Declare what the file is about, and every topic.
 
         Args:
-            metadata: ``capture``, ``call`` and ``serializer``.
+            metadata: ``capture``, ``call``, ``serializer``, and ``labels`` if there are any.
         """
         self._writer.start(library=metadata["capture"]["writer"])
         for name, values in metadata.items():

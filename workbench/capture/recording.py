@@ -69,6 +69,7 @@ class CaptureWriter:
         *,
         call: Mapping[str, str | None] = {},
         serializer: Mapping[str, Any] = {},
+        labels: Mapping[str, str] = {},
         redaction: str = "",
         quiet_secs: float | None = None,
         max_records: int = 20_000,
@@ -80,6 +81,7 @@ class CaptureWriter:
             path: The name of the file, ``….mcap``; its directory is created where it is missing.
             call: Who: ``stream_id``, ``call_id``, ... No secret: it is written as it is.
             serializer: Which: ``class``, and ``params`` as JSON values. No secret.
+            labels: Whatever else tells this call from others. No secret.
             redaction: What was taken out of the records, in words.
             quiet_secs: Close by itself when no record came for so long; ``None`` for never.
             max_records: Length of the queue, in records.
@@ -96,6 +98,8 @@ class CaptureWriter:
                 "params": self._params.decode(),
             },
         }
+        if labels:
+            self._metadata["labels"] = dict(labels)
         self._offset = anchor[0] - anchor[1]
         # The file is made on the thread, some time. No other recording here takes its name.
         self._reserved = next(n for n in numbered(self._name) if _names.setdefault(n, self) is self)

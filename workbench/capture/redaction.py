@@ -100,20 +100,27 @@ def secrets_of(thing: object) -> dict[str, str]:
 
     Args:
         thing: Anything; its attributes are looked at, and theirs, and what is in those that have a
-            secret's name.
+            secret's name. What it has of its own package counts as a part of it.
 
     Returns:
         What to write instead of each.
     """
     found: dict[str, str] = {}
-    for name, value in _attributes(thing):
-        _take(found, name, value)
-        for inner, text in _attributes(value):
-            _take(found, inner, text)
-            if _is_secret(inner):
-                for last, deep in _attributes(text):
-                    _take(found, last, deep)
+    package = _package(thing)
+    parts = [value for _, value in _attributes(thing) if _package(value) == package]
+    for part in (thing, *parts):
+        for name, value in _attributes(part):
+            _take(found, name, value)
+            for inner, text in _attributes(value):
+                _take(found, inner, text)
+                if _is_secret(inner):
+                    for last, deep in _attributes(text):
+                        _take(found, last, deep)
     return found
+
+
+def _package(thing: object) -> str:
+    return type(thing).__module__.partition(".")[0]
 
 
 def _take(found: dict[str, str], name: str, text: object) -> None:

@@ -1,6 +1,6 @@
 """What stands in a capture: its topics, their JSON schemas, and the typed bodies.
 
-A public format, ``bandwidth-call-capture`` 1.0, in an MCAP file: other programs write and read it.
+A public format, ``bandwidth-call-capture`` 1.1, in an MCAP file: other programs write and read it.
 Within a major version topics and fields are only added; readers skip what they do not know.
 
 ======================== ======================================================================
@@ -14,11 +14,19 @@ topic                    one record is
 ``/frames/in/other``     any other frame that it made: :class:`OtherFrame`
 ``/frames/out/audio``    an audio frame that was given to ``serialize``: :class:`AudioFrame`
 ``/frames/out/other``    any other frame that was given to it: :class:`OtherFrame`
+``/hang_up``             how an attempt to end the call came out: :class:`HangUp` (1.1)
+``/pipeline``            what the pipeline said of itself: :class:`Pipeline` (1.1)
 ``/log``                 what the serializer logged or raised: :class:`LogRecord`
 ``/capture/clock``       three clocks read together, each 10 s: :class:`Clock`
 ``/capture/stats``       the state of the recording, each second: :class:`Stats`
 ``/notes``               a mark that was made during the call: :class:`Note`
 ======================== ======================================================================
+
+The metadata record ``capture`` names the version. What 1.1 added to 1.0, which is read for ever:
+
+- ``/hang_up``. In 1.0 only the serializer's log lines told of a hang-up.
+- ``/pipeline``. In 1.0 these were notes that began with ``pipeline: ``.
+- The metadata record ``labels``, if the call has any: names and values of the bot's own.
 
 Conventions:
     ``log_time`` is a monotonic clock moved by a constant so that it looks like UNIX time: it never
@@ -45,10 +53,12 @@ __all__ = [
     "AudioFrame",
     "Body",
     "Clock",
+    "HangUp",
     "Invalid",
     "LogRecord",
     "Note",
     "OtherFrame",
+    "Pipeline",
     "Stamped",
     "Stats",
     "Time",
@@ -56,7 +66,7 @@ __all__ = [
 ]
 
 FORMAT: Final = "bandwidth-call-capture"
-FORMAT_VERSION: Final = "1.0"
+FORMAT_VERSION: Final = "1.1"
 
 
 # -- bodies ------------------------------------------------------------------------------------
@@ -151,6 +161,39 @@ class OtherFrame(Body, kw_only=True, omit_defaults=True, gc=False):
     result: str = ""
     took_us: float | None = None
     cause: int | None = None
+
+
+class HangUp(Body, kw_only=True, omit_defaults=True, gc=False):
+    """How one attempt to end the call came out; its record has the time at which that was known.
+
+    Attributes:
+        outcome: ``"ended"`` by this attempt, ``"already_over"`` before it, ``"failed"`` or
+            ``"cancelled"``; after the last two the call may still be up.
+        status_code: HTTP status of the last answer.
+        attempts: Requests that were made for the call.
+        reason: Why it may still be up.
+        took_us: How long the attempt took, in microseconds.
+    """
+
+    outcome: str
+    status_code: int | None = None
+    attempts: int | None = None
+    reason: str = ""
+    took_us: float | None = None
+
+
+class Pipeline(Body, kw_only=True, omit_defaults=True, gc=False):
+    """Something that happened in the pipeline around the serializer.
+
+    Attributes:
+        what: What it was: ``"bot begins to speak"``, ``"first byte"``.
+        processor: Which part of the pipeline it is about.
+        seconds: For a metric: what was measured.
+    """
+
+    what: str
+    processor: str = ""
+    seconds: float | None = None
 
 
 class LogRecord(Stamped, kw_only=True, omit_defaults=True, gc=False):
@@ -308,6 +351,18 @@ _OTHER_FRAME: Final[dict[str, dict[str, Any]]] = {
     "fields": _ANYTHING,
     "result": _STRING,
 }
+_HANG_UP: Final[dict[str, dict[str, Any]]] = {
+    "outcome": _STRING,
+    "status_code": _INTEGER,
+    "attempts": _INTEGER,
+    "reason": _STRING,
+    "took_us": _NUMBER,
+}
+_PIPELINE: Final[dict[str, dict[str, Any]]] = {
+    "what": _STRING,
+    "processor": _STRING,
+    "seconds": _NUMBER,
+}
 _LOG: Final[dict[str, dict[str, Any]]] = {
     "timestamp": _TIME,
     "level": _INTEGER,
@@ -345,4 +400,6 @@ TOPICS: Final[dict[str, Topic]] = {
     "/capture/clock": Topic("capture.Clock", _CLOCK, {"nominal_rate": "0.1"}),
     "/capture/stats": Topic("capture.Stats", _STATS, {"nominal_rate": "1"}),
     "/notes": Topic("capture.Note", {"text": _STRING}),
+    "/hang_up": Topic("capture.HangUp", _HANG_UP),
+    "/pipeline": Topic("capture.Pipeline", _PIPELINE),
 }

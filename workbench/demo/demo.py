@@ -351,8 +351,7 @@ def _print_before_and_after(console: Console, before: Call, after: Call) -> None
     table = Table(title="Before and after", title_justify="left")
     for heading, right in (("", False), ("before", True), ("after", True)):
         table.add_column(heading, justify="right" if right else "left")
-    params = (call.metadata.get("serializer", {}).get("params", "{}") for call in (before, after))
-    formats = [InputParams.model_validate_json(text) for text in params]
+    formats = [InputParams.model_validate(call.params) for call in (before, after)]
     table.add_row("encoding", *(form.outbound_encoding for form in formats))
     for name, heading in _COMPARED.items():
         pair = before.stats.get(name, math.nan), after.stats.get(name, math.nan)

@@ -223,7 +223,7 @@ def diagnose(
 def _unrecorded(finding: Finding, call: Call) -> bool:
     """Whether a finding lies where the recording has a hole: then nobody can know."""
     start, end = finding.span[0] - _BESIDE, finding.span[1] + _BESIDE
-    holes = call.contents.unrecorded
+    holes = call.unrecorded
     covered = sum(max(0.0, min(end, last) - max(start, first)) for first, last in holes)
     return covered > 0.3 * (end - start)
 

@@ -97,7 +97,7 @@ def write_pcap(call: Call, path: str | Path) -> None:
             Calls to listen. The messages filter as ``json``.
     """
     # A capture without a single record has no anchor, and a stamp cannot be negative.
-    origin = max(call.contents.anchor_ns, 3 * _MILLISECOND)
+    origin = max(call.anchor_ns, 3 * _MILLISECOND)
     before, after = _dialogue(call.metadata.get("call", {}).get("call_id", ""))
     body = merge(
         _messages(call),

@@ -136,7 +136,7 @@ def _wire(call: Call) -> Iterator[_Row]:
     with CaptureReader(call.path) as reader:
         for record in reader.records(*_TOPICS):
             direction = _TOPICS[record.topic]
-            time = (record.time_ns - call.contents.anchor_ns) / 1e9
+            time = (record.time_ns - call.anchor_ns) / 1e9
             row = coming[direction]
             kind = _kind(record)
             if row and row.time_s == time and kind in ("media", "playAudio"):

@@ -99,11 +99,13 @@ def common_params(
 
 
 def _params(source: Source) -> dict[str, Any] | None:
-    recorded = getattr(source, "metadata", {}).get("serializer", {}).get("params", "")
+    recorded = getattr(source, "params", {})
+    if not recorded:
+        return None  # no capture, or one that does not tell
     try:
-        params = BandwidthFrameSerializer.InputParams.model_validate_json(recorded)
+        params = BandwidthFrameSerializer.InputParams.model_validate(recorded)
     except ValueError:
-        return None  # no capture, or one of another serializer
+        return None  # one of another serializer
     return params.model_dump(exclude=set(OUTBOUND))
 
 

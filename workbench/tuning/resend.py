@@ -156,23 +156,17 @@ class _Passed(NamedTuple):
     remarks: tuple[str, ...]
 
 
-class _Remarking(BandwidthFrameSerializer):
-    """The serializer, its one-off warnings kept instead of logged as if a call were up."""
-
-    def __init__(self, params: BandwidthFrameSerializer.InputParams) -> None:
-        super().__init__("replay", params=params)
-        self.remarks: dict[str, str] = {}
-
-    def _warn_once(self, what: str, text: str) -> None:
-        self.remarks.setdefault(what, text)
-
-
 async def _serialized(frames: list[Frame], params: BandwidthFrameSerializer.InputParams) -> _Passed:
     without = {"auto_hang_up": False, "resampler_clear_after_secs": None}
-    serializer = _Remarking(params.model_copy(update=without))
+    remarks: list[str] = []  # not for the log: no call is up
+    serializer = BandwidthFrameSerializer(
+        "resend",
+        params=params.model_copy(update=without),
+        log=lambda level, text: remarks.append(text),
+    )
     before = time.thread_time()
     texts = [await serializer.serialize(frame) for frame in frames]
-    return _Passed(texts, time.thread_time() - before, tuple(serializer.remarks.values()))
+    return _Passed(texts, time.thread_time() - before, tuple(remarks))
 
 
 def _decoded(frames: list[Frame], passed: _Passed) -> tuple[Audio, float, float]:

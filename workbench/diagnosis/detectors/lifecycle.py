@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -66,7 +65,7 @@ def cut_goodbye(call: Call) -> Iterator[Finding]:
     Threshold: UNPLAYED_MS ms
     Change: push the EndFrame after the last audio and let it wait for what is queued.
     """
-    stop = call.contents.stopped
+    stop = call.stopped
     ended = [e.time for e in call.events if e.kind in ("end", "hang_up")]
     if stop is None or not ended or ended[0] > stop:
         return
@@ -104,9 +103,9 @@ def hang_up_unconfirmed(call: Call) -> Iterator[Finding]:
         ended
         and not done
         and not failed
-        and call.contents.stopped is None
+        and call.stopped is None
         and call.finished
-        and _params(call).get("auto_hang_up") is True
+        and call.params.get("auto_hang_up") is True
     )
     if done or not (failed or silent):
         return
@@ -130,7 +129,7 @@ def early_end(call: Call) -> Iterator[Finding]:
     Threshold: SHORTEST s
     Change: put <StopStream wait="true"/> after <StartStream>.
     """
-    stop = call.contents.stopped
+    stop = call.stopped
     ended = [e.time for e in call.events if e.kind in ("end", "cancel", "hang_up")]
     if stop is None or stop >= SHORTEST or any(time < stop for time in ended):
         return
@@ -149,7 +148,7 @@ def slow_shutdown(call: Call) -> Iterator[Finding]:
     Threshold: SHUTDOWN s
     Change: share one VoiceAPI between calls, so that its token is at hand.
     """
-    stop = call.contents.stopped
+    stop = call.stopped
     ended = [e.time for e in call.events if e.kind in ("end", "cancel")]
     if stop is None or not ended or ended[0] >= stop:
         return
@@ -164,11 +163,3 @@ def slow_shutdown(call: Call) -> Iterator[Finding]:
         "See the capture's /log for how long the hang-up took; share one VoiceAPI between calls so "
         "that its token is at hand.",
     )  # fmt: skip
-
-
-def _params(call: Call) -> dict[str, Any]:
-    try:
-        params = json.loads(call.metadata.get("serializer", {}).get("params") or "{}")
-    except ValueError:
-        return {}
-    return params if isinstance(params, dict) else {}

@@ -271,7 +271,7 @@ def own_track(call: Call) -> Iterator[Finding]:
     Threshold: none, any
     Change: set <StartStream tracks="inbound">.
     """
-    count = call.contents.other_track
+    count = call.other_track
     if not count:
         return
     yield Finding(
@@ -319,12 +319,12 @@ def capture_dropped(call: Call) -> Iterator[Finding]:
     Change: write captures to a local disk with room.
     """
     when = [event.time for event in call.events if event.kind == "dropped"]
-    dropped = max(call.contents.dropped, _number(call.metadata.get("end", {}).get("dropped", "0")))
+    dropped = max(call.dropped, _number(call.metadata.get("end", {}).get("dropped", "0")))
     if not dropped and not call.damage:
         return
     span = (when[0], when[-1]) if when else (0.0, call.duration)
     missing = [f"{dropped} records are missing from the capture"] if dropped else []
-    holes = call.contents.unrecorded
+    holes = call.unrecorded
     if holes:
         span = holes[0][0], holes[-1][1]
         missing[0] += f", of {sum(end - start for start, end in holes):.2f} s in all"

@@ -1,0 +1,77 @@
+"""A call in words: one sentence and a few facts, as text and for notebooks."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from workbench.call.call import Call
+
+__all__ = ["facts", "html", "sentence", "text"]
+
+_RATES: Final = (("pipeline_in_hz", "in"), ("pipeline_out_hz", "out"))
+
+
+def text(call: Call) -> str:
+    """The sentence and the facts, a line each."""
+    return "\n".join([sentence(call), *(f"{name + ':':<12}{value}" for name, value in facts(call))])
+
+
+def html(call: Call) -> str:
+    """The same as a paragraph and a table."""
+    rows = "".join(
+        f"<tr><th style='text-align:left'>{escape(name)}</th>"
+        f"<td style='text-align:left'>{escape(value)}</td></tr>"
+        for name, value in facts(call)
+    )
+    return f"<p><b>{escape(sentence(call))}</b></p><table>{rows}</table>"
+
+
+def sentence(call: Call) -> str:
+    """How long, when, how many turns, and whether all of it was recorded."""
+    caller = sum(turn.side == "caller" for turn in call.turns)
+    bot = len(call.turns) - caller
+    state = "" if call.finished else " The recording was cut off."
+    if call.unrecorded:
+        lost = sum(end - start for start, end in call.unrecorded)
+        state += f" Of {_length(lost)} not everything was recorded."
+    return (
+        f"A call of {_length(call.duration)} on {call.started_at:%Y-%m-%d at %H:%M:%S} UTC: "
+        f"{_count(caller, 'turn')} of the caller, {_count(bot, 'turn')} of the bot.{state}"
+    )
+
+
+def facts(call: Call) -> list[tuple[str, str]]:
+    """Who, formats, levels, rates, and how much of the bot was heard; name and value of each."""
+    stats, who = call.stats, call.metadata.get("call", {})
+    found = [("file", call.path.name)]
+    found += [(name.replace("_", " "), value) for name, value in who.items() if value]
+    found += list(call.labels.items())
+    for name, stream, side, loss in (
+        ("inbound", call.inbound, "caller", "lost_messages"),
+        ("outbound", call.outbound, "bot", ""),
+    ):
+        kinds = ", ".join(dict.fromkeys(map(str, stream.formats))) or "no audio"
+        told = f"{kinds}, {_count(len(stream), 'message')}"
+        told += f", {stats[f'{name}_kbit_s']:.0f} kbit/s"
+        if f"{side}_level_dbov" in stats:
+            told += f", speech at {stats[f'{side}_level_dbov']:.1f} dBov"
+        if loss and stats[loss]:
+            told += f", {stats[loss]:.0f} lost"
+        found.append((name, told))
+    rates = [f"{stats[name]:.0f} Hz {way}" for name, way in _RATES if name in stats]
+    if rates:
+        found.append(("pipeline", ", ".join(rates)))
+    heard, said = stats["caller_heard_ms"], stats["bot_sent_ms"]
+    found.append(("heard", f"{heard / 1000:.1f} s of the {said / 1000:.1f} s that the bot sent"))
+    return found
+
+
+def _length(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
