@@ -18,7 +18,7 @@ from tests.captures import ANCHOR_NS, Scene, speech
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.capture import CaptureWriter
-from workbench.diagnosis.findings import diagnose
+from workbench.diagnosis import diagnose
 from workbench.timeline import CallTimeline
 from workbench.timeline.views import PLAY_RATE
 from workbench.tuning.comparison import Comparison, compare

@@ -15,7 +15,7 @@ from workbench.call import SIGNALS, Call, FrameRecord
 from workbench.call.turns import find_turns
 from workbench.capture import CaptureReader, CaptureWriter
 from workbench.capture.schema import AudioFrame, Invalid, Note
-from workbench.diagnosis.findings import diagnose
+from workbench.diagnosis import diagnose
 from workbench.exceptions import CaptureError
 from workbench.tap import Tap
 

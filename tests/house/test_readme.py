@@ -18,7 +18,7 @@ from pipecat_bandwidth import BandwidthFrameSerializer
 from pipecat_bandwidth.voice_api import VoiceAPI
 from workbench.call import Call
 from workbench.demo.bot import serve
-from workbench.diagnosis.findings import diagnose
+from workbench.diagnosis import diagnose
 from workbench.simulator import Script, VoiceAPIServer, simulate
 from workbench.tap import Tap, close_all
 

@@ -30,7 +30,7 @@ from tests.reports import (
 from workbench import plots
 from workbench.audio import Audio
 from workbench.call import Call
-from workbench.diagnosis.findings import diagnose
+from workbench.diagnosis import diagnose
 from workbench.exceptions import MetricWarning
 from workbench.metrics.speech_level import active_level
 from workbench.report.report import EXCERPT_LEVEL_DBOV, EXCERPT_SECS, write_report

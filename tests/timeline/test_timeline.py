@@ -19,7 +19,7 @@ from tests.captures import ANCHOR_NS, Scene, speech
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.capture import CaptureWriter
-from workbench.diagnosis.findings import diagnose
+from workbench.diagnosis import diagnose
 from workbench.metrics.speech_level import active_level
 from workbench.timeline import CallTimeline
 from workbench.timeline.scene import Choice, on_clock
