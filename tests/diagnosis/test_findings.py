@@ -712,7 +712,7 @@ def test_what_the_network_does_is_no_drift(tmp_path, how):
         scene.lose(40.0, 100)
     call = Call.open(scene.write(tmp_path / "a.mcap"))
     assert abs(call.clock_drift) < 4
-    assert diagnose(call, ["clock_drift"]) == []
+    assert not diagnose(call, ["clock_drift"])
 
 
 def test_rates_that_force_a_conversion_are_named(tmp_path):

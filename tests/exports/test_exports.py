@@ -603,12 +603,15 @@ def test_csv_counts_what_is_no_message_and_runs_no_formula(tmp_path: Path) -> No
 
     write_findings(FINDINGS, tmp_path / "findings.csv")
     with (tmp_path / "findings.csv").open(newline="", encoding="utf-8") as file:
-        first, second = csv.DictReader(file)
+        first, second, third = csv.DictReader(file)
     assert first["remedy"] == "'=HYPERLINK(1)"
     assert (first["start_s"], first["end_s"], first["kind"]) == ("2.1", "2.25", "underrun")
     assert first["cause"] == "late, very"
     assert (second["value"], second["measurement"]) == ("-3.5", "'-3.5 dB")
     assert (second["side"], second["confidence"]) == ("", "0.75")
+    names = ("finding", "start_s", "end_s", "part_value")
+    parts = [[row[name] for name in names] for row in (second, third)]
+    assert parts == [["2", "-0.0", "1.0", "-3.5"], ["2", "3.0", "4.0", ""]]
 
 
 # -- export ----------------------------------------------------------------------------------------
