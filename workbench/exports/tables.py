@@ -170,7 +170,7 @@ def _kind(record: Record) -> str:
 
 
 def _cells(row: Iterable[Any]) -> list[Any]:
-    """Times to the microsecond; nothing for what is not known; text that a spreadsheet would run as a formula, quoted."""
+    """Times to the microsecond, nothing for NaN; text that would run as a formula is quoted."""
     cells: list[Any] = []
     for cell in row:
         if isinstance(cell, float):

@@ -39,10 +39,11 @@ def resampling(call: Call) -> Iterator[Finding]:
             severity="info",
             value=ours,
             threshold=Threshold(theirs, "Hz"),
-            measurement=f"every frame of the {side}'s audio is converted from {way[0]:.0f} to {way[1]:.0f} Hz",
+            measurement=f"every frame of the {side}'s audio is converted from {way[0]:.0f} to "
+            f"{way[1]:.0f} Hz",
             cause="The pipeline's rate is not that of the wire.",
-            remedy=f"Set {setting}={theirs:.0f} in PipelineParams: nothing is converted then. A conversion "
-            "takes 4 ms in this project's serializer, and up to 152 in others.",
+            remedy=f"Set {setting}={theirs:.0f} in PipelineParams: nothing is converted then. A "
+            "conversion takes 4 ms in this project's serializer, and up to 152 in others.",
         )
 
 
@@ -68,8 +69,8 @@ def rtvi_leak(call: Call) -> Iterator[Finding]:
         threshold=Threshold(1, "messages"),
         measurement=f"{len(leaked)} messages that are not Bandwidth's were sent to it",
         cause="ignore_rtvi_messages is False: RTVI, which is on by default, goes to the telephone.",
-        remedy="Set ignore_rtvi_messages=True in InputParams, or leave it out; a processor of your own "
-        "that sends transport messages needs another transport.",
+        remedy="Set ignore_rtvi_messages=True in InputParams, or leave it out; a processor of "
+        "your own that sends transport messages needs another transport.",
     )
 
 
@@ -114,7 +115,8 @@ def wire_overhead(call: Call) -> Iterator[Finding]:
         parts=(Part(0.0, call.duration, ratio),),
         severity=graded(ratio, 2 * wire_overhead.threshold, float("inf")),
         value=ratio,
-        measurement=f"{ratio:.1f} characters are sent for each byte of audio: messages hold {each:.0f} ms only",
+        measurement=f"{ratio:.1f} characters are sent for each byte of audio: messages hold "
+        f"{each:.0f} ms only",
         cause="Audio is sent in very small pieces, each with JSON around it.",
         remedy="Leave audio_out_10ms_chunks at 4 in the transport's parameters, which makes 40 ms.",
     )

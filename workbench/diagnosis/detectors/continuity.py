@@ -34,20 +34,12 @@ FLANK_DBOV: Final = -40.0
 @detector(
     title="Last syllable cut off",
     harm=140,
-    symptoms=(
-        Symptom(
-            3,
-            "words cut off at their end",
-            "`tail_lost`",
-        ),
-    ),
+    symptoms=(Symptom(3, "words cut off at their end", "`tail_lost`"),),
     measured="audio into the serializer less audio out of it, for each utterance that was not "
     "interrupted.",
     thresholds=(
         Threshold(
-            10.0,
-            "ms",
-            "A resampler of constant delay holds 4 ms back; more is the end of a word.",
+            10.0, "ms", "A resampler of constant delay holds 4 ms back; more is the end of a word."
         ),
     ),
     change="set audio_out_sample_rate to the rate of the wire, or flush the resampler at the end "
@@ -67,10 +59,10 @@ def tail_lost(call: Call) -> Iterator[Finding]:
         severity=graded(worst, 25, 100),
         value=worst,
         measurement=f"{len(short)} utterances lost their end, the worst {worst:.0f} ms of it",
-        cause="The serializer's resampler holds the end back and is never flushed; it may come out as a "
-        "ghost at the start of the next utterance.",
-        remedy=f"Set audio_out_sample_rate={_wire_rate(call)} in PipelineParams, the rate of the wire, or "
-        "use this project's serializer, which holds 4 ms.",
+        cause="The serializer's resampler holds the end back and is never flushed; it may come "
+        "out as a ghost at the start of the next utterance.",
+        remedy=f"Set audio_out_sample_rate={_wire_rate(call)} in PipelineParams, the rate of the "
+        "wire, or use this project's serializer, which holds 4 ms.",
         listen="bot_sent",
     )
 
@@ -78,13 +70,7 @@ def tail_lost(call: Call) -> Iterator[Finding]:
 @detector(
     title="Audio lost in serializer",
     harm=150,
-    symptoms=(
-        Symptom(
-            4,
-            "skips in the middle of words",
-            "`audio_lost`",
-        ),
-    ),
+    symptoms=(Symptom(4, "skips in the middle of words", "`audio_lost`"),),
     measured="as for tail_lost, where it is more than a resampler holds; for the caller over the "
     "whole call.",
     thresholds=(
@@ -108,10 +94,10 @@ def audio_lost(call: Call) -> Iterator[Finding]:
                 severity=graded(ms, audio_lost.threshold, 1000),
                 value=ms,
                 measurement=f"{ms:.0f} ms of what the bot said were never sent",
-                cause="The serializer dropped frames: an unknown rate, an error, or a resampler that was "
-                "cleared in the middle of speech (resampler_clear_after_secs).",
-                remedy="Look into the capture's /log at this time, and leave resampler_clear_after_secs "
-                "at None.",
+                cause="The serializer dropped frames: an unknown rate, an error, or a resampler "
+                "that was cleared in the middle of speech (resampler_clear_after_secs).",
+                remedy="Look into the capture's /log at this time, and leave "
+                "resampler_clear_after_secs at None.",
                 listen="bot_sent",
             )
     arrived = 1000 * float(call.inbound.duration.sum())
@@ -128,7 +114,8 @@ def audio_lost(call: Call) -> Iterator[Finding]:
             severity=graded(missing, audio_lost.threshold, 1000),
             value=missing,
             measurement=f"{missing:.0f} ms of the caller never reached the pipeline",
-            cause="The inbound resampler was cleared in the middle of speech, or deserialize failed.",
+            cause="The inbound resampler was cleared in the middle of speech, or deserialize "
+            "failed.",
             remedy="Set audio_in_sample_rate=8000, the rate of the wire, and leave "
             "resampler_clear_after_secs at None.",
             listen="bot_heard",
@@ -200,7 +187,8 @@ def dropout(call: Call) -> Iterator[Finding]:
                 parts=parts,
                 severity=graded(total, 20, 100),
                 value=total,
-                measurement=f"{total:.0f} ms of digital silence inside words, in {len(parts)} holes",
+                measurement=f"{total:.0f} ms of digital silence inside words, in {len(parts)} "
+                "holes",
                 cause="The carrier filled lost packets with silence."
                 if caller
                 else "Silence was put between frames before they reached the serializer: a mixer, "
@@ -299,8 +287,8 @@ def upsampled(call: Call) -> Iterator[Finding]:
         cause=f"The pipeline runs at {said:.0f} Hz, below the rate of the wire."
         if narrow
         else "The voice itself is narrower than the pipeline: speech synthesis at a lower rate.",
-        remedy=f"Set audio_out_sample_rate={rate} in PipelineParams and ask the synthesis for it; or send "
-        "what there is, with outbound_encoding='PCMU' or a lower outbound_pcm_sample_rate.",
+        remedy=f"Set audio_out_sample_rate={rate} in PipelineParams and ask the synthesis for it; "
+        "or send what there is, with outbound_encoding='PCMU' or a lower outbound_pcm_sample_rate.",
         listen="bot_sent",
     )
 
@@ -320,9 +308,7 @@ def upsampled(call: Call) -> Iterator[Finding]:
     "of the caller's audio per second of the clock.",
     thresholds=(
         Threshold(
-            1.3,
-            "times",
-            "Rates are wrong by 2, 3, or 3/2: far from what jitter and loss can do.",
+            1.3, "times", "Rates are wrong by 2, 3, or 3/2: far from what jitter and loss can do."
         ),
     ),
     change="let frames carry the real sample_rate; leave sample_rate unset in InputParams.",
@@ -364,8 +350,8 @@ def wrong_rate(call: Call) -> Iterator[Finding]:
             value=ratio,
             measurement=f"{what} lasts {ratio:.2f} times as long as {against}",
             cause="A sample rate is declared that is not the real one.",
-            remedy="Let the frames carry the synthesis' real sample_rate, and leave sample_rate unset in "
-            "InputParams so that the pipeline's own is taken."
+            remedy="Let the frames carry the synthesis' real sample_rate, and leave sample_rate "
+            "unset in InputParams so that the pipeline's own is taken."
             if side == "bot"
             else "Leave sample_rate unset in InputParams, and check the media format in start.",
             listen="caller_heard" if side == "bot" else "bot_heard",

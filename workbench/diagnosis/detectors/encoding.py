@@ -84,8 +84,8 @@ def container_header(call: Call) -> Iterator[Finding]:
         threshold=Threshold(1, "frames"),
         measurement=f"{len(found)} audio frames begin with the header of a {found[0][1]} file",
         cause="The speech synthesis returns files, and they are played as if they were samples.",
-        remedy="Ask it for raw PCM, or read the file (soundfile, wave) before it goes into the pipeline; "
-        "leave add_wav_header at False in the transport's parameters.",
+        remedy="Ask it for raw PCM, or read the file (soundfile, wave) before it goes into the "
+        "pipeline; leave add_wav_header at False in the transport's parameters.",
         listen="bot_said",
     )
 
@@ -93,13 +93,7 @@ def container_header(call: Call) -> Iterator[Finding]:
 @detector(
     title="Wrong encoding",
     harm=190,
-    symptoms=(
-        Symptom(
-            8,
-            "static",
-            "`wrong_codec`",
-        ),
-    ),
+    symptoms=(Symptom(8, "static", "`wrong_codec`"),),
     measured="correlation of neighbouring samples in stretches of half a second that are louder "
     "than -25 dBov, unless it is a high tone.",
     thresholds=(CORRELATION,),
@@ -118,12 +112,12 @@ def wrong_codec(call: Call) -> Iterator[Finding]:
                 parts=(Part(start, end, correlation),),
                 severity="error",
                 value=correlation,
-                measurement=f"loud static for {end - start:.1f} s: neighbouring samples have nothing to do with "
-                f"each other (correlation {correlation:.2f})",
-                cause="Bytes are read as what they are not: swapped, from an odd offset on, another "
-                "encoding, or the text of an error.",
-                remedy="Check what the speech synthesis delivers: 16-bit signed little-endian, whole "
-                "samples per frame."
+                measurement=f"loud static for {end - start:.1f} s: neighbouring samples have "
+                f"nothing to do with each other (correlation {correlation:.2f})",
+                cause="Bytes are read as what they are not: swapped, from an odd offset on, "
+                "another encoding, or the text of an error.",
+                remedy="Check what the speech synthesis delivers: 16-bit signed little-endian, "
+                "whole samples per frame."
                 if side == "bot"
                 else "Check the encoding in the start message: PCMU is expected.",
                 listen=name,
@@ -167,10 +161,7 @@ def _static(audio: Audio) -> Iterator[tuple[float, float, float]]:
     "without; the difference is what would fold back, and its share in what was really "
     "sent is estimated by least squares. From a low rate to a high one: the level above "
     "the old band against that below.",
-    thresholds=(
-        REJECTION_DB,
-        IMAGES_DB,
-    ),
+    thresholds=(REJECTION_DB, IMAGES_DB),
     change="convert with a filter (soxr LQ and better, or this project's serializer), never by "
     "taking every third sample, nor with soxr QQ.",
     limits="only what the serializer does can be seen, and only where one rate is a multiple of "
@@ -196,7 +187,8 @@ def aliasing(call: Call) -> Iterator[Finding]:
         severity=graded(-value, 6 - threshold.value, 15 - threshold.value),
         value=value,
         threshold=threshold,
-        measurement=f"the conversion from {said} to {sent} Hz rejects what does not fit by {value:.0f} dB only",
+        measurement=f"the conversion from {said} to {sent} Hz rejects what does not fit by "
+        f"{value:.0f} dB only",
         cause="Samples are left out, or doubled, without a filter.",
         remedy=f"Set audio_out_sample_rate={sent} in PipelineParams, so that nothing is "
         "converted here; or convert with soxr LQ or better, never QQ.",

@@ -16,33 +16,20 @@ from workbench.diagnosis.finding import Finding, Part, graded
 __all__ = ["cut_goodbye", "early_end", "hang_up_unconfirmed", "late_start", "slow_shutdown"]
 
 START: Final = Threshold(
-    3.0,
-    "s",
-    'People who hear nothing for so long after picking up say "hello?".',
+    3.0, "s", 'People who hear nothing for so long after picking up say "hello?".'
 )
 BACKLOG: Final = Threshold(
-    0.5,
-    "s",
-    "Audio that piled up before it was read. A clean start has one message, 20 ms.",
+    0.5, "s", "Audio that piled up before it was read. A clean start has one message, 20 ms."
 )
 
 
 @detector(
     title="Late start",
     harm=120,
-    symptoms=(
-        Symptom(
-            24,
-            "the first words are lost, silence at the start",
-            "`late_start`",
-        ),
-    ),
+    symptoms=(Symptom(24, "the first words are lost, silence at the start", "`late_start`"),),
     measured="time to the first sound above -50 dBov; and how much of the caller's audio had "
     "piled up when it was first read.",
-    thresholds=(
-        START,
-        BACKLOG,
-    ),
+    thresholds=(START, BACKLOG),
     change="connect services before the call is answered, and queue a fixed greeting.",
     accuracy=(
         Accuracy("late", 1.0, value_error=0.0, span_ms=0.0),
@@ -61,8 +48,8 @@ def late_start(call: Call) -> Iterator[Finding]:
             severity=graded(secs, START.value, 2 * START.value),
             value=secs,
             measurement=f"the caller waited {secs:.1f} s for the first word",
-            cause=f"The first audio was sent {sent:.1f} s after start: the pipeline was still connecting "
-            "to its services, or the greeting waits for the model.",
+            cause=f"The first audio was sent {sent:.1f} s after start: the pipeline was still "
+            "connecting to its services, or the greeting waits for the model.",
             remedy="Connect services before the call is answered, and queue a fixed greeting on "
             "on_client_connected.",
             listen="caller_heard",
@@ -77,7 +64,8 @@ def late_start(call: Call) -> Iterator[Finding]:
             threshold=BACKLOG,
             measurement=f"{early:.1f} s of the caller had piled up before it was read",
             cause="The WebSocket was accepted long before the pipeline began to read from it.",
-            remedy="Accept the WebSocket when the services are ready, or start the transport first.",
+            remedy="Accept the WebSocket when the services are ready, or start the transport "
+            "first.",
             listen="caller_sent",
         )
 
@@ -122,7 +110,8 @@ def cut_goodbye(call: Call) -> Iterator[Finding]:
         parts=(Part(stop, stop + unheard_ms / 1000, unheard_ms),),
         severity=graded(unheard_ms, 200, 1000),
         value=unheard_ms,
-        measurement=f"the call ended {unheard_ms:.0f} ms before the caller had heard all that was said",
+        measurement=f"the call ended {unheard_ms:.0f} ms before the caller had heard all that was "
+        "said",
         cause="The call was hung up while audio was still in the far end's queue.",
         remedy="Push the EndFrame after the last audio, and let it wait for what is still queued; "
         "CancelFrame ends at once.",
@@ -166,7 +155,8 @@ def hang_up_unconfirmed(call: Call) -> Iterator[Finding]:
         cause="The Voice API refused the hang-up or could not be reached."
         if failed
         else "The hang-up was not confirmed by anything in the capture.",
-        remedy="Check client_id, client_secret, account_id and call_id, and that the credentials may use "
+        remedy="Check client_id, client_secret, account_id and call_id, and that the credentials "
+        "may use "
         'the Voice API. With <StopStream wait="true"/> after <StartStream>, instead of <Pause>, '
         "the call also ends when the WebSocket is closed.",
     )
@@ -175,21 +165,9 @@ def hang_up_unconfirmed(call: Call) -> Iterator[Finding]:
 @detector(
     title="Stream ended early",
     harm=210,
-    symptoms=(
-        Symptom(
-            27,
-            "the call dies after some seconds",
-            "`early_end`",
-        ),
-    ),
+    symptoms=(Symptom(27, "the call dies after some seconds", "`early_end`"),),
     measured="time to stop, where no EndFrame, CancelFrame or hang-up came before.",
-    thresholds=(
-        Threshold(
-            3.0,
-            "s",
-            "Nobody calls for less.",
-        ),
-    ),
+    thresholds=(Threshold(3.0, "s", "Nobody calls for less."),),
     change='put <StopStream wait="true"/> after <StartStream>.',
 )
 def early_end(call: Call) -> Iterator[Finding]:
@@ -211,13 +189,7 @@ def early_end(call: Call) -> Iterator[Finding]:
 
 @detector(
     title="Slow to hang up",
-    symptoms=(
-        Symptom(
-            26,
-            "ending takes ten seconds",
-            "`slow_shutdown`",
-        ),
-    ),
+    symptoms=(Symptom(26, "ending takes ten seconds", "`slow_shutdown`"),),
     measured="from the EndFrame or the last sound played to stop.",
     thresholds=(
         Threshold(
@@ -246,9 +218,10 @@ def slow_shutdown(call: Call) -> Iterator[Finding]:
         severity=graded(secs, slow_shutdown.threshold, 6 * slow_shutdown.threshold),
         value=secs,
         measurement=f"the call went on for {secs:.1f} s after the bot had ended",
-        cause="The hang-up waited: a slow token endpoint, retries, or a service that does not shut down.",
-        remedy="See the capture's /log for how long the hang-up took; share one VoiceAPI between calls so "
-        "that its token is at hand.",
+        cause="The hang-up waited: a slow token endpoint, retries, or a service that does not "
+        "shut down.",
+        remedy="See the capture's /log for how long the hang-up took; share one VoiceAPI between "
+        "calls so that its token is at hand.",
     )
 
 

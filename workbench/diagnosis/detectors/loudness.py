@@ -35,13 +35,7 @@ WORD: Final = 0.2
 @detector(
     title="Clipped audio",
     harm=50,
-    symptoms=(
-        Symptom(
-            12,
-            "distorted",
-            "`clipping`",
-        ),
-    ),
+    symptoms=(Symptom(12, "distorted", "`clipping`"),),
     measured="samples within 1.5 steps of the signal's own extreme: at least three runs of three, "
     "or nine samples and four times as many as on the step below; their share of the "
     "turn. Thirty, twice as many as on the step below, make it possible.",
@@ -111,7 +105,8 @@ def _clipping(audio: Audio, side: str, turns: Sequence[tuple[float, float]]) -> 
             severity=graded(percent, 0.3, 3),
             value=percent,
             measurement=f"{percent:.2g} % of the speech stands at the rail, in {len(runs)} places",
-            cause="The caller's telephone or network drives its microphone too far; it arrived like this."
+            cause="The caller's telephone or network drives its microphone too far; it arrived "
+            "like this."
             if caller
             else "The audio was clipped before it reached the serializer: too loud a voice, or a "
             "mixer that adds sounds over full scale.",
@@ -162,22 +157,10 @@ def _by_turn(
 
 @detector(
     title="Levels far apart",
-    symptoms=(
-        Symptom(
-            13,
-            "caller too faint, bot too loud",
-            "`level_mismatch`",
-        ),
-    ),
+    symptoms=(Symptom(13, "caller too faint, bot too loud", "`level_mismatch`"),),
     measured="difference of the active speech levels (ITU-T P.56), with two seconds of speech on "
     "each side.",
-    thresholds=(
-        Threshold(
-            10.0,
-            "dB",
-            "Half as loud, and half as loud again.",
-        ),
-    ),
+    thresholds=(Threshold(10.0, "dB", "Half as loud, and half as loud again."),),
     change="bring the speech synthesis to -20 to -26 dBov; lower VADParams.min_volume for a faint "
     "caller.",
     accuracy=(Accuracy("apart", 1.0, value_error=0.3, decibels=True),),
@@ -202,8 +185,8 @@ def level_mismatch(call: Call) -> Iterator[Finding]:
         cause="The caller's line is faint."
         if quieter == "caller"
         else "The bot's voice is set low.",
-        remedy="Raise the gain ahead of speech recognition, or lower VADParams.min_volume: 0.6 may be "
-        "more than this caller reaches."
+        remedy="Raise the gain ahead of speech recognition, or lower VADParams.min_volume: 0.6 "
+        "may be more than this caller reaches."
         if quieter == "caller"
         else "Raise the gain of the speech synthesis until speech is at -20 to -26 dBov.",
         listen="caller_sent" if quieter == "caller" else "caller_heard",
@@ -213,13 +196,7 @@ def level_mismatch(call: Call) -> Iterator[Finding]:
 @detector(
     title="DC offset",
     measured="the smaller of mean and median of all samples that are not 0.",
-    thresholds=(
-        Threshold(
-            1.0,
-            "%",
-            "G.711's own offset is below 0.1 % of full scale.",
-        ),
-    ),
+    thresholds=(Threshold(1.0, "%", "G.711's own offset is below 0.1 % of full scale."),),
     change="deliver 16-bit signed little-endian samples; a high-pass in audio_in_filter takes the "
     "caller's out.",
     accuracy=(Accuracy("offset", 1.0, value_error=6.5),),

@@ -82,10 +82,10 @@ def sequence_gap(call: Call) -> Iterator[Finding]:
             parts=parts,
             severity=graded(lost_ms, 100, 400),
             value=lost_ms,
-            measurement=f"{lost_ms:.0f} ms of the caller are missing ({count} messages that were numbered and "
-            "never arrived)",
-            cause="Audio was lost before it reached the WebSocket, or the bot's process was too busy to "
-            "read and the sender gave up; TCP itself loses nothing.",
+            measurement=f"{lost_ms:.0f} ms of the caller are missing ({count} messages that were "
+            "numbered and never arrived)",
+            cause="Audio was lost before it reached the WebSocket, or the bot's process was too "
+            "busy to read and the sender gave up; TCP itself loses nothing.",
             remedy=f"{_WAY}. If it persists, give Bandwidth the call id and these times.",
             listen="caller_sent",
         )
@@ -95,11 +95,7 @@ def sequence_gap(call: Call) -> Iterator[Finding]:
     title="Repeated messages",
     measured="sequence numbers that came again.",
     thresholds=(
-        Threshold(
-            2,
-            "messages",
-            "One message twice is a hiccup; more is a fault of a proxy.",
-        ),
+        Threshold(2, "messages", "One message twice is a hiccup; more is a fault of a proxy."),
     ),
     change="take the proxy that repeats them out of the way.",
     accuracy=(Accuracy("doubled", 1.0, value_error=0.0, span_ms=0.0),),
@@ -121,8 +117,8 @@ def duplicate(call: Call) -> Iterator[Finding]:
             value=count,
             measurement=f"{count} messages of the caller arrived twice",
             cause="A proxy or a bridge in front of the bot sends again what it had sent already.",
-            remedy="Take that proxy out of the way. The pipeline heard these syllables twice: a recogniser "
-            "that stutters here is not to blame.",
+            remedy="Take that proxy out of the way. The pipeline heard these syllables twice: a "
+            "recogniser that stutters here is not to blame.",
             listen="bot_heard",
         )
 
@@ -147,7 +143,8 @@ def jitter(call: Call) -> Iterator[Finding]:
             parts=parts,
             severity=graded(worst, 2 * LATE_MS.value, 10 * LATE_MS.value),
             value=worst,
-            measurement=f"the caller's audio stood still {_times(len(parts), worst)}, then came in a burst",
+            measurement=f"the caller's audio stood still {_times(len(parts), worst)}, then came "
+            "in a burst",
             cause="The network held it up, or the bot's event loop was blocked and did not read.",
             remedy=f"{_WAY}. Look for blocking calls in the pipeline at this time (python -X dev, "
             "loop.slow_callback_duration). Nothing is lost, but the bot hears and answers later.",
@@ -186,7 +183,8 @@ def loop_lag(call: Call) -> Iterator[Finding]:
             parts=parts,
             severity=graded(worst, LATE_MS.value, 5 * LATE_MS.value),
             value=worst,
-            measurement=f"the bot's process stood still {_times(len(parts), worst)}: it neither read nor sent",
+            measurement=f"the bot's process stood still {_times(len(parts), worst)}: it neither "
+            "read nor sent",
             cause="Something blocked the event loop, or the machine had no CPU left for it.",
             remedy=UNBLOCK,
             listen="caller_heard",
@@ -238,13 +236,7 @@ def read_nothing(call: Call, start: float, end: float) -> bool | None:
 
 @detector(
     title="Clock drift",
-    symptoms=(
-        Symptom(
-            21,
-            "recordings run apart",
-            "`clock_drift`",
-        ),
-    ),
+    symptoms=(Symptom(21, "recordings run apart", "`clock_drift`"),),
     measured="the slope of the lateness of messages against their numbers, over the quickest of "
     "each second (see ``Call.clock_drift``); stretches between pauses of the sender "
     "count by their length.",
@@ -271,33 +263,22 @@ def clock_drift(call: Call) -> Iterator[Finding]:
         parts=(Part(0.0, call.duration, drift),),
         severity=graded(abs(drift), 2 * clock_drift.threshold, np.inf),
         value=drift,
-        measurement=f"the caller's audio comes {how} than the clock by {abs(drift):.0f} ms per minute",
-        cause="What sends it keeps time by its own clock: a bridge or a simulator that sleeps 20 ms "
-        "between messages, or a declared rate that is not quite the real one.",
-        remedy="Take that bridge out of the way, or let it send by the clock. A track that is made by "
-        "counting bytes runs apart from the other side by so much.",
+        measurement=f"the caller's audio comes {how} than the clock by {abs(drift):.0f} ms per "
+        "minute",
+        cause="What sends it keeps time by its own clock: a bridge or a simulator that sleeps 20 "
+        "ms between messages, or a declared rate that is not quite the real one.",
+        remedy="Take that bridge out of the way, or let it send by the clock. A track that is "
+        "made by counting bytes runs apart from the other side by so much.",
     )
 
 
 @detector(
     title="One-way audio",
     harm=220,
-    symptoms=(
-        Symptom(
-            23,
-            "one side is not heard",
-            "`one_way`",
-        ),
-    ),
+    symptoms=(Symptom(23, "one side is not heard", "`one_way`"),),
     measured="no message at all in a direction, or digital silence in all of them (below -80 "
     "dBov).",
-    thresholds=(
-        Threshold(
-            3.0,
-            "s",
-            'Nobody says anything for so long without a "hello?".',
-        ),
-    ),
+    thresholds=(Threshold(3.0, "s", 'Nobody says anything for so long without a "hello?".'),),
     change='check tracks="inbound" and mode="bidirectional" in the BXML; check audio_out_enabled '
     "and the credentials of the synthesis.",
 )
@@ -353,13 +334,7 @@ def _one_way(call: Call, side: str, measurement: str, cause: str, remedy: str) -
 
 @detector(
     title="Bot hears its own track",
-    symptoms=(
-        Symptom(
-            16,
-            "the bot hears its own track",
-            "`own_track`",
-        ),
-    ),
+    symptoms=(Symptom(16, "the bot hears its own track", "`own_track`"),),
     measured="media messages of another track than inbound.",
     change='set <StartStream tracks="inbound">.',
 )
@@ -406,8 +381,8 @@ def bad_message(call: Call) -> Iterator[Finding]:
         measurement=f"{len(bad)} messages were not understood; {count} times: {reason}",
         cause="Something other than Bandwidth is talking to this WebSocket, or a processor of the "
         "pipeline sends its own messages through the transport.",
-        remedy="Check who connects (destinationUsername and destinationPassword in the BXML keep others "
-        "out), and leave ignore_rtvi_messages at True.",
+        remedy="Check who connects (destinationUsername and destinationPassword in the BXML keep "
+        "others out), and leave ignore_rtvi_messages at True.",
     )
 
 
@@ -438,8 +413,8 @@ def capture_dropped(call: Call) -> Iterator[Finding]:
         threshold=Threshold(1, "records"),
         measurement="; ".join(missing + damage),
         cause="The disk did not keep up, was full, or the process was killed while it wrote.",
-        remedy="Write captures to a local disk with room. What is said of the call near these times may be "
-        "wrong.",
+        remedy="Write captures to a local disk with room. What is said of the call near these "
+        "times may be wrong.",
     )
 
 

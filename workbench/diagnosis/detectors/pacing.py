@@ -49,9 +49,7 @@ RUN: Final = 5.0
     "with the caller's messages or without them; the serializer; or its resampler.",
     thresholds=(
         Threshold(
-            20.0,
-            "ms",
-            "A hole of one 20 ms packet inside a word is a click that people notice.",
+            20.0, "ms", "A hole of one 20 ms packet inside a word is a click that people notice."
         ),
     ),
     change="unblock the event loop; look at the speech service; let nothing be resampled in the "
@@ -79,7 +77,8 @@ def underrun(call: Call) -> Iterator[Finding]:
                 parts=parts,
                 severity=graded(total, 60, 250),
                 value=total,
-                measurement=f"the bot's speech is chopped: {total:.0f} ms of silence inside words{many}",
+                measurement=f"the bot's speech is chopped: {total:.0f} ms of silence inside "
+                f"words{many}",
                 cause=cause,
                 remedy=remedy + cushion if cushioned else remedy,
                 listen="caller_heard",
@@ -101,7 +100,8 @@ def _why(call: Call, times: NDArray[np.float64], hole: Underrun) -> tuple[str, s
     frames = call.audio_out[max(first, 0) : last + 1]
     if max((frame.took_ms or 0.0 for frame in frames), default=0.0) > 500 * length:
         return (
-            "The serializer itself took most of that time over a frame: the machine was overloaded.",
+            "The serializer itself took most of that time over a frame: the machine was "
+            "overloaded.",
             "Give the process more CPU, or fewer calls at once.",
             False,
         )
@@ -134,8 +134,8 @@ def _why(call: Call, times: NDArray[np.float64], hole: Underrun) -> tuple[str, s
         "or from the language model before it. The event loop was free: the caller's messages were "
         "read all the while.",
         "Look at that service, the way to it and its limits: its region, one connection kept open, "
-        "streaming, other calls on the same plan. If it cannot be had faster, hold its audio back a "
-        "little before it is sent.",
+        "streaming, other calls on the same plan. If it cannot be had faster, hold its audio back "
+        "a little before it is sent.",
         True,
     )
 
@@ -151,8 +151,8 @@ def _cushion(call: Call) -> str:
         )
     share = f"{holes - row.underruns} of the {holes} holes" if holes > 1 else "the one hole"
     return (
-        f" {row.cushion_ms} ms held back at the beginning of an answer would have hidden {share} of "
-        "this call, and delayed every answer by as much."
+        f" {row.cushion_ms} ms held back at the beginning of an answer would have hidden {share} "
+        "of this call, and delayed every answer by as much."
     )
 
 
@@ -161,10 +161,7 @@ def _cushion(call: Call) -> str:
     measured="how much audio was queued at the far end, by the queue model; and the seconds of "
     "audio per second of the clock, median of all seconds of a run of frames of 5 s and "
     "more.",
-    thresholds=(
-        AHEAD_MS,
-        RATIO,
-    ),
+    thresholds=(AHEAD_MS, RATIO),
     change="send audio through Pipecat's output transport, which keeps real time.",
     accuracy=(
         Accuracy("ahead", 1.0, value_error=0.0),
@@ -186,8 +183,9 @@ def pacing(call: Call) -> Iterator[Finding]:
             value=worst,
             measurement=f"the bot was {worst / 1000:.1f} s ahead of what the caller had heard",
             cause="Audio is sent as fast as it is made, not as fast as it is played.",
-            remedy="Send it through Pipecat's output transport, which keeps real time. How much Bandwidth "
-            "queues is not documented, and what it holds can only be taken back by clear.",
+            remedy="Send it through Pipecat's output transport, which keeps real time. How much "
+            "Bandwidth queues is not documented, and what it holds can only be taken back by "
+            "clear.",
         )
     if len(ahead):
         return
@@ -201,10 +199,10 @@ def pacing(call: Call) -> Iterator[Finding]:
             value=worst,
             threshold=RATIO,
             measurement=f"the bot's audio is sent at {worst:.2f} times real time",
-            cause="What paces it has another clock: it sleeps between frames instead of waiting for a "
-            "moment, or takes the frames for longer or shorter than they are.",
-            remedy="Send it through Pipecat's output transport, which keeps real time; a sample rate that "
-            "is not the declared one has the same effect.",
+            cause="What paces it has another clock: it sleeps between frames instead of waiting "
+            "for a moment, or takes the frames for longer or shorter than they are.",
+            remedy="Send it through Pipecat's output transport, which keeps real time; a sample "
+            "rate that is not the declared one has the same effect.",
             listen="caller_heard",
         )
 

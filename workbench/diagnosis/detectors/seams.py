@@ -39,13 +39,7 @@ JOINTS: Final = 50
 @detector(
     title="Old speech after barge-in",
     harm=90,
-    symptoms=(
-        Symptom(
-            5,
-            "a burst of the old sentence after an interruption",
-            "`stale_audio`",
-        ),
-    ),
+    symptoms=(Symptom(5, "a burst of the old sentence after an interruption", "`stale_audio`"),),
     measured="audio sent within 0.25 s after ``clear`` and not gone on with; or the beginning of "
     "what is sent next, if it is the end of what was given to the serializer before "
     "(correlation 0.95 at least; from 0.97 on it is called sure).",
@@ -84,10 +78,12 @@ def stale_audio(call: Call) -> Iterator[Finding]:
                 parts=(Part(start, start + ms / 1000, ms),),
                 severity=graded(ms, stale_audio.threshold, 200),
                 value=ms,
-                measurement=f"{ms:.0f} ms of the interrupted sentence were played after the interruption",
-                cause="The resampler, or a queue behind the interruption, kept a piece of the old audio.",
-                remedy="Reset the serializer's resampler at InterruptionFrame, as this project's does, and "
-                "look for a processor that sends on what it had queued.",
+                measurement=f"{ms:.0f} ms of the interrupted sentence were played after the "
+                "interruption",
+                cause="The resampler, or a queue behind the interruption, kept a piece of the old "
+                "audio.",
+                remedy="Reset the serializer's resampler at InterruptionFrame, as this project's "
+                "does, and look for a processor that sends on what it had queued.",
                 listen="bot_sent",
                 confidence=1.0 if likeness >= SURELY else POSSIBLE,
             )
@@ -166,19 +162,13 @@ def _likeness(head: NDArray[np.float32], tail: NDArray[np.float32]) -> NDArray[n
     title="Speech never heard",
     symptoms=(
         Symptom(
-            19,
-            "the model believes it said what nobody heard",
-            "`unheard_speech`; `Turn.heard_ms`",
+            19, "the model believes it said what nobody heard", "`unheard_speech`; `Turn.heard_ms`"
         ),
     ),
     measured="what of the messages sent before ``clear`` had not been played by then, by the "
     "queue model.",
     thresholds=(
-        Threshold(
-            250.0,
-            "ms",
-            "A word. The transport's lead of some 80 ms is always thrown away.",
-        ),
+        Threshold(250.0, "ms", "A word. The transport's lead of some 80 ms is always thrown away."),
     ),
     change="send through Pipecat's output transport, which keeps close to real time; what is "
     "ahead of the caller's ear by more than that goes into the model's context as said.",
@@ -201,22 +191,17 @@ def unheard_speech(call: Call) -> Iterator[Finding]:
             severity=graded(ms, 1000, np.inf),
             value=ms,
             measurement=f"{ms / 1000:.1f} s of what the bot had sent were thrown away unheard",
-            cause="Audio was sent ahead of what the caller had heard; the model's context holds it as said.",
-            remedy="Send it through Pipecat's output transport, which keeps real time, and truncate the "
-            "context to what was heard (Turn.heard_ms).",
+            cause="Audio was sent ahead of what the caller had heard; the model's context holds "
+            "it as said.",
+            remedy="Send it through Pipecat's output transport, which keeps real time, and "
+            "truncate the context to what was heard (Turn.heard_ms).",
             listen="bot_sent",
         )
 
 
 @detector(
     title="Gap in background sound",
-    symptoms=(
-        Symptom(
-            22,
-            "gaps in the background at an interruption",
-            "`ambience_gap`",
-        ),
-    ),
+    symptoms=(Symptom(22, "gaps in the background at an interruption", "`ambience_gap`"),),
     measured="silence between ``clear`` and the next audio, in a call whose bot sends sound in "
     "its pauses too.",
     thresholds=(
@@ -249,10 +234,11 @@ def ambience_gap(call: Call) -> Iterator[Finding]:
         parts=gaps,
         severity=graded(worst, 100, 1000),
         value=worst,
-        measurement=f"the background behind the bot stopped for {worst:.0f} ms when it was interrupted"
-        + (f", {len(gaps)} times in the call" if len(gaps) > 1 else ""),
+        measurement=f"the background behind the bot stopped for {worst:.0f} ms when it was "
+        "interrupted" + (f", {len(gaps)} times in the call" if len(gaps) > 1 else ""),
         cause="clear empties the far end's queue of everything, of the background too.",
-        remedy="Let the mixer send on at once after an interruption; the less it is ahead, the less is lost.",
+        remedy="Let the mixer send on at once after an interruption; the less it is ahead, the "
+        "less is lost.",
         listen="caller_heard",
     )
 
@@ -272,13 +258,7 @@ def _has_ambience(call: Call) -> bool:
 
 @detector(
     title="Pop at start of speech",
-    symptoms=(
-        Symptom(
-            7,
-            "a pop at the start of each prompt",
-            "`onset_pop`, `container_header`",
-        ),
-    ),
+    symptoms=(Symptom(7, "a pop at the start of each prompt", "`onset_pop`, `container_header`"),),
     measured="the peak of the first half millisecond of an utterance, after at least 0.2 s "
     "without. A tone or a hiss that begins no steeper than it goes on has none.",
     thresholds=(
@@ -305,11 +285,13 @@ def onset_pop(call: Call) -> Iterator[Finding]:
             parts=loud,
             severity=graded(level, -20, np.inf),
             value=level,
-            measurement=f"{len(loud)} utterances begin with a step, the highest to {level:.0f} dBov at once",
+            measurement=f"{len(loud)} utterances begin with a step, the highest to {level:.0f} "
+            "dBov at once",
             cause="The prompt begins in the middle of a wave, or with bytes that are no samples."
             if upstream
             else "The serializer makes it: a filter that starts from what it held before.",
-            remedy="Fade prompts in over 5 ms, and look at the first bytes that the speech synthesis sends."
+            remedy="Fade prompts in over 5 ms, and look at the first bytes that the speech "
+            "synthesis sends."
             if upstream
             else "Reset the serializer's resampler between utterances, not in them.",
             listen=name,
@@ -364,13 +346,7 @@ def _onset(at: float, before: bytes, pcm: bytes, rate: int) -> Iterator[tuple[fl
 @detector(
     title="Clicks between blocks",
     harm=30,
-    symptoms=(
-        Symptom(
-            6,
-            "clicks at a fixed rate, a buzz",
-            "`block_joint`",
-        ),
-    ),
+    symptoms=(Symptom(6, "clicks at a fixed rate, a buzz", "`block_joint`"),),
     measured="the third difference of the samples within 3 of each joint of two blocks, over that "
     "of the 10 ms around it; median of all joints in sound.",
     thresholds=(
@@ -407,8 +383,8 @@ def block_joint(call: Call) -> Iterator[Finding]:
             parts=(Part(0.0, call.duration, ratio),),
             severity=graded(ratio, 2 * block_joint.threshold, 10),
             value=ratio,
-            measurement=f"a click at every joint of two blocks ({count} looked at): {ratio:.1f} times as rough "
-            "as between them",
+            measurement=f"a click at every joint of two blocks ({count} looked at): {ratio:.1f} "
+            "times as rough as between them",
             cause={
                 "bot_said": "Each block was converted by itself before it reached the serializer.",
                 "bot_sent": "The serializer converts each frame by itself.",

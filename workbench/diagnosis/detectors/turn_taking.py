@@ -91,11 +91,7 @@ def barge_ins(call: Call) -> tuple[BargeIn, ...]:
     title="Slow to stop talking",
     harm=110,
     symptoms=(
-        Symptom(
-            17,
-            "it does not stop when spoken to",
-            "`slow_barge_in`, split into who was slow",
-        ),
+        Symptom(17, "it does not stop when spoken to", "`slow_barge_in`, split into who was slow"),
     ),
     measured="from the caller's first sound over the bot's speech to the bot's last, where the "
     "caller keeps speaking for as long; split into onset, InterruptionFrame, clear and "
@@ -159,13 +155,7 @@ def slow_barge_in(call: Call) -> Iterator[Finding]:
 @detector(
     title="False interruption",
     harm=80,
-    symptoms=(
-        Symptom(
-            20,
-            "interrupted by noise and murmurs",
-            "`false_barge_in`",
-        ),
-    ),
+    symptoms=(Symptom(20, "interrupted by noise and murmurs", "`false_barge_in`"),),
     measured="InterruptionFrames while the bot is heard, with no speech of the caller in the 1.5 "
     "s before.",
     change="raise VADParams.confidence, min_volume or start_secs, or wait for a transcribed word.",
@@ -189,8 +179,8 @@ def false_barge_in(call: Call) -> Iterator[Finding]:
         threshold=Threshold(1, "interruptions"),
         measurement=f"the bot was cut off {len(false)} times though the caller had said nothing",
         cause="Noise, a cough or the bot's own echo was taken for speech.",
-        remedy="Raise VADParams.confidence, min_volume or start_secs, or let an interruption wait for a "
-        "transcribed word; see echo and noise among the findings.",
+        remedy="Raise VADParams.confidence, min_volume or start_secs, or let an interruption wait "
+        "for a transcribed word; see echo and noise among the findings.",
         listen="caller_sent",
     )
 
@@ -198,21 +188,11 @@ def false_barge_in(call: Call) -> Iterator[Finding]:
 @detector(
     title="Playback not cleared",
     harm=100,
-    symptoms=(
-        Symptom(
-            18,
-            "it is cleared too late, or not",
-            "`missing_clear`",
-        ),
-    ),
+    symptoms=(Symptom(18, "it is cleared too late, or not", "`missing_clear`"),),
     measured="audio still queued, by the queue model, at an InterruptionFrame that no clear "
     "follows within 0.25 s.",
     thresholds=(
-        Threshold(
-            100.0,
-            "ms",
-            "One frame of the transport and a bit is always under way.",
-        ),
+        Threshold(100.0, "ms", "One frame of the transport and a bit is always under way."),
     ),
     change="let InterruptionFrame reach the serializer, which sends clear for it.",
     accuracy=(Accuracy("uncleared", 1.0, value_error=0.0, span_ms=0.0),),
@@ -233,10 +213,11 @@ def missing_clear(call: Call) -> Iterator[Finding]:
             parts=(Part(noticed, end, left_ms),),
             severity=graded(left_ms, missing_clear.threshold, 1000),
             value=left_ms,
-            measurement=f"interrupted, the bot played on for {left_ms:.0f} ms from the far end's queue",
+            measurement=f"interrupted, the bot played on for {left_ms:.0f} ms from the far end's "
+            "queue",
             cause="An InterruptionFrame came and no clear was sent for it.",
-            remedy="Let InterruptionFrame reach the serializer: BandwidthFrameSerializer sends clear for "
-            "it. A processor of your own must push it on.",
+            remedy="Let InterruptionFrame reach the serializer: BandwidthFrameSerializer sends "
+            "clear for it. A processor of your own must push it on.",
             listen="caller_heard",
         )
 
@@ -247,11 +228,7 @@ def missing_clear(call: Call) -> Iterator[Finding]:
     measured="time in which neither side has speech (Silero) and the bot's side no sound above "
     "-50 dBov. Speech ends where it falls below that, or into the line's noise.",
     thresholds=(
-        Threshold(
-            3.0,
-            "s",
-            "After three seconds of nothing people ask whether anybody is there.",
-        ),
+        Threshold(3.0, "s", "After three seconds of nothing people ask whether anybody is there."),
     ),
     change="say something while a function call runs; prompt a caller who does not answer; hang "
     "up after the goodbye.",
@@ -347,11 +324,11 @@ def slow_response(call: Call) -> Iterator[Finding]:
         parts=[wait for wait in waits if wait.value >= slow_response.threshold],
         severity=graded(middle, slow_response.threshold, 2 * slow_response.threshold),
         value=middle,
-        measurement=f"the bot answers after {middle / 1000:.1f} s (half of {len(answers)} answers; the slowest "
-        f"after {longest / 1000:.1f} s)",
+        measurement=f"the bot answers after {middle / 1000:.1f} s (half of {len(answers)} "
+        f"answers; the slowest after {longest / 1000:.1f} s)",
         cause="The sum of the end of the turn, recognition, model and synthesis.",
-        remedy="Measure the parts (enable_metrics=True); shorten VADParams.stop_secs, stream the model "
-        "into the synthesis, keep services in one region.",
+        remedy="Measure the parts (enable_metrics=True); shorten VADParams.stop_secs, stream the "
+        "model into the synthesis, keep services in one region.",
         listen="caller_heard",
     )
 
@@ -359,22 +336,12 @@ def slow_response(call: Call) -> Iterator[Finding]:
 @detector(
     title="Echo of the bot",
     harm=20,
-    symptoms=(
-        Symptom(
-            15,
-            "the bot interrupts itself",
-            "`echo`",
-        ),
-    ),
+    symptoms=(Symptom(15, "the bot interrupts itself", "`echo`"),),
     measured="correlation of the two sides' envelopes, 20 to 600 ms apart, in windows of two "
     "seconds; at least 0.7 in windows that agree on the delay. The loss is the median "
     "difference of the levels in the loud parts.",
     thresholds=(
-        Threshold(
-            35.0,
-            "dB",
-            "Echo fainter than this is not heard over the line's noise.",
-        ),
+        Threshold(35.0, "dB", "Echo fainter than this is not heard over the line's noise."),
     ),
     change="make interruptions harder to start while the bot speaks, or mute the input meanwhile.",
     limits="the confidence is the correlation. In a room the loss is right within 3 dB; echo in "
@@ -406,7 +373,8 @@ def echo(call: Call) -> Iterator[Finding]:
         ],
         severity="error" if own else graded(-loudest.loss_db, -20, -6),
         value=loudest.loss_db,
-        measurement=f"the bot's voice comes back after {delay:.0f} ms, {loudest.loss_db:.0f} dB fainter{cut}",
+        measurement=f"the bot's voice comes back after {delay:.0f} ms, {loudest.loss_db:.0f} dB "
+        f"fainter{cut}",
         cause="So short a delay is a loop in the routing."
         if loop
         else "The caller is on a speakerphone, or the line echoes; a carrier's path has no echo "
