@@ -218,6 +218,7 @@ def test_marks_tell_what_happened_when(timeline: CallTimeline) -> None:
     assert findings["sequence_gap"]["side"] == "caller"
     assert findings["sequence_gap"]["listen"] == "caller_sent"
     assert "200 ms" in findings["sequence_gap"]["text"]
+    assert findings["underrun"]["parts"] == [[hole["start"], hole["end"]]]
     assert findings["sequence_gap"]["title"] == "Caller audio missing"
     assert findings["underrun"]["title"] == hole["title"] == "Gap in playback"
     assert {m["title"] for m in marks if m["row"] == "event"} >= {"start", "stop", "warning"}
