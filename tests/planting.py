@@ -17,18 +17,8 @@ from pipecat_bandwidth.encodings import FORMATS, PCMU
 from tests.captures import MEDIA, Chunk, Scene
 from tests.conversations import BOTS, PAD, Talk, Turn
 from workbench.audio import Audio
-from workbench.diagnosis.detectors import (
-    configuration,
-    continuity,
-    encoding,
-    lifecycle,
-    loudness,
-    network,
-    noise,
-    pacing,
-    seams,
-    turn_taking,
-)
+from workbench.diagnosis import DETECTORS
+from workbench.diagnosis.detector import Accuracy
 from workbench.metrics.speech_level import active_level
 
 Rng: TypeAlias = np.random.Generator
@@ -48,7 +38,7 @@ class Planted:
 
 @dataclass(frozen=True)
 class Fault:
-    """What plants a kind, from what threshold on, and how its size is counted.
+    """What plants a kind, which of its thresholds is meant, and how its size is counted.
 
     ``scale``: ``times`` the threshold, decibels above (``db``) or below (``-db``) it, or ``over`` 1.
     ``once``: without a size, only there or not.
@@ -56,18 +46,29 @@ class Fault:
 
     kind: str
     plant: Callable[[Rng, float], Planted]
-    threshold: float
     scale: str = "times"
     edges: bool = True  # whether the span's ends are known
+    which: int = 0
+
+    @property
+    def threshold(self) -> float:
+        return DETECTORS[self.kind].thresholds[self.which].value
+
+    @property
+    def declared(self) -> Accuracy:
+        """How good the catalogue says it is found."""
+        rows = DETECTORS[self.kind].accuracy
+        return next(row for row in rows if row.planted == self.plant.__name__)
 
     def size(self, times: float) -> float:
+        if self.scale == "once":
+            return times
         decibels = 20 * float(np.log10(times))
         return {
             "times": self.threshold * times,
             "db": self.threshold + decibels,
             "-db": self.threshold - decibels,
             "over": 1 + (self.threshold - 1) * times,
-            "once": times,
         }[self.scale]
 
 
@@ -474,44 +475,44 @@ def cut_by_nobody(rng: Rng, size: float) -> Planted:
 
 
 FAULTS = [
-    Fault("underrun", hole, pacing.HOLE_MS),
-    Fault("pacing", ahead, pacing.AHEAD_MS, edges=False),
-    Fault("pacing", paced, pacing.RATIO, "over", edges=False),
-    Fault("dead_air", silent, turn_taking.DEAD_AIR),
-    Fault("slow_barge_in", yielding, turn_taking.YIELD_MS),
-    Fault("missing_clear", uncleared, turn_taking.QUEUED_MS),
-    Fault("false_barge_in", cut_by_nobody, 1, "once"),
-    Fault("slow_response", waiting, turn_taking.RESPONSE_MS, edges=False),
-    Fault("echo", echoing, turn_taking.ECHO_DB, "-db"),
-    Fault("clipping", clipped, loudness.CLIPPED_PERCENT),
-    Fault("clipping", clipped_caller, loudness.CLIPPED_PERCENT),
-    Fault("level_mismatch", apart, loudness.APART_DB, "db", edges=False),
-    Fault("noise", noisy, noise.NOISE_DBOV, "db"),
-    Fault("noise", noisy_words, noise.NOISE_DBOV, "db"),
-    Fault("dc_offset", offset, loudness.OFFSET_PERCENT, edges=False),
-    Fault("sequence_gap", lost, network.LOST_MS),
-    Fault("duplicate", doubled, network.TWICE),
-    Fault("jitter", stalled, network.LATE_MS),
-    Fault("loop_lag", blocked, network.LATE_MS),
-    Fault("clock_drift", drifting, network.DRIFT_MS, edges=False),
-    Fault("wrong_codec", misread, 1, "once", edges=False),
-    Fault("aliasing", folded, encoding.REJECTION_DB, "-db", edges=False),
-    Fault("tail_lost", tailless, continuity.TAIL_MS, edges=False),
-    Fault("audio_lost", unsent, continuity.GONE_MS, edges=False),
-    Fault("dropout", punched, continuity.HOLE_MS),
-    Fault("dropout", punched_caller, continuity.HOLE_MS),
-    Fault("upsampled", narrow, 1, "once", edges=False),
-    Fault("wrong_rate", doubled_rate, 1, "once", edges=False),
-    Fault("late_start", late, lifecycle.START),
-    Fault("late_start", piled_up, lifecycle.BACKLOG, edges=False),
-    Fault("cut_goodbye", hung_up, lifecycle.UNPLAYED_MS),
-    Fault("slow_shutdown", lingering, lifecycle.SHUTDOWN),
-    Fault("stale_audio", stale, seams.STALE_MS),
-    Fault("unheard_speech", unheard, seams.UNHEARD_MS),
-    Fault("ambience_gap", without_ambience, seams.AMBIENCE_MS),
-    Fault("onset_pop", popping, seams.POP_DBOV, "db"),
-    Fault("block_joint", jointed, 1, "once", edges=False),
-    Fault("wire_overhead", tiny, configuration.OVERHEAD, edges=False),
+    Fault("underrun", hole),
+    Fault("pacing", ahead, edges=False),
+    Fault("pacing", paced, "over", edges=False, which=1),
+    Fault("dead_air", silent),
+    Fault("slow_barge_in", yielding),
+    Fault("missing_clear", uncleared),
+    Fault("false_barge_in", cut_by_nobody, "once"),
+    Fault("slow_response", waiting, edges=False),
+    Fault("echo", echoing, "-db"),
+    Fault("clipping", clipped),
+    Fault("clipping", clipped_caller),
+    Fault("level_mismatch", apart, "db", edges=False),
+    Fault("noise", noisy, "db"),
+    Fault("noise", noisy_words, "db"),
+    Fault("dc_offset", offset, edges=False),
+    Fault("sequence_gap", lost),
+    Fault("duplicate", doubled),
+    Fault("jitter", stalled),
+    Fault("loop_lag", blocked),
+    Fault("clock_drift", drifting, edges=False),
+    Fault("wrong_codec", misread, "once", edges=False),
+    Fault("aliasing", folded, "-db", edges=False),
+    Fault("tail_lost", tailless, edges=False),
+    Fault("audio_lost", unsent, edges=False),
+    Fault("dropout", punched),
+    Fault("dropout", punched_caller),
+    Fault("upsampled", narrow, "once", edges=False),
+    Fault("wrong_rate", doubled_rate, "once", edges=False),
+    Fault("late_start", late),
+    Fault("late_start", piled_up, edges=False, which=1),
+    Fault("cut_goodbye", hung_up),
+    Fault("slow_shutdown", lingering),
+    Fault("stale_audio", stale),
+    Fault("unheard_speech", unheard),
+    Fault("ambience_gap", without_ambience),
+    Fault("onset_pop", popping, "db"),
+    Fault("block_joint", jointed, "once", edges=False),
+    Fault("wire_overhead", tiny, edges=False),
 ]
 
 #: Those that can be planted together into one conversation.

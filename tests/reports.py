@@ -9,7 +9,7 @@ from typing import Any
 from tests.captures import ANCHOR_NS, Scene, speech
 from workbench.call import Call
 from workbench.capture import CaptureWriter
-from workbench.diagnosis.findings import Finding
+from workbench.diagnosis import Finding, Part
 from workbench.report import write_report
 from workbench.tuning.comparison import Comparison, compare
 from workbench.tuning.tuning import TuningResult, tune
@@ -49,7 +49,8 @@ def hostile_call(folder: Path) -> Call:
 
 def hostile_finding(text: str = HOSTILE) -> Finding:
     return Finding(
-        text, "bot", (1.5, 3.0), "error", 1.0, text, 0.5, text, text, text, "caller_heard"
+        kind=text, side="bot", parts=(Part(1.5, 3.0, 1.0),), severity="error", value=1.0, unit=text,
+        threshold=0.5, measurement=text, cause=text, remedy=text, listen="caller_heard",
     )  # fmt: skip
 
 

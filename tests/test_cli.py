@@ -29,7 +29,7 @@ from tests.captures import Scene, speech
 from workbench import cli
 from workbench.cli import main
 from workbench.demo.bot import serve
-from workbench.diagnosis.titles import TITLES
+from workbench.diagnosis import DETECTORS
 from workbench.simulator import Script
 from workbench.simulator.script import Rule, Turn
 
@@ -251,7 +251,7 @@ def test_diagnose_prints_a_table_or_json(workbench: Callable[..., Run]) -> None:
     assert table.code == 0
     for finding in found:
         assert finding["kind"] in table.out
-        assert TITLES[finding["kind"]] in table.out
+        assert DETECTORS[finding["kind"]].title in table.out
         assert finding["remedy"] and finding["cause"] and finding["unit"]
 
 

@@ -22,7 +22,8 @@ from workbench.audio import Audio
 from workbench.call import Call, Event, Turn
 from workbench.call.playout import Playout, reconstruct
 from workbench.call.stats import jitter
-from workbench.diagnosis.findings import diagnose
+from workbench.diagnosis import diagnose
+from workbench.looks import SEVERITY_LOOKS
 from workbench.metrics.spectra import Spectrum, long_term_spectrum, spectrogram
 from workbench.tuning.comparison import SETTINGS, Comparison, compare
 
@@ -139,10 +140,11 @@ def test_events_at_one_moment_share_a_line() -> None:
 def test_findings_are_hatched_by_severity(call: Call) -> None:
     found = diagnose(call)
     ax = plots.findings(found, plt.subplots()[1])
-    assert len(ax.patches) == len(found) > 1
-    for patch, finding in zip(ax.patches, found, strict=True):
-        assert patch.get_x() == pytest.approx(finding.span[0])
-        assert patch.get_hatch() == plots.SEVERITY_HATCHES[finding.severity]
+    parts = [(part, finding.severity) for finding in found for part in finding.parts]
+    assert len(ax.patches) == len(parts) > 1
+    for patch, (part, severity) in zip(ax.patches, parts, strict=True):
+        assert patch.get_x() == pytest.approx(part.start)
+        assert patch.get_hatch() == SEVERITY_LOOKS[severity].hatch
         assert patch.get_width() >= 0.0199  # one of no length is seen too
 
 

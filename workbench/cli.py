@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -180,13 +179,13 @@ def diagnose(
     """Find faults: when, how bad, measured what, why, and which setting to change."""
     check_writable(junit)
     with working("Starting"):
-        from workbench.diagnosis.findings import diagnose as run
-        from workbench.diagnosis.findings import to_junit
+        from workbench.diagnosis import diagnose as run
+        from workbench.diagnosis import to_junit
 
     before = opened(baseline) if baseline else None
     found = run(opened(capture), baseline=before)
     if as_json:
-        print(json.dumps([asdict(finding) for finding in found], indent=2))
+        print(json.dumps([finding.as_dict() for finding in found], indent=2))
     else:
         print_findings(out, found)
     if junit:
@@ -329,7 +328,7 @@ def report(
     if output.parent.is_dir():  # otherwise it is made
         check_writable(output)
     with working("Starting"):
-        from workbench.diagnosis.findings import diagnose as run_diagnose
+        from workbench.diagnosis import diagnose as run_diagnose
         from workbench.exceptions import NothingSaid
         from workbench.report import write_report
         from workbench.tuning.comparison import compare as run_compare
@@ -370,7 +369,7 @@ def export(
     if output.suffix and not output.is_dir():  # otherwise it is a folder, which is made
         check_writable(output)
     with working("Starting"):
-        from workbench.diagnosis.findings import diagnose as run_diagnose
+        from workbench.diagnosis import diagnose as run_diagnose
         from workbench.exports import export as run
 
     call = opened(capture)

@@ -26,7 +26,8 @@ from workbench.audio import Audio
 from workbench.call import Call, Event, Stream, Turn
 from workbench.call.playout import Playout
 from workbench.call.stats import jitter
-from workbench.diagnosis.findings import Finding
+from workbench.diagnosis import Finding
+from workbench.looks import SEVERITY_LOOKS, SIDE_COLOURS
 from workbench.metrics.levels import loudest_span
 from workbench.metrics.spectra import Spectrogram, Spectrum, spectrogram
 from workbench.tuning.comparison import Comparison
@@ -51,9 +52,6 @@ __all__ = [
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7",
 )  # fmt: skip
-SIDE_COLOURS: Final = {"caller": BLUE, "bot": RED}
-SEVERITY_COLOURS: Final = {"error": RED, "warning": ORANGE, "info": SKY}
-SEVERITY_HATCHES: Final = {"error": "xx", "warning": "//", "info": ".."}
 _SETTING_COLOURS: Final = (BLUE, ORANGE, GREEN, PINK, SKY, RED, BLACK, YELLOW)
 _SETTING_LINES: Final = ("-", "--", "-.", ":")
 #: Behind a name that stands on hatching.
@@ -141,7 +139,8 @@ def turns(turns: Iterable[Turn], ax: Axes) -> Axes:
     """Shade who speaks when: the caller in the upper half, the bot in the lower."""
     for turn in turns:
         low, high = (0.5, 1.0) if turn.side == "caller" else (0.0, 0.5)
-        ax.axvspan(turn.start, turn.end, low, high, color=SIDE_COLOURS[turn.side], alpha=0.35, lw=0)
+        colour, _ = SIDE_COLOURS[turn.side]
+        ax.axvspan(turn.start, turn.end, low, high, color=colour, alpha=0.35, lw=0)
     ax.set(yticks=(0.25, 0.75), yticklabels=("bot", "caller"), ylim=(0, 1), xlabel="time (s)")
     return ax
 
@@ -164,16 +163,16 @@ def events(events: Iterable[Event], ax: Axes) -> Axes:
 
 
 def findings(findings: Iterable[Finding], ax: Axes) -> Axes:
-    """Hatch the span of each finding, by severity, and name it where there is room."""
+    """Hatch the parts of each finding, by severity, and name the first where there is room."""
     names = []
     for finding in findings:
-        start, end = finding.span
-        colour = SEVERITY_COLOURS[finding.severity]
-        ax.axvspan(
-            start, max(end, start + 0.02), facecolor="none", edgecolor=colour,
-            hatch=SEVERITY_HATCHES[finding.severity], linewidth=1,
-        )  # fmt: skip
-        names.append((end, finding.title))
+        look = SEVERITY_LOOKS[finding.severity]
+        for start, end, _ in finding.parts:
+            ax.axvspan(
+                start, max(end, start + 0.02), facecolor="none", edgecolor=look.day.paper,
+                hatch=look.hatch, linewidth=1,
+            )  # fmt: skip
+        names.append((finding.parts[0].end, finding.title))
     _name(names, ax, rows=4)
     return ax
 
@@ -214,7 +213,7 @@ def playout_lead(playout: Playout, ax: Axes | None = None) -> Axes:
     ax.plot(playout.time, np.asarray(playout.lead) * 1000, ".", markersize=2, color=GREEN)
     ax.axhline(0, color=BLACK, linewidth=0.8)
     for underrun in playout.underruns:
-        ax.axvspan(underrun.start, underrun.end, color=RED, alpha=0.6)
+        ax.axvspan(underrun.start, underrun.end, color=SEVERITY_LOOKS["error"].day.paper, alpha=0.6)
     ax.set(xlabel="time (s)", ylabel="far end's\nqueue (ms)")
     ax.grid(alpha=0.25)
     return ax
@@ -290,10 +289,11 @@ def call_overview(call: Call, found: Sequence[Finding] = ()) -> NDArray[Any]:
     axes[0].set_xlim(0, call.duration)
     marked = [event for event in call.events if event.kind not in ("start", "stop", "warning")]
     events(marked[:60], turns(call.turns, axes[0]))
-    local = [f for f in found if f.span[1] - f.span[0] < call.duration / 2]
+    longest = call.duration / 2
+    local = [f for f in found if max(part.end - part.start for part in f.parts) < longest]
     sides = (("caller", call.caller_sent, axes[1:3]), ("bot", call.caller_heard, axes[3:5]))
     for side, audio, (wave, image) in sides:
-        waveform(audio, wave, colour=SIDE_COLOURS[side])
+        waveform(audio, wave, colour=SIDE_COLOURS[side][0])
         findings((f for f in local if f.side in (side, None)), wave)
         spectrogram_image(spectrogram(audio), image)
     axes[1].set_title("caller, as it arrived (caller_sent)", loc="left", fontsize="small")

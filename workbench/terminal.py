@@ -10,15 +10,16 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
+from workbench.looks import SEVERITY_LOOKS
+
 if TYPE_CHECKING:
-    from workbench.diagnosis.findings import Findings
+    from workbench.diagnosis import Findings
     from workbench.tuning.comparison import Comparison
     from workbench.tuning.tuning import TuningResult
 
 __all__ = ["print_comparison", "print_findings", "print_summary", "print_tuning"]
 
 
-_STYLES: Final = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 #: What is said of a finding stands below its heading, four columns in.
 _INDENT: Final = (0, 0, 0, 4)
 
@@ -37,10 +38,10 @@ def print_findings(console: Console, found: Findings) -> None:
         side = f" ({finding.side})" if finding.side else ""
         console.print()
         console.print(
-            f"[{_STYLES[finding.severity]}]{finding.severity}[/]  {finding.when}  "
+            f"[{SEVERITY_LOOKS[finding.severity].style}]{finding.severity}[/]  {finding.when}  "
             f"[bold]{escape(finding.title)}[/]{side}  [dim]{escape(finding.kind)}[/]"
         )
-        console.print(Padding(escape(finding.measurement), _INDENT))
+        console.print(Padding(escape(finding.told), _INDENT))
         for heading, text in zip(("why", "change"), advice, strict=True):
             console.print(Padding(f"[dim]{heading}:[/] {escape(text)}", _INDENT))
     if found.changes is not None:

@@ -4,7 +4,7 @@ Faults of known size are planted at random into conversations of random voices, 
 at 0.5, 1, 1.5, 2 and 4 times the threshold (decibels: 6 below, 3.5, 6 and 12 above it). A fault
 counts as found if a finding of its kind and side lies over it. At half the threshold nothing should
 be found. Clean calls, calls with decoys, and calls with several faults are diagnosed whole. It takes
-some ten minutes on two cores. The figures of the catalogue, ``workbench/detectors/accuracy.py``, are
+some ten minutes on two cores. The figures that the detectors declare are
 those that it prints.
 """
 
@@ -29,15 +29,14 @@ from tests.captures import scripted
 from tests.conversations import RATES, Talk, with_decoys
 from tests.planting import FAULTS, TOGETHER, Fault, Planted
 from workbench.call import Call
-from workbench.diagnosis.accuracy import (
-    MEASURED,
+from workbench.diagnosis import Finding, diagnose
+from workbench.diagnosis.detector import (
     RECALL,
     SPAN_MS,
     VALUE_DB,
     VALUE_PERCENT,
     Accuracy,
 )
-from workbench.diagnosis.findings import Finding, diagnose
 
 TIMES = (0.5, 1.0, 1.5, 2.0, 4.0)
 #: Said of a call's settings, rightly: not alarms.
@@ -144,7 +143,6 @@ def accuracy(fault: Fault, trials: Sequence[Trial]) -> Accuracy:
     span = [trial.span_error for trial in large if trial.span_error is not None]
     decibels = "db" in fault.scale
     return Accuracy(
-        fault.kind,
         fault.plant.__name__,
         round(share(trials, 2.0), 2),
         _rounded(value, 1 if decibels else 100, 1) if value else None,
@@ -161,12 +159,13 @@ def share(trials: Iterable[Trial], times: float) -> float:
     return float(np.mean([trial.found for trial in trials if trial.times == times]))
 
 
-def rows(trials: Iterable[Trial]) -> Iterator[tuple[Accuracy, list[str]]]:
+def rows(trials: Iterable[Trial]) -> Iterator[tuple[Fault, Accuracy, list[str]]]:
     by_fault = defaultdict(list)
     for trial in trials:
         by_fault[trial.fault].append(trial)
     for index, mine in sorted(by_fault.items()):
-        told = accuracy(FAULTS[index], mine)
+        fault = FAULTS[index]
+        told = accuracy(fault, mine)
         tried = {trial.times for trial in mine}
         shares = {t: f"{share(mine, t):.2f}" if t in tried else "" for t in TIMES}
         mark = {name: " !" for name in told.missed}
@@ -179,7 +178,7 @@ def rows(trials: Iterable[Trial]) -> Iterator[tuple[Accuracy, list[str]]]:
         possible = [trial.possible for trial in mine if trial.found and trial.times >= 2]
         said = f"{np.mean(possible):.2f}" if any(possible) else ""
         extra = str(sum(trial.extra for trial in mine))
-        yield told, [told.kind, told.planted, *shares.values(), value, span, said, extra]
+        yield fault, told, [fault.kind, told.planted, *shares.values(), value, span, said, extra]
 
 
 HEADER = [
@@ -207,7 +206,7 @@ def run(
     shown = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
     for name in HEADER:
         shown.add_column(name.replace(" ", "\n"), no_wrap=name != "planted", overflow="fold")
-    for _, row in told:
+    for *_, row in told:
         shown.add_row(*row, style="bold" if any("!" in cell for cell in row) else "")
     console.print(shown)
     console.print(
@@ -231,11 +230,11 @@ def run(
         f"{', missed: ' + str(dict(missed)) if missed else ''}; {len(others)} other findings"
     )
     console.print("\n".join(others), markup=False, highlight=False)
-    new = [accuracy for accuracy, _ in told if accuracy not in MEASURED]
+    new = [f"    {f.kind}: {measured!r}," for f, measured, _ in told if measured != f.declared]
     if new:
-        console.print("Not what workbench/detectors/accuracy.py says:")
-        console.print("\n".join(f"    {row!r}," for row in new), markup=False, highlight=False)
-    return [HEADER, *(row for _, row in told)]
+        console.print("Not what the detectors declare:")
+        console.print("\n".join(new), markup=False, highlight=False)
+    return [HEADER, *(row for *_, row in told)]
 
 
 def _spread(

@@ -18,7 +18,7 @@ CELLS = (
     """\
 from workbench.call import Call
 from workbench.tuning.comparison import compare
-from workbench.diagnosis.findings import diagnose
+from workbench.diagnosis import diagnose
 from workbench.timeline import CallTimeline""",
     """\
 call = Call.open("call.mcap")

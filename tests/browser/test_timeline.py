@@ -16,9 +16,10 @@ from playwright.sync_api import Page, expect
 from tests.browser.bare_page import BarePage
 from tests.captures import ANCHOR_NS, Scene, speech
 from workbench.audio import Audio
-from workbench.call import Call
+from workbench.call import SIGNALS, Call
 from workbench.capture import CaptureWriter
-from workbench.diagnosis.findings import diagnose
+from workbench.diagnosis import diagnose
+from workbench.looks import SEVERITY_LOOKS, SIDE_COLOURS
 from workbench.timeline import CallTimeline
 from workbench.timeline.views import PLAY_RATE
 from workbench.tuning.comparison import Comparison, compare
@@ -360,6 +361,34 @@ def test_n_goes_from_finding_to_finding(player: BarePage) -> None:
             assert finding["listen"] in (player.get("caller"), player.get("bot"))
     player.page.keyboard.press("p")
     expect(note).to_contain_text(findings[-1]["text"])
+
+
+def test_each_part_of_a_finding_can_be_gone_to(player: BarePage) -> None:
+    marks = player.timeline._scene.marks
+    lost = next(mark for mark in marks if mark["kind"] == "sequence_gap")
+    assert [start for start, _ in lost["parts"]] == pytest.approx([8.0, 9.0], abs=0.05)
+    lane = 34 + 4 + 19 + 9
+    for start, end in reversed(lost["parts"]):  # the bars, then the words below
+        player.page.mouse.click(*player.place((start + end) / 2, lane))
+        assert player.shown_time() == pytest.approx(start - 0.5, abs=0.05)
+    player.page.get_by_role("status").get_by_role("button").nth(1).click()
+    assert player.shown_time() == pytest.approx(lost["parts"][1][0] - 0.5, abs=0.05)
+    player.page.mouse.move(*player.place(8.6, lane))  # nothing is lost in between
+    expect(player.page.locator(".wb-tl-hover")).not_to_contain_text("Caller audio missing")
+
+
+def test_colours_come_from_python(player: BarePage) -> None:
+    style = "getComputedStyle(document.querySelector('.wb-tl')).getPropertyValue('--wb-tl-{}')"
+    for name, look in SEVERITY_LOOKS.items():
+        assert player.page.evaluate(style.format(name)).strip() == look.day.paper
+    for side, (day, _) in SIDE_COLOURS.items():
+        assert player.page.evaluate(style.format(side)).strip() == day
+
+
+def test_a_signal_is_explained_by_its_sentence(player: BarePage) -> None:
+    for name, signal in SIGNALS.items():
+        button = player.page.locator(f"button[data-choice={name}]")
+        expect(button).to_have_attribute("title", signal.sentence)
 
 
 def test_events_are_a_list_to_be_read_and_pressed(player: BarePage) -> None:

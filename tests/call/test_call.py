@@ -15,7 +15,7 @@ from workbench.call import SIGNALS, Call, FrameRecord
 from workbench.call.turns import find_turns
 from workbench.capture import CaptureReader, CaptureWriter
 from workbench.capture.schema import AudioFrame, Invalid, Note
-from workbench.diagnosis.findings import diagnose
+from workbench.diagnosis import diagnose
 from workbench.exceptions import CaptureError
 from workbench.tap import Tap
 
@@ -336,7 +336,7 @@ async def test_a_call_through_the_real_serializer_and_tap(tmp_path):
     assert shift_ms(call.caller_sent, call.bot_heard) == pytest.approx(4, abs=1)
     kinds = [event.kind for event in call.events if event.kind != "warning"]
     assert kinds == ["start", "end", "stop"]
-    assert diagnose(call, ["tail_lost", "audio_lost", "wrong_rate", "sequence_gap"]) == []
+    assert not diagnose(call, ["tail_lost", "audio_lost", "wrong_rate", "sequence_gap"])
 
 
 # -- files -------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 
 from workbench.call import Call
 from workbench.demo import record_call, samples
-from workbench.diagnosis.findings import diagnose
+from workbench.diagnosis import diagnose
 from workbench.simulator import Script, SimulatedCall
 from workbench.simulator.script import LoopBlock, Rule, SpeechStall
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -16,17 +16,30 @@ from rich.console import Console
 from tests.captures import Scene, speech
 from workbench.call import Call
 from workbench.capture import CaptureWriter
+from workbench.diagnosis import DETECTORS, Findings, Part, diagnose, excerpt, to_junit
 from workbench.diagnosis.baseline import changes
-from workbench.diagnosis.catalogue import entry, page
-from workbench.diagnosis.detectors import DETECTORS, SYMPTOMS
-from workbench.diagnosis.findings import Finding, Findings, diagnose, excerpt, to_junit
-from workbench.diagnosis.titles import TITLES
+from workbench.diagnosis.catalogue import SYMPTOMS, page
+from workbench.diagnosis.detector import Detector, Threshold, detector
 from workbench.terminal import print_findings
 
 HOSTILE = "<img src=x onerror=alert(1)> & \x00\x1b[31m"
-FINDING = Finding(
-    "jitter", "caller", (11.0, 11.2), "info", 200.0, "ms", 100.0, "stood still", "Network.", "Move."
+FINDING = DETECTORS["jitter"].finding(
+    side="caller",
+    parts=[Part(11.0, 11.2, 200.0)],
+    severity="info",
+    value=200.0,
+    measurement="stood still",
+    cause="Network.",
+    remedy="Move.",
 )
+#: The three holes of one finding.
+HOLES = replace(
+    FINDING, parts=(Part(9.72, 9.781, 61.0), Part(11.05, 11.149, 99.0), Part(13.08, 13.48, 400.0))
+)
+
+
+def at(*span: float) -> tuple[Part, ...]:
+    return (Part(*span, 1.0),)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +84,7 @@ def test_a_long_call_shows_how_far_it_is_to_whoever_watches(
     if watched:
         monkeypatch.setenv("FORCE_COLOR", "1")  # what makes a terminal of anything
     if long:
-        monkeypatch.setattr("workbench.diagnosis.findings._LONG", calls[0.1].duration)
+        monkeypatch.setattr("workbench.diagnosis.diagnosing._LONG", calls[0.1].duration)
     diagnose(calls[0.1])
     printed = capsys.readouterr()
     assert not printed.out
@@ -79,11 +92,43 @@ def test_a_long_call_shows_how_far_it_is_to_whoever_watches(
     assert bool(printed.err) == (watched and long)
 
 
-def test_findings_are_a_list_that_json_takes(calls):
+def test_findings_are_a_value(calls):
     found = diagnose(calls[0.1])
-    assert isinstance(found, list)
-    rows = json.loads(json.dumps([asdict(finding) for finding in found]))
-    assert rows[0]["kind"] == "underrun"
+    assert found == diagnose(calls[0.1])
+    assert hash(found) == hash(diagnose(calls[0.1]))
+    assert found[0] in found and list(found) == [found[i] for i in range(len(found))]
+    assert isinstance(found[:1], Findings) and len(found[:1]) == 1
+    assert list(found.of("underrun")) == [f for f in found if f.kind == "underrun"]
+    assert found[:1]._repr_html_().count("<tr>") == 2
+    with pytest.raises(AttributeError):
+        found.found = ()
+
+
+def test_a_selection_does_not_call_the_call_sound(calls):
+    assert "sound" not in diagnose(calls[0.1]).of("echo").sentence
+    assert "sound" not in diagnose(calls[0.0], ["echo"]).sentence
+    assert "sound" in diagnose(calls[0.0]).sentence
+
+
+def test_json_takes_a_finding_and_its_parts():
+    row = json.loads(json.dumps(HOLES.as_dict(), allow_nan=False))
+    assert row["kind"], row["title"] == ("jitter", "Delivery stalled")
+    assert row["span"] == [9.72, 13.48]
+    assert row["parts"][1] == {"start": 11.05, "end": 11.149, "value": 99.0}
+    unknown = replace(FINDING, parts=(Part(1.0, 2.0, np.nan),))
+    assert json.loads(json.dumps(unknown.as_dict(), allow_nan=False))["parts"][0]["value"] is None
+
+
+def test_words_name_the_parts_and_cut_a_long_list():
+    assert HOLES.told == "stood still, at 9.72, 11.05 and 13.08 s"
+    many = replace(FINDING, parts=tuple(Part(t, t, 1.0) for t in range(1, 18)))
+    assert many.told == "stood still, at 1.00, 2.00, 3.00, 4.00, 5.00 s and 12 more"
+    assert FINDING.told == "stood still"
+    for shown in (str(HOLES), Findings([HOLES])._repr_html_(), to_junit(Findings([HOLES]))):
+        assert "stood still, at 9.72, 11.05 and 13.08 s" in shown
+    console = Console(file=io.StringIO(), width=80)
+    print_findings(console, Findings([many]))
+    assert "5.00 s and 12 more" in console.file.getvalue()
 
 
 def test_a_sentence_says_the_worst(calls):
@@ -96,7 +141,7 @@ def test_a_sentence_says_the_worst(calls):
 
 def test_the_table_is_escaped_and_says_nothing_twice():
     one = replace(FINDING, measurement=HOSTILE, cause=HOSTILE, remedy="Do <b>it</b>.")
-    shown = Tags(Findings([one, replace(one, span=(20.0, 20.0))])._repr_html_())
+    shown = Tags(Findings([one, replace(one, parts=at(20.0, 20.0))])._repr_html_())
     assert set(shown.tags) <= {*"p b br code table thead tbody tr th td".split()}
     assert shown.text.count("Do <b>it</b>.") == 1
     assert shown.text.count("as above") == 2
@@ -107,7 +152,7 @@ def test_the_table_is_escaped_and_says_nothing_twice():
 
 def test_advice_given_further_up_says_where():
     """Between the two stands another cause, which is not meant."""
-    other = replace(FINDING, cause="Another.", remedy="Do another thing.", span=(3.0, 4.0))
+    other = replace(FINDING, cause="Another.", remedy="Do another thing.", parts=at(3.0, 4.0))
     advice = list(Findings([FINDING, other, FINDING, FINDING]).advice())
     assert advice[:2] == [(FINDING.cause, FINDING.remedy), (other.cause, other.remedy)]
     where = "as at 11.00\N{EN DASH}11.20 s"
@@ -123,15 +168,16 @@ def test_title_and_kind_stand_beside_each_other():
     assert "Delivery stalled (caller) jitterstood still" in Tags(html).text
 
 
-@pytest.mark.parametrize("kind", TITLES)
+@pytest.mark.parametrize("kind", DETECTORS)
 def test_in_a_terminal_the_heading_of_a_finding_is_one_line(kind):
     console = Console(file=io.StringIO(), width=80)
-    late = replace(FINDING, kind=kind, severity="warning", span=(3500.5, 3512.75))
+    title = DETECTORS[kind].title
+    late = replace(FINDING, kind=kind, title=title, severity="warning", parts=at(3500.5, 3512.75))
     print_findings(console, Findings([late]))
     lines = [line.rstrip() for line in console.file.getvalue().splitlines()]
     when = "3500.50\N{EN DASH}3512.75 s"
     assert lines[2:] == [
-        f"warning  {when}  {TITLES[kind]} (caller)  {kind}",
+        f"warning  {when}  {title} (caller)  {kind}",
         "    stood still",
         "    why: Network.",
         "    change: Move.",
@@ -154,8 +200,23 @@ def test_an_excerpt_is_the_finding_and_a_second_around_it(calls):
 def test_an_excerpt_stays_inside_the_call_and_is_short(calls):
     call = calls[0.0]
     for span in ((0.0, 0.0), (0.0, call.duration), (13.9, 30.0), (40.0, 41.0)):
-        heard = excerpt(call, replace(FINDING, span=span, listen="caller_heard"))
+        heard = excerpt(call, replace(FINDING, parts=at(*span), listen="caller_heard"))
         assert 0.9 < heard.duration <= 12.0
+
+
+@pytest.mark.parametrize(
+    ("parts", "secs"),
+    [
+        ([(2.0, 2.1), (4.0, 4.5)], 4.5),  # both, and what is between them
+        ([(2.0, 2.1), (4.0, 4.5), (12.5, 12.6)], 4.5),  # the last one is too far off
+        ([(1.0, 12.5), (12.6, 12.7)], 12.0),
+    ],
+)
+def test_an_excerpt_begins_with_the_first_part(calls, parts, secs):
+    finding = replace(
+        FINDING, parts=tuple(Part(*part, 1.0) for part in parts), listen="caller_heard"
+    )
+    assert excerpt(calls[0.0], finding).duration == pytest.approx(secs, abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -219,35 +280,40 @@ def test_junit_takes_any_text():
 
 @pytest.mark.parametrize("kind", DETECTORS)
 def test_every_detector_says_what_it_does(kind):
-    told = entry(kind, DETECTORS[kind])
+    told = DETECTORS[kind]
+    assert told.kind == kind
     assert told.meaning.endswith(".")
     assert told.measured.endswith(".")
     assert told.change.endswith(".")
 
 
 def test_the_page_has_thresholds_with_their_sources():
-    text = page(DETECTORS)
-    assert all(f"### {TITLES[kind]} (`{kind}`)\n" in text for kind in DETECTORS)
+    text = page()
+    assert all(f"### {DETECTORS[kind].title} (`{kind}`)\n" in text for kind in DETECTORS)
     assert "- **Threshold:** 100 ms: An adaptive jitter buffer" in text
+    assert all(threshold.why for told in DETECTORS.values() for threshold in told.thresholds)
 
-    def silent(call):
-        """Nothing.
 
-        Measured: so.
-        Threshold: NO_SUCH ms
-        Change: it.
-        """
+def test_a_detector_that_is_declared_is_called_like_a_function(calls):
+    @detector(title="Nothing", measured="so.", change="it.", thresholds=(Threshold(2.0, "ms"),))
+    def nothing(call):
+        """Nothing."""
+        yield nothing.finding(
+            side=None, parts=[Part(0.0, call.duration, 3)], severity="info", value=3,
+            measurement="so", cause="C.", remedy="R.",
+        )  # fmt: skip
 
-    with pytest.raises(ValueError, match="NO_SUCH"):
-        entry("silent", silent)
-    silent.__doc__ = "Nothing."
-    with pytest.raises(ValueError, match="lacks Change, Measured, Threshold"):
-        entry("silent", silent)
+    assert isinstance(nothing, Detector)
+    (finding,) = nothing(calls[0.0])
+    assert (finding.kind, finding.title) == ("nothing", "Nothing")
+    assert (finding.value, finding.unit, finding.threshold) == (3.0, "ms", 2.0)
+    assert "### Nothing (`nothing`)\n\nNothing.\n" in page({"nothing": nothing})
 
 
 def test_thirty_symptoms_are_found_or_excused():
     assert len(SYMPTOMS) == 30
-    named = {word for _, how in SYMPTOMS for word in re.findall(r"`(\w+)`", how)}
+    assert [symptom.number for symptom in SYMPTOMS] == list(range(1, 31))
+    named = {word for symptom in SYMPTOMS for word in re.findall(r"`(\w+)`", symptom.answer)}
     assert named - DETECTORS.keys() == set()
 
 

@@ -15,8 +15,8 @@ from pipecat_bandwidth.encodings import FORMATS, PCMU, WireFormat
 from tests.captures import FRAME, LEAD, Chunk, Scene, speech
 from workbench.audio import Audio
 from workbench.call import Call
+from workbench.diagnosis import Finding, diagnose
 from workbench.diagnosis.detectors.tones import TONE_SECS, is_tone
-from workbench.diagnosis.findings import Finding, diagnose
 
 #: What is said of a call's settings, rightly.
 SETTINGS = {"resampling", "upsampled"}

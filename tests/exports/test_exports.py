@@ -22,7 +22,7 @@ from tests.captures import Scene, speech
 from workbench.audio import Audio
 from workbench.call import SIGNALS, Call
 from workbench.capture import CaptureReader, CaptureWriter, Invalid
-from workbench.diagnosis.findings import Finding
+from workbench.diagnosis import Finding, Part
 from workbench.exports import (
     export,
     write_audio,
@@ -520,12 +520,13 @@ def test_sound_that_cannot_be_written_is_an_error_that_says_why(
 
 FINDINGS = [
     Finding(
-        kind="underrun", side="bot", span=(2.1, 2.25), severity="error", value=150.0, unit="ms",
+        kind="underrun", side="bot", parts=(Part(2.1, 2.25, 150.0),), severity="error", value=150.0, unit="ms",
         threshold=20.0, measurement="150 ms of silence\tin a word", cause="late, very",
         remedy="=HYPERLINK(1)", listen="caller_heard",
     ),
     Finding(
-        kind="noise", side=None, span=(-0.0, 4.0), severity="info", value=-3.5, unit="dB",
+        kind="noise", side=None, severity="info", value=-3.5, unit="dB",
+        parts=(Part(-0.0, 1.0, -3.5), Part(3.0, 4.0, np.nan)),
         threshold=-6.0, measurement="-3.5 dB", cause="", remedy="", confidence=0.75,
     ),
 ]  # fmt: skip
@@ -539,6 +540,7 @@ def test_labels_are_what_audacity_reads(talk: Call, tmp_path: Path) -> None:
     assert {len(row) for row in rows} == {3}
     assert rows == sorted(rows, key=lambda row: (float(row[0]), float(row[1])))
     assert ["2.100000", "2.250000", "error: underrun (bot), 150 ms of silence in a word"] in rows
+    assert ["3.000000", "4.000000", "info: noise, 2 of 2, -3.5 dB"] in rows
     assert ["2.300000", "2.300000", "clear"] in rows
     assert ["4.000000", "4.000000", "stop"] in rows
 
@@ -601,12 +603,15 @@ def test_csv_counts_what_is_no_message_and_runs_no_formula(tmp_path: Path) -> No
 
     write_findings(FINDINGS, tmp_path / "findings.csv")
     with (tmp_path / "findings.csv").open(newline="", encoding="utf-8") as file:
-        first, second = csv.DictReader(file)
+        first, second, third = csv.DictReader(file)
     assert first["remedy"] == "'=HYPERLINK(1)"
     assert (first["start_s"], first["end_s"], first["kind"]) == ("2.1", "2.25", "underrun")
     assert first["cause"] == "late, very"
     assert (second["value"], second["measurement"]) == ("-3.5", "'-3.5 dB")
     assert (second["side"], second["confidence"]) == ("", "0.75")
+    names = ("finding", "start_s", "end_s", "part_value")
+    parts = [[row[name] for name in names] for row in (second, third)]
+    assert parts == [["2", "-0.0", "1.0", "-3.5"], ["2", "3.0", "4.0", ""]]
 
 
 # -- export ----------------------------------------------------------------------------------------

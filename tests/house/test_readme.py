@@ -18,7 +18,7 @@ from pipecat_bandwidth import BandwidthFrameSerializer
 from pipecat_bandwidth.voice_api import VoiceAPI
 from workbench.call import Call
 from workbench.demo.bot import serve
-from workbench.diagnosis.findings import diagnose
+from workbench.diagnosis import diagnose
 from workbench.simulator import Script, VoiceAPIServer, simulate
 from workbench.tap import Tap, close_all
 
@@ -123,7 +123,7 @@ def test_the_diagnosis_is_what_diagnose_says() -> None:
     shown = README.partition("\n```\nerror ")[2].partition("```")[0]
     worst = diagnose(Call.open(ROOT / "sample_audio" / "captures" / "choppy.mcap"))[0]
     text = " ".join(shown.split())
-    for told in (worst.title, worst.when, worst.measurement, worst.cause, worst.remedy):
+    for told in (worst.title, worst.when, worst.told, worst.cause, worst.remedy):
         assert told in text
 
 

@@ -9,7 +9,7 @@ import pytest
 from workbench.call import Call
 from workbench.capture import CaptureReader
 from workbench.capture.schema import FORMAT, FORMAT_VERSION
-from workbench.diagnosis.findings import Findings, diagnose
+from workbench.diagnosis import Findings, diagnose
 from workbench.simulator import Script
 
 SAMPLES = Path(__file__).parents[2] / "sample_audio"

@@ -30,7 +30,7 @@ from tests.reports import (
 from workbench import plots
 from workbench.audio import Audio
 from workbench.call import Call
-from workbench.diagnosis.findings import diagnose
+from workbench.diagnosis import Part, diagnose
 from workbench.exceptions import MetricWarning
 from workbench.metrics.speech_level import active_level
 from workbench.report.report import EXCERPT_LEVEL_DBOV, EXCERPT_SECS, write_report
@@ -205,7 +205,7 @@ def test_the_picture_knows_where_its_time_axis_is(call: Call, tmp_path: Path) ->
 
 
 def test_excerpts_know_where_they_are_from(call: Call, tmp_path: Path) -> None:
-    found = [hostile_finding("one"), replace(hostile_finding("two"), span=(0.4, 0.6))]
+    found = [hostile_finding("one"), replace(hostile_finding("two"), parts=(Part(0.4, 0.6, 1.0),))]
     page = Parsed(write_report(tmp_path / "r.html", call, found).read_text("utf-8"))
     begins = [audio["data-begins"] for audio in page.all("audio")]
     assert begins == ["0.500", "0.000", "0", "0", "0"]
@@ -234,7 +234,7 @@ def test_findings_say_when_what_why_and_what_to_do(call: Call, tmp_path: Path) -
 
 
 def test_a_finding_is_headed_by_its_title_and_named_by_its_kind(call: Call, tmp_path: Path) -> None:
-    found = [replace(hostile_finding(), kind="slow_barge_in")]
+    found = [replace(hostile_finding(), kind="slow_barge_in", title="Slow to stop talking")]
     html = write_report(tmp_path / "r.html", call, found).read_text("utf-8")
     assert '<b>Slow to stop talking</b> (bot) <code class="kind">slow_barge_in</code>' in html
     assert 'aria-label="Slow to stop talking at 1.50' in html

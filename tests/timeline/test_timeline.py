@@ -19,7 +19,7 @@ from tests.captures import ANCHOR_NS, Scene, speech
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.capture import CaptureWriter
-from workbench.diagnosis.findings import diagnose
+from workbench.diagnosis import diagnose
 from workbench.metrics.speech_level import active_level
 from workbench.timeline import CallTimeline
 from workbench.timeline.scene import Choice, on_clock
@@ -218,6 +218,7 @@ def test_marks_tell_what_happened_when(timeline: CallTimeline) -> None:
     assert findings["sequence_gap"]["side"] == "caller"
     assert findings["sequence_gap"]["listen"] == "caller_sent"
     assert "200 ms" in findings["sequence_gap"]["text"]
+    assert findings["underrun"]["parts"] == [[hole["start"], hole["end"]]]
     assert findings["sequence_gap"]["title"] == "Caller audio missing"
     assert findings["underrun"]["title"] == hole["title"] == "Gap in playback"
     assert {m["title"] for m in marks if m["row"] == "event"} >= {"start", "stop", "warning"}

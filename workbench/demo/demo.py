@@ -28,7 +28,7 @@ from pipecat_bandwidth import BandwidthFrameSerializer
 from pipecat_bandwidth.voice_api import VoiceAPI
 from workbench.call import Call
 from workbench.demo.bot import create_app, serve
-from workbench.diagnosis.findings import Findings, diagnose
+from workbench.diagnosis import Findings, diagnose
 from workbench.report import write_report
 from workbench.simulator import Line, Script, SimulatedCall, VoiceAPIServer, simulate
 from workbench.simulator import Progress as CallProgress

@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING
 from pipecat_bandwidth._lazy import lazy
 
 if TYPE_CHECKING:
+    from workbench.diagnosis.detectors import DETECTORS as DETECTORS
+    from workbench.diagnosis.diagnosing import diagnose as diagnose
+    from workbench.diagnosis.diagnosing import excerpt as excerpt
     from workbench.diagnosis.finding import SEVERITIES as SEVERITIES
     from workbench.diagnosis.finding import Finding as Finding
+    from workbench.diagnosis.finding import Part as Part
     from workbench.diagnosis.findings import Findings as Findings
-    from workbench.diagnosis.findings import diagnose as diagnose
-    from workbench.diagnosis.findings import excerpt as excerpt
-    from workbench.diagnosis.findings import to_junit as to_junit
+    from workbench.diagnosis.junit import to_junit as to_junit
 
 __all__ = [
+    "DETECTORS",
     "Finding",
     "Findings",
+    "Part",
     "SEVERITIES",
     "diagnose",
     "excerpt",
@@ -30,11 +34,13 @@ __all__ = [
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        "DETECTORS": ".detectors",
         "Finding": ".finding",
-        "SEVERITIES": ".finding",
         "Findings": ".findings",
-        "diagnose": ".findings",
-        "excerpt": ".findings",
-        "to_junit": ".findings",
+        "Part": ".finding",
+        "SEVERITIES": ".finding",
+        "diagnose": ".diagnosing",
+        "excerpt": ".diagnosing",
+        "to_junit": ".junit",
     },
 )

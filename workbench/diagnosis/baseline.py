@@ -49,7 +49,7 @@ def changes(
     """Compare the findings of two calls, kind by kind.
 
     Worse is a higher severity, else a worst finding that exceeds its threshold by a quarter more,
-    else, where that is the same, a quarter more findings per minute, and two of them.
+    else, where that is the same, a quarter more parts of findings per minute, and two of them.
 
     Args:
         before: Findings of the baseline.
@@ -87,7 +87,7 @@ def _verdict(before: Sequence[Finding], after: Sequence[Finding], longer: float)
     for old, new, least in (
         (before[0].excess, after[0].excess, 0.0),
         # As many as there would be in a call as long as the other. One more or less is chance.
-        (longer * len(before), float(len(after)), 2.0),
+        (longer * _parts(before), float(_parts(after)), 2.0),
     ):
         if new > NOTABLE * old and new - old >= least:
             return "worse"
@@ -96,9 +96,14 @@ def _verdict(before: Sequence[Finding], after: Sequence[Finding], longer: float)
     return "same"
 
 
+def _parts(found: Sequence[Finding]) -> int:
+    return sum(len(finding.parts) for finding in found)
+
+
 def _worst(found: Sequence[Finding]) -> str:
     if not found:
         return "none"
-    times = f"{len(found)} times, at worst " if len(found) > 1 else ""
+    count = _parts(found)
+    places = f"in {count} places, at worst " if count > 1 else ""
     value = found[0].value
-    return f"{times}{value:.{4 if abs(value) < 1e4 else 9}g} {found[0].unit}".strip()
+    return f"{places}{value:.{4 if abs(value) < 1e4 else 9}g} {found[0].unit}".strip()

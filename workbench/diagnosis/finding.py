@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from dataclasses import dataclass, fields
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
-from workbench.diagnosis.titles import TITLES
-
-__all__ = ["POSSIBLE", "SEVERITIES", "SURE", "Finding", "Severity", "graded", "grouped"]
+__all__ = [
+    "POSSIBLE",
+    "SEVERITIES",
+    "SURE",
+    "Finding",
+    "Part",
+    "Severity",
+    "Side",
+    "counted",
+    "graded",
+    "grouped",
+    "hull",
+    "lasting",
+]
 
 Severity: TypeAlias = Literal["info", "warning", "error"]
+Side: TypeAlias = Literal["caller", "bot"]
 
 #: Worst first.
 SEVERITIES: Final[tuple[Severity, ...]] = ("error", "warning", "info")
@@ -20,16 +32,32 @@ SURE: Final = 0.7
 #: Confidence of what looks like a fault and might be something else.
 POSSIBLE: Final = 0.6
 _POSSIBLY: Final = "possibly "
+#: So many parts are named in a sentence, no more.
+_NAMED: Final = 5
 
 
-@dataclass(frozen=True)
+class Part(NamedTuple):
+    """One of the places where a fault is.
+
+    Parameters:
+        start: In seconds on the call's clock.
+        end: The same; for a moment equal to ``start``.
+        value: What was measured there, in the finding's unit; NaN where only the whole is known.
+    """
+
+    start: float
+    end: float
+    value: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """A fault, where it is, how bad it is, and what to do about it.
 
     Parameters:
-        kind: Name of the fault for programs, such as ``underrun``; for people it has a ``title``.
+        kind: Name of the fault for programs, such as ``underrun``.
         side: Whose audio or behaviour it concerns; ``None`` for the call as a whole.
-        span: Start and end in seconds on the call's clock.
+        parts: Where it is, in order of time: one for each hole, stall, or click.
         severity: ``error`` spoils the conversation, ``warning`` can be heard, ``info`` is worth
             knowing.
         value: What was measured.
@@ -41,14 +69,15 @@ class Finding:
         listen: The signal in which to hear it; empty if it cannot be heard.
         confidence: How sure this is, 0 to 1. Below :data:`SURE` the measurement begins with
             "possibly".
+        title: What people call the fault; by default its kind.
 
     Raises:
-        ValueError: If ``span`` or ``value`` is not finite.
+        ValueError: If there are no parts, or one's place or ``value`` is not finite.
     """
 
     kind: str
-    side: Literal["caller", "bot"] | None
-    span: tuple[float, float]
+    side: Side | None
+    parts: tuple[Part, ...]
     severity: Severity
     value: float
     unit: str
@@ -58,17 +87,21 @@ class Finding:
     remedy: str
     listen: str = ""
     confidence: float = 1.0
+    title: str = ""
 
     def __post_init__(self) -> None:
-        if not all(map(math.isfinite, (*self.span, self.value))):
-            raise ValueError(f"{self.kind} at {self.span} of {self.value}, finite ones are wanted")
+        places = [time for part in self.parts for time in part[:2]]
+        if not places or not all(map(math.isfinite, (*places, self.value))):
+            raise ValueError(f"{self.kind} at {self.parts} of {self.value}, finite ones are wanted")
+        if not self.title:
+            object.__setattr__(self, "title", self.kind)
         if self.possible and not self.measurement.startswith(_POSSIBLY):
             object.__setattr__(self, "measurement", _POSSIBLY + self.measurement)
 
     @property
-    def title(self) -> str:
-        """What people call the fault; a kind that no detector here has is its own title."""
-        return TITLES.get(self.kind, self.kind)
+    def span(self) -> tuple[float, float]:
+        """Start of the first part and end of the last, in seconds."""
+        return hull(self.parts)
 
     @property
     def possible(self) -> bool:
@@ -91,12 +124,33 @@ class Finding:
         start, end = self.span
         return f"{start:.2f} s" if end - start < 0.005 else f"{start:.2f}\N{EN DASH}{end:.2f} s"
 
+    @property
+    def told(self) -> str:
+        """The measurement, and of several parts where they begin."""
+        if len(self.parts) == 1:
+            return self.measurement
+        times = [f"{part.start:.2f}" for part in self.parts[:_NAMED]]
+        more = len(self.parts) - len(times)
+        listed = f"{', '.join(times[:-1])} and {times[-1]} s"
+        if more:
+            listed = f"{', '.join(times)} s and {more} more"
+        return f"{self.measurement}, at {listed}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """All that is known of it, of JSON's types: a part's unknown value is ``None``."""
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        parts = [
+            {**part._asdict(), "value": None if math.isnan(part.value) else part.value}
+            for part in self.parts
+        ]
+        return {**own, "span": list(self.span), "parts": parts}
+
     def __str__(self) -> str:
         start, end = self.span
         where = f"{start:.2f}" if end <= start else f"{start:.2f}-{end:.2f}"
         side = f" ({self.side})" if self.side else ""
         name = f"{self.title}{side} [{self.kind}]"
-        return f"{self.severity} at {where} s: {name}: {self.measurement}"
+        return f"{self.severity} at {where} s: {name}: {self.told}"
 
 
 def graded(value: float, warning: float, error: float) -> Severity:
@@ -104,26 +158,39 @@ def graded(value: float, warning: float, error: float) -> Severity:
     return "error" if value >= error else "warning" if value >= warning else "info"
 
 
-def grouped(
-    spans: Iterable[tuple[float, float]], pause: float
-) -> Iterator[tuple[float, float, Sequence[int]]]:
-    """Gather spans that lie less than ``pause`` apart.
+def hull(parts: Iterable[Part]) -> tuple[float, float]:
+    """From the first start to the last end, in seconds."""
+    starts, ends, _ = zip(*parts, strict=True)
+    return min(starts), max(ends)
+
+
+def grouped(parts: Iterable[Part], pause: float) -> Iterator[tuple[Part, ...]]:
+    """Gather parts that lie less than ``pause`` apart.
 
     Args:
-        spans: In order of their start.
+        parts: In order of their start.
         pause: In seconds.
 
     Yields:
-        Start and end of each group, and the indices of its spans.
+        The parts of each group.
     """
-    first, last, members = 0.0, 0.0, list[int]()
-    for index, (start, end) in enumerate(spans):
-        if members and start - last >= pause:
-            yield first, last, members
-            members = []
-        if not members:
-            first = last = start
-        last = max(last, end)
-        members.append(index)
-    if members:
-        yield first, last, members
+    group, last = list[Part](), 0.0
+    for part in parts:
+        if group and part.start - last >= pause:
+            yield tuple(group)
+            group = []
+        last = max(last, part.end) if group else part.end
+        group.append(part)
+    if group:
+        yield tuple(group)
+
+
+def counted(times: Sequence[float], pause: float = 1.0) -> tuple[Part, ...]:
+    """Count moments: those that lie less than ``pause`` seconds apart are one part."""
+    moments = grouped((Part(time, time, 1.0) for time in times), pause)
+    return tuple(Part(*hull(group), float(len(group))) for group in moments)
+
+
+def lasting(spans: Iterable[tuple[float, float]]) -> list[Part]:
+    """Parts whose value is how long they last, in milliseconds."""
+    return [Part(start, end, 1000 * (end - start)) for start, end in spans]

@@ -24,7 +24,7 @@ from workbench.exports.sound import write_audio
 from workbench.exports.tables import write_csv, write_findings, write_labels
 
 if TYPE_CHECKING:
-    from workbench.diagnosis.findings import Finding
+    from workbench.diagnosis import Finding
 
 __all__ = [
     "Kind",

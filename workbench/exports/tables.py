@@ -8,6 +8,7 @@ References:
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from pathlib import Path
@@ -21,11 +22,11 @@ from workbench.call import Call, Stream
 from workbench.capture import CaptureReader, Record
 
 if TYPE_CHECKING:
-    from workbench.diagnosis.findings import Finding
+    from workbench.diagnosis import Finding
 
 __all__ = ["write_csv", "write_findings", "write_labels"]
 
-#: Fields of a finding that stand in the CSV under their own names, besides its span.
+#: Fields of a finding that stand in the CSV under their own names, besides its parts.
 _COLUMNS: Final = (
     "severity",
     "kind",
@@ -65,10 +66,10 @@ def write_labels(call: Call, findings: Sequence[Finding], path: str | Path) -> N
         findings: As ``diagnose(call)`` returned them; none is fine.
         path: A text file.
     """
-    labels = [
+    labels: list[tuple[float, float, str]] = [
         *((turn.start, turn.end, f"{turn.side} speaks") for turn in call.turns),
         *((event.time, event.time, f"{event.kind} {event.text}") for event in call.events),
-        *((*found.span, f"{found.severity}: {_title(found)}") for found in findings),
+        *(label for found in findings for label in _labels(found)),
     ]
     labels.sort(key=lambda label: label[:2])
     lines = (f"{start:.6f}\t{end:.6f}\t{' '.join(text.split())}\n" for start, end, text in labels)
@@ -98,7 +99,10 @@ def write_csv(call: Call, path: str | Path) -> None:
 
 
 def write_findings(findings: Sequence[Finding], path: str | Path) -> None:
-    """Write findings, one a line, in the order given.
+    """Write findings in the order given, a line for each part.
+
+    The columns: ``finding`` counts them from 1, ``start_s``, ``end_s`` and ``part_value`` are those
+    of the part (empty where only the whole was measured), all others those of the finding.
 
     Args:
         findings: As ``diagnose(call)`` returned them.
@@ -106,10 +110,11 @@ def write_findings(findings: Sequence[Finding], path: str | Path) -> None:
     """
     with Path(path).open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
-        table.writerow(("start_s", "end_s", *_COLUMNS))
-        for found in findings:
-            cells = (*found.span, *(getattr(found, name) for name in _COLUMNS))
-            table.writerow(_cells(cells))
+        table.writerow(("finding", "start_s", "end_s", "part_value", *_COLUMNS))
+        for number, found in enumerate(findings, 1):
+            own = [getattr(found, name) for name in _COLUMNS]
+            for part in found.parts:
+                table.writerow(_cells((number, *part, *own)))
 
 
 # -- rows --------------------------------------------------------------------------------------
@@ -165,17 +170,20 @@ def _kind(record: Record) -> str:
 
 
 def _cells(row: Iterable[Any]) -> list[Any]:
-    """Times to the microsecond; text that a spreadsheet would run as a formula, quoted."""
+    """Times to the microsecond, nothing for NaN; text that would run as a formula is quoted."""
     cells: list[Any] = []
     for cell in row:
         if isinstance(cell, float):
-            cell = round(cell, 6)
+            cell = None if math.isnan(cell) else round(cell, 6)
         elif isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):
             cell = "'" + cell
         cells.append(cell)
     return cells
 
 
-def _title(found: Finding) -> str:
-    side = f" ({found.side})" if found.side else ""
-    return f"{found.kind}{side}, {found.measurement}"
+def _labels(found: Finding) -> Iterator[tuple[float, float, str]]:
+    side, count = f" ({found.side})" if found.side else "", len(found.parts)
+    for number, part in enumerate(found.parts, 1):
+        which = f"{number} of {count}, " if count > 1 else ""
+        text = f"{found.severity}: {found.kind}{side}, {which}{found.measurement}"
+        yield part.start, part.end, text

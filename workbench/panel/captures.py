@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from workbench.call import Call
-from workbench.diagnosis.findings import Finding, diagnose
+from workbench.diagnosis import Findings, diagnose
 from workbench.panel.work import Work
 
 __all__ = ["Capture", "Opened", "named", "opened", "path_of"]
@@ -19,7 +19,7 @@ class Opened(NamedTuple):
     """A call, and what was found in it."""
 
     call: Call
-    findings: list[Finding]
+    findings: Findings
 
 
 def named(captures: str | Path | Call | Iterable[str | Path | Call]) -> dict[str, Capture]:

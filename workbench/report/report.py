@@ -25,7 +25,9 @@ from workbench import plots
 from workbench.audio import Audio
 from workbench.call import SIGNALS, Call
 from workbench.capture.redaction import hide
-from workbench.diagnosis.findings import AROUND, Finding, Findings, excerpt
+from workbench.diagnosis import Finding, Findings, excerpt
+from workbench.diagnosis.diagnosing import AROUND
+from workbench.looks import css_variables
 from workbench.metrics.levels import loudest_span
 from workbench.metrics.speech_level import active_level
 from workbench.tuning.comparison import LEGEND, Comparison
@@ -73,7 +75,7 @@ def write_report(
     Args:
         path: The HTML file; its folder is made.
         call: The call.
-        findings: From :func:`workbench.diagnosis.findings.diagnose`, worst first.
+        findings: From :func:`workbench.diagnosis.diagnose`, worst first.
         comparison: From :func:`workbench.tuning.comparison.compare`.
         tuning: From :func:`workbench.tuning.tuning.tune`.
         show_ids: Show ids and telephone numbers whole.
@@ -83,20 +85,23 @@ def write_report(
         The path written.
     """
     path = Path(path)
+    found = findings if isinstance(findings, Findings) else Findings(tuple(findings))
     hidden = str if show_ids else partial(_hidden, secrets=_ids(call))
     page = _TEMPLATES.get_template("report.html.j2").render(
         nonce=token_urlsafe(12),
         started=f"{call.started_at:%Y-%m-%d %H:%M:%S} UTC",
-        sentence=hidden(Findings(findings).sentence),
+        day=css_variables(),
+        night=css_variables(night=True),
+        sentence=hidden(found.sentence),
         subtitle=hidden(call.summary().partition("\n")[0]),
         findings=[
             {
                 name: value if name in ("audio", "begins") else hidden(value)
                 for name, value in row.items()
             }
-            for row in _findings(findings, call, sides)
+            for row in _findings(found, call, sides)
         ],
-        overview=_overview(call, findings),
+        overview=_overview(call, found),
         duration=call.duration,
         players=_players(call, sides),
         comparison=_comparison(comparison, "bot" in sides) if comparison else None,
@@ -123,22 +128,20 @@ def _hidden(text: str, secrets: Mapping[str, str]) -> str:
     return _NUMBER.sub("+\N{HORIZONTAL ELLIPSIS}", hide(text, secrets))
 
 
-def _findings(
-    findings: Sequence[Finding], call: Call, sides: Collection[str]
-) -> list[dict[str, str]]:
+def _findings(findings: Findings, call: Call, sides: Collection[str]) -> list[dict[str, str]]:
     """Rows of the table; a cause or a remedy is said once."""
     return [
         {**_finding(finding, call, sides), "cause": cause, "remedy": remedy}
-        for finding, (cause, remedy) in zip(findings, Findings(findings).advice(), strict=True)
+        for finding, (cause, remedy) in zip(findings, findings.advice(), strict=True)
     ]
 
 
 def _finding(finding: Finding, call: Call, sides: Collection[str]) -> dict[str, str]:
-    names = ("kind", "title", "severity", "when", "measurement")
+    names = ("kind", "title", "severity", "when", "told")
     row: dict[str, str] = {name: getattr(finding, name) for name in names}
     audible = finding.listen and SIGNALS[finding.listen].side in sides
     audio = _mp3(excerpt(call, finding)) if audible else ""
-    begins = f"{max(0.0, min(finding.span[0], call.duration) - AROUND):.3f}"
+    begins = f"{max(0.0, min(finding.parts[0].start, call.duration) - AROUND):.3f}"
     return {**row, "side": finding.side or "", "audio": audio, "begins": begins}
 
 

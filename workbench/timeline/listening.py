@@ -22,6 +22,7 @@ from workbench.audio import Audio
 from workbench.metrics.levels import loudest_span
 from workbench.timeline.blind_test import BlindScore, BlindTest, coin_tosses, fewest_right
 from workbench.timeline.scene import Choice
+from workbench.timeline.style import STYLE
 from workbench.timeline.views import CHUNK_SECS, PLAY_RATE
 
 __all__ = ["BlindListening"]
@@ -56,7 +57,7 @@ class BlindListening(anywidget.AnyWidget):
     """
 
     _esm = "\n".join((_HERE / name).read_text("utf-8") for name in _SCRIPTS)
-    _css = (_HERE / "timeline.css").read_text("utf-8")
+    _css = STYLE
 
     _progress = traitlets.Dict().tag(sync=True)
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from workbench.call import Call
-from workbench.diagnosis.findings import Finding
-from workbench.diagnosis.titles import TITLES
+from workbench.diagnosis import DETECTORS, Finding
+from workbench.looks import SEVERITY_LOOKS
 
 __all__ = ["marks"]
 
@@ -26,32 +26,33 @@ def marks(call: Call, findings: Iterable[Finding] = ()) -> list[dict[str, Any]]:
 
     Args:
         call: The call.
-        findings: From :func:`workbench.diagnosis.findings.diagnose`.
+        findings: From :func:`workbench.diagnosis.diagnose`.
 
     Returns:
         A dict for each, of JSON's types: ``row`` ("event", "underrun" or "finding"), ``kind``,
-        ``title`` (of an event its kind), ``start`` and ``end`` in seconds, ``text``; ``side`` (or
-        None), and of a finding ``severity``, ``cause``, ``remedy`` and the signal to ``listen`` to.
+        ``title`` (of an event its kind), ``start`` and ``end`` in seconds, the ``parts`` in between
+        as pairs of the same, ``text``; ``side`` (or None), and of a finding ``severity``, its
+        ``shape``, ``cause``, ``remedy`` and the signal to ``listen`` to.
     """
     found = [
-        _mark("event", event.kind, event.time, event.time, event.text) for event in call.events
+        _mark("event", event.kind, [(event.time, event.time)], event.text) for event in call.events
     ]
     for hole in call.playout.underruns:
         text = _UNDERRUN.format(ms=1000 * (hole.end - hole.start))
-        title = TITLES["underrun"]
-        found.append(
-            _mark("underrun", "underrun", hole.start, hole.end, text, title=title, side="bot")
-        )
+        title = DETECTORS["underrun"].title
+        place = [(hole.start, hole.end)]
+        found.append(_mark("underrun", "underrun", place, text, title=title, side="bot"))
     for finding in findings:
         found.append(
             _mark(
                 "finding",
                 finding.kind,
-                *finding.span,
+                [part[:2] for part in finding.parts],
                 finding.measurement,
                 title=_clean(finding.title),
                 side=finding.side,
                 severity=finding.severity,
+                shape=SEVERITY_LOOKS[finding.severity].mark,
                 cause=_clean(finding.cause),
                 remedy=_clean(finding.remedy),
                 listen=finding.listen,
@@ -61,9 +62,10 @@ def marks(call: Call, findings: Iterable[Finding] = ()) -> list[dict[str, Any]]:
 
 
 def _mark(
-    row: str, kind: str, start: float, end: float, text: str, **more: str | None
+    row: str, kind: str, places: Iterable[tuple[float, float]], text: str, **more: str | None
 ) -> dict[str, Any]:
-    when = {"start": float(start), "end": max(float(start), float(end))}
+    parts = [[float(start), max(float(start), float(end))] for start, end in places]
+    when = {"start": parts[0][0], "end": max(end for _, end in parts), "parts": parts}
     said = {"kind": _clean(kind), "title": _clean(kind), "text": _clean(text)}
     return {"row": row, **said, **when, "side": None, **more}
 

@@ -141,7 +141,7 @@ class Picture {
     for (const mark of this.marks) {
       if (mark.row !== "finding" || mark.severity === "info") continue;
       ink.fillStyle = this.colour(mark.severity);
-      ink.fillRect(place(mark.start) - 1, OVERVIEW - 5, 2, 5);
+      for (const [time] of mark.parts) ink.fillRect(place(time) - 1, OVERVIEW - 5, 2, 5);
     }
     const left = place(start), right = place(end);
     ink.strokeStyle = this.colour("accent");
@@ -204,7 +204,8 @@ class Picture {
 
   visible(row) {
     const [start, end] = this.view;
-    return this.marks.filter((mark) => mark.row === row && mark.end >= start && mark.start <= end);
+    const seen = ([from, until]) => until >= start && from <= end;
+    return this.marks.filter((mark) => mark.row === row && mark.parts.some(seen));
   }
 
   drawMarks() {
@@ -258,41 +259,53 @@ class Picture {
     const lanes = Array.from({ length: LANES }, () => []);
     const height = FINDINGS - 3;
     for (const mark of this.visible("finding")) {
-      const left = Math.max(GUTTER, Math.round(this.x(mark.start)));
-      const end = Math.max(left + 16, Math.min(this.width, Math.round(this.x(mark.end))));
-      const right = end - left > this.columns * 0.6 ? left + 16 : end; // one about it all: a line
+      const bars = this.bars(mark);
+      const { left } = bars[0], right = bars.at(-1).right;
+      const end = Math.max(right, Math.min(this.width, Math.round(this.x(mark.end))));
       const wide = ink.measureText(mark.title).width;
-      const named = right - left > wide + 22 ? right : right + wide + 8;
-      const free = (edge) => lanes.findIndex((bars) => left >= (bars.at(-1)?.[edge] ?? 0) + 2);
+      const named = bars[0].right - left > wide + 22 ? right : right + wide + 8;
+      const free = (edge) => lanes.findIndex((lane) => left >= (lane.at(-1)?.[edge] ?? 0) + 2);
       const lane = free("named") >= 0 ? free("named") : free("right");
       const y = top + (lane < 0 ? LANES - 1 : lane) * FINDINGS + 1;
-      if (lane >= 0) lanes[lane].push({ mark, left, right, named, y });
+      if (lane >= 0) lanes[lane].push({ bars, right, named, y });
       ink.globalAlpha = lane < 0 ? 0.5 : 1;
       ink.fillStyle = this.colour(mark.severity);
       ink.beginPath();
-      ink.roundRect(left, y, right - left, height, 3);
+      for (const bar of bars) ink.roundRect(bar.left, y, bar.right - bar.left, height, 3);
       ink.rect(left, y + height - 2, end - left, 2);
       ink.fill();
       ink.globalAlpha = 1;
-      if (mark === this.shown) this.outline(left, y, right - left, height);
+      if (mark === this.shown) this.outline(left, y, bars[0].right - left, height);
     }
-    for (const bars of lanes) {
-      bars.forEach((bar, i) => this.nameFinding(bar, height, bars[i + 1]?.left ?? this.width));
+    for (const named of lanes) {
+      named.forEach((each, i) => this.nameFinding(each, height, named[i + 1]?.bars[0].left ?? this.width));
     }
     this.drawShown();
   }
 
-  nameFinding({ mark, left, right, y }, height, until) { // a shape, and a word where there is room
+  bars(mark) { // one for each part that is seen; the first has room for a shape
+    const [start, end] = this.view;
+    const seen = mark.parts.filter(([from, until]) => until >= start && from <= end);
+    return seen.map((part, i) => {
+      const left = Math.max(GUTTER, Math.round(this.x(part[0]))), least = left + (i ? 3 : 16);
+      const right = Math.max(least, Math.min(this.width, Math.round(this.x(part[1]))));
+      // One about it all is a line.
+      return { mark, part, left, right: right - left > this.columns * 0.6 ? least : right };
+    });
+  }
+
+  nameFinding({ bars, right, y }, height, until) { // a shape, and a word where there is room
     const { ink } = this;
+    const { mark, left, right: first } = bars[0];
     const middle = y + height / 2 + 0.5;
     ink.font = "10px system-ui, sans-serif";
-    this.label(MARKS[mark.severity], middle, `on-${mark.severity}`, "left", left + 4);
+    this.label(mark.shape, middle, `on-${mark.severity}`, "left", left + 4);
     ink.font = "11px system-ui, sans-serif";
     const wide = ink.measureText(mark.title).width;
-    const inside = right - left > wide + 22;
+    const inside = first - left > wide + 22;
     if (inside) this.label(mark.title, middle, `on-${mark.severity}`, "left", left + 17);
     else if (right + wide + 8 < until) this.label(mark.title, middle, "ink", "left", right + 4);
-    this.placed.push({ mark, left, right, top: y, bottom: y + height });
+    this.placed.push(...bars.map((bar) => ({ ...bar, top: y, bottom: y + height })));
   }
 
   outline(x, y, width, height) {
@@ -301,20 +314,22 @@ class Picture {
     this.ink.strokeRect(x, y, width, height);
   }
 
-  drawShown() { // brackets the finding that was jumped to in the tracks of its side
+  drawShown() { // brackets the parts of what was jumped to in the tracks of its side
     const mark = this.shown;
     if (!mark || mark.end < this.view[0] || mark.start > this.view[1]) return;
     const { ink } = this;
-    const left = this.x(mark.start), right = Math.max(left + 2, this.x(mark.end));
+    ink.strokeStyle = this.colour(mark.severity ?? "event");
+    ink.lineWidth = 2;
+    ink.setLineDash([5, 3]);
     this.sides.forEach((side, row) => {
       if (mark.side && mark.side !== side) return;
       const y = TOP + row * TRACK;
-      ink.strokeStyle = this.colour(mark.severity ?? "event");
-      ink.lineWidth = 2;
-      ink.setLineDash([5, 3]);
-      ink.strokeRect(left, y + 1, right - left, TRACK - GAP - 2);
-      ink.setLineDash([]);
+      for (const [start, end] of mark.parts) {
+        const left = this.x(start), right = Math.max(left + 2, this.x(end));
+        ink.strokeRect(left, y + 1, right - left, TRACK - GAP - 2);
+      }
     });
+    ink.setLineDash([]);
   }
 
   drawUnderruns() { // hatched, in the bot's waveform: what the caller heard a hole in
@@ -363,9 +378,9 @@ class Picture {
     this.label("time", y + 12);
   }
 
-  at(x, y) { // the mark there, the last drawn first
+  at(x, y) { // the mark there and which part of it, the last drawn first
     const there = this.placed.filter((m) => x >= m.left && x <= m.right && y >= m.top && y <= m.bottom);
-    return there.at(-1)?.mark;
+    return there.at(-1);
   }
 
   row(y) { return Math.floor((y - TOP) / TRACK); }

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from workbench.looks import SEVERITY_LOOKS, SIDE_COLOURS
 from workbench.timeline.scene import Scene
 from workbench.timeline.sketch import Sketch
 from workbench.timeline.views import Track
@@ -27,12 +28,6 @@ _GUTTER, _LANE, _WAVE, _SPECTRUM, _GAP, _AXIS = 84, 18, 56, 84, 6, 20
 _NAMES, _RUG = 2, 8
 _FINDINGS: Final = _NAMES * _LANE + _RUG
 _INK, _QUIET, _FIELD = "#1f2328", "#59636e", "#f3f5f7"
-_SIDES: Final = {"caller": "#0072b2", "bot": "#b5520a"}
-_SEVERITIES: Final = {
-    "error": ("#b3131f", "#ffffff"),
-    "warning": ("#f0b429", "#1f1500"),
-    "info": ("#a5d5f5", "#06253a"),
-}
 #: matplotlib's "magma" at every sixteenth.
 _MAGMA: Final = (
     "000004 0a0822 1d1147 36106b 51127c 6a1c81 832681 9c2e7f b73779 d0416f e75263 f56b5c fc8961 "
@@ -77,7 +72,7 @@ def picture(scene: Scene, sides: Mapping[str, str]) -> bytes:
     for row, (side, name) in enumerate(sides.items()):
         y = top + row * track_height
         _draw_track(image, draw, y, scene.drawn(side, name), scene, side)
-        draw.text((_GUTTER - 6, y + _WAVE / 2), side, fill=_SIDES[side], anchor="rm")
+        draw.text((_GUTTER - 6, y + _WAVE / 2), side, fill=SIDE_COLOURS[side][0], anchor="rm")
         draw.text((_GUTTER - 6, y + _WAVE / 2 + 13), _wrapped(name), fill=_QUIET, anchor="rm")
     _draw_events(draw, scene)
     _draw_findings(draw, scene)
@@ -101,7 +96,7 @@ def _draw_track(
     middle, half = y + _WAVE / 2, _WAVE / 2 - 1
     for column, (low, high) in enumerate(envelope.tolist()):
         x = _GUTTER + column
-        draw.line((x, middle - high * half, x, middle - low * half), fill=_SIDES[side])
+        draw.line((x, middle - high * half, x, middle - low * half), fill=SIDE_COLOURS[side][0])
     levels = track.spectrogram(0.0, duration, columns, _SPECTRUM, top_hz)
     image.paste(Image.fromarray(_colours()[levels]), (_GUTTER, y + _WAVE))
     draw.text((_GUTTER - 6, y + _WAVE + 7), f"{top_hz / 1000:g} kHz", fill=_QUIET, anchor="rm")
@@ -146,24 +141,29 @@ def _draw_events(draw: ImageDraw.ImageDraw, scene: Scene) -> None:
 
 
 def _draw_findings(draw: ImageDraw.ImageDraw, scene: Scene) -> None:
-    """Findings as bars in two lanes, named inside or beside; those beyond are counted."""
+    """Findings in two lanes, each part a bar, named inside or beside; those beyond are counted."""
     findings = [mark for mark in scene.marks if mark["row"] == "finding"]
     draw.text((_GUTTER - 6, _FINDINGS + _LANE / 2), "findings", fill=_QUIET, anchor="rm")
     ends = [float(_GUTTER)] * _NAMES
     left_out = 0
     for mark in findings:
-        left, right = (_place(mark[edge], scene.call.duration) for edge in ("start", "end"))
+        bars = [[_place(time, scene.call.duration) for time in part] for part in mark["parts"]]
+        left, right = bars[0][0], max(end for _, end in bars)
         left = min(left, WIDTH - 6)
         lane = next((lane for lane, end in enumerate(ends) if left >= end), None)
         if lane is None:
             left_out += 1
             continue
-        paper, ink = _SEVERITIES[mark["severity"]]
+        paper, ink = SEVERITY_LOOKS[mark["severity"]].day
         right, y = max(right, left + 6), _FINDINGS + lane * _LANE
-        draw.rounded_rectangle((left, y + 1, right, y + _LANE - 3), 3, fill=paper)
+        draw.line((left, y + _LANE - 4, right, y + _LANE - 4), fill=paper, width=2)
+        for start, end in bars:
+            start = min(start, WIDTH - 6)
+            bar = (start, y + 1, max(end, start + (6 if start <= left else 3)), y + _LANE - 3)
+            draw.rounded_rectangle(bar, 3 if bar[2] - start >= 6 else 0, fill=paper)
         text, middle = mark["title"], y + _LANE / 2 - 1
         wide = draw.textlength(text)
-        if wide + 8 < right - left:
+        if wide + 8 < bars[0][1] - left:
             draw.text((left + 4, middle), text, fill=ink, anchor="lm")
         elif right + wide + 4 < WIDTH:
             draw.text((right + 3, middle), text, fill=_INK, anchor="lm")

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.audio import Audio
-from workbench.call import Call
+from workbench.call import SIGNALS, Call
 from workbench.call.placement import lay
-from workbench.diagnosis.findings import Finding
+from workbench.diagnosis import Finding
 from workbench.metrics.speech_level import SILENCE_DBOV, active_level
 from workbench.timeline.marks import marks
 from workbench.timeline.sketch import Sketch, sketch_of
@@ -30,10 +30,11 @@ from workbench.tuning.voice import GRID
 
 __all__ = ["SIDES", "Choice", "Scene"]
 
-#: The signals to choose from on each side; the first one is shown first.
-SIDES: Final = {
-    "caller": ("caller_sent", "bot_heard"),
-    "bot": ("caller_heard", "bot_sent", "bot_said"),
+#: The signals to choose from on each side, from the caller's end of the line on; the first one is
+#: shown first.
+SIDES: Final[dict[str, tuple[str, ...]]] = {
+    side: tuple(name for name in names if SIGNALS[name].side == side)
+    for side, names in (("caller", list(SIGNALS)), ("bot", list(reversed(SIGNALS))))
 }
 #: Level that everything is brought to where loudness is matched: 26 dB below overload, the
 #: nominal level of speech in listening tests (ITU-T P.830, 7.2.2).
@@ -77,6 +78,11 @@ class Choice:
     sketched: Callable[[], Sketch | None] = lambda: None
     lock: Lock = field(default_factory=Lock, repr=False)
     shown: Event = field(default_factory=Event, repr=False)
+
+    @property
+    def sentence(self) -> str:
+        """What it is, for people."""
+        return SIGNALS[self.name].sentence if self.name in SIGNALS else f"the bot as {self.name}"
 
     @property
     def drawn(self) -> Track | Sketch | None:
@@ -218,6 +224,7 @@ class Scene:
                     "choices": [
                         {
                             "name": choice.name,
+                            "sentence": choice.sentence,
                             "setting": choice.setting,
                             "leg": choice.leg,
                             "revision": choice.revision,

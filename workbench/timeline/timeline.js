@@ -3,13 +3,6 @@
 //
 // Text that comes from a capture is a stranger's: it is set by textContent, never as markup.
 
-const SIGNALS = {
-  caller_sent: "the caller, as it arrived on the wire",
-  bot_heard: "the caller, as the pipeline got it",
-  bot_said: "the bot, as the pipeline produced it",
-  bot_sent: "the bot, as it left on the wire",
-  caller_heard: "the bot, as the caller heard it",
-};
 const SPEEDS = [0.5, 0.75, 1, 1.25, 1.5, 2];
 const KEYS = [
   ["Space", "play or pause"],
@@ -26,7 +19,7 @@ const KEYS = [
   ["?", "show this list, or hide it"],
 ];
 const NO_KERNEL = "The kernel does not answer: it is busy, or gone. Run the cell to play and to zoom.";
-const MARKS = { error: "✕", warning: "▲", info: "●" };
+const MOST_PARTS = 12; // of a finding, that are listed
 
 class Player {
   constructor(model, element) {
@@ -233,7 +226,7 @@ class Player {
   }
 
   choiceButton(side, choice) {
-    const title = this.blind && side === "bot" ? "" : SIGNALS[choice.name] ?? `the bot as ${choice.name}`;
+    const title = this.blind && side === "bot" ? "" : choice.sentence;
     const node = button(this.label(choice), title, () => this.setChoice(side, choice.name));
     node.dataset.side = side;
     if (!this.blind || side !== "bot") node.dataset.choice = choice.name;
@@ -532,7 +525,7 @@ class Player {
     this.go(all[index], true);
   }
 
-  go(mark, zooming = false) {
+  go(mark, zooming = false, part = mark.parts[0]) {
     const [start, end] = this.model.get("view");
     this.picture.shown = mark;
     if (mark.listen && !this.blind) {
@@ -541,14 +534,15 @@ class Player {
       if (slot) this.switchSlot(slot);
       else if (side) this.setChoice(side.name, mark.listen);
     }
-    const length = mark.end - mark.start;
+    const [from, until] = zooming ? [mark.start, mark.end] : part;
+    const length = until - from;
     const span = zooming ? clamp(length * 2, Math.min(4, this.contents.duration), this.contents.duration) : end - start;
-    const seen = mark.start >= start && mark.end <= end && span >= (end - start) * 0.4;
-    if (zooming ? !seen || end - start > span * 2.5 : mark.start < start || mark.start > end) {
-      const middle = length > span ? mark.start + span * 0.4 : (mark.start + mark.end) / 2;
+    const seen = from >= start && until <= end && span >= (end - start) * 0.4;
+    if (zooming ? !seen || end - start > span * 2.5 : from < start || from > end) {
+      const middle = length > span ? from + span * 0.4 : (from + until) / 2;
       this.setView(middle - span / 2, middle + span / 2);
     }
-    this.seek(Math.max(0, mark.start - 0.5));
+    this.seek(Math.max(0, part[0] - 0.5));
     if (mark.row === "finding") this.finding = mark; // N goes on from here
     this.describe(mark);
     this.picture.redraw();
@@ -560,7 +554,7 @@ class Player {
 
   title(mark) {
     const { title } = mark;
-    const what = mark.row === "finding" ? `${MARKS[mark.severity]} ${mark.severity}: ${title}` : title;
+    const what = mark.row === "finding" ? `${mark.shape} ${mark.severity}: ${title}` : title;
     return [what, mark.side, this.when(mark)].filter(Boolean).join(", ");
   }
 
@@ -574,10 +568,19 @@ class Player {
     const lines = [make("div", "note-title", this.title(mark) + place)];
     if (mark.kind !== mark.title) lines[0].append(" ", make("code", "kind", mark.kind));
     if (mark.text) lines.push(make("div", "", mark.text));
+    if (mark.parts.length > 1) lines.push(this.places(mark));
     if (mark.cause) lines.push(make("div", "", `Likely cause: ${mark.cause}`));
     if (mark.remedy) lines.push(make("div", "", `Change: ${mark.remedy}`));
     this.say("", ...lines);
     if (mark.severity) this.note.classList.add(`wb-tl-note-${mark.severity}`);
+  }
+
+  places(mark) { // a button for each part, of the first of them
+    const go = (part) => button(clock(part[0]), "Go there", () => this.go(mark, false, part));
+    const more = mark.parts.length - MOST_PARTS;
+    const line = make("div", "places", "At ", ...mark.parts.slice(0, MOST_PARTS).map(go));
+    if (more > 0) line.append(` and ${more} more`);
+    return line;
   }
 
   say(text, ...nodes) {
@@ -669,7 +672,7 @@ class Player {
     const view = this.model.get("view");
     if (y < OVERVIEW) this.dragging = { kind: "overview" };
     else if (event.shiftKey) this.dragging = { kind: "move", x, view };
-    else this.dragging = { kind: "select", x, time: this.picture.time(x), mark: this.picture.at(x, y) };
+    else this.dragging = { kind: "select", x, time: this.picture.time(x), at: this.picture.at(x, y) };
     this.pointerMove(event);
   }
 
@@ -697,7 +700,7 @@ class Player {
     this.dragging = null;
     if (drag?.kind !== "select") return;
     if (drag.moved) return this.keepSelection();
-    if (drag.mark) return this.go(drag.mark);
+    if (drag.at) return this.go(drag.at.mark, false, drag.at.part);
     const [start, end] = this.model.get("selection");
     if (!(drag.time >= start && drag.time <= end)) this.clearSelection();
     this.finding = null;
@@ -707,7 +710,7 @@ class Player {
   showHover(x, y) {
     const { picture } = this;
     if (x < GUTTER) return;
-    const mark = picture.at(x, y);
+    const mark = picture.at(x, y)?.mark;
     picture.canvas.style.cursor = mark || y < OVERVIEW ? "pointer" : "text";
     if (mark) {
       this.hover.textContent = this.named(mark);

@@ -41,11 +41,12 @@ import traitlets
 
 from workbench.audio import Audio
 from workbench.call import Call
-from workbench.diagnosis.findings import Finding
+from workbench.diagnosis import Finding
 from workbench.exceptions import CaptureError
 from workbench.timeline.picture import picture
 from workbench.timeline.scene import SIDES, Scene
 from workbench.timeline.sketch import Sketch
+from workbench.timeline.style import STYLE
 from workbench.timeline.views import CHUNK_SECS, PLAY_RATE
 from workbench.tuning.comparison import Comparison
 
@@ -66,7 +67,7 @@ class CallTimeline(anywidget.AnyWidget):
 
     Parameters:
         call: The call.
-        findings: From :func:`workbench.diagnosis.findings.diagnose`, to be marked; ``N`` jumps to the next.
+        findings: From :func:`workbench.diagnosis.diagnose`, to be marked; ``N`` jumps to the next.
         comparison: From :func:`workbench.tuning.comparison.compare`: its settings can be heard and seen
             in place of the bot's side while the position stays.
 
@@ -80,7 +81,7 @@ class CallTimeline(anywidget.AnyWidget):
     """
 
     _esm = "\n".join((_HERE / name).read_text("utf-8") for name in _SCRIPTS)
-    _css = (_HERE / "timeline.css").read_text("utf-8")
+    _css = STYLE
 
     position = traitlets.Float(0.0).tag(sync=True)
     selection = traitlets.List(traitlets.Float()).tag(sync=True)

@@ -12,21 +12,16 @@ from numpy.typing import NDArray
 
 from workbench.audio import Audio
 from workbench.call import Call
+from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.tones import TONE_SECS, is_tone
-from workbench.diagnosis.finding import Finding, graded, grouped
+from workbench.diagnosis.finding import Finding, Part, graded, grouped, lasting
 from workbench.exceptions import MetricWarning
 from workbench.metrics.spectra import effective_bandwidth
 
 __all__ = ["audio_lost", "dropout", "tail_lost", "upsampled", "wrong_rate"]
 
-#: A resampler of constant delay holds 4 ms back; more is the end of a word.
-TAIL_MS: Final = 10.0
-#: More than any resampler holds back (soxr VHQ, 24 to 8 kHz: 152 ms at most) is gone for good.
-GONE_MS: Final = 200.0
 #: A frame this much later than the last one was over begins an utterance.
 IDLE: Final = 0.2
-#: Digital silence as long as a pitch period, between samples of speech: no voice does that.
-HOLE_MS: Final = 4.0
 #: Pauses in synthetic speech are digital silence too, but longer.
 LONGEST_HOLE: Final = 0.2
 _AT_ONCE: Final = 1_000_000  # samples: an hour takes no more memory than a minute
@@ -34,71 +29,101 @@ _AT_ONCE: Final = 1_000_000  # samples: an hour takes no more memory than a minu
 BETWEEN_KEYS: Final = 0.035
 #: Loudness of what must stand right before and right after a hole.
 FLANK_DBOV: Final = -40.0
-#: Speech at its own rate reaches 0.88 of the band and more; from 16 up to 24 kHz, 0.64.
-FILLED_SHARE: Final = 0.7
-#: Rates are wrong by 2, 3, or 3/2: far from what jitter and loss can do.
-RATE_RATIO: Final = 1.3
 
 
+@detector(
+    title="Last syllable cut off",
+    harm=140,
+    symptoms=(Symptom(3, "words cut off at their end", "`tail_lost`"),),
+    measured="audio into the serializer less audio out of it, for each utterance that was not "
+    "interrupted.",
+    thresholds=(
+        Threshold(
+            10.0, "ms", "A resampler of constant delay holds 4 ms back; more is the end of a word."
+        ),
+    ),
+    change="set audio_out_sample_rate to the rate of the wire, or flush the resampler at the end "
+    "of an utterance.",
+    accuracy=(Accuracy("tailless", 1.0, value_error=0.0),),
+)
 def tail_lost(call: Call) -> Iterator[Finding]:
-    """Utterances that left the serializer shorter than they came: the last syllable is cut.
-
-    Measured: audio into the serializer less audio out of it, for each utterance that was not
-    interrupted.
-    Threshold: TAIL_MS ms
-    Change: set audio_out_sample_rate to the rate of the wire, or flush the resampler at the end
-    of an utterance.
-    """
-    short = [(s, e, ms) for s, e, ms in _shortfalls(call) if TAIL_MS <= ms < GONE_MS]
+    """Utterances that left the serializer shorter than they came: the last syllable is cut."""
+    least, most = tail_lost.threshold, audio_lost.threshold
+    short = [part for part in _shortfalls(call) if least <= part.value < most]
     if not short:
         return
-    start, end, worst = max(short, key=lambda row: row[2])
-    yield Finding(
-        "tail_lost", "bot", (start, end), graded(worst, 25, 100), worst, "ms", TAIL_MS,
-        f"{len(short)} utterances lost their end, the worst {worst:.0f} ms of it",
-        "The serializer's resampler holds the end back and is never flushed; it may come out as a "
-        "ghost at the start of the next utterance.",
-        f"Set audio_out_sample_rate={_wire_rate(call)} in PipelineParams, the rate of the wire, or "
-        "use this project's serializer, which holds 4 ms.",
-        "bot_sent",
-    )  # fmt: skip
+    worst = max(part.value for part in short)
+    yield tail_lost.finding(
+        side="bot",
+        parts=short,
+        severity=graded(worst, 25, 100),
+        value=worst,
+        measurement=f"{len(short)} utterances lost their end, the worst {worst:.0f} ms of it",
+        cause="The serializer's resampler holds the end back and is never flushed; it may come "
+        "out as a ghost at the start of the next utterance.",
+        remedy=f"Set audio_out_sample_rate={_wire_rate(call)} in PipelineParams, the rate of the "
+        "wire, or use this project's serializer, which holds 4 ms.",
+        listen="bot_sent",
+    )
 
 
+@detector(
+    title="Audio lost in serializer",
+    harm=150,
+    symptoms=(Symptom(4, "skips in the middle of words", "`audio_lost`"),),
+    measured="as for tail_lost, where it is more than a resampler holds; for the caller over the "
+    "whole call.",
+    thresholds=(
+        Threshold(
+            200.0,
+            "ms",
+            "More than any resampler holds back (soxr VHQ, 24 to 8 kHz: 152 ms at most) is gone "
+            "for good.",
+        ),
+    ),
+    change="leave resampler_clear_after_secs at None; look into the capture's /log.",
+    accuracy=(Accuracy("unsent", 1.0, value_error=0.0),),
+)
 def audio_lost(call: Call) -> Iterator[Finding]:
-    """Audio that went into the serializer and never came out.
-
-    Measured: as for tail_lost, where it is more than a resampler holds; for the caller over the
-    whole call.
-    Threshold: GONE_MS ms
-    Change: leave resampler_clear_after_secs at None; look into the capture's /log.
-    """
-    for start, end, ms in _shortfalls(call):
-        if ms >= GONE_MS:
-            yield Finding(
-                "audio_lost", "bot", (start, end), graded(ms, GONE_MS, 1000), ms, "ms", GONE_MS,
-                f"{ms:.0f} ms of what the bot said were never sent",
-                "The serializer dropped frames: an unknown rate, an error, or a resampler that was "
-                "cleared in the middle of speech (resampler_clear_after_secs).",
-                "Look into the capture's /log at this time, and leave resampler_clear_after_secs "
-                "at None.",
-                "bot_sent",
-            )  # fmt: skip
+    """Audio that went into the serializer and never came out."""
+    for part in _shortfalls(call):
+        if (ms := part.value) >= audio_lost.threshold:
+            yield audio_lost.finding(
+                side="bot",
+                parts=(part,),
+                severity=graded(ms, audio_lost.threshold, 1000),
+                value=ms,
+                measurement=f"{ms:.0f} ms of what the bot said were never sent",
+                cause="The serializer dropped frames: an unknown rate, an error, or a resampler "
+                "that was cleared in the middle of speech (resampler_clear_after_secs).",
+                remedy="Look into the capture's /log at this time, and leave "
+                "resampler_clear_after_secs at None.",
+                listen="bot_sent",
+            )
     arrived = 1000 * float(call.inbound.duration.sum())
     heard = call.stats["bot_heard_ms"]
     missing = arrived - heard
-    if call.frames_in and missing >= GONE_MS and arrived < RATE_RATIO * heard:
-        yield Finding(
-            "audio_lost", "caller", (0.0, call.duration), graded(missing, GONE_MS, 1000), missing,
-            "ms", GONE_MS, f"{missing:.0f} ms of the caller never reached the pipeline",
-            "The inbound resampler was cleared in the middle of speech, or deserialize failed.",
-            "Set audio_in_sample_rate=8000, the rate of the wire, and leave "
+    if (
+        call.frames_in
+        and missing >= audio_lost.threshold
+        and arrived < wrong_rate.threshold * heard
+    ):
+        yield audio_lost.finding(
+            side="caller",
+            parts=(Part(0.0, call.duration, missing),),
+            severity=graded(missing, audio_lost.threshold, 1000),
+            value=missing,
+            measurement=f"{missing:.0f} ms of the caller never reached the pipeline",
+            cause="The inbound resampler was cleared in the middle of speech, or deserialize "
+            "failed.",
+            remedy="Set audio_in_sample_rate=8000, the rate of the wire, and leave "
             "resampler_clear_after_secs at None.",
-            "bot_heard",
-        )  # fmt: skip
+            listen="bot_heard",
+        )
 
 
-def _shortfalls(call: Call) -> list[tuple[float, float, float]]:
-    """Start, end and missing ms of each utterance; those that were interrupted are left out."""
+def _shortfalls(call: Call) -> list[Part]:
+    """Each utterance with the ms that are missing of it; those interrupted are left out."""
     queue = call.speaking
     if not len(queue.time) or not len(call.outbound):
         return []
@@ -118,20 +143,34 @@ def _shortfalls(call: Call) -> list[tuple[float, float, float]]:
         # A message comes after its frame and before the next one, however long it took.
         out = (call.outbound.time > start) & (call.outbound.time <= following)
         missing = queue.duration[mine].sum() - call.outbound.duration[out].sum()
-        rows.append((start, end, 1000 * float(missing)))
+        rows.append(Part(start, end, 1000 * float(missing)))
     return rows
 
 
+@detector(
+    title="Dropouts in speech",
+    harm=70,
+    measured="runs of samples of at most two steps, up to 0.2 s, with 5 ms louder than -40 dBov "
+    "on both sides, where messages are whole. From 35 ms on silence between two tones is "
+    "meant.",
+    thresholds=(
+        Threshold(
+            4.0,
+            "ms",
+            "Digital silence as long as a pitch period, between samples of speech: no voice does "
+            "that.",
+        ),
+    ),
+    change="look for a processor that pads frames with zeros; of the caller's carrier nothing can "
+    "be undone.",
+    limits="holes that a carrier filled with comfort noise, or faded into, are not seen.",
+    accuracy=(
+        Accuracy("punched", 1.0, value_error=0.0, span_ms=0.0),
+        Accuracy("punched_caller", 1.0, value_error=0.0, span_ms=0.0),
+    ),
+)
 def dropout(call: Call) -> Iterator[Finding]:
-    """Holes of digital silence inside words.
-
-    Measured: runs of samples of at most two steps, up to 0.2 s, with 5 ms louder than -40 dBov
-    on both sides, where messages are whole. From 35 ms on silence between two tones is meant.
-    Threshold: HOLE_MS ms
-    Change: look for a processor that pads frames with zeros; of the caller's carrier nothing
-    can be undone.
-    Limits: holes that a carrier filled with comfort noise, or faded into, are not seen.
-    """
+    """Holes of digital silence inside words."""
     inbound, said = call.inbound, call.speaking
     starts = np.where(inbound.duplicate, np.nan, inbound.start)
     for side, name, gaps in (
@@ -140,21 +179,26 @@ def dropout(call: Call) -> Iterator[Finding]:
     ):
         # Where no message was, another detector speaks.
         holes = [h for h in _holes(call.signal(name)) if not _touches(gaps, *h)]
-        for start, end, members in grouped(holes, 5.0):
-            total = 1000 * sum(holes[i][1] - holes[i][0] for i in members)
+        for parts in grouped(lasting(holes), 5.0):
+            total = sum(part.value for part in parts)
             caller = side == "caller"
-            yield Finding(
-                "dropout", "caller" if caller else "bot", (start, end), graded(total, 20, 100),
-                total, "ms", HOLE_MS,
-                f"{total:.0f} ms of digital silence inside words, in {len(members)} holes",
-                "The carrier filled lost packets with silence." if caller
+            yield dropout.finding(
+                side="caller" if caller else "bot",
+                parts=parts,
+                severity=graded(total, 20, 100),
+                value=total,
+                measurement=f"{total:.0f} ms of digital silence inside words, in {len(parts)} "
+                "holes",
+                cause="The carrier filled lost packets with silence."
+                if caller
                 else "Silence was put between frames before they reached the serializer: a mixer, "
                 "or a queue that ran dry.",
-                "Nothing in the bot causes it; give Bandwidth the call id and these times." if caller
+                remedy="Nothing in the bot causes it; give Bandwidth the call id and these times."
+                if caller
                 else "Look for a processor that pads frames with zeros, such as a mixer or a recorder "
                 "in the path.",
-                name,
-            )  # fmt: skip
+                listen=name,
+            )
 
 
 def _holes(audio: Audio) -> list[tuple[float, float]]:
@@ -168,7 +212,7 @@ def _holes(audio: Audio) -> list[tuple[float, float]]:
         found.append(np.array([len(samples)]))
     edges = np.concatenate(found).reshape(-1, 2)
     length = edges[:, 1] - edges[:, 0]
-    edges = edges[(length >= HOLE_MS / 1000 * rate) & (length <= LONGEST_HOLE * rate)]
+    edges = edges[(length >= dropout.threshold / 1000 * rate) & (length <= LONGEST_HOLE * rate)]
     flank, loud = round(0.005 * rate), 10 ** (FLANK_DBOV / 10)
     holes = []
     for first, last in edges.tolist():
@@ -198,15 +242,30 @@ def _touches(gaps: NDArray[np.float64], start: float, end: float) -> bool:
     return bool(((gaps[:, 0] < end) & (gaps[:, 1] > start)).any())
 
 
+@detector(
+    title="Narrowband sent as wideband",
+    symptoms=(
+        Symptom(
+            10,
+            "muffled although it is sent at 24 kHz",
+            "`upsampled`; that the carrier narrows it afterwards is not in the capture: "
+            "`workbench compare` assumes it",
+        ),
+    ),
+    measured="the highest frequency within 50 dB of the speech's peak, over the band of the wire.",
+    thresholds=(
+        Threshold(
+            0.7,
+            "of half the rate of the wire",
+            "Speech at its own rate reaches 0.88 of the band and more; from 16 up to 24 kHz, 0.64.",
+        ),
+    ),
+    change="set audio_out_sample_rate to the rate of the wire and ask the synthesis for it, or "
+    "send PCMU.",
+    accuracy=(Accuracy("narrow", 1.0),),
+)
 def upsampled(call: Call) -> Iterator[Finding]:
-    """A wide wire that carries narrow speech: bytes for nothing.
-
-    Measured: the highest frequency within 50 dB of the speech's peak, over the band of the
-    wire.
-    Threshold: FILLED_SHARE of half the rate of the wire
-    Change: set audio_out_sample_rate to the rate of the wire and ask the synthesis for it, or
-    send PCMU.
-    """
+    """A wide wire that carries narrow speech: bytes for nothing."""
     rate = _wire_rate(call)
     if rate <= 8000 or float((call.bot_speech[:, 1] - call.bot_speech[:, 0]).sum()) < 2.0:
         return
@@ -214,52 +273,89 @@ def upsampled(call: Call) -> Iterator[Finding]:
         warnings.simplefilter("ignore", MetricWarning)
         reach = effective_bandwidth(call.bot_sent)
     share = reach / (rate / 2)
-    if not share < FILLED_SHARE:
+    if not share < upsampled.threshold:
         return
     said = call.stats.get("pipeline_out_hz", 0)
     narrow = said < rate
-    yield Finding(
-        "upsampled", "bot", (0.0, call.duration), "info", reach, "Hz", FILLED_SHARE * rate / 2,
-        f"sent at {rate} Hz, but nothing in it lies above {reach / 1000:.1f} kHz",
-        f"The pipeline runs at {said:.0f} Hz, below the rate of the wire." if narrow
+    yield upsampled.finding(
+        side="bot",
+        parts=(Part(0.0, call.duration, reach),),
+        severity="info",
+        value=reach,
+        threshold=Threshold(upsampled.threshold * rate / 2, "Hz"),
+        measurement=f"sent at {rate} Hz, but nothing in it lies above {reach / 1000:.1f} kHz",
+        cause=f"The pipeline runs at {said:.0f} Hz, below the rate of the wire."
+        if narrow
         else "The voice itself is narrower than the pipeline: speech synthesis at a lower rate.",
-        f"Set audio_out_sample_rate={rate} in PipelineParams and ask the synthesis for it; or send "
-        "what there is, with outbound_encoding='PCMU' or a lower outbound_pcm_sample_rate.",
-        "bot_sent",
-    )  # fmt: skip
+        remedy=f"Set audio_out_sample_rate={rate} in PipelineParams and ask the synthesis for it; "
+        "or send what there is, with outbound_encoding='PCMU' or a lower outbound_pcm_sample_rate.",
+        listen="bot_sent",
+    )
 
 
+@detector(
+    title="Wrong sample rate",
+    harm=180,
+    symptoms=(
+        Symptom(
+            9,
+            "chipmunks, deep voices",
+            "`wrong_rate`, where the serializer or the wire is wrong; a voice that was declared "
+            "wrongly before it got there lasts as long as it says, and only ears can tell",
+        ),
+    ),
+    measured="seconds of audio out of the serializer over seconds into it, each way; and seconds "
+    "of the caller's audio per second of the clock.",
+    thresholds=(
+        Threshold(
+            1.3, "times", "Rates are wrong by 2, 3, or 3/2: far from what jitter and loss can do."
+        ),
+    ),
+    change="let frames carry the real sample_rate; leave sample_rate unset in InputParams.",
+    limits="a voice that was synthesised at one rate and declared at another before it reached "
+    "the serializer lasts as long as it is declared, and is not seen.",
+    accuracy=(Accuracy("doubled_rate", 1.0, value_error=0.0),),
+)
 def wrong_rate(call: Call) -> Iterator[Finding]:
-    """Audio that lasts longer or shorter than it should: deep voices, or chipmunks.
-
-    Measured: seconds of audio out of the serializer over seconds into it, each way; and seconds
-    of the caller's audio per second of the clock.
-    Threshold: RATE_RATIO times
-    Change: let frames carry the real sample_rate; leave sample_rate unset in InputParams.
-    Limits: a voice that was synthesised at one rate and declared at another before it reached
-    the serializer lasts as long as it is declared, and is not seen.
-    """
+    """Audio that lasts longer or shorter than it should: deep voices, or chipmunks."""
     stats = call.stats
     ways = (
         ("bot", stats["bot_sent_ms"], stats["bot_said_ms"], "what the bot sent", "what it said"),
-        ("caller", stats["bot_heard_ms"], 1000 * float(call.inbound.duration.sum()),
-         "what the pipeline got of the caller", "what arrived"),
-        ("caller", 1000 * _seconds_per_second(call), 1000.0, "a second of the caller's audio",
-         "a second of the clock"),
-    )  # fmt: skip
+        (
+            "caller",
+            stats["bot_heard_ms"],
+            1000 * float(call.inbound.duration.sum()),
+            "what the pipeline got of the caller",
+            "what arrived",
+        ),
+        (
+            "caller",
+            1000 * _seconds_per_second(call),
+            1000.0,
+            "a second of the caller's audio",
+            "a second of the clock",
+        ),
+    )
     for side, after, before, what, against in ways:
-        if min(after, before) < 500 or 1 / RATE_RATIO < after / before < RATE_RATIO:
+        if (
+            min(after, before) < 500
+            or 1 / wrong_rate.threshold < after / before < wrong_rate.threshold
+        ):
             continue
         ratio = after / before
-        yield Finding(
-            "wrong_rate", "caller" if side == "caller" else "bot", (0.0, call.duration), "error",
-            ratio, "times", RATE_RATIO, f"{what} lasts {ratio:.2f} times as long as {against}",
-            "A sample rate is declared that is not the real one.",
-            "Let the frames carry the synthesis' real sample_rate, and leave sample_rate unset in "
-            "InputParams so that the pipeline's own is taken." if side == "bot"
+        yield wrong_rate.finding(
+            side="caller" if side == "caller" else "bot",
+            parts=(Part(0.0, call.duration, ratio),),
+            severity="error",
+            value=ratio,
+            measurement=f"{what} lasts {ratio:.2f} times as long as {against}",
+            cause="A sample rate is declared that is not the real one.",
+            remedy="Let the frames carry the synthesis' real sample_rate, and leave sample_rate "
+            "unset in InputParams so that the pipeline's own is taken."
+            if side == "bot"
             else "Leave sample_rate unset in InputParams, and check the media format in start.",
-            "caller_heard" if side == "bot" else "bot_heard",
-        )  # fmt: skip
+            listen="caller_heard" if side == "bot" else "bot_heard",
+        )
 
 
 def _seconds_per_second(call: Call) -> float:

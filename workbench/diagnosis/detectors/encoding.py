@@ -13,22 +13,34 @@ from numpy.typing import NDArray
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.call.speech import HOP, hop_edges, levels, runs_of
+from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.tones import in_tones
-from workbench.diagnosis.finding import Finding, graded
+from workbench.diagnosis.finding import Finding, Part, counted, graded
 
 __all__ = ["CONTAINERS", "CORRELATION", "aliasing", "container_header", "wrong_codec"]
 
-#: Speech correlates with itself one sample later by 0.75; with its bytes swapped, or read from an
-#: odd byte on, by 0.0.
-CORRELATION: Final = 0.3
+CORRELATION: Final = Threshold(
+    0.3,
+    "",
+    "Speech correlates with itself one sample later by 0.75; with its bytes swapped, or read from "
+    "an odd byte on, by 0.0.",
+)
 #: Misread speech is louder than any: every byte counts as the high one.
 LOUD_DBOV: Final = -25.0
 #: An "s" is as white, but not for so long.
 STATIC_SECS: Final = 0.5
-#: Usual converters reject by 80 dB, soxr QQ and every third sample by 0; at 20 dB PESQ still notices.
-REJECTION_DB: Final = 20.0
-#: Images lie 75 dB below the speech with usual converters, 33 with soxr QQ, 18 if samples are doubled.
-IMAGES_DB: Final = 40.0
+REJECTION_DB: Final = Threshold(
+    20.0,
+    "dB",
+    "Usual converters reject by 80 dB, soxr QQ and every third sample by 0; at 20 dB PESQ still "
+    "notices.",
+)
+IMAGES_DB: Final = Threshold(
+    40.0,
+    "dB",
+    "Images lie 75 dB below the speech with usual converters, 33 with soxr QQ, 18 if samples are "
+    "doubled.",
+)
 #: What must be folded back, under the speech, to be told from the noise of mu-law.
 FOLDED_DB: Final = -45.0
 #: Images that lie so far below all of the sound are drowned by it, or are the noise of 16 bits.
@@ -49,13 +61,13 @@ HELD: Final = 0.2
 CONTAINERS: Final = {b"RIFF": "WAV", b"OggS": "Ogg", b"fLaC": "FLAC", b"ID3": "MP3"}
 
 
+@detector(
+    title="File header in the audio",
+    measured="audio frames that begin with the magic bytes of WAV, Ogg, FLAC or MP3.",
+    change="ask the synthesis for raw PCM; leave add_wav_header at False.",
+)
 def container_header(call: Call) -> Iterator[Finding]:
-    """The header of an audio file, sent as sound: a click before each prompt.
-
-    Measured: audio frames that begin with the magic bytes of WAV, Ogg, FLAC or MP3.
-    Threshold: none, any
-    Change: ask the synthesis for raw PCM; leave add_wav_header at False.
-    """
+    """The header of an audio file, sent as sound: a click before each prompt."""
     found = [
         (frame.time, name)
         for frame in call.audio_out
@@ -64,41 +76,52 @@ def container_header(call: Call) -> Iterator[Finding]:
     ]
     if not found:
         return
-    yield Finding(
-        "container_header", "bot", (found[0][0], found[-1][0]), "warning", float(len(found)), "frames",
-        1, f"{len(found)} audio frames begin with the header of a {found[0][1]} file",
-        "The speech synthesis returns files, and they are played as if they were samples.",
-        "Ask it for raw PCM, or read the file (soundfile, wave) before it goes into the pipeline; "
-        "leave add_wav_header at False in the transport's parameters.",
-        "bot_said",
-    )  # fmt: skip
+    yield container_header.finding(
+        side="bot",
+        parts=counted([time for time, _ in found]),
+        severity="warning",
+        value=len(found),
+        threshold=Threshold(1, "frames"),
+        measurement=f"{len(found)} audio frames begin with the header of a {found[0][1]} file",
+        cause="The speech synthesis returns files, and they are played as if they were samples.",
+        remedy="Ask it for raw PCM, or read the file (soundfile, wave) before it goes into the "
+        "pipeline; leave add_wav_header at False in the transport's parameters.",
+        listen="bot_said",
+    )
 
 
+@detector(
+    title="Wrong encoding",
+    harm=190,
+    symptoms=(Symptom(8, "static", "`wrong_codec`"),),
+    measured="correlation of neighbouring samples in stretches of half a second that are louder "
+    "than -25 dBov, unless it is a high tone.",
+    thresholds=(CORRELATION,),
+    change="deliver 16-bit signed little-endian samples, whole samples per frame; expect PCMU "
+    "from Bandwidth.",
+    limits="A-law read as mu-law keeps a correlation of 0.5 and is not told from speech; "
+    "Bandwidth sends PCMU only.",
+    accuracy=(Accuracy("misread", 1.0),),
+)
 def wrong_codec(call: Call) -> Iterator[Finding]:
-    """Static: samples that are not what they are read as.
-
-    Measured: correlation of neighbouring samples in stretches of half a second that are louder
-    than -25 dBov, unless it is a high tone.
-    Threshold: CORRELATION
-    Change: deliver 16-bit signed little-endian samples, whole samples per frame; expect PCMU
-    from Bandwidth.
-    Limits: A-law read as mu-law keeps a correlation of 0.5 and is not told from speech;
-    Bandwidth sends PCMU only.
-    """
+    """Static: samples that are not what they are read as."""
     for side, name in (("caller", "caller_sent"), ("bot", "bot_said")):
         for start, end, correlation in _static(call.signal(name)):
-            yield Finding(
-                "wrong_codec", "caller" if side == "caller" else "bot", (start, end), "error",
-                correlation, "", CORRELATION,
-                f"loud static for {end - start:.1f} s: neighbouring samples have nothing to do with "
-                f"each other (correlation {correlation:.2f})",
-                "Bytes are read as what they are not: swapped, from an odd offset on, another "
-                "encoding, or the text of an error.",
-                "Check what the speech synthesis delivers: 16-bit signed little-endian, whole "
-                "samples per frame." if side == "bot"
+            yield wrong_codec.finding(
+                side="caller" if side == "caller" else "bot",
+                parts=(Part(start, end, correlation),),
+                severity="error",
+                value=correlation,
+                measurement=f"loud static for {end - start:.1f} s: neighbouring samples have "
+                f"nothing to do with each other (correlation {correlation:.2f})",
+                cause="Bytes are read as what they are not: swapped, from an odd offset on, "
+                "another encoding, or the text of an error.",
+                remedy="Check what the speech synthesis delivers: 16-bit signed little-endian, "
+                "whole samples per frame."
+                if side == "bot"
                 else "Check the encoding in the start message: PCMU is expected.",
-                name,
-            )  # fmt: skip
+                listen=name,
+            )
 
 
 def _static(audio: Audio) -> Iterator[tuple[float, float, float]]:
@@ -113,7 +136,7 @@ def _static(audio: Audio) -> Iterator[tuple[float, float, float]]:
         begins = few[:-1] - few[0]
         products[first : first + 6000] = np.add.reduceat(part[1:] * part[:-1], begins)
         energies[first : first + 6000] = np.add.reduceat(part * part, begins)
-    white = (products < CORRELATION * energies) & (levels(audio) > LOUD_DBOV)
+    white = (products < CORRELATION.value * energies) & (levels(audio) > LOUD_DBOV)
     # A louder syllable may pass for speech now and then.
     share = np.convolve(white, np.ones(20) / 20, "same") > 0.7
     for start, end in runs_of(share, HOP).tolist():
@@ -124,18 +147,29 @@ def _static(audio: Audio) -> Iterator[tuple[float, float, float]]:
             yield start, end, float(products[hops].sum() / energies[hops].sum())
 
 
+@detector(
+    title="Aliasing",
+    harm=40,
+    symptoms=(
+        Symptom(
+            11,
+            "harsh, metallic",
+            "`aliasing` of the serializer; what was folded before it looks like any voice",
+        ),
+    ),
+    measured="the bot's audio is reduced to the rate of the wire twice, with a filter and "
+    "without; the difference is what would fold back, and its share in what was really "
+    "sent is estimated by least squares. From a low rate to a high one: the level above "
+    "the old band against that below.",
+    thresholds=(REJECTION_DB, IMAGES_DB),
+    change="convert with a filter (soxr LQ and better, or this project's serializer), never by "
+    "taking every third sample, nor with soxr QQ.",
+    limits="only what the serializer does can be seen, and only where one rate is a multiple of "
+    "the other: what was folded before it looks like any voice. Steady tones tell nothing.",
+    accuracy=(Accuracy("folded", 1.0, value_error=0.2, decibels=True),),
+)
 def aliasing(call: Call) -> Iterator[Finding]:
-    """A harsh, metallic voice: what lies above the wire's band is folded into it, or mirrored.
-
-    Measured: the bot's audio is reduced to the rate of the wire twice, with a filter and without;
-    the difference is what would fold back, and its share in what was really sent is estimated by
-    least squares. From a low rate to a high one: the level above the old band against that below.
-    Limits: only what the serializer does can be seen, and only where one rate is a multiple of the
-    other: what was folded before it looks like any voice. Steady tones tell nothing.
-    Threshold: REJECTION_DB dB, IMAGES_DB dB
-    Change: convert with a filter (soxr LQ and better, or this project's serializer), never by
-    taking every third sample, nor with soxr QQ.
-    """
+    """A harsh, metallic voice: what lies above the wire's band is folded into it, or mirrored."""
     said, sent = (int(call.stats.get(f"{name}_out_hz", 0)) for name in ("pipeline", "wire"))
     if said == sent or not said or not sent:
         return
@@ -144,17 +178,22 @@ def aliasing(call: Call) -> Iterator[Finding]:
     if len(found) < 2:
         return
     rejection = float(np.median(found))
-    if rejection > threshold:
+    if rejection > threshold.value:
         return
     value = max(rejection, 0.0)
-    yield Finding(
-        "aliasing", "bot", (0.0, call.duration), graded(-value, 6 - threshold, 15 - threshold), value, "dB", threshold,
-        f"the conversion from {said} to {sent} Hz rejects what does not fit by {value:.0f} dB only",
-        "Samples are left out, or doubled, without a filter.",
-        f"Set audio_out_sample_rate={sent} in PipelineParams, so that nothing is "
+    yield aliasing.finding(
+        side="bot",
+        parts=(Part(0.0, call.duration, value),),
+        severity=graded(-value, 6 - threshold.value, 15 - threshold.value),
+        value=value,
+        threshold=threshold,
+        measurement=f"the conversion from {said} to {sent} Hz rejects what does not fit by "
+        f"{value:.0f} dB only",
+        cause="Samples are left out, or doubled, without a filter.",
+        remedy=f"Set audio_out_sample_rate={sent} in PipelineParams, so that nothing is "
         "converted here; or convert with soxr LQ or better, never QQ.",
-        "bot_sent",
-    )  # fmt: skip
+        listen="bot_sent",
+    )
 
 
 class _Piece(NamedTuple):

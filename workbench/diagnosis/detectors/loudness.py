@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 
 from workbench.audio import Audio
 from workbench.call import Call
+from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.tones import in_tones
-from workbench.diagnosis.finding import POSSIBLE, Finding, graded
+from workbench.diagnosis.finding import POSSIBLE, Finding, Part, graded, grouped, hull, lasting
 
 __all__ = ["clipping", "dc_offset", "level_mismatch"]
 
-#: Share of a stretch of speech at the rail. Speech that is driven 6 dB too far has 0.2 %.
-CLIPPED_PERCENT: Final = 0.1
 #: One run may be the loudest vowel of a clean recording; three are a rail.
 RUNS: Final = 3
 #: Samples at the rail for each one on the step below it: speech that is not clipped has fewer at its
@@ -29,23 +28,35 @@ STEP: Final = 1.5 / 32768
 _AT_ONCE: Final = 1_000_000  # samples: an hour takes no more memory than a minute
 #: A rail lies this high: a quieter extreme is only the loudest sample.
 RAIL: Final = 0.25
-#: Half as loud, and half as loud again.
-APART_DB: Final = 10.0
-#: G.711's own offset is below 0.1 % of full scale.
-OFFSET_PERCENT: Final = 1.0
+#: What stands at the rail less than so many seconds apart is one word.
+WORD: Final = 0.2
 
 
+@detector(
+    title="Clipped audio",
+    harm=50,
+    symptoms=(Symptom(12, "distorted", "`clipping`"),),
+    measured="samples within 1.5 steps of the signal's own extreme: at least three runs of three, "
+    "or nine samples and four times as many as on the step below; their share of the "
+    "turn. Thirty, twice as many as on the step below, make it possible.",
+    thresholds=(
+        Threshold(
+            0.1,
+            "%",
+            "Share of a stretch of speech at the rail. Speech that is driven 6 dB too far has 0.2 "
+            "%.",
+        ),
+    ),
+    change="lower the gain by 6 dB; of the caller's telephone nothing can be undone.",
+    limits="clipping that came through a codec or a filter afterwards has no flat tops and is not "
+    "seen.",
+    accuracy=(
+        Accuracy("clipped", 1.0, value_error=2.3, span_ms=0.0),
+        Accuracy("clipped_caller", 1.0, value_error=1.8, span_ms=0.0),
+    ),
+)
 def clipping(call: Call) -> Iterator[Finding]:
-    """A distorted voice: its peaks stand at the rail.
-
-    Measured: samples within 1.5 steps of the signal's own extreme: at least three runs of three, or
-    nine samples and four times as many as on the step below; their share of the turn. Thirty, twice
-    as many as on the step below, make it possible.
-    Threshold: CLIPPED_PERCENT %
-    Change: lower the gain by 6 dB; of the caller's telephone nothing can be undone.
-    Limits: clipping that came through a codec or a filter afterwards has no flat tops and is not
-    seen.
-    """
+    """A distorted voice: its peaks stand at the rail."""
     for side, name in (("caller", "caller_sent"), ("bot", "bot_said")):
         turns = [(turn.start, turn.end) for turn in call.turns if turn.side == side]
         yield from _clipping(call.signal(name), side, turns)
@@ -85,23 +96,40 @@ def _clipping(audio: Audio, side: str, turns: Sequence[tuple[float, float]]) -> 
         first = min([start, *(turn[0] for turn in near)])
         last = max([end, *(turn[1] for turn in near)])
         percent = 100 * clipped / max(1.0, (last - first) * rate)
-        if percent < CLIPPED_PERCENT:
+        if percent < clipping.threshold:
             continue
         caller = side == "caller"
-        yield Finding(
-            "clipping", "caller" if caller else "bot", (start, end), graded(percent, 0.3, 3),
-            percent, "%", CLIPPED_PERCENT,
-            f"{percent:.2g} % of the speech stands at the rail, in {len(runs)} places",
-            "The caller's telephone or network drives its microphone too far; it arrived like this."
+        yield clipping.finding(
+            side="caller" if caller else "bot",
+            parts=_words(runs, rate, percent / clipped),
+            severity=graded(percent, 0.3, 3),
+            value=percent,
+            measurement=f"{percent:.2g} % of the speech stands at the rail, in {len(runs)} places",
+            cause="The caller's telephone or network drives its microphone too far; it arrived "
+            "like this."
             if caller
             else "The audio was clipped before it reached the serializer: too loud a voice, or a "
             "mixer that adds sounds over full scale.",
-            "Nothing in the bot can undo it. Do not rely on the transcript here."
+            remedy="Nothing in the bot can undo it. Do not rely on the transcript here."
             if caller
             else "Lower the gain of the speech synthesis or of the mixer by 6 dB; peaks of -6 to "
             "-12 dBFS suit G.711 best.",
-            "caller_sent" if caller else "bot_said", confidence=1.0 if sure else POSSIBLE,
-        )  # fmt: skip
+            listen="caller_sent" if caller else "bot_said",
+            confidence=1.0 if sure else POSSIBLE,
+        )
+
+
+def _words(runs: NDArray[np.int_], rate: int, percent: float) -> Iterator[Part]:
+    """Gather the runs at the rail that lie in one word.
+
+    Args:
+        runs: First sample and the one after the last, shape ``(n, 2)``.
+        rate: In hertz.
+        percent: What one sample adds to the share of the turn.
+    """
+    for word in grouped(lasting((runs / rate).tolist()), WORD):
+        samples = sum(part.value for part in word) / 1000 * rate
+        yield Part(*hull(word), samples * percent)
 
 
 def _flat(samples: NDArray[np.float32], runs: NDArray[np.int_], top: float) -> int:
@@ -127,44 +155,54 @@ def _by_turn(
         yield float(spans[begun[0], 0]), float(spans[begun[-1], 1]), begun
 
 
+@detector(
+    title="Levels far apart",
+    symptoms=(Symptom(13, "caller too faint, bot too loud", "`level_mismatch`"),),
+    measured="difference of the active speech levels (ITU-T P.56), with two seconds of speech on "
+    "each side.",
+    thresholds=(Threshold(10.0, "dB", "Half as loud, and half as loud again."),),
+    change="bring the speech synthesis to -20 to -26 dBov; lower VADParams.min_volume for a faint "
+    "caller.",
+    accuracy=(Accuracy("apart", 1.0, value_error=0.3, decibels=True),),
+)
 def level_mismatch(call: Call) -> Iterator[Finding]:
-    """One side much louder than the other.
-
-    Measured: difference of the active speech levels (ITU-T P.56), with two seconds of speech on
-    each side.
-    Threshold: APART_DB dB
-    Change: bring the speech synthesis to -20 to -26 dBov; lower VADParams.min_volume for a
-    faint caller.
-    """
+    """One side much louder than the other."""
     caller, bot = (call.stats.get(f"{side}_level_dbov") for side in ("caller", "bot"))
     spoken = [float((s[:, 1] - s[:, 0]).sum()) for s in (call.caller_speech, call.bot_speech)]
     if caller is None or bot is None or min(spoken) < 2.0:
         return
     apart = abs(caller - bot)
-    if apart < APART_DB:
+    if apart < level_mismatch.threshold:
         return
     louder, quieter = ("caller", "bot") if caller > bot else ("bot", "caller")
-    yield Finding(
-        "level_mismatch", "bot" if quieter == "bot" else "caller", (0.0, call.duration),
-        graded(apart, 15, 25), apart, "dB", APART_DB,
-        f"the {quieter} is {apart:.0f} dB quieter than the {louder} "
+    yield level_mismatch.finding(
+        side="bot" if quieter == "bot" else "caller",
+        parts=(Part(0.0, call.duration, apart),),
+        severity=graded(apart, 15, 25),
+        value=apart,
+        measurement=f"the {quieter} is {apart:.0f} dB quieter than the {louder} "
         f"({min(caller, bot):.0f} against {max(caller, bot):.0f} dBov)",
-        "The caller's line is faint." if quieter == "caller" else "The bot's voice is set low.",
-        "Raise the gain ahead of speech recognition, or lower VADParams.min_volume: 0.6 may be "
-        "more than this caller reaches." if quieter == "caller"
+        cause="The caller's line is faint."
+        if quieter == "caller"
+        else "The bot's voice is set low.",
+        remedy="Raise the gain ahead of speech recognition, or lower VADParams.min_volume: 0.6 "
+        "may be more than this caller reaches."
+        if quieter == "caller"
         else "Raise the gain of the speech synthesis until speech is at -20 to -26 dBov.",
-        "caller_sent" if quieter == "caller" else "caller_heard",
-    )  # fmt: skip
+        listen="caller_sent" if quieter == "caller" else "caller_heard",
+    )
 
 
+@detector(
+    title="DC offset",
+    measured="the smaller of mean and median of all samples that are not 0.",
+    thresholds=(Threshold(1.0, "%", "G.711's own offset is below 0.1 % of full scale."),),
+    change="deliver 16-bit signed little-endian samples; a high-pass in audio_in_filter takes the "
+    "caller's out.",
+    accuracy=(Accuracy("offset", 1.0, value_error=6.5),),
+)
 def dc_offset(call: Call) -> Iterator[Finding]:
-    """Audio that is not centred on zero: clicks at every start and stop.
-
-    Measured: the smaller of mean and median of all samples that are not 0.
-    Threshold: OFFSET_PERCENT %
-    Change: deliver 16-bit signed little-endian samples; a high-pass in audio_in_filter takes
-    the caller's out.
-    """
+    """Audio that is not centred on zero: clicks at every start and stop."""
     sides = (("caller", "caller_sent"), ("bot", "bot_said"))
     for side, name in sides:
         audio = call.signal(name)
@@ -176,15 +214,18 @@ def dc_offset(call: Call) -> Iterator[Finding]:
         # The median too: lopsided speech has a mean, but not a median.
         offset = min(abs(float(sounding.mean())), abs(float(np.median(sounding))))
         percent = 100 * offset
-        if percent < OFFSET_PERCENT:
+        if percent < dc_offset.threshold:
             continue
-        yield Finding(
-            "dc_offset", "caller" if side == "caller" else "bot", (0.0, call.duration),
-            graded(percent, 3, 10), percent, "%", OFFSET_PERCENT,
-            f"the {side}'s audio stands {percent:.1f} % of full scale off centre",
-            "An unsigned sample read as signed, or a cheap sound card.",
-            "Check the sample format that the speech synthesis delivers: 16-bit signed "
-            "little-endian is wanted." if side == "bot"
+        yield dc_offset.finding(
+            side="caller" if side == "caller" else "bot",
+            parts=(Part(0.0, call.duration, percent),),
+            severity=graded(percent, 3, 10),
+            value=percent,
+            measurement=f"the {side}'s audio stands {percent:.1f} % of full scale off centre",
+            cause="An unsigned sample read as signed, or a cheap sound card.",
+            remedy="Check the sample format that the speech synthesis delivers: 16-bit signed "
+            "little-endian is wanted."
+            if side == "bot"
             else "Nothing in the bot causes it; a high-pass in audio_in_filter takes it out.",
-            name,
-        )  # fmt: skip
+            listen=name,
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from typing import Final
@@ -9,8 +10,9 @@ from typing import Final
 import numpy as np
 
 from workbench.call import Call
+from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.configuration import rtvi_leak
-from workbench.diagnosis.finding import Finding, graded, grouped
+from workbench.diagnosis.finding import Finding, Part, counted, graded, grouped, hull, lasting
 
 __all__ = [
     "bad_message",
@@ -24,17 +26,11 @@ __all__ = [
     "sequence_gap",
 ]
 
-#: Two messages. The usual concealment hides one (ITU-T G.711 appendix I fades after 10 ms and is
-#: silent after 60 ms); more takes a phoneme with it.
-LOST_MS: Final = 40.0
-#: One message twice is a hiccup; more is a fault of a proxy.
-TWICE: Final = 2
-#: An adaptive jitter buffer grows to about this much; Twilio's warning stands at 30 ms of mean.
-LATE_MS: Final = 100.0
-#: Crystals agree within 100 parts in a million, 6 ms per minute; this is a clock that is none.
-DRIFT_MS: Final = 20.0
-#: Nobody says anything for so long without a "hello?".
-NOTHING: Final = 3.0
+LATE_MS: Final = Threshold(
+    100.0,
+    "ms",
+    "An adaptive jitter buffer grows to about this much; Twilio's warning stands at 30 ms of mean.",
+)
 #: Incidents closer together than this are one.
 TOGETHER: Final = 5.0
 
@@ -48,108 +44,151 @@ _WAY: Final = (
 )
 
 
+@detector(
+    title="Caller audio missing",
+    harm=10,
+    measured="sequence numbers that never came, times the length of a message; gaps within five "
+    "seconds are one finding.",
+    thresholds=(
+        Threshold(
+            40.0,
+            "ms",
+            "Two messages. The usual concealment hides one (ITU-T G.711 appendix I fades after 10 "
+            "ms and is silent after 60 ms); more takes a phoneme with it.",
+        ),
+    ),
+    change="run the bot closer to Bandwidth's media servers, without a tunnel between, with CPU "
+    "to spare.",
+    accuracy=(Accuracy("lost", 1.0, value_error=0.0, span_ms=0.0),),
+)
 def sequence_gap(call: Call) -> Iterator[Finding]:
-    """Numbers that were skipped: audio of the caller that never arrived.
-
-    Measured: sequence numbers that never came, times the length of a message; gaps within five
-    seconds are one finding.
-    Threshold: LOST_MS ms
-    Change: run the bot closer to Bandwidth's media servers, without a tunnel between, with CPU
-    to spare.
-    """
+    """Numbers that were skipped: audio of the caller that never arrived."""
     stream = call.inbound
     before = np.flatnonzero(stream.missing > 0)
     step = float(np.median(stream.duration)) if len(stream) else 0.020
-    ends = stream.start[before]
-    spans = [
-        (float(e - n * step), float(e)) for e, n in zip(ends, stream.missing[before], strict=True)
+    gaps = [
+        Part(end - count * step, end, 1000 * count * step)
+        for end, count in zip(
+            stream.start[before].tolist(), stream.missing[before].tolist(), strict=True
+        )
     ]
-    for start, end, members in grouped(spans, TOGETHER):
-        count = int(stream.missing[before[list(members)]].sum())
-        lost_ms = 1000 * count * step
-        if lost_ms < LOST_MS:
+    for parts in grouped(gaps, TOGETHER):
+        lost_ms = sum(part.value for part in parts)
+        count = round(lost_ms / (1000 * step))
+        if lost_ms < sequence_gap.threshold:
             continue
-        yield Finding(
-            "sequence_gap", "caller", (start, end), graded(lost_ms, 100, 400), lost_ms, "ms", LOST_MS,
-            f"{lost_ms:.0f} ms of the caller are missing ({count} messages that were numbered and "
-            "never arrived)",
-            "Audio was lost before it reached the WebSocket, or the bot's process was too busy to "
-            "read and the sender gave up; TCP itself loses nothing.",
-            f"{_WAY}. If it persists, give Bandwidth the call id and these times.",
-            "caller_sent",
-        )  # fmt: skip
+        yield sequence_gap.finding(
+            side="caller",
+            parts=parts,
+            severity=graded(lost_ms, 100, 400),
+            value=lost_ms,
+            measurement=f"{lost_ms:.0f} ms of the caller are missing ({count} messages that were "
+            "numbered and never arrived)",
+            cause="Audio was lost before it reached the WebSocket, or the bot's process was too "
+            "busy to read and the sender gave up; TCP itself loses nothing.",
+            remedy=f"{_WAY}. If it persists, give Bandwidth the call id and these times.",
+            listen="caller_sent",
+        )
 
 
+@detector(
+    title="Repeated messages",
+    measured="sequence numbers that came again.",
+    thresholds=(
+        Threshold(2, "messages", "One message twice is a hiccup; more is a fault of a proxy."),
+    ),
+    change="take the proxy that repeats them out of the way.",
+    accuracy=(Accuracy("doubled", 1.0, value_error=0.0, span_ms=0.0),),
+)
 def duplicate(call: Call) -> Iterator[Finding]:
-    """Messages that came twice: the recogniser hears syllables stutter.
-
-    Measured: sequence numbers that came again.
-    Threshold: TWICE messages
-    Change: take the proxy that repeats them out of the way.
-    """
+    """Messages that came twice: the recogniser hears syllables stutter."""
     stream = call.inbound
     again = np.flatnonzero(stream.duplicate)
-    spans = [
-        (float(s), float(s + d))
-        for s, d in zip(stream.start[again], stream.duration[again], strict=True)
-    ]
-    for start, end, members in grouped(spans, TOGETHER):
-        count = len(members)
-        if count < TWICE:
+    starts, ends = stream.start[again], stream.start[again] + stream.duration[again]
+    twice = [Part(*span, 1.0) for span in zip(starts.tolist(), ends.tolist(), strict=True)]
+    for parts in grouped(twice, TOGETHER):
+        count = len(parts)
+        if count < duplicate.threshold:
             continue
-        yield Finding(
-            "duplicate", "caller", (start, end), graded(count, 5, 50), float(count), "messages", TWICE,
-            f"{count} messages of the caller arrived twice",
-            "A proxy or a bridge in front of the bot sends again what it had sent already.",
-            "Take that proxy out of the way. The pipeline heard these syllables twice: a recogniser "
-            "that stutters here is not to blame.",
-            "bot_heard",
-        )  # fmt: skip
+        yield duplicate.finding(
+            side="caller",
+            parts=parts,
+            severity=graded(count, 5, 50),
+            value=count,
+            measurement=f"{count} messages of the caller arrived twice",
+            cause="A proxy or a bridge in front of the bot sends again what it had sent already.",
+            remedy="Take that proxy out of the way. The pipeline heard these syllables twice: a "
+            "recogniser that stutters here is not to blame.",
+            listen="bot_heard",
+        )
 
 
+@detector(
+    title="Delivery stalled",
+    measured="how much later than its place a message arrives; its place is told by its number "
+    "and by the quickest messages around it.",
+    thresholds=(LATE_MS,),
+    change="as for sequence_gap; look for blocking calls in the pipeline.",
+    limits="it is the jitter of delivery to the serializer, over TCP: one lost packet on the way "
+    "shows as a stall here.",
+    accuracy=(Accuracy("stalled", 1.0, value_error=0.0, span_ms=0.0),),
+)
 def jitter(call: Call) -> Iterator[Finding]:
-    """Messages held up and then delivered in a burst: the bot reacts late.
-
-    Measured: how much later than its place a message arrives; its place is told by its number
-    and by the quickest messages around it.
-    Threshold: LATE_MS ms
-    Change: as for sequence_gap; look for blocking calls in the pipeline.
-    Limits: it is the jitter of delivery to the serializer, over TCP: one lost packet on the way
-    shows as a stall here.
-    """
+    """Messages held up and then delivered in a burst: the bot reacts late."""
     late = [stall for stall in _stalls(call) if not _stood_still(call, *stall)]
-    for start, end, members in grouped(late, TOGETHER):
-        worst = 1000 * max(late[i][1] - late[i][0] for i in members)
-        yield Finding(
-            "jitter", "caller", (start, end), graded(worst, 2 * LATE_MS, 10 * LATE_MS), worst, "ms",
-            LATE_MS,
-            f"the caller's audio stood still {_times(len(members), worst)}, then came in a burst",
-            "The network held it up, or the bot's event loop was blocked and did not read.",
-            f"{_WAY}. Look for blocking calls in the pipeline at this time (python -X dev, "
+    for parts in grouped(lasting(late), TOGETHER):
+        worst = max(part.value for part in parts)
+        yield jitter.finding(
+            side="caller",
+            parts=parts,
+            severity=graded(worst, 2 * LATE_MS.value, 10 * LATE_MS.value),
+            value=worst,
+            measurement=f"the caller's audio stood still {_times(len(parts), worst)}, then came "
+            "in a burst",
+            cause="The network held it up, or the bot's event loop was blocked and did not read.",
+            remedy=f"{_WAY}. Look for blocking calls in the pipeline at this time (python -X dev, "
             "loop.slow_callback_duration). Nothing is lost, but the bot hears and answers later.",
-        )  # fmt: skip
+        )
 
 
+@detector(
+    title="Bot process stalled",
+    harm=160,
+    symptoms=(
+        Symptom(
+            2,
+            "the same, by the event loop",
+            "`loop_lag`; `pacing`, where the rate is more than 3 % off",
+        ),
+        Symptom(
+            29,
+            "stutter when the CPU is busy",
+            "`loop_lag`, `underrun`; who kept the CPU busy is not recorded",
+        ),
+    ),
+    measured="a stall of the caller's messages during which the bot, in the middle of speaking, "
+    "gave out no frame in three quarters of the time.",
+    thresholds=(LATE_MS,),
+    change="move the blocking call to asyncio.to_thread; run one call per process.",
+    limits="while the bot is silent a blocked loop looks like jitter, and is called so.",
+    accuracy=(Accuracy("blocked", 1.0, value_error=0.0, span_ms=0.0),),
+)
 def loop_lag(call: Call) -> Iterator[Finding]:
-    """Both directions stood still at once: not the network, the bot's own process.
-
-    Measured: a stall of the caller's messages during which the bot, in the middle of speaking,
-    gave out no frame in three quarters of the time.
-    Threshold: LATE_MS ms
-    Change: move the blocking call to asyncio.to_thread; run one call per process.
-    Limits: while the bot is silent a blocked loop looks like jitter, and is called so.
-    """
+    """Both directions stood still at once: not the network, the bot's own process."""
     late = [stall for stall in _stalls(call) if _stood_still(call, *stall)]
-    for start, end, members in grouped(late, TOGETHER):
-        worst = 1000 * max(late[i][1] - late[i][0] for i in members)
-        yield Finding(
-            "loop_lag", "bot", (start, end), graded(worst, LATE_MS, 5 * LATE_MS), worst, "ms",
-            LATE_MS,
-            f"the bot's process stood still {_times(len(members), worst)}: it neither read nor sent",
-            "Something blocked the event loop, or the machine had no CPU left for it.",
-            UNBLOCK,
-            "caller_heard",
-        )  # fmt: skip
+    for parts in grouped(lasting(late), TOGETHER):
+        worst = max(part.value for part in parts)
+        yield loop_lag.finding(
+            side="bot",
+            parts=parts,
+            severity=graded(worst, LATE_MS.value, 5 * LATE_MS.value),
+            value=worst,
+            measurement=f"the bot's process stood still {_times(len(parts), worst)}: it neither "
+            "read nor sent",
+            cause="Something blocked the event loop, or the machine had no CPU left for it.",
+            remedy=UNBLOCK,
+            listen="caller_heard",
+        )
 
 
 def _times(count: int, worst_ms: float) -> str:
@@ -160,10 +199,10 @@ def _times(count: int, worst_ms: float) -> str:
 def _stalls(call: Call) -> list[tuple[float, float]]:
     """Where the caller's audio was late: from where it belongs to when it came."""
     stream = call.inbound
-    late = np.flatnonzero((stream.time - stream.start >= LATE_MS / 1000) & ~stream.duplicate)
+    late = np.flatnonzero((stream.time - stream.start >= LATE_MS.value / 1000) & ~stream.duplicate)
     # The first of a burst is the latest; those behind it belong to the same stall.
     spans = [(float(stream.start[i]), float(stream.time[i])) for i in late]
-    return [(start, end) for start, end, _ in grouped(spans, 1e-3)]
+    return [hull(burst) for burst in grouped(lasting(spans), 1e-3)]
 
 
 def _stood_still(call: Call, start: float, end: float) -> bool:
@@ -195,101 +234,135 @@ def read_nothing(call: Call, start: float, end: float) -> bool | None:
     return bool(np.mean(stream.time[there] >= start + 0.75 * (end - start)) >= 0.75)
 
 
+@detector(
+    title="Clock drift",
+    symptoms=(Symptom(21, "recordings run apart", "`clock_drift`"),),
+    measured="the slope of the lateness of messages against their numbers, over the quickest of "
+    "each second (see ``Call.clock_drift``); stretches between pauses of the sender "
+    "count by their length.",
+    thresholds=(
+        Threshold(
+            20.0,
+            "ms per minute",
+            "Crystals agree within 100 parts in a million, 6 ms per minute; this is a clock that "
+            "is none.",
+        ),
+    ),
+    change="place audio by arrival and sequence number, never by counting bytes, and let nothing "
+    "other than Bandwidth's clock pace what a bridge sends on.",
+    accuracy=(Accuracy("drifting", 1.0, value_error=0.1),),
+)
 def clock_drift(call: Call) -> Iterator[Finding]:
-    """The caller's audio comes faster or slower than the clock: recordings run apart.
-
-    Measured: the slope of the lateness of messages against their numbers, over the quickest of
-    each second (see ``Call.clock_drift``); stretches between pauses of the sender count by their
-    length.
-    Threshold: DRIFT_MS ms per minute
-    Change: place audio by arrival and sequence number, never by counting bytes, and let nothing
-    other than Bandwidth's clock pace what a bridge sends on.
-    """
+    """The caller's audio comes faster or slower than the clock: recordings run apart."""
     drift = call.clock_drift
-    if drift is None or abs(drift) < DRIFT_MS:
+    if drift is None or abs(drift) < clock_drift.threshold:
         return
     how = "slower" if drift > 0 else "faster"
-    yield Finding(
-        "clock_drift", "caller", (0.0, call.duration), graded(abs(drift), 2 * DRIFT_MS, np.inf),
-        drift, "ms per minute", DRIFT_MS,
-        f"the caller's audio comes {how} than the clock by {abs(drift):.0f} ms per minute",
-        "What sends it keeps time by its own clock: a bridge or a simulator that sleeps 20 ms "
-        "between messages, or a declared rate that is not quite the real one.",
-        "Take that bridge out of the way, or let it send by the clock. A track that is made by "
-        "counting bytes runs apart from the other side by so much.",
-    )  # fmt: skip
+    yield clock_drift.finding(
+        side="caller",
+        parts=(Part(0.0, call.duration, drift),),
+        severity=graded(abs(drift), 2 * clock_drift.threshold, np.inf),
+        value=drift,
+        measurement=f"the caller's audio comes {how} than the clock by {abs(drift):.0f} ms per "
+        "minute",
+        cause="What sends it keeps time by its own clock: a bridge or a simulator that sleeps 20 "
+        "ms between messages, or a declared rate that is not quite the real one.",
+        remedy="Take that bridge out of the way, or let it send by the clock. A track that is "
+        "made by counting bytes runs apart from the other side by so much.",
+    )
 
 
+@detector(
+    title="One-way audio",
+    harm=220,
+    symptoms=(Symptom(23, "one side is not heard", "`one_way`"),),
+    measured="no message at all in a direction, or digital silence in all of them (below -80 "
+    "dBov).",
+    thresholds=(Threshold(3.0, "s", 'Nobody says anything for so long without a "hello?".'),),
+    change='check tracks="inbound" and mode="bidirectional" in the BXML; check audio_out_enabled '
+    "and the credentials of the synthesis.",
+)
 def one_way(call: Call) -> Iterator[Finding]:
-    """No audio at all from one side while the call is up.
-
-    Measured: no message at all in a direction, or digital silence in all of them (below -80
-    dBov).
-    Threshold: NOTHING s
-    Change: check tracks="inbound" and mode="bidirectional" in the BXML; check audio_out_enabled
-    and the credentials of the synthesis.
-    """
-    if call.duration < NOTHING:
+    """No audio at all from one side while the call is up."""
+    if call.duration < one_way.threshold:
         return
     if not len(call.inbound):
         yield _one_way(
-            call, "caller", "no audio arrived from the caller",
+            call,
+            "caller",
+            "no audio arrived from the caller",
             "The stream carries no inbound track, or the media never left the carrier.",
             'Check <StartStream tracks="inbound" mode="bidirectional"> in the BXML that was returned.',
-        )  # fmt: skip
+        )
     elif call.caller_sent.level < -80:
         yield _one_way(
-            call, "caller", f"the caller's audio is digital silence ({call.caller_sent.level:.0f} dBov)",
+            call,
+            "caller",
+            f"the caller's audio is digital silence ({call.caller_sent.level:.0f} dBov)",
             "The caller is muted, or the carrier sends filler instead of media.",
             "Call again from another telephone; if it stays silent, give Bandwidth the call id.",
-        )  # fmt: skip
+        )
     if not len(call.outbound):
         made = sum(frame.duration for frame in call.audio_out)
         cause, remedy = (
-            ("The pipeline gave the serializer no audio.",
-             "Check that audio_out_enabled=True is set in the transport's parameters, that the "
-             "speech synthesis has credentials, and that something makes the bot speak first.")
+            (
+                "The pipeline gave the serializer no audio.",
+                "Check that audio_out_enabled=True is set in the transport's parameters, that the "
+                "speech synthesis has credentials, and that something makes the bot speak first.",
+            )
             if not made
-            else (f"The pipeline made {made:.1f} s of audio and none was sent.",
-                  "Look into the capture's /log: the serializer says why it sends nothing.")
-        )  # fmt: skip
+            else (
+                f"The pipeline made {made:.1f} s of audio and none was sent.",
+                "Look into the capture's /log: the serializer says why it sends nothing.",
+            )
+        )
         yield _one_way(call, "bot", "the bot sent no audio", cause, remedy)
 
 
 def _one_way(call: Call, side: str, measurement: str, cause: str, remedy: str) -> Finding:
-    whole = (0.0, call.duration)
-    return Finding(
-        "one_way", "caller" if side == "caller" else "bot", whole, "error", call.duration, "s",
-        NOTHING, measurement, cause, remedy, "caller_sent" if side == "caller" else "caller_heard",
-    )  # fmt: skip
+    return one_way.finding(
+        side="caller" if side == "caller" else "bot",
+        parts=(Part(0.0, call.duration, call.duration),),
+        severity="error",
+        value=call.duration,
+        measurement=measurement,
+        cause=cause,
+        remedy=remedy,
+        listen="caller_sent" if side == "caller" else "caller_heard",
+    )
 
 
+@detector(
+    title="Bot hears its own track",
+    symptoms=(Symptom(16, "the bot hears its own track", "`own_track`"),),
+    measured="media messages of another track than inbound.",
+    change='set <StartStream tracks="inbound">.',
+)
 def own_track(call: Call) -> Iterator[Finding]:
-    """The stream also carries what the bot says itself.
-
-    Measured: media messages of another track than inbound.
-    Threshold: none, any
-    Change: set <StartStream tracks="inbound">.
-    """
+    """The stream also carries what the bot says itself."""
     count = call.other_track
     if not count:
         return
-    yield Finding(
-        "own_track", "bot", (0.0, call.duration), "info", float(count), "messages", 1,
-        f"{count} messages of another track than the caller's arrived",
-        'The BXML asks for tracks="both" or "outbound": the bot is sent its own voice.',
-        'Set <StartStream tracks="inbound">. The serializer drops the other track, but it costs as '
+    yield own_track.finding(
+        side="bot",
+        parts=(Part(0.0, call.duration, float(count)),),
+        severity="info",
+        value=count,
+        threshold=Threshold(1, "messages"),
+        measurement=f"{count} messages of another track than the caller's arrived",
+        cause='The BXML asks for tracks="both" or "outbound": the bot is sent its own voice.',
+        remedy='Set <StartStream tracks="inbound">. The serializer drops the other track, but it costs as '
         "much of the link as the caller's, and with another serializer the bot hears itself.",
-    )  # fmt: skip
+    )
 
 
+@detector(
+    title="Unreadable messages",
+    measured="messages that could not be parsed, either way; what rtvi_leak tells is left out.",
+    change="keep others out with destinationUsername and destinationPassword in the BXML.",
+)
 def bad_message(call: Call) -> Iterator[Finding]:
-    """Messages that are none of the protocol's.
-
-    Measured: messages that could not be parsed, either way; what rtvi_leak tells is left out.
-    Threshold: none, any
-    Change: keep others out with destinationUsername and destinationPassword in the BXML.
-    """
+    """Messages that are none of the protocol's."""
     leaks = any(True for _ in rtvi_leak(call))  # those are told by another detector
     bad = [
         event
@@ -299,43 +372,50 @@ def bad_message(call: Call) -> Iterator[Finding]:
     if not bad:
         return
     reason, count = Counter(event.text for event in bad).most_common(1)[0]
-    yield Finding(
-        "bad_message", None, (bad[0].time, bad[-1].time), graded(len(bad), 1, 50), float(len(bad)),
-        "messages", 1,
-        f"{len(bad)} messages were not understood; {count} times: {reason}",
-        "Something other than Bandwidth is talking to this WebSocket, or a processor of the "
+    yield bad_message.finding(
+        side=None,
+        parts=counted([event.time for event in bad]),
+        severity=graded(len(bad), 1, 50),
+        value=len(bad),
+        threshold=Threshold(1, "messages"),
+        measurement=f"{len(bad)} messages were not understood; {count} times: {reason}",
+        cause="Something other than Bandwidth is talking to this WebSocket, or a processor of the "
         "pipeline sends its own messages through the transport.",
-        "Check who connects (destinationUsername and destinationPassword in the BXML keep others "
-        "out), and leave ignore_rtvi_messages at True.",
-    )  # fmt: skip
+        remedy="Check who connects (destinationUsername and destinationPassword in the BXML keep "
+        "others out), and leave ignore_rtvi_messages at True.",
+    )
 
 
+@detector(
+    title="Recording incomplete",
+    harm=230,
+    measured="the recording's own count of what it dropped, what could not be read of the file, "
+    "and the records whose numbers are not there. No fault is reported that lies where "
+    "they are missing.",
+    change="write captures to a local disk with room.",
+)
 def capture_dropped(call: Call) -> Iterator[Finding]:
-    """Records that the recording itself lost: what is said about this call may be wrong there.
-
-    Measured: the recording's own count of what it dropped, what could not be read of the file, and
-    the records whose numbers are not there. No fault is reported that lies where they are missing.
-    Threshold: none, any
-    Change: write captures to a local disk with room.
-    """
-    when = [event.time for event in call.events if event.kind == "dropped"]
+    """Records that the recording itself lost: what is said about this call may be wrong there."""
+    when = [(event.time, event.time) for event in call.events if event.kind == "dropped"]
     dropped = max(call.dropped, _number(call.metadata.get("end", {}).get("dropped", "0")))
     if not dropped and not call.damage:
         return
-    span = (when[0], when[-1]) if when else (0.0, call.duration)
     missing = [f"{dropped} records are missing from the capture"] if dropped else []
     holes = call.unrecorded
     if holes:
-        span = holes[0][0], holes[-1][1]
         missing[0] += f", of {sum(end - start for start, end in holes):.2f} s in all"
     damage = [f"the capture is damaged: {call.damage[0]}"] if call.damage else []
-    yield Finding(
-        "capture_dropped", None, span, "warning" if holes else "info", float(dropped), "records", 1,
-        "; ".join(missing + damage),
-        "The disk did not keep up, was full, or the process was killed while it wrote.",
-        "Write captures to a local disk with room. What is said of the call near these times may be "
-        "wrong.",
-    )  # fmt: skip
+    yield capture_dropped.finding(
+        side=None,
+        parts=[Part(*place, math.nan) for place in holes or when or [(0.0, call.duration)]],
+        severity="warning" if holes else "info",
+        value=dropped,
+        threshold=Threshold(1, "records"),
+        measurement="; ".join(missing + damage),
+        cause="The disk did not keep up, was full, or the process was killed while it wrote.",
+        remedy="Write captures to a local disk with room. What is said of the call near these "
+        "times may be wrong.",
+    )
 
 
 def _number(text: str) -> int:

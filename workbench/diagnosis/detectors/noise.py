@@ -19,17 +19,23 @@ from numpy.typing import NDArray
 
 from workbench.call import Call
 from workbench.call.speech import HOP, levels, runs_of
-from workbench.diagnosis.finding import POSSIBLE, Finding, graded, grouped
+from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
+from workbench.diagnosis.finding import POSSIBLE, Finding, Part, graded, grouped, hull, lasting
 from workbench.metrics.smoothing import running_maximum, running_mean, running_minimum
 
 __all__ = ["noise"]
 
 F = TypeVar("F", np.float32, np.float64)
 
-#: Speech over less than 20 dB of distance to the noise is tiring (usual speech is at -25 dBov).
-NOISE_DBOV: Final = -45.0
+NOISE_DBOV: Final = Threshold(
+    -45.0,
+    "dBov",
+    "Speech over less than 20 dB of distance to the noise is tiring (usual speech is at -25 dBov).",
+)
 #: A lorry that passes is not the line.
 NOISE_SECS: Final = 1.0
+#: What is heard less than so many seconds apart is one part.
+WORD: Final = 0.2
 #: Voices of all of the sample audio stay 27 dB above what passes for noise in them.
 UNDER_DB: Final = 24.0
 
@@ -43,46 +49,78 @@ _LOUDEST: Final = 2
 #: What the minimum and the bands that are left out take away, in dB: measured, of white and of pink
 #: noise, with and without speech over it.
 _MISSING_DB: Final = 5.6
-_LEAST: Final = 10 ** ((NOISE_DBOV - _MISSING_DB) / 10)
+_LEAST: Final = 10 ** ((NOISE_DBOV.value - _MISSING_DB) / 10)
 _BLOCK: Final = 160  # samples of a spectrum at 8 kHz, two hops
 _AT_ONCE: Final = 6000  # hops: an hour takes no more memory than a minute
 
 
+@detector(
+    title="Background noise",
+    symptoms=(
+        Symptom(
+            14,
+            "hiss in the pauses",
+            "`noise` of the caller's side; mu-law's own hiss, some -75 dBov, is no fault",
+        ),
+    ),
+    measured="between words, the level over 100 ms, above the threshold for a second in all; "
+    "under words, the level that no band falls below for 1.5 s, if it is less than 24 dB "
+    "below the words. Without its two loudest bands it must hold a sixth of its power: "
+    "tones and vowels do not.",
+    thresholds=(NOISE_DBOV,),
+    change="put a noise filter into the transport (audio_in_filter); raise VADParams.confidence.",
+    limits="noise that is heard under words only is called possible: its level is that of its "
+    "quietest moments, so swelling noise is told 3 to 5 dB too low, and words hide its "
+    "ends. Noise under the bot's echo, and a television that a voice activity detector "
+    "takes for speech, are not seen.",
+    accuracy=(
+        Accuracy("noisy", 1.0, value_error=0.1, span_ms=8.0, decibels=True),
+        Accuracy("noisy_words", 1.0, value_error=0.7, span_ms=190.0, decibels=True),
+    ),
+)
 def noise(call: Call) -> Iterator[Finding]:
-    """A loud background behind the caller.
-
-    Measured: between words, the level over 100 ms, above the threshold for a second in all; under
-    words, the level that no band falls below for 1.5 s, if it is less than 24 dB below the words.
-    Without its two loudest bands it must hold a sixth of its power: tones and vowels do not.
-    Threshold: NOISE_DBOV dBov
-    Change: put a noise filter into the transport (audio_in_filter); raise VADParams.confidence.
-    Limits: noise that is heard under words only is called possible: its level is that of its
-    quietest moments, so swelling noise is told 3 to 5 dB too low, and words hide its ends. Noise
-    under the bot's echo, and a television that a voice activity detector takes for speech, are not
-    seen.
-    """
+    """A loud background behind the caller."""
     power, between, loud = _background(call)
-    spans = [(start, end) for start, end in runs_of(loud, HOP).tolist()]
-    for start, end, members in grouped(spans, 2.0):
-        if sum(spans[i][1] - spans[i][0] for i in members) < NOISE_SECS:
+    for runs in grouped(lasting(runs_of(loud, HOP).tolist()), 2.0):
+        if sum(run.end - run.start for run in runs) < NOISE_SECS:
             continue
-        part = slice(round(start / HOP), round(end / HOP))
+        start, end = hull(runs)
+        part = _hops(start, end)
         open_ = loud[part] & between[part]
         sure = open_.sum() * HOP >= NOISE_SECS
         if sure:
             bands = _bands(call.caller_sent.resampled(8000).samples, part.start, part.stop)
             if not _broad(bands[open_].mean(axis=0, keepdims=True)).all():
                 continue
-        measured = 10 * math.log10(float(power[part][open_ if sure else loud[part]].mean()))
+        heard = loud & between if sure else loud
+        measured = _level(power, heard, start, end)
         where = "the caller" if sure else "the caller's words"
-        yield Finding(
-            "noise", "caller", (start, end), graded(measured, -35, -25), measured, "dBov", NOISE_DBOV,
-            f"noise of {measured:.0f} dBov behind {where}",
-            "A loud place, or a bad line.",
-            "Put a noise filter into the transport (audio_in_filter), and raise "
+        yield noise.finding(
+            side="caller",
+            parts=[
+                Part(*hull(near), _level(power, heard, *hull(near)))
+                for near in grouped(runs, WORD)
+                if heard[_hops(*hull(near))].any()
+            ],
+            severity=graded(measured, -35, -25),
+            value=measured,
+            measurement=f"noise of {measured:.0f} dBov behind {where}",
+            cause="A loud place, or a bad line.",
+            remedy="Put a noise filter into the transport (audio_in_filter), and raise "
             "VADParams.confidence or min_volume so that noise does not interrupt the bot.",
-            "caller_sent", confidence=1.0 if sure else POSSIBLE,
-        )  # fmt: skip
+            listen="caller_sent",
+            confidence=1.0 if sure else POSSIBLE,
+        )
+
+
+def _hops(start: float, end: float) -> slice:
+    return slice(round(start / HOP), round(end / HOP))
+
+
+def _level(power: NDArray[np.float64], heard: NDArray[np.bool_], start: float, end: float) -> float:
+    """Level of the hops that are heard between two times, in dBov."""
+    hops = _hops(start, end)
+    return 10 * math.log10(float(power[hops][heard[hops]].mean()))
 
 
 def _background(
@@ -101,7 +139,7 @@ def _background(
     for echo in call.echoes:
         echoed[int(echo.start / HOP) : int((echo.end + 1.0) / HOP)] = True
     between = ~words & ~echoed
-    power, threshold = 10 ** (level / 10), 10 ** (NOISE_DBOV / 10)
+    power, threshold = 10 ** (level / 10), 10 ** (NOISE_DBOV.value / 10)
     # The mean over 100 ms reaches over the edges of noise, a hop alone does not.
     mean = running_mean(np.where(between, power, 0.0), 5, 4)
     share = running_mean(between.astype(float), 5, 4)

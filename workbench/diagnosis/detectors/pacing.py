@@ -11,36 +11,55 @@ from numpy.typing import NDArray
 
 from workbench.call import Call
 from workbench.call.playout import Underrun
+from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.network import TOGETHER, UNBLOCK, read_nothing
-from workbench.diagnosis.finding import Finding, graded, grouped
+from workbench.diagnosis.finding import Finding, Part, graded, grouped, hull, lasting
 
 __all__ = ["pacing", "underrun"]
 
-#: A hole of one 20 ms packet inside a word is a click that people notice.
-HOLE_MS: Final = 20.0
 #: Pauses longer than this divide utterances.
 UTTERANCE: Final = 1.5
-#: Bandwidth says nothing of how much its queue takes; a few seconds are known to be safe.
-AHEAD_MS: Final = 5000.0
-#: Real time, give or take: 3 % are 30 ms more, or fewer, in the queue after each second.
-RATIO: Final = 1.03
+AHEAD_MS: Final = Threshold(
+    5000.0,
+    "ms",
+    "Bandwidth says nothing of how much its queue takes; a few seconds are known to be safe.",
+)
+RATIO: Final = Threshold(
+    1.03,
+    "times",
+    "Real time, give or take: 3 % are 30 ms more, or fewer, in the queue after each second.",
+)
 #: Shorter runs of frames tell no rate, in seconds.
 RUN: Final = 5.0
 
 
+@detector(
+    title="Gap in playback",
+    harm=170,
+    symptoms=(
+        Symptom(
+            1,
+            "choppy on the phone, clean in the recording",
+            "`underrun`, with the cushion that would hide it",
+        ),
+    ),
+    measured="silence of the queue model between messages that have sound within 50 ms of both "
+    "sides of it, if the caller did not answer in it; holes of one cause within five "
+    "seconds are one finding. The cause is told by who was late: the pipeline's frame, "
+    "with the caller's messages or without them; the serializer; or its resampler.",
+    thresholds=(
+        Threshold(
+            20.0, "ms", "A hole of one 20 ms packet inside a word is a click that people notice."
+        ),
+    ),
+    change="unblock the event loop; look at the speech service; let nothing be resampled in the "
+    "serializer (audio_out_sample_rate as the wire's).",
+    limits="the far end's queue is a model: what Bandwidth really plays, and what the network to "
+    "it adds, is not in the capture.",
+    accuracy=(Accuracy("hole", 1.0, value_error=0.0, span_ms=0.0),),
+)
 def underrun(call: Call) -> Iterator[Finding]:
-    """The far end ran out of audio in the middle of an utterance: choppy speech.
-
-    Measured: silence of the queue model between messages that have sound within 50 ms of both
-    sides of it, if the caller did not answer in it; holes of one cause within five seconds are one
-    finding. The cause is told by who was late: the pipeline's frame, with the caller's messages or
-    without them; the serializer; or its resampler.
-    Threshold: HOLE_MS ms
-    Change: unblock the event loop; look at the speech service; let nothing be resampled in the
-    serializer (audio_out_sample_rate as the wire's).
-    Limits: the far end's queue is a model: what Bandwidth really plays, and what the network to
-    it adds, is not in the capture.
-    """
+    """The far end ran out of audio in the middle of an utterance: choppy speech."""
     holes = call.playout.underruns
     times = np.array([frame.time for frame in call.audio_out], float)
     advice = [_why(call, times, hole) for hole in holes]
@@ -48,19 +67,22 @@ def underrun(call: Call) -> Iterator[Finding]:
     for why in dict.fromkeys(advice):
         mine = [hole for hole, its in zip(holes, advice, strict=True) if its == why]
         cause, remedy, cushioned = why
-        for start, end, members in grouped([(h.start, h.end) for h in mine], TOGETHER):
-            lengths = [1000 * (mine[i].end - mine[i].start) for i in members]
-            total, worst = sum(lengths), max(lengths)
-            if total < HOLE_MS:
+        for parts in grouped(lasting((hole.start, hole.end) for hole in mine), TOGETHER):
+            total, worst = sum(p.value for p in parts), max(p.value for p in parts)
+            if total < underrun.threshold:
                 continue
-            many = (
-                "" if len(members) == 1 else f" in {len(members)} holes, the longest {worst:.0f} ms"
+            many = f" in {len(parts)} holes, the longest {worst:.0f} ms" if len(parts) > 1 else ""
+            yield underrun.finding(
+                side="bot",
+                parts=parts,
+                severity=graded(total, 60, 250),
+                value=total,
+                measurement=f"the bot's speech is chopped: {total:.0f} ms of silence inside "
+                f"words{many}",
+                cause=cause,
+                remedy=remedy + cushion if cushioned else remedy,
+                listen="caller_heard",
             )
-            yield Finding(
-                "underrun", "bot", (start, end), graded(total, 60, 250), total, "ms", HOLE_MS,
-                f"the bot's speech is chopped: {total:.0f} ms of silence inside words{many}",
-                cause, remedy + cushion if cushioned else remedy, "caller_heard",
-            )  # fmt: skip
 
 
 def _why(call: Call, times: NDArray[np.float64], hole: Underrun) -> tuple[str, str, bool]:
@@ -78,7 +100,8 @@ def _why(call: Call, times: NDArray[np.float64], hole: Underrun) -> tuple[str, s
     frames = call.audio_out[max(first, 0) : last + 1]
     if max((frame.took_ms or 0.0 for frame in frames), default=0.0) > 500 * length:
         return (
-            "The serializer itself took most of that time over a frame: the machine was overloaded.",
+            "The serializer itself took most of that time over a frame: the machine was "
+            "overloaded.",
             "Give the process more CPU, or fewer calls at once.",
             False,
         )
@@ -111,8 +134,8 @@ def _why(call: Call, times: NDArray[np.float64], hole: Underrun) -> tuple[str, s
         "or from the language model before it. The event loop was free: the caller's messages were "
         "read all the while.",
         "Look at that service, the way to it and its limits: its region, one connection kept open, "
-        "streaming, other calls on the same plan. If it cannot be had faster, hold its audio back a "
-        "little before it is sent.",
+        "streaming, other calls on the same plan. If it cannot be had faster, hold its audio back "
+        "a little before it is sent.",
         True,
     )
 
@@ -128,49 +151,64 @@ def _cushion(call: Call) -> str:
         )
     share = f"{holes - row.underruns} of the {holes} holes" if holes > 1 else "the one hole"
     return (
-        f" {row.cushion_ms} ms held back at the beginning of an answer would have hidden {share} of "
-        "this call, and delayed every answer by as much."
+        f" {row.cushion_ms} ms held back at the beginning of an answer would have hidden {share} "
+        "of this call, and delayed every answer by as much."
     )
 
 
+@detector(
+    title="Not sent in real time",
+    measured="how much audio was queued at the far end, by the queue model; and the seconds of "
+    "audio per second of the clock, median of all seconds of a run of frames of 5 s and "
+    "more.",
+    thresholds=(AHEAD_MS, RATIO),
+    change="send audio through Pipecat's output transport, which keeps real time.",
+    accuracy=(
+        Accuracy("ahead", 1.0, value_error=0.0),
+        Accuracy("paced", 1.0, value_error=0.0),
+    ),
+)
 def pacing(call: Call) -> Iterator[Finding]:
-    """Audio is not sent in real time: every interruption depends on ``clear``, or words run dry.
-
-    Measured: how much audio was queued at the far end, by the queue model; and the seconds of
-    audio per second of the clock, median of all seconds of a run of frames of 5 s and more.
-    Threshold: AHEAD_MS ms, RATIO times
-    Change: send audio through Pipecat's output transport, which keeps real time.
-    """
+    """Audio is not sent in real time: every interruption depends on ``clear``, or words run dry."""
     lead_ms = 1000 * call.playout.lead
-    ahead = np.flatnonzero(lead_ms >= AHEAD_MS)
-    spans = [(float(call.outbound.time[i]),) * 2 for i in ahead]
-    for start, end, members in grouped(spans, UTTERANCE):
-        worst = float(lead_ms[ahead[list(members)]].max())
-        yield Finding(
-            "pacing", "bot", (start, end), graded(worst, 6 * AHEAD_MS, np.inf), worst, "ms", AHEAD_MS,
-            f"the bot was {worst / 1000:.1f} s ahead of what the caller had heard",
-            "Audio is sent as fast as it is made, not as fast as it is played.",
-            "Send it through Pipecat's output transport, which keeps real time. How much Bandwidth "
-            "queues is not documented, and what it holds can only be taken back by clear.",
-        )  # fmt: skip
+    ahead = np.flatnonzero(lead_ms >= AHEAD_MS.value)
+    times = call.outbound.time
+    moments = [Part(float(times[i]), float(times[i]), float(lead_ms[i])) for i in ahead]
+    for group in grouped(moments, UTTERANCE):
+        worst = max(part.value for part in group)
+        yield pacing.finding(
+            side="bot",
+            parts=(Part(*hull(group), worst),),
+            severity=graded(worst, 6 * AHEAD_MS.value, np.inf),
+            value=worst,
+            measurement=f"the bot was {worst / 1000:.1f} s ahead of what the caller had heard",
+            cause="Audio is sent as fast as it is made, not as fast as it is played.",
+            remedy="Send it through Pipecat's output transport, which keeps real time. How much "
+            "Bandwidth queues is not documented, and what it holds can only be taken back by "
+            "clear.",
+        )
     if len(ahead):
         return
-    off = [run for run in _rates(call) if not 1 / RATIO < run[2] < RATIO]
-    for start, end, members in grouped([(a, b) for a, b, _ in off], 60.0):
-        worst = max((off[i][2] for i in members), key=lambda ratio: abs(np.log(ratio)))
-        yield Finding(
-            "pacing", "bot", (start, end), graded(max(worst, 1 / worst), 1.1, np.inf), worst, "times",
-            RATIO, f"the bot's audio is sent at {worst:.2f} times real time",
-            "What paces it has another clock: it sleeps between frames instead of waiting for a "
-            "moment, or takes the frames for longer or shorter than they are.",
-            "Send it through Pipecat's output transport, which keeps real time; a sample rate that "
-            "is not the declared one has the same effect.",
-            "caller_heard",
-        )  # fmt: skip
+    off = [run for run in _rates(call) if not 1 / RATIO.value < run.value < RATIO.value]
+    for runs in grouped(off, 60.0):
+        worst = max((run.value for run in runs), key=lambda ratio: abs(np.log(ratio)))
+        yield pacing.finding(
+            side="bot",
+            parts=runs,
+            severity=graded(max(worst, 1 / worst), 1.1, np.inf),
+            value=worst,
+            threshold=RATIO,
+            measurement=f"the bot's audio is sent at {worst:.2f} times real time",
+            cause="What paces it has another clock: it sleeps between frames instead of waiting "
+            "for a moment, or takes the frames for longer or shorter than they are.",
+            remedy="Send it through Pipecat's output transport, which keeps real time; a sample "
+            "rate that is not the declared one has the same effect.",
+            listen="caller_heard",
+        )
 
 
-def _rates(call: Call) -> Iterator[tuple[float, float, float]]:
-    """Start, end and seconds of audio per second of each long run of messages."""
+def _rates(call: Call) -> Iterator[Part]:
+    """Each long run of messages, with its seconds of audio per second."""
     time, duration = call.outbound.time, call.outbound.duration
     if len(time) < 2:
         return
@@ -186,4 +224,4 @@ def _rates(call: Call) -> Iterator[tuple[float, float, float]]:
         first, last = first[known], last[known]
         if len(first):
             ratios = (sent[last] - sent[first]) / (at[last] - at[first])
-            yield float(at[0]), float(at[-1]), float(np.median(ratios))
+            yield Part(float(at[0]), float(at[-1]), float(np.median(ratios)))

@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.call.speech import HOP, levels
+from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.encoding import CONTAINERS, CORRELATION
 from workbench.diagnosis.detectors.tones import TONE_SECS, is_tone
-from workbench.diagnosis.finding import POSSIBLE, Finding, graded
+from workbench.diagnosis.finding import POSSIBLE, Finding, Part, graded, lasting
 
 __all__ = ["ambience_gap", "block_joint", "onset_pop", "stale_audio", "unheard_speech"]
 
-#: A syllable lasts some 150 ms; 20 ms of one, one message of the telephone network, is a blip.
-STALE_MS: Final = 20.0
 #: Nobody answers so soon: what is sent this soon after an interruption belongs to before it.
 TOO_SOON: Final = 0.25
 #: More than any resampler holds back (soxr VHQ, 24 to 8 kHz: 152 ms at most).
@@ -29,33 +28,36 @@ SAME, SURELY = 0.95, 0.97
 #: Faint, but more than mu-law's own noise, which two pieces do not share.
 FAINTEST_DBOV: Final = -65.0
 _SHIFTS: Final = 48  # samples at 8 kHz, 6 ms
-#: A word. The transport's lead of some 80 ms is always thrown away.
-UNHEARD_MS: Final = 250.0
-#: Measured on Pipecat's mixer with interruptions: 60 to 280 ms. One message of 20 ms, and jitter.
-AMBIENCE_MS: Final = 40.0
-#: Louder is a step that is heard as a pop: speech starts with a ramp of 2 ms and more.
-POP_DBOV: Final = -30.0
 #: Frames of 10 ms in which a tone is known.
 FEW: Final = 4
 #: A shorter silence, in seconds, that is loud on both sides is a hole in a word, and no onset.
 PAUSE: Final = 1.0
-#: Streaming conversion has 0.98 to 1.10, conversion of each block by itself 1.9 and more.
-ROUGHNESS: Final = 1.5
 #: Fewer joints in sound than this tell nothing.
 JOINTS: Final = 50
 
 
+@detector(
+    title="Old speech after barge-in",
+    harm=90,
+    symptoms=(Symptom(5, "a burst of the old sentence after an interruption", "`stale_audio`"),),
+    measured="audio sent within 0.25 s after ``clear`` and not gone on with; or the beginning of "
+    "what is sent next, if it is the end of what was given to the serializer before "
+    "(correlation 0.95 at least; from 0.97 on it is called sure).",
+    thresholds=(
+        Threshold(
+            20.0,
+            "ms",
+            "A syllable lasts some 150 ms; 20 ms of one, one message of the telephone network, is "
+            "a blip.",
+        ),
+    ),
+    change="reset the serializer's resampler at the interruption, which this project's serializer "
+    "does; let no processor send on what it had queued.",
+    limits="a scrap that is fainter than -65 dBov is not told.",
+    accuracy=(Accuracy("stale", 1.0, value_error=0.0, span_ms=0.0),),
+)
 def stale_audio(call: Call) -> Iterator[Finding]:
-    """A scrap of the old sentence after an interruption.
-
-    Measured: audio sent within 0.25 s after ``clear`` and not gone on with; or the beginning of
-    what is sent next, if it is the end of what was given to the serializer before (correlation
-    0.95 at least; from 0.97 on it is called sure).
-    Limits: a scrap that is fainter than -65 dBov is not told.
-    Threshold: STALE_MS ms
-    Change: reset the serializer's resampler at the interruption, which this project's serializer
-    does; let no processor send on what it had queued.
-    """
+    """A scrap of the old sentence after an interruption."""
     said, sent = call.audio_out, call.outbound
     said_at = np.array([frame.time for frame in said], float)
     for clear in call.times_of("clear").tolist():
@@ -70,16 +72,21 @@ def stale_audio(call: Call) -> Iterator[Finding]:
             rate = said[cut - 1].sample_rate if cut else 0
             if held and rate:
                 ms, likeness = _leftover(call, after, Audio.from_pcm(held, rate))
-        if ms >= STALE_MS:
-            yield Finding(
-                "stale_audio", "bot", (start, start + ms / 1000), graded(ms, STALE_MS, 200), ms,
-                "ms", STALE_MS,
-                f"{ms:.0f} ms of the interrupted sentence were played after the interruption",
-                "The resampler, or a queue behind the interruption, kept a piece of the old audio.",
-                "Reset the serializer's resampler at InterruptionFrame, as this project's does, and "
-                "look for a processor that sends on what it had queued.",
-                "bot_sent", confidence=1.0 if likeness >= SURELY else POSSIBLE,
-            )  # fmt: skip
+        if ms >= stale_audio.threshold:
+            yield stale_audio.finding(
+                side="bot",
+                parts=(Part(start, start + ms / 1000, ms),),
+                severity=graded(ms, stale_audio.threshold, 200),
+                value=ms,
+                measurement=f"{ms:.0f} ms of the interrupted sentence were played after the "
+                "interruption",
+                cause="The resampler, or a queue behind the interruption, kept a piece of the old "
+                "audio.",
+                remedy="Reset the serializer's resampler at InterruptionFrame, as this project's "
+                "does, and look for a processor that sends on what it had queued.",
+                listen="bot_sent",
+                confidence=1.0 if likeness >= SURELY else POSSIBLE,
+            )
 
 
 def _too_soon(call: Call, first: int, clear: float) -> float:
@@ -119,7 +126,7 @@ def _leftover(call: Call, first: int, old: Audio) -> tuple[float, float]:
         return 0.0, best
     length = int(np.flatnonzero(likeness > best - 0.01)[-1])
     # A sentence that was cut as soon as it had begun, and is said again, is alike too.
-    before = tail[: max(0, len(tail) - length - _SHIFTS)][-round(8 * STALE_MS) :]
+    before = tail[: max(0, len(tail) - length - _SHIFTS)][-round(8 * stale_audio.threshold) :]
     if not len(before) or float(np.mean(np.square(before))) < 10 ** (FAINTEST_DBOV / 10):
         return 0.0, best
     return length / 8, best
@@ -135,7 +142,7 @@ def _likeness(head: NDArray[np.float32], tail: NDArray[np.float32]) -> NDArray[n
     Returns:
         Shape ``(n + 1,)``; 0 where it is too short or too faint to tell.
     """
-    least = round(8 * STALE_MS)
+    least = round(8 * stale_audio.threshold)
     found = np.zeros(len(head) + 1)
     energy, energies = (np.append(0.0, np.cumsum(np.square(x, dtype=float))) for x in (head, tail))
     for at in range(max(0, len(tail) - len(head) - _SHIFTS), len(tail) - least + 1):
@@ -151,15 +158,24 @@ def _likeness(head: NDArray[np.float32], tail: NDArray[np.float32]) -> NDArray[n
     return found
 
 
+@detector(
+    title="Speech never heard",
+    symptoms=(
+        Symptom(
+            19, "the model believes it said what nobody heard", "`unheard_speech`; `Turn.heard_ms`"
+        ),
+    ),
+    measured="what of the messages sent before ``clear`` had not been played by then, by the "
+    "queue model.",
+    thresholds=(
+        Threshold(250.0, "ms", "A word. The transport's lead of some 80 ms is always thrown away."),
+    ),
+    change="send through Pipecat's output transport, which keeps close to real time; what is "
+    "ahead of the caller's ear by more than that goes into the model's context as said.",
+    accuracy=(Accuracy("unheard", 1.0, value_error=6.6, span_ms=1.0),),
+)
 def unheard_speech(call: Call) -> Iterator[Finding]:
-    """An interruption threw away speech that the bot believes it has said.
-
-    Measured: what of the messages sent before ``clear`` had not been played by then, by the queue
-    model.
-    Threshold: UNHEARD_MS ms
-    Change: send through Pipecat's output transport, which keeps close to real time; what is ahead
-    of the caller's ear by more than that goes into the model's context as said.
-    """
+    """An interruption threw away speech that the bot believes it has said."""
     playout = call.playout
     lost = playout.duration - playout.heard
     bounds = np.searchsorted(playout.time, call.times_of("clear"))
@@ -167,49 +183,64 @@ def unheard_speech(call: Call) -> Iterator[Finding]:
     for clear, last in zip(call.times_of("clear").tolist(), bounds.tolist(), strict=True):
         ms = 1000 * float(lost[first:last].sum())
         first = last
-        if ms < UNHEARD_MS:
+        if ms < unheard_speech.threshold:
             continue
-        yield Finding(
-            "unheard_speech", "bot", (clear, clear), graded(ms, 1000, np.inf), ms, "ms", UNHEARD_MS,
-            f"{ms / 1000:.1f} s of what the bot had sent were thrown away unheard",
-            "Audio was sent ahead of what the caller had heard; the model's context holds it as said.",
-            "Send it through Pipecat's output transport, which keeps real time, and truncate the "
-            "context to what was heard (Turn.heard_ms).",
-            "bot_sent",
-        )  # fmt: skip
+        yield unheard_speech.finding(
+            side="bot",
+            parts=(Part(clear, clear, ms),),
+            severity=graded(ms, 1000, np.inf),
+            value=ms,
+            measurement=f"{ms / 1000:.1f} s of what the bot had sent were thrown away unheard",
+            cause="Audio was sent ahead of what the caller had heard; the model's context holds "
+            "it as said.",
+            remedy="Send it through Pipecat's output transport, which keeps real time, and "
+            "truncate the context to what was heard (Turn.heard_ms).",
+            listen="bot_sent",
+        )
 
 
+@detector(
+    title="Gap in background sound",
+    symptoms=(Symptom(22, "gaps in the background at an interruption", "`ambience_gap`"),),
+    measured="silence between ``clear`` and the next audio, in a call whose bot sends sound in "
+    "its pauses too.",
+    thresholds=(
+        Threshold(
+            40.0,
+            "ms",
+            "Measured on Pipecat's mixer with interruptions: 60 to 280 ms. One message of 20 ms, "
+            "and jitter.",
+        ),
+    ),
+    change="let the mixer go on at once after an interruption, and keep its sound close to real "
+    "time.",
+    accuracy=(Accuracy("without_ambience", 1.0, value_error=1.2, span_ms=1.0),),
+)
 def ambience_gap(call: Call) -> Iterator[Finding]:
-    """The background sound under the bot's voice stops at an interruption.
-
-    Measured: silence between ``clear`` and the next audio, in a call whose bot sends sound in its
-    pauses too.
-    Threshold: AMBIENCE_MS ms
-    Change: let the mixer go on at once after an interruption, and keep its sound close to real
-    time.
-    """
+    """The background sound under the bot's voice stops at an interruption."""
     clears = call.times_of("clear")
     if not len(clears) or not _has_ambience(call):
         return
     playout = call.playout
     starts = np.sort(playout.start[~np.isnan(playout.start)])
-    gaps = []
-    for clear in clears.tolist():
-        following = int(np.searchsorted(starts, clear))
-        if following < len(starts) and AMBIENCE_MS <= 1000 * (starts[following] - clear) < 2000:
-            gaps.append((clear, float(starts[following])))
+    following = np.append(starts, np.inf)[np.searchsorted(starts, clears)]
+    silent = zip(clears.tolist(), following.tolist(), strict=True)
+    gaps = [gap for gap in lasting(silent) if ambience_gap.threshold <= gap.value < 2000]
     if not gaps:
         return
-    start, end = max(gaps, key=lambda gap: gap[1] - gap[0])
-    worst = 1000 * (end - start)
-    yield Finding(
-        "ambience_gap", "bot", (start, end), graded(worst, 100, 1000), worst, "ms", AMBIENCE_MS,
-        f"the background behind the bot stopped for {worst:.0f} ms when it was interrupted"
-        + (f", {len(gaps)} times in the call" if len(gaps) > 1 else ""),
-        "clear empties the far end's queue of everything, of the background too.",
-        "Let the mixer send on at once after an interruption; the less it is ahead, the less is lost.",
-        "caller_heard",
-    )  # fmt: skip
+    worst = max(gap.value for gap in gaps)
+    yield ambience_gap.finding(
+        side="bot",
+        parts=gaps,
+        severity=graded(worst, 100, 1000),
+        value=worst,
+        measurement=f"the background behind the bot stopped for {worst:.0f} ms when it was "
+        "interrupted" + (f", {len(gaps)} times in the call" if len(gaps) > 1 else ""),
+        cause="clear empties the far end's queue of everything, of the background too.",
+        remedy="Let the mixer send on at once after an interruption; the less it is ahead, the "
+        "less is lost.",
+        listen="caller_heard",
+    )
 
 
 def _has_ambience(call: Call) -> bool:
@@ -225,29 +256,46 @@ def _has_ambience(call: Call) -> bool:
     return bool(pauses.sum() > 3 / HOP and (level[pauses] > -70).mean() > 0.8)
 
 
+@detector(
+    title="Pop at start of speech",
+    symptoms=(Symptom(7, "a pop at the start of each prompt", "`onset_pop`, `container_header`"),),
+    measured="the peak of the first half millisecond of an utterance, after at least 0.2 s "
+    "without. A tone or a hiss that begins no steeper than it goes on has none.",
+    thresholds=(
+        Threshold(
+            -30.0,
+            "dBov",
+            "Louder is a step that is heard as a pop: speech starts with a ramp of 2 ms and more.",
+        ),
+    ),
+    change="fade prompts in over 5 ms; ask the speech synthesis for raw samples from the "
+    "beginning.",
+    accuracy=(Accuracy("popping", 1.0, value_error=0.0, span_ms=0.0, decibels=True),),
+)
 def onset_pop(call: Call) -> Iterator[Finding]:
-    """A pop at the start of what the bot says.
-
-    Measured: the peak of the first half millisecond of an utterance, after at least 0.2 s without.
-    A tone or a hiss that begins no steeper than it goes on has none.
-    Threshold: POP_DBOV dBov
-    Change: fade prompts in over 5 ms; ask the speech synthesis for raw samples from the beginning.
-    """
+    """A pop at the start of what the bot says."""
     for name, starts in (("bot_said", _said_onsets(call)), ("bot_sent", _sent_onsets(call))):
-        loud = [(at, level) for at, level in starts if level > POP_DBOV]
+        loud = [Part(at, at + 0.002, lv) for at, lv in starts if lv > onset_pop.threshold]
         if not loud:
             continue
-        at, level = max(loud, key=lambda row: row[1])
+        level = max(pop.value for pop in loud)
         upstream = name == "bot_said"
-        yield Finding(
-            "onset_pop", "bot", (at, at + 0.002), graded(level, -20, np.inf), level, "dBov", POP_DBOV,
-            f"{len(loud)} utterances begin with a step, the highest to {level:.0f} dBov at once",
-            "The prompt begins in the middle of a wave, or with bytes that are no samples." if upstream
+        yield onset_pop.finding(
+            side="bot",
+            parts=loud,
+            severity=graded(level, -20, np.inf),
+            value=level,
+            measurement=f"{len(loud)} utterances begin with a step, the highest to {level:.0f} "
+            "dBov at once",
+            cause="The prompt begins in the middle of a wave, or with bytes that are no samples."
+            if upstream
             else "The serializer makes it: a filter that starts from what it held before.",
-            "Fade prompts in over 5 ms, and look at the first bytes that the speech synthesis sends."
-            if upstream else "Reset the serializer's resampler between utterances, not in them.",
-            name,
-        )  # fmt: skip
+            remedy="Fade prompts in over 5 ms, and look at the first bytes that the speech "
+            "synthesis sends."
+            if upstream
+            else "Reset the serializer's resampler between utterances, not in them.",
+            listen=name,
+        )
         return
 
 
@@ -288,23 +336,34 @@ def _onset(at: float, before: bytes, pcm: bytes, rate: int) -> Iterator[tuple[fl
     steps = np.abs(np.diff(wave, prepend=0.0))
     steepest = float(steps[: len(head)].max())
     if steepest <= 1.25 * float(steps[len(head) :].max(initial=0.0)):
-        hisses = float(wave[1:] @ wave[:-1]) < CORRELATION * float(wave @ wave)
+        hisses = float(wave[1:] @ wave[:-1]) < CORRELATION.value * float(wave @ wave)
         if hisses or is_tone(wave):
             return
     peak = float(np.abs(head.astype(float)).max()) / 32768
     yield at, 20 * float(np.log10(max(peak, 1e-5)))
 
 
+@detector(
+    title="Clicks between blocks",
+    harm=30,
+    symptoms=(Symptom(6, "clicks at a fixed rate, a buzz", "`block_joint`"),),
+    measured="the third difference of the samples within 3 of each joint of two blocks, over that "
+    "of the 10 ms around it; median of all joints in sound.",
+    thresholds=(
+        Threshold(
+            1.5,
+            "times",
+            "Streaming conversion has 0.98 to 1.10, conversion of each block by itself 1.9 and "
+            "more.",
+        ),
+    ),
+    change="keep one resampler for the whole stream instead of one call for each block; leave out "
+    "no samples and pad none.",
+    limits="a steady tone tells nothing.",
+    accuracy=(Accuracy("jointed", 1.0),),
+)
 def block_joint(call: Call) -> Iterator[Finding]:
-    """Clicks or a buzz at a fixed rate: each block was treated by itself.
-
-    Measured: the third difference of the samples within 3 of each joint of two blocks, over that
-    of the 10 ms around it; median of all joints in sound.
-    Limits: a steady tone tells nothing.
-    Threshold: ROUGHNESS times
-    Change: keep one resampler for the whole stream instead of one call for each block; leave out
-    no samples and pad none.
-    """
+    """Clicks or a buzz at a fixed rate: each block was treated by itself."""
     inbound = call.inbound
     ways = (
         ("bot", "bot_said", call.speaking.start, call.speaking.kept),
@@ -316,22 +375,27 @@ def block_joint(call: Call) -> Iterator[Finding]:
         if side in told or not len(start):
             continue
         ratio, count = roughness(call.signal(name), start, length)
-        if ratio < ROUGHNESS:
+        if ratio < block_joint.threshold:
             continue
         told.add(side)
-        yield Finding(
-            "block_joint", "bot" if side == "bot" else "caller", (0.0, call.duration),
-            graded(ratio, 2 * ROUGHNESS, 10), ratio, "times", ROUGHNESS,
-            f"a click at every joint of two blocks ({count} looked at): {ratio:.1f} times as rough "
-            "as between them",
-            {"bot_said": "Each block was converted by itself before it reached the serializer.",
-             "bot_sent": "The serializer converts each frame by itself.",
-             "caller_sent": "Each message was converted by itself before it arrived."}[name],
-            "Nothing in the bot causes it; give Bandwidth the call id." if side == "caller"
+        yield block_joint.finding(
+            side="bot" if side == "bot" else "caller",
+            parts=(Part(0.0, call.duration, ratio),),
+            severity=graded(ratio, 2 * block_joint.threshold, 10),
+            value=ratio,
+            measurement=f"a click at every joint of two blocks ({count} looked at): {ratio:.1f} "
+            "times as rough as between them",
+            cause={
+                "bot_said": "Each block was converted by itself before it reached the serializer.",
+                "bot_sent": "The serializer converts each frame by itself.",
+                "caller_sent": "Each message was converted by itself before it arrived.",
+            }[name],
+            remedy="Nothing in the bot causes it; give Bandwidth the call id."
+            if side == "caller"
             else "Keep one resampler for the whole stream (soxr.ResampleStream, or this project's "
             "serializer), not a call of resample() for each block, and pad no block with zeros.",
-            name,
-        )  # fmt: skip
+            listen=name,
+        )
 
 
 def roughness(
@@ -368,7 +432,7 @@ def roughness(
     usual = np.median(places, axis=1)
     # Of most joints: a few may stand where a tone begins or ends, or where a frame was late.
     ratio = float(np.median((at + 1e-5) / (usual + 1e-5)))
-    if ratio >= ROUGHNESS:
+    if ratio >= block_joint.threshold:
         # The joints of a tone all have the same phase, and the rounding of that.
         tones = [is_tone(window) for window in windows[:: 1 + len(windows) // 100]]
         if 2 * sum(tones) > len(tones):

@@ -1,0 +1,163 @@
+"""Running the detectors over a call, and hearing what they found.
+
+::
+
+    found = diagnose(call)
+    print(found)                     # a sentence, then one line for each
+    excerpt(call, found[0])          # hear the worst
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Final
+
+from workbench.audio import Audio
+from workbench.call import Call
+from workbench.diagnosis.baseline import changes
+from workbench.diagnosis.detectors import DETECTORS
+from workbench.diagnosis.finding import SEVERITIES, Finding, Part
+from workbench.diagnosis.findings import Findings
+
+__all__ = ["AROUND", "diagnose", "excerpt"]
+
+#: Heard before and after a finding, and at most of it, in seconds.
+AROUND, LONGEST = 1.0, 10.0
+
+#: Seconds beside a hole of the recording in which it makes faults out of nothing.
+_BESIDE: Final = 0.1
+
+#: Calls longer than this, in seconds, are not diagnosed in an instant: 10 minutes take 2 s.
+_LONG: Final = 300.0
+#: What all detectors build on and takes longest, in detectors: done first, it moves the bar evenly.
+_GROUNDWORK: Final = {"caller_heard": 3, "bot_speech": 40, "caller_speech": 40, "stats": 5}
+
+
+def diagnose(
+    call: Call, kinds: Collection[str] | None = None, *, baseline: Call | None = None
+) -> Findings:
+    """Run the detectors over a call.
+
+    The order is that of the person on the phone: first what spoils the conversation, then what is
+    heard, then what is worth knowing. Within a severity the kind that does more harm comes first,
+    and among equals the finding that exceeds its threshold most. Of a long call, a terminal or a
+    notebook shows how far it is.
+
+    Args:
+        call: The call.
+        kinds: Those wanted; by default all of :data:`workbench.diagnosis.detectors.DETECTORS`.
+        baseline: A call to compare with: what got better and what got worse.
+
+    Returns:
+        The findings, worst first; none for a call that is sound.
+
+    Raises:
+        ValueError: For a kind that there is no detector for.
+
+    Warns:
+        RuntimeWarning: If a detector fails; what the others find is there all the same.
+
+    Example::
+
+        >>> worst = diagnose(Call.open("sample_audio/captures/choppy.mcap"))[0]
+        >>> worst.kind, worst.side, worst.severity, worst.when
+        ('underrun', 'bot', 'error', '9.72–13.48 s')
+    """
+    unknown = set(kinds or ()) - DETECTORS.keys()
+    if unknown:
+        raise ValueError(f"no detector {sorted(unknown)}, there are: {', '.join(DETECTORS)}")
+    wanted = DETECTORS if kinds is None else {name: DETECTORS[name] for name in kinds}
+    groundwork = _GROUNDWORK if kinds is None else {}
+    found: list[Finding] = []
+    with _progress(call, sum(groundwork.values()) + len(wanted)) as advance:
+        for name, steps in groundwork.items():
+            getattr(call, name)
+            advance(steps)
+        for name, detector in wanted.items():
+            try:
+                found += detector(call)
+            except Exception as error:
+                text = f"the detector {name} failed: {error!r}"
+                warnings.warn(text, RuntimeWarning, stacklevel=2)
+            advance(1)
+    kept = sorted((f for whole in found for f in _recorded(whole, call)), key=_rank)
+    is_silent = not len(call.inbound) and not len(call.outbound)
+    against = None
+    if baseline is not None:
+        before = diagnose(baseline, kinds)
+        against = changes(before, kept, baseline.duration, call.duration)
+    return Findings(tuple(kept), against, is_silent, is_whole=kinds is None)
+
+
+def _recorded(finding: Finding, call: Call) -> Iterator[Finding]:
+    """The finding without the parts where the recording has holes: there nobody can know."""
+    if finding.kind == "capture_dropped":
+        yield finding
+        return
+    holes = call.unrecorded
+    parts = tuple(part for part in finding.parts if not _lies_in(part, holes))
+    gone = len(finding.parts) - len(parts)
+    if not gone:
+        yield finding
+    elif parts:
+        told = f"{finding.measurement}; {gone} of it where the recording has holes"
+        yield replace(finding, parts=parts, measurement=told)
+
+
+def _lies_in(part: Part, holes: Collection[tuple[float, float]]) -> bool:
+    start, end = part.start - _BESIDE, part.end + _BESIDE
+    covered = sum(max(0.0, min(end, last) - max(start, first)) for first, last in holes)
+    return covered > 0.3 * (end - start)
+
+
+@contextmanager
+def _progress(call: Call, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar while a long call is worked on, to whoever watches; on stderr, gone afterwards."""
+    if call.duration < _LONG:
+        yield lambda steps: None
+        return
+    from rich import markup
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn
+
+    console = Console(stderr=True)
+    is_watched = console.is_interactive or console.is_jupyter
+    # From another thread it would come out in whatever cell runs just then.
+    is_watched &= threading.current_thread() is threading.main_thread()
+    if not is_watched:
+        yield lambda steps: None
+        return
+    columns = SpinnerColumn(), *Progress.get_default_columns()
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(f"Diagnosing {markup.escape(call.path.name)}", total=total)
+        yield lambda steps: bar.advance(task, steps)
+
+
+def excerpt(call: Call, finding: Finding) -> Audio:
+    """Cut out what a finding is about, with a second before and after it.
+
+    Args:
+        call: The call that it was found in.
+        finding: Any that can be heard: its first part and those that follow it within ten seconds;
+            of a longer part, the first ten seconds.
+
+    Raises:
+        ValueError: If it cannot be heard: its ``listen`` is empty.
+    """
+    if not finding.listen:
+        raise ValueError(f"{finding.kind} cannot be heard, see its measurement")
+    audio = call.signal(finding.listen)
+    begin = finding.parts[0].start
+    heard = [part.end for part in finding.parts if part.end <= begin + LONGEST]
+    start = min(begin, audio.duration)
+    end = max([start, *heard]) if heard else start + LONGEST
+    return audio.span(max(0.0, start - AROUND), end + AROUND)
+
+
+def _rank(finding: Finding) -> tuple[int, int, float, float]:
+    harm = DETECTORS[finding.kind].harm
+    return SEVERITIES.index(finding.severity), -harm, -finding.excess, finding.span[0]

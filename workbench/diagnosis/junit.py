@@ -1,0 +1,56 @@
+"""Findings as JUnit XML, which CI servers show."""
+
+from __future__ import annotations
+
+from typing import Final
+from xml.etree import ElementTree
+
+from workbench.diagnosis.detectors import DETECTORS
+from workbench.diagnosis.finding import Finding, Severity
+from workbench.diagnosis.findings import Findings
+
+__all__ = ["to_junit"]
+
+_ROOM_FOR: Final = 1000  # characters of a measurement in an attribute of XML
+
+
+def to_junit(findings: Findings, fail_on: Severity = "warning", name: str = "call") -> str:
+    """Write findings as JUnit XML, which CI servers show: one test case for each detector.
+
+    Args:
+        findings: Of one call.
+        fail_on: From which severity on a finding fails its test case, see
+            :meth:`Findings.failures`; a lesser one stands in its ``system-out``.
+        name: Of the test suite, such as the file's.
+
+    Returns:
+        The document.
+    """
+    failed = findings.failures(fail_on)
+    count = len({finding.kind for finding in failed})
+    suite = ElementTree.Element(
+        "testsuite", name=_xml(name), tests=str(len(DETECTORS)), failures=str(count), errors="0"
+    )
+    for kind in DETECTORS:
+        case = ElementTree.SubElement(suite, "testcase", classname="workbench.diagnose", name=kind)
+        for number, finding in enumerate(f for f in failed if f.kind == kind):
+            if not number:  # one is allowed
+                failure = ElementTree.SubElement(case, "failure")
+                failure.set("type", finding.severity)
+                failure.set("message", _xml(str(finding))[:_ROOM_FOR])
+                failure.text = ""
+            failure.text = f"{failure.text}{_xml(_told(finding))}\n"
+        others = [finding for finding in findings if finding.kind == kind and finding not in failed]
+        if others:
+            out = ElementTree.SubElement(case, "system-out")
+            out.text = "\n".join(_xml(_told(finding)) for finding in others)
+    return ElementTree.tostring(suite, "unicode", xml_declaration=True)
+
+
+def _told(finding: Finding) -> str:
+    return f"{finding}\n  {finding.cause}\n  {finding.remedy}"
+
+
+def _xml(text: str) -> str:
+    """Leave out what XML cannot hold; escaping is the library's."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)

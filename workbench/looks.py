@@ -1,0 +1,89 @@
+"""How severities and sides look: every picture, page and table takes it from here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+__all__ = ["SEVERITY_LOOKS", "SIDE_COLOURS", "Colours", "Look", "css_variables"]
+
+
+class Colours(NamedTuple):
+    """Of something that stands on a page, in CSS's hexadecimal form.
+
+    Parameters:
+        paper: Of its surface.
+        ink: Of what is written on it.
+    """
+
+    paper: str
+    ink: str
+
+
+class Look(NamedTuple):
+    """How a severity looks, which is never told by colour alone.
+
+    Parameters:
+        mark: A shape to stand before its name.
+        day: Colours on a light page.
+        night: On a dark one.
+        style: In a terminal, as ``rich`` names it.
+        hatch: In a plot, as ``matplotlib`` names it.
+    """
+
+    mark: str
+    day: Colours
+    night: Colours
+    style: str
+    hatch: str
+
+
+#: By severity, worst first.
+SEVERITY_LOOKS: Final[dict[str, Look]] = {
+    "error": Look(
+        "\N{MULTIPLICATION X}",
+        Colours("#b3131f", "#ffffff"),
+        Colours("#ff7b78", "#2a0203"),
+        "bold red",
+        "xx",
+    ),
+    "warning": Look(
+        "\N{BLACK UP-POINTING TRIANGLE}",
+        Colours("#f0b429", "#1f1500"),
+        Colours("#f0b429", "#1f1500"),
+        "yellow",
+        "//",
+    ),
+    "info": Look(
+        "\N{BLACK CIRCLE}",
+        Colours("#56b4e9", "#06253a"),
+        Colours("#2f6c96", "#eaf6ff"),
+        "cyan",
+        "..",
+    ),
+}
+
+#: By side: on a light page, and on a dark one.
+SIDE_COLOURS: Final[dict[str, tuple[str, str]]] = {
+    "caller": ("#0072b2", "#6cb6ff"),
+    "bot": ("#b5520a", "#f0883e"),
+}
+
+
+def css_variables(prefix: str = "", *, night: bool = False) -> str:
+    """Write all colours as declarations of CSS: ``--prefix-error``, ``--prefix-on-error``, ...
+
+    Args:
+        prefix: Of their names.
+        night: Those for a dark page.
+    """
+    return " ".join(f"--{prefix}{name}: {colour};" for name, colour in _named(night))
+
+
+def _named(night: bool) -> Iterator[tuple[str, str]]:
+    for severity, look in SEVERITY_LOOKS.items():
+        colours = look.night if night else look.day
+        yield severity, colours.paper
+        yield f"on-{severity}", colours.ink
+    for side, colours_of_side in SIDE_COLOURS.items():
+        yield side, colours_of_side[night]
