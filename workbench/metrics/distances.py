@@ -2,11 +2,11 @@
 
 Conventions:
     The reference comes first, the degraded signal second. Both are
-    :class:`~workbench.audio.Audio` of one rate; bring them there with ``Audio.resampled``. Every
+    :class:`workbench.audio.Audio` of one rate; bring them there with ``Audio.resampled``. Every
     metric but :func:`align` and :func:`evaluate` takes the pair as it is: sample n of one belongs
     to sample n of the other, and the longer one's end is left out. :func:`validate` says what is
     refused. What has no value (silence, too little speech) is NaN, and a
-    :class:`~workbench.exceptions.MetricWarning` says why: a number that comes back is a measurement.
+    :class:`workbench.exceptions.MetricWarning` says why: a number that comes back is a measurement.
 
 Metrics:
     * :func:`lsd`: distance of the short-time spectra, in a band, dB.
@@ -244,7 +244,7 @@ def evaluate(reference: Audio, degraded: Audio) -> dict[str, float]:
         ``peak_dbov``, ``noise_floor_dbov``, ``clipped_pct``, ``bandwidth_hz`` (all of the degraded signal),
         ``lsd_db`` (telephone band), ``lsd_wide_db`` (to 7000 Hz; NaN below 14 kHz),
         ``seg_snr_db``, ``si_sdr_db``, ``estoi``. NaN with a
-        :class:`~workbench.exceptions.MetricWarning` where there is no value.
+        :class:`workbench.exceptions.MetricWarning` where there is no value.
 
     Raises:
         ValueError: As :func:`validate`.

@@ -252,7 +252,7 @@ def on_clock(call: Call, audio: Audio) -> Audio:
 
 
 def _in_step(call: Call) -> tuple[NDArray[np.float64], list[int]]:
-    """When each frame ends in :mod:`~workbench.tuning.voice`, and which are the first after an interruption.
+    """When each frame ends in :mod:`workbench.tuning.voice`, and which are the first after an interruption.
 
     There a stretch that was interrupted ends at a multiple of 20 ms.
     """

@@ -36,7 +36,7 @@ def sketch_of(call: Call, name: str) -> Sketch | None:
 
 
 class Sketch:
-    """What :class:`~workbench.timeline.views.Track` draws, coarser: a message is one piece.
+    """What :class:`workbench.timeline.views.Track` draws, coarser: a message is one piece.
 
     Parameters:
         start: Where each message starts, in seconds; ``nan`` leaves it out.

@@ -22,7 +22,7 @@ view is answered by sketches; then ``drawings`` in the state goes up, and the br
 
 Messages are answered on another thread than cells run on where the front end asks for it, as
 JupyterLab does: the player goes on while a cell is busy. What they read is one immutable
-:class:`~workbench.timeline.scene.Scene`, exchanged by one assignment.
+:class:`workbench.timeline.scene.Scene`, exchanged by one assignment.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ class MeasuredLeg:
         matched: Share of the windows of speech that were found again, whole, 0 to 1.
         covered: From when to when, in seconds on the call's clock, there is a recording.
         family: What the audio bandwidth says.
-        leg: The model in :data:`~workbench.tuning.legs.LEGS` that the noise is most like; ``None`` if
+        leg: The model in :data:`workbench.tuning.legs.LEGS` that the noise is most like; ``None`` if
             it is like none.
         distance_db: How far the noise profile is from that of each model considered.
         sent_hz: Up to where there was anything in what was sent.

@@ -101,7 +101,7 @@ LEGEND: Final = (
     "intelligibility, at most 1; of both, more is better."
 )
 
-#: A number, or an :class:`~workbench.metrics.opinions.Opinion` that may say why there is none.
+#: A number, or an :class:`workbench.metrics.opinions.Opinion` that may say why there is none.
 Metric = Callable[[Audio, Audio], SupportsFloat]
 
 
@@ -240,7 +240,7 @@ def compare(
     Args:
         call: A call, the frames it gave to ``serialize``, or any audio of speech.
         settings: What to try; by default PCMU and PCM at 8, 16 and 24 kHz.
-        legs: One or several names of :data:`~workbench.tuning.legs.LEGS`, or legs of your own; by
+        legs: One or several names of :data:`workbench.tuning.legs.LEGS`, or legs of your own; by
             default the one that ``recording`` shows, else G.711 and G.722.
         metrics: Further columns: a function of (reference, degraded) for each name.
         recording: The carrier's recording of the bot's channel (:func:`workbench.tuning.carrier_recording.read`).

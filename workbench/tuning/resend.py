@@ -1,7 +1,7 @@
 """What the bot said in a call, sent once more through the serializer with other parameters.
 
 The frames of a capture (:mod:`workbench.tuning.voice`) go through a real
-:class:`~pipecat_bandwidth.BandwidthFrameSerializer` in their order, interruptions among them, as fast as it takes them; what comes out is decoded
+:class:`pipecat_bandwidth.BandwidthFrameSerializer` in their order, interruptions among them, as fast as it takes them; what comes out is decoded
 as Bandwidth would. Nothing depends on the clock, so the same replay gives the same bytes. For that
 ``resampler_clear_after_secs`` is left out: its effect depends on when frames come.
 

@@ -140,12 +140,12 @@ def tune(
     Args:
         calls: One or several of what :func:`workbench.tuning.resend.resend` takes: calls, or audio of
             the bot's speech. Copies of one call count once.
-        objective: A name of :data:`~workbench.tuning.objective.OBJECTIVES`, or your own; by default the
+        objective: A name of :data:`workbench.tuning.objective.OBJECTIVES`, or your own; by default the
             spectral distance over the leg's band.
         constraints: At most so much ``kbit_s`` and ``delay_ms``; metrics of OBJECTIVES at least,
             or for distances at most, so much. What cannot be measured on these calls limits
             nothing, and a sentence says so.
-        leg: The far leg that is assumed: a name of :data:`~workbench.tuning.legs.LEGS`, or your own.
+        leg: The far leg that is assumed: a name of :data:`workbench.tuning.legs.LEGS`, or your own.
         settings: What to choose from; by default PCMU and PCM at 8, 16 and 24 kHz.
         executor: Where calls and settings are tried, side by side; threads by default. Those of
             other processes and of Dask need ``calls`` that can be pickled, such as Audio.
