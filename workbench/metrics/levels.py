@@ -4,8 +4,9 @@ Conventions:
     A signal is an :class:`workbench.audio.Audio`: one-dimensional float samples, 1.0 being int16
     full scale; it refuses int16, several channels and NaN by itself. Levels are in dBov (RFC 6464):
     0 dBov is the RMS of a full-scale square wave, so a full-scale sine has -3.01 dBov; digital
-    silence has ``-inf``. What cannot be measured is NaN, and a :class:`workbench.exceptions.MetricWarning` says why.
-    No samples at all, or samples of int16 size, are a :class:`ValueError`.
+    silence has ``-inf``. What cannot be measured is NaN, and a
+    :class:`workbench.exceptions.MetricWarning` says why. No samples at all, or samples of int16
+    size, are a :class:`ValueError`.
 
 Metrics:
     * :func:`workbench.metrics.speech_level.active_level`: level of the speech, pauses left out
@@ -14,7 +15,8 @@ Metrics:
     * :func:`noise_floor`: level of the pauses.
     * :func:`peak`: the largest sample.
     * :func:`clipped_fraction`: share of samples that stand flat against the rail.
-    * :func:`workbench.metrics.spectra.effective_bandwidth`: the frequency up to which there is anything to hear.
+    * :func:`workbench.metrics.spectra.effective_bandwidth`: the frequency up to which there is
+      anything to hear.
 
 References:
     .. [1] ITU-T P.56 (2011), Objective measurement of active speech level, method B.
@@ -43,7 +45,7 @@ __all__ = ["clipped_fraction", "loudest_span", "loudness", "noise_floor", "peak"
 _RAIL: Final = 1.5 / 32768
 
 
-#: Hops or frames looked at together: an hour takes no more memory for it than a minute.
+#: Hops or frames processed together, so that an hour takes no more memory than a minute.
 _AT_ONCE: Final = 4096
 
 
@@ -95,7 +97,7 @@ def loudness(audio: Audio) -> float:
 
 @cache
 def _k_weighting(rate: int) -> NDArray[np.float32]:
-    """Both filters as one, of linear phase: where in a block something is does not matter.
+    """Both filters as one, of linear phase: it does not matter where in a block a sound is.
 
     After the 0.1 s on either side the high-pass of 38 Hz has decayed to a millionth.
     """
@@ -162,7 +164,7 @@ def clipped_fraction(audio: Audio) -> float:
 
 
 def loudest_span(audio: Audio, secs: float) -> tuple[float, float]:
-    """Find the stretch with the most energy: the excerpt to look at and to listen to.
+    """Find the interval with the most energy: the excerpt to look at and to listen to.
 
     Args:
         audio: The signal.

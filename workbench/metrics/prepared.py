@@ -1,4 +1,4 @@
-"""A signal, prepared to be measured: what several metrics need of it is made once, and kept."""
+"""A signal prepared for measuring: what several metrics need of it is computed once and kept."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ LEAST: Final = 0.2
 
 _STOI_WINDOW: Final = np.hanning(N_FRAME + 2)[1:-1]
 
-#: First bin of each band of a third octave, and where the last one ends: they leave no gap.
+#: First bin of each band of a third octave, and where the last one ends: the bands touch.
 _STOI_EDGES: Final = OBM.argmax(axis=1)
 _STOI_TOP: Final = int(_STOI_EDGES[0] + OBM.sum())
 
@@ -73,9 +73,9 @@ def within(band: tuple[float, float], rate: int) -> tuple[float, float]:
 
 
 class Prepared:
-    """A signal, and what metrics need of it: each thing is made when first asked for, and kept.
+    """A signal, and what metrics need of it: computed when first asked for, and kept.
 
-    A reference that many signals are compared with is worth being prepared once.
+    A reference that many signals are compared with is worth preparing once.
 
     Parameters:
         audio: The signal.
