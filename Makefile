@@ -3,7 +3,7 @@ PY ?= python3
 V  := .venv
 OK := $(V)/.ok
 
-.PHONY: setup demo test coverage lab bench fuzz faults compat check lock clean browser-and-tshark
+.PHONY: setup demo test coverage lab bench fuzz faults compat check docs lock clean browser-and-tshark
 .DEFAULT_GOAL := demo
 
 setup: $(OK)
@@ -63,10 +63,14 @@ check: $(OK)
 	$(V)/bin/mypy
 	$(V)/bin/lint-imports
 
+# The pages are in docs-html/index.html; a docstring that refers to what is not there is an error.
+docs: $(OK)
+	$(V)/bin/python -m tests.house.pages
+
 lock:
 	@d=$$(mktemp -d) && cp pyproject.toml $$d && touch $$d/README.md && mkdir $$d/pipecat_bandwidth && cp pipecat_bandwidth/__init__.py $$d/pipecat_bandwidth/ \
 	  && (cd $$d && uv lock -q && uv export -q --no-header --no-annotate --no-emit-project --extra workbench --extra dask --all-groups -o requirements.lock) \
 	  && cp $$d/requirements.lock requirements.lock && rm -rf $$d && wc -l requirements.lock
 
 clean:
-	rm -rf $(V) .bench demo-output .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage
+	rm -rf $(V) .bench demo-output docs-html .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage

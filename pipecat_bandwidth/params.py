@@ -15,7 +15,7 @@ __all__ = ["InputParams"]
 
 
 class InputParams(FrameSerializer.InputParams):
-    """Configuration of a :class:`~pipecat_bandwidth.serializer.BandwidthFrameSerializer`.
+    """Configuration of a :class:`pipecat_bandwidth.serializer.BandwidthFrameSerializer`.
 
     Unknown names and values of a wrong type are refused.
 

@@ -7,7 +7,7 @@
               <-clear-            <-InterruptionFrame----
            <-hang-up-             <-EndFrame, CancelFrame   (through the Voice API)
 
-Nothing that arrives raises out of :meth:`~BandwidthFrameSerializer.deserialize`: in Pipecat's
+Nothing that arrives raises out of :meth:`BandwidthFrameSerializer.deserialize`: in Pipecat's
 transports that would end the receive loop, hence the bot, hence the caller's call.
 """
 
@@ -92,10 +92,10 @@ class BandwidthFrameSerializer(FrameSerializer):
     Event handlers available:
 
     - on_stream_start(serializer, start): the stream has begun; ``start`` is a
-      :class:`~pipecat_bandwidth.messages.Start`, not authenticated.
+      :class:`pipecat_bandwidth.messages.Start`, not authenticated.
     - on_stream_stop(serializer): the stream has ended.
     - on_hang_up(serializer, outcome): a hang-up has come to an end; ``outcome`` is an
-      :class:`~pipecat_bandwidth.hanging_up.Outcome`, true when the call is over.
+      :class:`pipecat_bandwidth.hanging_up.Outcome`, true when the call is over.
 
     Example::
 
@@ -388,7 +388,7 @@ class BandwidthFrameSerializer(FrameSerializer):
         """Write what a frame asks for.
 
         An EndFrame or a CancelFrame hangs up, and comes back when that is done or has failed, after
-        :class:`~pipecat_bandwidth.voice_api.VoiceAPI`'s deadline at the latest. It does not wait
+        :class:`pipecat_bandwidth.voice_api.VoiceAPI`'s deadline at the latest. It does not wait
         for the far end to play the last of what it has been sent: Pipecat's transports send in
         real time, one message ahead.
 

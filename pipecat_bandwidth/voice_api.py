@@ -13,7 +13,7 @@ no connection, reset, silence  again after a random pause
 404                            already over
 409                            again, once, after half a second; unless that gives a 2xx, it is
                                taken for already over
-any other status, redirects    :class:`~pipecat_bandwidth.exceptions.VoiceAPIError`
+any other status, redirects    :class:`pipecat_bandwidth.exceptions.VoiceAPIError`
 token answer without a token   the same
 ============================== ==============================================================
 

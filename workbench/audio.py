@@ -33,7 +33,7 @@ _PLAYER_BYTES: Final = 5 * 1024 * 1024
 
 @contextmanager
 def sound_file(path: str | Path, mode: Literal["rb", "ab"] = "rb") -> Iterator[None]:
-    """Around a call of soundfile: what goes wrong with a file says so, and names it.
+    """Wrap a call of soundfile, so that an error names the file and what is wrong with it.
 
     Args:
         path: The file that is read or written.
@@ -46,7 +46,7 @@ def sound_file(path: str | Path, mode: Literal["rb", "ab"] = "rb") -> Iterator[N
     try:
         yield
     except soundfile.LibsndfileError as error:
-        # Of a file that cannot be opened libsndfile says "System error", the system what it is.
+        # Where a file cannot be opened, libsndfile says "System error" and the system says why.
         open(path, mode).close()
         what = "not a sound file" if mode == "rb" else "cannot be written"
         raise ValueError(f"{path}: {what} ({error.error_string.rstrip('.')})") from None
@@ -125,7 +125,7 @@ class Audio:
 
         Raises:
             OSError: If the file cannot be opened.
-            ValueError: If it is no sound, or has several channels and none was chosen.
+            ValueError: If it is not a sound file, or has several channels and none was chosen.
         """
         with sound_file(path):
             samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)

@@ -1,4 +1,4 @@
-"""Pictures. An axes goes in (or one is made) and the axes comes out; nothing is computed here.
+"""Pictures. Axes go in (or are made) and come out again; nothing is computed here.
 
 Every axis carries its unit. Colours are Okabe and Ito's, told apart with any colour vision and in
 grey print; what a colour says is also said by a line style, a hatch or a word.
@@ -61,7 +61,7 @@ _PAPER: Final = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.3}
 def waveform(
     audio: Audio, ax: Axes | None = None, *, colour: str = BLUE, columns: int = 1600
 ) -> Axes:
-    """Draw a signal as the envelope of its extremes, so that no peak is lost at any length.
+    """Draw a signal as the envelope of its extremes, so that no peak is lost, however long it is.
 
     Args:
         audio: The signal.
@@ -274,8 +274,8 @@ def call_overview(call: Call, found: Sequence[Finding] = ()) -> NDArray[Any]:
 
     Args:
         call: The call.
-        found: Its findings, hatched over the side they belong to; those of most of the call are
-            left out.
+        found: Its findings, hatched over the side they belong to; those that span most of the call
+            are left out.
 
     Returns:
         Six axes, top to bottom: who speaks, caller's wave and spectrogram, bot's wave (as the

@@ -677,7 +677,7 @@ async def test_a_bot_with_a_quiet_background_lets_the_caller_speak() -> None:
     greeting, answer = call.turns
     assert (greeting.id, answer.id) == ("b01", "c01")
     assert greeting.end - greeting.start == pytest.approx(0.5, abs=0.05)
-    assert 1.0 <= answer.start - greeting.end < 3.0, "he waits a second for the next word"
+    assert 1.0 <= answer.start - greeting.end < 3.0, "they wait a second for the next word"
     assert call.said_secs > answer.start - 0.5, "the background never stopped"
     assert call.problems() == []
 
@@ -840,7 +840,7 @@ ONE_WAY = '<Bxml><StartStream name="s" destination="ws://{host}/stream"/>' + STO
         (only_rubbish, "", ["Bandwidth does not know: 10", SAID_NOTHING, "never heard", NO_END]),
         (only_a_whisper, "", [SAID_NOTHING, "never heard: 1.0 s .* louder than -45 dBov", NO_END]),
         (change_its_mind, "", [SAID_NOTHING, "it sent clear before", NO_END]),
-        (only_talk, "", ["0 of 1 turns: he waits .* the bot was heard to the end", NO_END]),
+        (only_talk, "", ["0 of 1 turns: they wait .* the bot was heard to the end", NO_END]),
     ],
 )
 async def test_a_call_that_was_none_says_why(

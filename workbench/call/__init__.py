@@ -2,7 +2,7 @@
 
 Conventions:
     Times in seconds since the first WebSocket message, in either direction. The five signals are
-    :class:`~workbench.audio.Audio` whose first sample is at 0; all last as long as the call, with
+    :class:`workbench.audio.Audio` whose first sample is at 0; all last as long as the call, with
     silence where nothing was. A signal keeps the rate that it had; if that changed during the
     call, the rate of most of it.
 

@@ -101,7 +101,7 @@ def find_echoes(caller: Audio, bot: Audio, bot_speech: Stretches) -> tuple[Echo,
     Args:
         caller: The caller's side.
         bot: The bot's side as the caller heard it, on the same clock.
-        bot_speech: Where the bot speaks, see :func:`voice_activity`.
+        bot_speech: Where the bot speaks, see :func:`workbench.call.speech.voice_activity`.
 
     Returns:
         One echo for each run of bot speech (pauses below a second bridged) that came back.

@@ -62,7 +62,7 @@ class Packer:
         Args:
             name: The name that the file shall have in the end.
             offset_ns: UNIX time minus monotonic time.
-            is_reserved: As for :class:`~workbench.capture.partfile.PartFile`.
+            is_reserved: As for :class:`workbench.capture.partfile.PartFile`.
         """
         self._name = name
         self._is_reserved = is_reserved
@@ -118,7 +118,7 @@ class Packer:
         """Pack one record.
 
         Args:
-            channel: Number of the topic in :data:`~workbench.capture.schema.TOPICS`, from 1.
+            channel: Number of the topic in :data:`workbench.capture.schema.TOPICS`, from 1.
             sequence: Its number within the topic.
             time_ns: When it happened, on the monotonic clock.
             body: JSON text or a typed body.

@@ -162,7 +162,7 @@ class CaptureWriter:
         """Queue one record. Never raises, never blocks.
 
         Args:
-            topic: One of :data:`~workbench.capture.schema.TOPICS`.
+            topic: One of :data:`workbench.capture.schema.TOPICS`.
             time_ns: When it happened, on ``time.monotonic_ns()``.
             body: Either JSON text, which is written as it is, or a typed body, which must not be
                 changed any more.

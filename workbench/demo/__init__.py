@@ -1,4 +1,4 @@
-"""The demo: a real bot, a simulated call to it, and what came of it."""
+"""The demo: a real bot, a simulated call to it, and the outcome."""
 
 from __future__ import annotations
 

@@ -7,8 +7,9 @@
 
 Only the words are canned. Voice activity, turn taking, interruptions, pacing and hang-up are
 Pipecat's own, set up as in any telephone bot; whom to trust is decided as Bandwidth's documentation
-asks: call and account come from the authenticated webhook alone, the stream is let in by a token
-that works once and soon, and by HTTP Basic credentials, both checked before the upgrade.
+asks: call and account come from the authenticated webhook alone, the stream is admitted by a token
+    that works once and expires soon, and by HTTP Basic credentials, both checked before the
+    upgrade.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ __all__ = ["VAD", "create_app", "serve"]
 #: caller, some 15 dB louder, is heard up to 0.82 and more.
 VAD: Final = VADParams(confidence=0.7, start_secs=0.2, stop_secs=0.2, min_volume=0.78)
 
-#: A token admits one stream, and only so soon after the webhook.
+#: A token admits one stream, and only within this time of the webhook.
 _TOKEN_SECS: Final = 60.0
 #: "Start is the first message": Bandwidth's own bridge waits this long for it.
 _START_SECS: Final = 5.0
@@ -97,7 +98,7 @@ def create_app(
         username: HTTP Basic user of the webhooks.
         password: Its password.
         params: The serializer's.
-        wrap: Put round each call's serializer, for example ``lambda s: Tap(s, "captures")``.
+        wrap: Wrapped round each call's serializer, for example ``lambda s: Tap(s, "captures")``.
         audio_in_sample_rate: The pipeline's rate for the caller's audio, in hertz.
         audio_out_sample_rate: The pipeline's rate for the bot's audio, in hertz.
         clock: Seconds; tells when a token has expired.
@@ -233,7 +234,7 @@ async def _has_credentials(websocket: WebSocket, wanted: HTTPBasicCredentials) -
 
 
 def _same(given: str, wanted: str) -> bool:
-    """Compare in a time that tells nothing of where they differ."""
+    """Compare in a time that does not give away where they differ."""
     return secrets.compare_digest(given.encode(), wanted.encode())
 
 
@@ -280,7 +281,8 @@ async def serve(app: FastAPI) -> AsyncIterator[str]:
     server = _Server(config)
     running = asyncio.create_task(server.serve(sockets=[listener]), name="bot-server")
     try:
-        # The socket listens already: who comes before the server is up waits in its backlog.
+        # The socket listens already: a client that comes before the server is up waits in the
+        # backlog.
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True

@@ -1,4 +1,4 @@
-"""The demo: one simulated call through everything, and what came of it.
+"""The demo: one simulated call through everything, and the outcome.
 
 The call is real in all but the phone network: an HTTP webhook, a WebSocket, audio on a real clock,
 a real Pipecat pipeline with voice activity detection, a real HTTP hang-up.
@@ -271,7 +271,7 @@ def _with_progress(console: Console, call: Callable[..., Awaitable[T]], name: st
         SpinnerColumn(),
         BarColumn(20, table_column=Column(width=20)),
         TimeElapsedColumn(table_column=Column(width=7)),
-        # Takes what the others leave, and is cut where that ends.
+        # Takes the room that the others leave, and is cut to it.
         TextColumn(
             "{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
         ),

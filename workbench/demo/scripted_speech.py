@@ -36,10 +36,10 @@ __all__ = ["ScriptedSpeech"]
 #: Speech is handed to the transport in frames of this length, as from a TTS service.
 _TTS_FRAME_SECS: Final = 0.1
 
-#: The caller has said all when the VAD has seen this share of the turn's length, first word to
-#: last; the speech recognition and turn model of a talking bot would know it from his words.
+#: The caller has finished when the VAD has seen this share of the turn's length, first word to
+#: last; the speech recognition and turn model of a talking bot would know it from the words.
 _HEARD_SHARE: Final = 0.75
-#: If he said less than the script has, the answer waits so much longer.
+#: If less was said than the script has, the answer waits this much longer.
 _HESITATION_SECS: Final = 2.0
 
 
@@ -47,7 +47,7 @@ class ScriptedSpeech(FrameProcessor):
     """Says the bot's turns of a script, each when its rule says so, then ends the call.
 
     It hears the caller through the VAD's frames alone, and knows when its own speech has been
-    played only from its length: Bandwidth tells nothing of its queue. Where the script lets it
+    played only from its length: Bandwidth says nothing about its queue. Where the script lets it
     stall, its speech comes late or its event loop stands still.
 
     Args:

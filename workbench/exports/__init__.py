@@ -69,7 +69,8 @@ def export(
         signals: Channels of a sound file.
 
     Returns:
-        The files written, new ones for their owner alone. CSV makes a second one, ``.findings.csv``, if there are findings.
+        The files written, new ones for their owner alone. CSV makes a second one,
+        ``.findings.csv``, if there are findings.
 
     Raises:
         ValueError: If there is no such kind, or the file's suffix is none of it.

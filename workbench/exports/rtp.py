@@ -163,7 +163,7 @@ def _inbound(stream: Stream, origin: int) -> Iterator[_Packet]:
 def _outbound(call: Call, origin: int) -> Iterator[_Packet]:
     """The audio sent, in the order sent; one message is one packet, if it is not over a second."""
     stream, playout, sequence, timestamp = call.outbound, call.playout, count(1), 0
-    # What was sent and not played is ahead of the clock: the next pause makes up for it.
+    # What was sent but not played runs ahead of the clock; the next pause makes up for it.
     ssrc, ahead = _OUTBOUND_SSRC, 0.0
     unplayed = (playout.duration - playout.heard).tolist()
     columns = (_ns(stream, origin), _pauses(playout).tolist(), unplayed, _as_pcmu(stream))

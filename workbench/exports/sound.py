@@ -37,7 +37,7 @@ def write_audio(
 
     Raises:
         OSError: If the file cannot be written.
-        ValueError: For another suffix, no signals, one that there is not, or mu-law in FLAC.
+        ValueError: For another suffix, no signals, an unknown one, or mu-law in FLAC.
     """
     kind = Path(path).suffix.lower()
     if kind not in (".wav", ".flac"):

@@ -59,7 +59,7 @@ class _Row(NamedTuple):
 def write_labels(call: Call, findings: Sequence[Finding], path: str | Path) -> None:
     """Write turns, events and findings as a label track; in Audacity File > Import > Labels.
 
-    Put it beside the sound of :func:`~workbench.exports.write_audio`: both begin at t = 0.
+    Put it beside the sound of :func:`workbench.exports.write_audio`: both begin at t = 0.
 
     Args:
         call: The call.

@@ -1,1 +1,1 @@
-"""How it is measured: levels, spectra, speech, distances between two signals, opinions of models."""
+"""How it is measured: levels, spectra, speech, distances of two signals, opinions of models."""

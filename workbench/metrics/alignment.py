@@ -1,4 +1,4 @@
-"""Two signals brought onto each other: one constant delay, found and taken out.
+"""Two signals aligned: one constant delay, found and taken out.
 
 References:
     .. [1] C. H. Knapp, G. C. Carter, "The generalized correlation method for estimation of time
@@ -24,7 +24,7 @@ _LEAST_PEAK: Final = 8.0
 
 
 class Alignment(NamedTuple):
-    """Two signals brought onto each other.
+    """Two signals, aligned.
 
     Parameters:
         delay_ms: How much later the degraded signal was; negative when it was earlier.

@@ -1,12 +1,12 @@
-"""How far one signal is from another: numbers for what a setting, a codec or a fault does to speech.
+"""How far one signal is from another: what a setting, a codec or a fault does to speech.
 
 Conventions:
-    The reference comes first, the degraded signal second. Both are
-    :class:`~workbench.audio.Audio` of one rate; bring them there with ``Audio.resampled``. Every
-    metric but :func:`align` and :func:`evaluate` takes the pair as it is: sample n of one belongs
-    to sample n of the other, and the longer one's end is left out. :func:`validate` says what is
-    refused. What has no value (silence, too little speech) is NaN, and a
-    :class:`~workbench.exceptions.MetricWarning` says why: a number that comes back is a measurement.
+    The reference comes first, the degraded signal second. Both are :class:`workbench.audio.Audio`
+    of one rate; ``Audio.resampled`` brings them to it. Every metric but :func:`align` and
+    :func:`evaluate` takes the pair as it is: sample n of one belongs to sample n of the other, and
+    the longer one's end is left out. :func:`validate` says what is refused. What has no value
+    (silence, too little speech) is NaN, and a :class:`workbench.exceptions.MetricWarning` says why:
+    any number that comes back was measured.
 
 Metrics:
     * :func:`lsd`: distance of the short-time spectra, in a band, dB.
@@ -86,8 +86,8 @@ __all__ = [
 #: What a wideband leg carries: 50 to 7000 Hz by ITU-T G.722, and speech has nothing below 100.
 WIDE_BAND: Final = (100.0, 7000.0)
 
-#: LSD does not look deeper than this below the reference's strongest long-term bin: there it would
-#: compare one rounding noise with another.
+#: LSD does not look deeper than this below the reference's strongest long-term bin: deeper, it
+#: would compare one rounding noise with another.
 DEPTH_DB: Final = 60.0
 
 #: Seconds of active speech below which intelligibility is not predicted.
@@ -106,7 +106,8 @@ def lsd(
     .. math:: \frac{1}{T}\sum_t\sqrt{\frac{1}{K}\sum_k\left(10\log_{10}\frac{|R_{tk}|^2}{|D_{tk}|^2}\right)^2}
 
     over the frames of 32 ms (Hann, half overlapping) that hold speech, and the bins of the band.
-    Powers more than 60 dB below the strongest long-term bin of the reference are raised to there.
+    Powers more than 60 dB below the strongest long-term bin of the reference are raised to that
+    level.
 
     Args:
         reference: The signal as it was.
@@ -183,10 +184,10 @@ def si_sdr(reference: Audio | Prepared, degraded: Audio | Prepared) -> float:
 def estoi(reference: Audio | Prepared, degraded: Audio | Prepared) -> float:
     """Extended short-time objective intelligibility [4]_.
 
-    The same number as ``pystoi.stoi(..., extended=True)``, whose resampler and bands these are.
-    The rest is written anew: what depends on the reference alone is computed once, and the last
-    stage without matrices of zeros, without random numbers, and in a memory that does not grow
-    with the length of the call.
+    The same number as ``pystoi.stoi(..., extended=True)``, whose resampler and bands these are. The
+    rest is written afresh: what depends on the reference alone is computed once, and the last stage
+    does without matrices of zeros and random numbers, in memory that does not grow with the length
+    of the call.
 
     Args:
         reference: The signal as it was.
@@ -215,7 +216,7 @@ def estoi(reference: Audio | Prepared, degraded: Audio | Prepared) -> float:
 
 
 def _product(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """Inner product, on this thread: BLAS would wake one for each core, to wait for memory."""
+    """Inner product, on this thread: BLAS would wake one for each core, only to wait for memory."""
     return float(np.einsum("i,i->", x, y))
 
 
@@ -231,20 +232,20 @@ def _row_and_column_normalised(segments: NDArray[np.float64]) -> NDArray[np.floa
 def evaluate(reference: Audio, degraded: Audio) -> dict[str, float]:
     """Measure everything, in an order that keeps each number to its own subject.
 
-    The pair is aligned; the change of level is measured and taken back. Level change and errors
-    are those of the telephone band, which every setting and every leg carries: a missing upper
-    band is seen by ``bandwidth_hz`` and ``lsd_wide_db``, and not a second time here.
+    The pair is aligned; the change of level is measured and taken back. Level change and errors are
+    those of the telephone band, which every setting and every leg carries: a missing upper band
+    shows in ``bandwidth_hz`` and ``lsd_wide_db``, and not a second time here.
 
     Args:
         reference: The signal as it was.
         degraded: The signal as it arrived, at the same rate.
 
     Returns:
-        ``delay_ms``, ``active_level_dbov``, ``loudness_lufs``, ``level_change_db``,
-        ``peak_dbov``, ``noise_floor_dbov``, ``clipped_pct``, ``bandwidth_hz`` (all of the degraded signal),
-        ``lsd_db`` (telephone band), ``lsd_wide_db`` (to 7000 Hz; NaN below 14 kHz),
-        ``seg_snr_db``, ``si_sdr_db``, ``estoi``. NaN with a
-        :class:`~workbench.exceptions.MetricWarning` where there is no value.
+        ``delay_ms``, ``active_level_dbov``, ``loudness_lufs``, ``level_change_db``, ``peak_dbov``,
+        ``noise_floor_dbov``, ``clipped_pct``, ``bandwidth_hz`` (all of the degraded signal),
+        ``lsd_db`` (telephone band), ``lsd_wide_db`` (to 7000 Hz; NaN below 14 kHz), ``seg_snr_db``,
+        ``si_sdr_db``, ``estoi``. NaN with a :class:`workbench.exceptions.MetricWarning` where there
+        is no value.
 
     Raises:
         ValueError: As :func:`validate`.
@@ -256,7 +257,7 @@ def evaluate(reference: Audio, degraded: Audio) -> dict[str, float]:
 def evaluate_aligned(
     reference: Audio | Prepared, degraded: Audio, names: Collection[str] | None = None
 ) -> dict[str, float]:
-    """Measure what :func:`evaluate` does, but for the delay, on a pair that is aligned already.
+    """Measure what :func:`evaluate` does, except the delay, on a pair that is already aligned.
 
     Args:
         reference: The signal as it was; prepared, if many are compared with it.

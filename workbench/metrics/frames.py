@@ -1,4 +1,4 @@
-"""A signal's samples, checked and cut into frames, and what a metric says that has no value."""
+"""A signal's samples, checked and cut into frames; and what a metric without a value says."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def checked(audio: Audio) -> NDArray[np.float32]:
 
     Raises:
         ValueError: If there are none, or if they are so large that they must be int16 values in
-            disguise, of which several metrics make plausible nonsense.
+            disguise, from which several metrics would make plausible nonsense.
     """
     if not len(audio.samples):
         raise ValueError("no samples, at least one is wanted")

@@ -1,19 +1,22 @@
 """How strong one signal is, how clean its edges are, and how far up it reaches.
 
 Conventions:
-    A signal is an :class:`~workbench.audio.Audio`: one-dimensional float samples, 1.0 being int16
+    A signal is an :class:`workbench.audio.Audio`: one-dimensional float samples, 1.0 being int16
     full scale; it refuses int16, several channels and NaN by itself. Levels are in dBov (RFC 6464):
     0 dBov is the RMS of a full-scale square wave, so a full-scale sine has -3.01 dBov; digital
-    silence has ``-inf``. What cannot be measured is NaN, and a :class:`MetricWarning` says why.
-    No samples at all, or samples of int16 size, are a :class:`ValueError`.
+    silence has ``-inf``. What cannot be measured is NaN, and a
+    :class:`workbench.exceptions.MetricWarning` says why. No samples at all, or samples of int16
+    size, are a :class:`ValueError`.
 
 Metrics:
-    * :func:`active_level`: level of the speech, pauses left out (ITU-T P.56).
+    * :func:`workbench.metrics.speech_level.active_level`: level of the speech, pauses left out
+      (ITU-T P.56).
     * :func:`loudness`: integrated loudness, LUFS (ITU-R BS.1770).
     * :func:`noise_floor`: level of the pauses.
     * :func:`peak`: the largest sample.
     * :func:`clipped_fraction`: share of samples that stand flat against the rail.
-    * :func:`effective_bandwidth`: the frequency up to which there is anything to hear.
+    * :func:`workbench.metrics.spectra.effective_bandwidth`: the frequency up to which there is
+      anything to hear.
 
 References:
     .. [1] ITU-T P.56 (2011), Objective measurement of active speech level, method B.
@@ -41,7 +44,7 @@ __all__ = ["clipped_fraction", "loudest_span", "loudness", "noise_floor", "peak"
 _RAIL: Final = 1.5 / 32768
 
 
-#: Hops or frames looked at together: an hour takes no more memory for it than a minute.
+#: Hops or frames processed together, so that an hour takes no more memory than a minute.
 _AT_ONCE: Final = 4096
 
 
@@ -64,7 +67,8 @@ _OFFSET: Final = -0.691
 def loudness(audio: Audio) -> float:
     """Measure the integrated loudness of one channel [3]_.
 
-    Where :func:`active_level` is what telephony levels speech by, this is what broadcasting does:
+    Where :func:`workbench.metrics.speech_level.active_level` is what telephony levels speech by,
+    this is what broadcasting does:
     higher frequencies count for up to 4 dB more. The filters are the standard's own, by their
     response at the frequencies that the signal has, so its rate does not matter.
 
@@ -94,7 +98,7 @@ def loudness(audio: Audio) -> float:
 
 @cache
 def _k_weighting(rate: int) -> NDArray[np.float32]:
-    """Both filters as one, of linear phase: where in a block something is does not matter.
+    """Both filters as one, of linear phase: it does not matter where in a block a sound is.
 
     After the 0.1 s on either side the high-pass of 38 Hz has decayed to a millionth.
     """
@@ -163,7 +167,7 @@ def clipped_fraction(audio: Audio) -> float:
 
 
 def loudest_span(audio: Audio, secs: float) -> tuple[float, float]:
-    """Find the stretch with the most energy: the excerpt to look at and to listen to.
+    """Find the interval with the most energy: the excerpt to look at and to listen to.
 
     Args:
         audio: The signal.

@@ -1,4 +1,4 @@
-"""A signal, prepared to be measured: what several metrics need of it is made once, and kept."""
+"""A signal prepared for measuring: what several metrics need of it is computed once and kept."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def within(band: tuple[float, float], rate: int) -> tuple[float, float]:
 
 
 class Prepared:
-    """A signal, and what metrics need of it: each thing is made when first asked for, and kept.
+    """A signal, and what metrics need of it: computed when first asked for, and kept.
 
-    A reference that many signals are compared with is worth being prepared once.
+    A reference that many signals are compared with is worth preparing once.
 
     Parameters:
         audio: The signal.

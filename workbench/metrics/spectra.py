@@ -23,7 +23,7 @@ from workbench.metrics.speech_level import speech_activity
 
 __all__ = ["Spectrogram", "Spectrum", "long_term_spectrum", "short_time_power", "spectrogram"]
 
-#: Below this nothing is told apart any more: 16-bit rounding noise in one bin.
+#: Below this nothing can be told apart: 16-bit rounding noise in one bin.
 FLOOR_DB: Final = -130.0
 
 
@@ -131,7 +131,7 @@ def long_term_spectrum(audio: Audio, *, resolution_hz: float = 31.25) -> Spectru
     return Spectrum(frequency, 10 * np.log10(np.maximum(power, 10 ** (FLOOR_DB / 10))))
 
 
-#: Frames looked at together: an hour takes no more memory for it than a minute.
+#: Frames processed together, so that an hour takes no more memory than a minute.
 _AT_ONCE: Final = 4096
 
 

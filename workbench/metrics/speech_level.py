@@ -37,7 +37,7 @@ MARGIN_DB: Final = 15.9
 SILENCE_DBOV: Final = -70.0
 
 
-#: Hops looked at together: an hour takes no more memory for it than a minute.
+#: Hops processed together, so that an hour takes no more memory than a minute.
 _AT_ONCE: Final = 4096
 _ENVELOPE_RATE: Final = 1000  # Hz; the envelope holds nothing above some 10 Hz
 
@@ -117,7 +117,7 @@ def _active_speech(audio: Audio) -> tuple[float, NDArray[np.float64], int]:
     excess = level - 20 * np.log10(threshold) - MARGIN_DB  # falls as the threshold rises
     j = int(np.argmax((excess <= 0) | (active == 0)))
     if j == 0 or active[j] == 0:
-        # All of it lies below the lowest threshold, or there is but one burst shorter than the
+        # All of it lies below the lowest threshold, or there is only one burst shorter than the
         # envelope's rise: then no sample is a pause.
         return float(10 * np.log10(energy * hop / x.size)), held, hop
     part = excess[j - 1] / (excess[j - 1] - excess[j])

@@ -47,7 +47,7 @@ def path_of(capture: Capture) -> Path:
 
 
 def opened(capture: Capture, work: Work | None = None) -> Opened:
-    """Open a capture and diagnose it: in two pieces of work, if there is such.
+    """Open a capture and diagnose it: as two pieces of work, if ``work`` is given.
 
     Raises:
         CaptureError: If it cannot be read.

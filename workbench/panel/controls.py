@@ -1,4 +1,4 @@
-"""The panel's controls: what there is to choose from, and how it is laid out. They do nothing."""
+"""The panel's controls: what there is to choose from, and the layout; no behaviour."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _limit(description: str) -> widgets.BoundedFloatText:
 
 
 def _wide(width: float, height: float | None = None) -> dict[str, str]:
-    """So wide, in rem, where there is room."""
+    """This wide, in rem, where there is room."""
     layout = {"width": f"{width}rem", "max_width": "100%"}
     return layout if height is None else {**layout, "height": f"{height}rem"}
 

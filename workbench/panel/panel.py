@@ -1,10 +1,11 @@
 """The panel itself: controls, what is shown of them, and the work that they begin.
 
-It holds no analysis. What the controls say goes to plain functions: what the caller would hear
-comes from :func:`workbench.tuning.trial.run_trials`, the numbers from :func:`workbench.tuning.comparison.compare`,
-the choice from :func:`workbench.tuning.tuning.tune` and, for several captures, from
-:func:`workbench.tuning.batch.tune_captures`. That runs on threads of its own: controls and player stay
-usable, a newer wish calls off an older one, and so does the button.
+There is no analysis here. The controls' values go to plain functions: what the caller would hear
+comes from :func:`workbench.tuning.trial.run_trials`, the numbers from
+:func:`workbench.tuning.comparison.compare`, the choice from :func:`workbench.tuning.tuning.tune`
+and, for several captures, from :func:`workbench.tuning.batch.tune_captures`. They run on threads of
+their own: controls and player stay usable, and a newer request cancels an older one, as does the
+button.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ CANDIDATE: Final = "candidate"
 
 
 class Measured(NamedTuple):
-    """What came of a measurement: there may be a comparison, and no setting within the limits."""
+    """The outcome of a measurement; a comparison may have no setting within the limits."""
 
     comparison: Comparison
     result: TuningResult | None
@@ -58,7 +59,7 @@ class Panel(Controls):
         comparison: Of the settings on the chosen leg and span; None until there is one.
         result: What was tuned from the same, or from the captures chosen for it; None until there
             is one.
-        listening: The blind test that was begun last.
+        listening: The blind test that was started last.
 
     Raises:
         ValueError: If there is no capture.
@@ -134,14 +135,14 @@ class Panel(Controls):
         return as_code(self.params)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until nothing is under way any more; False if that takes longer."""
+        """Wait until nothing is under way; False if that takes longer."""
         lanes = self._opening, self._hearing, self._measuring
         return all(lane.wait(timeout) for lane in lanes)
 
     def cancel(self) -> None:
-        """Call off what is under way; what was shown and measured before stays.
+        """Cancel what is under way; what was shown and measured before stays.
 
-        A measurement that was interrupted to open another capture is begun again.
+        A measurement that was interrupted to open another capture starts again.
         """
         if self._measuring.cancel():
             self._say("Stopped.")
@@ -172,7 +173,7 @@ class Panel(Controls):
     # -- what follows from it ------------------------------------------------------------------
 
     def _choose(self, capture: Capture) -> None:
-        """Open another capture; the one that is shown can be heard until then."""
+        """Open another capture; until it is ready the current one can still be heard."""
         was_opening = self._opening.cancel()
         if capture is self._shown:
             if was_opening:
@@ -241,7 +242,7 @@ class Panel(Controls):
         return bool(self.span.value == (0.0, self.span.max))
 
     def _hear(self) -> None:
-        """Exchange the candidate in the player, as soon as it is made; choose it at first."""
+        """Swap the candidate in the player as soon as it is ready; select the first one."""
         self.line.value = f"<pre style='white-space: pre-wrap'>{escape(self.code)}</pre>"
         self.adopt.disabled = self._is_tuned
         call, setting, leg = self.call, self.setting, self.leg.value
@@ -258,7 +259,7 @@ class Panel(Controls):
         self._hearing.begin(work, show, self._failed)
 
     def _resume(self, failed: str = "") -> None:
-        """Begin the measurement again that was interrupted in vain, if one was."""
+        """Restart the measurement if it was interrupted for nothing."""
         if self._interrupted:
             self._measure(failed)
 
@@ -266,7 +267,7 @@ class Panel(Controls):
         """Compare the settings and choose one, as soon as the controls have settled.
 
         Args:
-            failed: What could not be done before; it is still to be read afterwards.
+            failed: What had failed before; it stays on screen afterwards.
         """
         self._interrupted = False
         call, leg, objective = self.call, self.leg.value, self.objective.value or None
@@ -331,7 +332,7 @@ class Panel(Controls):
             self.wire.value = Setting(self.result.params).label
 
     def _write(self) -> None:
-        """Write the parameters; with what they rest on, if they are those that were tuned."""
+        """Write the parameters; if they are the tuned ones, with what they rest on."""
         try:
             if self.result is not None and self.result.params == self.params:
                 self.result.export(self.file.value)

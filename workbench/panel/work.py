@@ -1,4 +1,4 @@
-"""Work in the background: the newest wish only, with its progress, to be called off at any time."""
+"""Work on threads: only the latest request counts, with progress, and can be cancelled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 __all__ = ["Lane", "Work"]
 
-#: A control that is being dragged says something new every few milliseconds.
+#: A control that is being dragged reports a new value every few milliseconds.
 _SETTLED_SECS: Final = 0.15
 
 P = ParamSpec("P")
@@ -18,13 +18,13 @@ T = TypeVar("T")
 
 
 class Work(ThreadPoolExecutor):
-    """Threads for one wish: it counts what is done of it, and can be called off.
+    """The threads of one request; they count the pieces done, and can be cancelled.
 
     Parameters:
-        advanced: Told how many pieces are done, after each.
+        advanced: Called after each piece with the number done.
 
     Attributes:
-        off: Set as soon as it is called off.
+        off: Set as soon as the request is cancelled.
     """
 
     def __init__(self, advanced: Callable[[int], None]) -> None:
@@ -49,22 +49,22 @@ class Work(ThreadPoolExecutor):
                 self._advanced(self._done)
 
     def settle(self) -> None:
-        """Give a newer wish the time to come.
+        """Wait for the control to settle: a newer request may be about to come.
 
         Raises:
-            CancelledError: If it came.
+            CancelledError: If one came.
         """
         if self.off.wait(_SETTLED_SECS):
             raise CancelledError
 
     def call_off(self) -> None:
-        """Begin nothing more; what was begun is finished, and not waited for."""
+        """Start nothing more; what has started runs to its end, and nobody waits for it."""
         self.off.set()
         self.shutdown(wait=False, cancel_futures=True)
 
 
 class Lane:
-    """Where wishes of one kind are fulfilled: the newest only."""
+    """Where requests of one kind are carried out: only the latest."""
 
     def __init__(self) -> None:
         """Nothing is under way."""
@@ -79,13 +79,13 @@ class Lane:
         failed: Callable[[Exception], None],
         advanced: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Call off what is under way, and do this, on a thread of its own.
+        """Cancel what is under way, and do this instead, on a thread of its own.
 
         Args:
             work: Given threads to spread itself over.
-            show: Given the outcome, unless the work was called off meanwhile.
+            show: Given the outcome, unless the work was cancelled meanwhile.
             failed: Given the exception instead.
-            advanced: Told how many pieces are done.
+            advanced: Called with the number of pieces done.
         """
         with self._lock:
             self.cancel()
@@ -97,7 +97,7 @@ class Lane:
             self._thread.start()
 
     def cancel(self) -> bool:
-        """Call off what is under way; False if nothing is."""
+        """Cancel what is under way; False if nothing is."""
         with self._lock:
             work, self._work = self._work, None
             if work is not None:
@@ -105,7 +105,7 @@ class Lane:
             return work is not None
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the newest wish is fulfilled; False if that takes longer."""
+        """Wait until the latest request is done; False if that takes longer."""
         while (thread := self._thread) is not None:
             thread.join(timeout)
             if thread.is_alive():
@@ -127,11 +127,11 @@ class Lane:
             own.call_off()
             self._end(own, failed, error)
         else:
-            own.shutdown(cancel_futures=True)  # a thread counts a piece after it gave the outcome
+            own.shutdown(cancel_futures=True)  # so that the last piece is counted
             self._end(own, show, outcome)
 
     def _end(self, own: Work, tell: Callable[[Any], None], what: Any) -> None:
-        """Tell, unless it was called off meanwhile."""
+        """Report, unless it was cancelled meanwhile."""
         with self._lock:
             if self._work is own:
                 self._work = None

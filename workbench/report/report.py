@@ -43,7 +43,7 @@ EXCERPT_LEVEL_DBOV: Final = -26.0
 #: 0 to 1: variable rate, some 13 kbit/s for 8 kHz and 28 kbit/s for 24 kHz of speech.
 MP3_COMPRESSION: Final = 0.7
 
-#: How names of figures end, and the unit that this stands for.
+#: How the names of a call's stats end, and the unit that this stands for.
 _UNITS: Final = {
     "ms_per_min": "ms/min",
     "kbit_s": "kbit/s",
@@ -56,7 +56,7 @@ _UNITS: Final = {
 #: A telephone number as E.164 has it.
 _NUMBER: Final = re.compile(r"\+\d{7,15}\b")
 
-#: Those that can be played in it.
+#: Those that can be played in the page.
 _PLAYED: Final = ("caller_sent", "bot_said", "caller_heard")
 
 
@@ -176,7 +176,7 @@ def _comparison(comparison: Comparison, with_audio: bool) -> dict[str, Any]:
 
 
 def _comparison_picture(comparison: Comparison) -> str:
-    """Spectrograms and bars; nothing of a score that too little was said for."""
+    """Spectrograms and bars; no score where too little was said."""
     pictures = plots.comparison_overview(comparison)
     charts = [ax for ax in pictures.flat[0].get_figure(root=True).axes if len(ax.patches)]
     drawn = [ax for ax in charts if np.isfinite([bar.get_height() for bar in ax.patches]).any()]
@@ -228,7 +228,7 @@ def _facts(call: Call) -> list[tuple[str, str]]:
 
 
 def _fact(name: str, value: float) -> tuple[str, str]:
-    """A figure of the call in words: counts whole, all else to three digits, the unit behind."""
+    """One of the call's stats in words: counts whole, all else to three digits, with the unit."""
     unit = next((unit for unit in _UNITS if name.endswith(f"_{unit}")), "")
     known = value if float(value).is_integer() else float(f"{value:.3g}")
     said = f"{known:,.10g} {_UNITS.get(unit, '')}".rstrip()

@@ -10,8 +10,8 @@ webhooks      the HTTP requests to the bot's server, and the call's identity
 bxml          what the webhook returned, read as strictly as Bandwidth does
 stream        one live WebSocket on a real 20 ms clock
 playback      the far end's queue: what is heard, underruns, ``clear``
-caller        when the caller speaks: he reacts to what he hears
-telephone     his phone: codec, noise, echo, overload
+caller        when the caller speaks, by what they hear
+telephone     their phone: codec, noise, echo, overload
 script        what both sides say: the file
 line          jitter, loss, duplicates, reordering: when each packet leaves
 voice_api     the OAuth and Voice API endpoints, with faults on demand

@@ -1,8 +1,8 @@
 """What Bandwidth does with the BXML that a voice webhook returns, as far as a stream needs it.
 
-A mistake in the document fails the call: it is refused, and so is what Bandwidth would carry out but
-what the simulator cannot follow. The verbs are walked in order, for each begins when the one before
-it is done: first those before ``<StartStream>``, then those that come before the stream is over.
+A mistake in the document fails the call: it is refused. So is what Bandwidth would carry out but
+the simulator cannot follow. The verbs are walked in order, for each begins when the one before it
+is done: first those before ``<StartStream>``, then those that come before the stream is over.
 ``<StartStream>`` itself takes no time. The attributes of verbs that do not concern a stream are not
 checked.
 

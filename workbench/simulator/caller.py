@@ -1,8 +1,8 @@
-"""The caller: decides when to speak from what he hears, and says what the script gives him.
+"""The caller: speaks when the script says so, judged by what has been heard of the bot.
 
-He knows nothing of the bot but the sound of it. He waits until he has heard as many utterances as
-the script puts before his turn, then for the turn's gap of silence; a bot with another script than
-his own he lets be silent for :data:`PATIENCE` before he speaks all the same.
+All that a caller knows of the bot is its sound. They wait for as many utterances as the script puts
+before their turn, then for the turn's gap of silence. If the bot follows another script, they wait
+out :data:`PATIENCE` seconds of silence and then speak anyway.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from workbench.simulator.telephone import SAMPLE_RATE, Telephone, line_ready
 
 __all__ = ["PATIENCE", "Caller", "Occurrence", "Spoken"]
 
-#: Seconds of silence that a caller bears beyond what his script says.
+#: Seconds of silence that a caller puts up with beyond what the script says.
 PATIENCE: Final = 10.0
 
 #: Shorter sounds are no utterance: a resampler's tail, flushed when a call ends, is 4 ms.
 _AUDIBLE: Final = 0.05
 
-#: How long after its end a caller answers what he had meant to interrupt.
+#: How long after its end a caller answers what they had meant to interrupt.
 _TOO_LATE: Final = 0.5
 
 
@@ -103,7 +103,7 @@ class Caller:
         """Make the next block of the caller's line.
 
         Args:
-            far: What was played to him in this block, at 8 kHz, shape ``(n,)``.
+            far: What was played to the caller in this block, at 8 kHz, shape ``(n,)``.
             heard: The bot's utterances so far.
             sounding: Whether the last one is not over.
 

@@ -1,9 +1,9 @@
 """Bandwidth's side of a phone call, on this machine: webhook, BXML, WebSocket, media, webhooks.
 
 All of it is real: HTTP requests, a WebSocket client, 20 ms of audio every 20 ms of the clock. What
-it takes from Bandwidth's documentation and live calls is in the shape of its messages; what nobody
-has documented (queue limits, pacing, time-outs) it does in the plainest way. A bot that passes here
-conforms to the protocol as known, not to Bandwidth's undocumented behaviour.
+it takes from Bandwidth's documentation and live calls is in the shape of its messages; where
+nothing is documented (queue limits, pacing, time-outs) it does the simplest thing. A bot that
+passes here conforms to the protocol as known, not to Bandwidth's undocumented behaviour.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ async def simulate(
         password: Its password.
         status_url: Where the ``disconnect`` webhook goes; ``""`` for nowhere.
         line: How bad the line from the caller to the bot is.
-        leg: Encoding and rate of the line to the caller: what he hears has been through it.
+        leg: Encoding and rate of the line to the caller: all that they hear has been through it.
         voice_api: Where the bot hangs up. The call is made known there, and ends when it is asked
             to end.
         max_secs: Longest duration in seconds; then the caller hangs up.
@@ -179,7 +179,7 @@ def _start(webhooks: Webhooks, stream: StartStream) -> Start:
 async def _carry(
     webhooks: Webhooks, document: Document, stream: Stream, hung_up: asyncio.Event, max_secs: float
 ) -> tuple[EndedBy, float]:
-    """Run the stream, and what of the BXML follows it.
+    """Run the stream, and then the rest of the BXML.
 
     Returns:
         Who ended the call, and how long the caller was on the line after the stream.

@@ -142,7 +142,7 @@ class Playback:
         self._played += played.ljust(self._tick_bytes, b"\0")
 
     def _note(self, start: float, duration: float, audible: bool) -> None:
-        """Tell what the next piece of audio does to the last utterance."""
+        """Work out what the next piece of audio does to the last utterance."""
         end = start + duration
         dry = start - self._audio_end
         before, self._going_on = self._going_on, self._goes_on(start)

@@ -113,7 +113,7 @@ class NoiseBurst(Struct, frozen=True, tag_field="type", tag="noise_burst"):
 
 
 class Echo(Struct, frozen=True, tag_field="type", tag="echo"):
-    """The caller is on the loudspeaker: what is played to him comes back."""
+    """The caller is on the loudspeaker: what is played to them comes back."""
 
     start: float
     end: float
@@ -149,7 +149,7 @@ class JitterBurst(Struct, frozen=True, tag_field="type", tag="jitter_burst"):
 
 
 class SpeechStall(Struct, frozen=True, tag_field="type", tag="speech_stall"):
-    """The bot's speech service comes up with the next word ``stall_ms`` after it was due."""
+    """The bot's speech service delivers the next word ``stall_ms`` after it was due."""
 
     at: float
     stall_ms: float

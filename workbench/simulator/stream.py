@@ -1,8 +1,8 @@
 """One live media stream, seen from Bandwidth: the WebSocket client, on a real clock.
 
-Every 20 ms what is queued is played, the caller hears it and speaks, and the packet of his line is
-given its departure time; in between packets leave when their time has come. Everything that really
-happened is kept.
+Every 20 ms what is queued is played, the caller hears it and speaks, and each packet from the
+caller is given its departure time; in between packets leave when their time has come. Everything
+that really happened is kept.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ class Stream:
         start: The first message; its tracks are sent.
         bidirectional: Whether ``playAudio`` is obeyed.
         caller: Who speaks.
-        line: How bad the line from him to the bot is.
-        leg: Encoding and rate of the line to him.
+        line: How bad the line from the caller to the bot is.
+        leg: Encoding and rate of the line to the caller.
         on_progress: Told of every turn, and of every second.
     """
 
@@ -147,7 +147,7 @@ class Stream:
             Who ended it.
 
         Raises:
-            SimulationError: If the socket breaks, or closes before a word was said.
+            SimulationError: If the socket breaks, or closes before anybody spoke.
         """
         self.started_ns, self.started_at = time.monotonic_ns(), datetime.now(UTC)
         await self._send(encode(self._start))

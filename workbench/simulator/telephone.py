@@ -54,8 +54,8 @@ class Telephone:
 
         Args:
             speech: What the caller says, from :func:`line_ready`; shape ``(n,)``.
-            far: What is played to him in the same time, at 8 kHz; shape ``(n,)``.
-            active: The faults that hold now, and how far through each is, 0 to 1.
+            far: What is played to the caller in the same time, at 8 kHz; shape ``(n,)``.
+            active: The faults in force now, and how far through each is, 0 to 1.
 
         Returns:
             What goes to mu-law, shape ``(n,)``.
@@ -84,7 +84,7 @@ def line_ready(audio: Audio, channel: Channel, *, speakerphone: bool = False) ->
     Args:
         audio: What the caller says.
         channel: Gain and band.
-        speakerphone: Whether he stands away from the microphone, in a room.
+        speakerphone: Whether the caller stands away from the microphone, in a room.
     """
     speech: Samples = audio.resampled(SAMPLE_RATE).samples
     if speakerphone:

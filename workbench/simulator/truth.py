@@ -73,12 +73,12 @@ class SimulatedCall:
         ended_by: Who ended it.
         stranded_secs: How long a ``<Pause>`` kept the caller on the line after that.
         close_code: The socket's; 1006 for none.
-        keep_alive: What of the BXML held the call: ``"StopStream"`` or ``"Pause"``.
+        keep_alive: The part of the BXML that held the call: ``"StopStream"`` or ``"Pause"``.
         before: Verbs of the BXML that take time before the stream; they are not played.
         bidirectional: Whether ``playAudio`` was obeyed.
         planned: Ids of the turns that the caller's script has.
         caller_sent: What the caller's line carried, before any loss; sample 0 at 0.
-        caller_heard: What was played to him, through the far leg's codec; sample 0 at 0.
+        caller_heard: What was played to the caller, through the far leg's codec; sample 0 at 0.
         turns: What both sides really said, by start; the bot's as they were heard.
         occurrences: Faults of the script that took place.
         sent_time: When each inbound message was sent, shape ``(n,)``.
@@ -139,7 +139,7 @@ class SimulatedCall:
         )
 
     def problems(self) -> list[str]:
-        """Say why this was no good call, and what to look at; empty if it was one."""
+        """Say what was wrong with this call and where to look; empty if nothing was."""
         found = []
         if self.protocol_errors:
             found.append(f"messages that Bandwidth does not know: {len(self.protocol_errors)}")
@@ -148,7 +148,7 @@ class SimulatedCall:
         if spoken < planned:
             endless = bot and bot[-1].end > self.duration - 1.0
             found.append(
-                f"the caller said {spoken} of {planned} turns: he waits for a second below "
+                f"the caller said {spoken} of {planned} turns: they wait for a second below "
                 f"{AUDIBLE_DBOV:.0f} dBov, and the bot was heard to the end"
                 if endless
                 else f"the caller said {spoken} of {planned} turns: the call was over before "

@@ -1,8 +1,8 @@
 """Bandwidth's OAuth token endpoint and Voice API on loopback, with faults on demand.
 
 A real HTTP/1.1 server, because the faults worth having are those of a connection: an answer that
-comes late, or a reset in its place. It knows the calls it was told of (:meth:`VoiceAPIServer.add`)
-and ends them when it is asked to.
+comes late, or a reset in its place. It knows the calls that :meth:`VoiceAPIServer.add` told it of,
+and ends them when asked to.
 
 ============================================ ===================================================
 ``POST /api/v1/oauth2/token``                200 with a token, 401 for wrong client credentials
@@ -88,7 +88,7 @@ class VoiceAPIServer:
 
     Attributes:
         client_id: OAuth client id that it accepts.
-        client_secret: Its secret, made anew for each server.
+        client_secret: Its secret, a fresh one for each server.
         requests: What was received, in order.
     """
 
@@ -122,7 +122,7 @@ class VoiceAPIServer:
         self._calls.pop((account_id, call_id), None)
 
     def fail(self, operation: Operation, *faults: Fault) -> None:
-        """Lay up faults for the next requests of that operation, one each, in order."""
+        """Queue faults for the next requests of that operation, one each, in order."""
         self._faults[operation].extend(faults)
 
     def revoke_tokens(self) -> None:

@@ -27,7 +27,7 @@ __all__ = ["ACCOUNT", "WEBHOOK_SECS", "Webhooks"]
 #: What a request can fail with; a name that cannot be a host's is a UnicodeError.
 _FAILED: Final = (httpx.HTTPError, httpx.InvalidURL, ValueError)
 
-#: What a person may do about a status.
+#: What somebody could do about a status.
 _HINTS: Final = {
     401: ": it wants HTTP Basic credentials, see --username and --password",
     404: ": is the path the one of the voice webhook?",
@@ -53,7 +53,7 @@ class Webhooks:
 
     Attributes:
         account_id: Always the same.
-        call_id: Made anew, of the real shape.
+        call_id: A fresh one, of the real shape.
         stream_id: The same.
         posted: What was posted, in order.
         clock: Tells the second of the call, once it has begun.

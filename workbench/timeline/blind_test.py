@@ -1,10 +1,11 @@
-"""Blind listening: is X the one or the other, and could the score be luck?
+"""Blind listening: is X A or B, and could the score be luck?
 
-An ABX test lets A, B and X be heard as often as wanted, where X is one of the two by the toss of a
-coin; the listener says which. Who hears no difference is right half of the time, so the number of
-right answers follows a binomial distribution, and its tail is the probability of such a score by
-guessing alone [1]_. No sound and no screen here: whoever shows the test plays what
-:attr:`BlindTest.x` says, such as two of ``comparison.sounds("PCMU", "PCM 16 kHz", leg="G.722")``.
+In an ABX test the listener hears A, B and X as often as they like, X being one of the two by the
+toss of a coin, and says which. Without an audible difference they are right half of the time, so
+the number of right answers follows a binomial distribution, and its tail is the probability of such
+a score by guessing alone [1]_. There is no sound and no screen here: whatever runs the test plays
+what :attr:`BlindTest.x` says, such as two of
+``comparison.sounds("PCMU", "PCM 16 kHz", leg="G.722")``.
 
 References:
     .. [1] ITU-R BS.1116-3, section 3; D. Clark, "High-resolution subjective testing using a
@@ -29,11 +30,11 @@ SIGNIFICANT: Final = 0.05
 
 
 def coin_tosses(trials: int, seed: int | None = None) -> tuple[Letter, ...]:
-    """Toss what X is in each trial; independently, so that no trial tells of another.
+    """Toss a coin for X in each trial; independently, so that no trial gives another away.
 
     Args:
         trials: How many.
-        seed: The same seed, the same order; fresh by default.
+        seed: The same seed gives the same order; a new one by default.
 
     Raises:
         ValueError: If there is not one trial.
@@ -46,7 +47,7 @@ def coin_tosses(trials: int, seed: int | None = None) -> tuple[Letter, ...]:
 
 @dataclass(frozen=True)
 class BlindScore:
-    """What came of it.
+    """The result.
 
     Parameters:
         right: Answers that were right.
@@ -96,7 +97,7 @@ def score(order: Sequence[Letter], answers: Sequence[Letter]) -> BlindScore:
 
 
 def fewest_right(trials: int) -> int | None:
-    """How many right answers are not luck any more; ``None`` if not even all of them."""
+    """How many right answers are more than luck; ``None`` if not even all of them would be."""
     for right in range(trials + 1):
         if BlindScore(right, trials).is_heard:
             return right
@@ -105,7 +106,7 @@ def fewest_right(trials: int) -> int | None:
 
 @dataclass
 class BlindTest:
-    """One test as it goes on. What X is stays hidden until it is answered.
+    """A test in progress. What X is stays hidden until it is answered.
 
     Parameters:
         order: What X is in each trial, see :func:`coin_tosses`.
@@ -133,7 +134,7 @@ class BlindTest:
     def answer(self, letter: Letter) -> bool:
         """Take an answer, and go on to the next trial; return whether it was right.
 
-        To show that before the end lets the listener learn: better do not.
+        Showing that before the end would let the listener learn: better not.
 
         Raises:
             ValueError: If the test is over, or for anything but ``"A"`` and ``"B"``.
@@ -146,5 +147,5 @@ class BlindTest:
 
     @property
     def score(self) -> BlindScore:
-        """The score so far. Stop when it pleases, and the p-value is worth nothing."""
+        """The score so far. If you stop when you like it, the p-value is worth nothing."""
         return score(self.order, self.answers)

@@ -38,7 +38,9 @@ class Listening {
     this.playButton = button("▶ Play", "Play or pause (Space)", () => this.toggle());
     this.playButton.classList.add("wb-tl-play");
     this.hearButtons = LETTERS.map((letter) => button(letter, `Hear ${letter} (${letter})`, () => this.hear(letter)));
-    this.answerButtons = ["A", "B"].map((letter, i) => button(`X is ${letter}`, `X is ${letter} (${i + 1})`, () => this.answer(letter)));
+    this.answerButtons = ["A", "B"].map((letter, i) => (
+      button(`X is ${letter}`, `X is ${letter} (${i + 1})`, () => this.answer(letter))
+    ));
     this.againButton = button("Again", "Begin a new test", () => this.tell("again"));
     this.place = make("span", "word");
     this.meter = make("span", "meter", make("span", "level"));
@@ -48,7 +50,11 @@ class Listening {
     this.root.tabIndex = 0;
     this.root.setAttribute("data-lm-suppress-shortcuts", "true");
     this.root.append(
-      make("div", "bar", group("Playing", this.playButton), group("Hear", make("span", "word", "Hear"), ...this.hearButtons), this.meter),
+      make(
+        "div", "bar",
+        group("Playing", this.playButton),
+        group("Hear", make("span", "word", "Hear"), ...this.hearButtons), this.meter,
+      ),
       make("div", "bar", group("Answer", ...this.answerButtons), this.place, this.againButton),
       this.note,
       make("div", "foot", "Keys: Space plays, A B X choose what is heard, 1 answers “X is A”, 2 “X is B”."),

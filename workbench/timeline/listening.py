@@ -1,8 +1,8 @@
 """BlindListening: whether two sounds can be told apart by ear, with buttons and a score.
 
-It plays what :mod:`workbench.timeline.blind_test` says: A, B, and X that is one of both. Sound travels by the
-messages that the player of a call sends (:mod:`workbench.timeline.timeline`); what X is stays in
-the kernel until the last answer was given.
+It plays what :mod:`workbench.timeline.blind_test` says: A, B, and X, which is one of the two. Sound
+travels by the messages that the player of a call sends (:mod:`workbench.timeline.timeline`); what X
+is stays in the kernel until the last answer.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ _log = logging.getLogger(__name__)
 _HERE: Final = Path(__file__).parent
 _SCRIPTS: Final = ("listening.js", "page.js", "sound.js")
 
-#: Length of what is listened to: what the ear keeps in mind, and a sentence.
+#: Length of the excerpts: a sentence, and no more than the ear remembers.
 EXCERPT_SECS: Final = 6.0
 
 
 class BlindListening(anywidget.AnyWidget):
     """A blind test of two sounds.
 
-    The loudest seconds of both are heard in step, again and again, at one level of speech: louder
-    would sound better. A score means nothing before the last trial.
+    The loudest seconds of both play in step, in a loop, at one level of speech: louder would sound
+    better. A score means nothing before the last trial.
 
     Parameters:
         sounds: Two sounds by name, in step with each other, as ``comparison.signals`` are.
-        trials: How often X is to be told.
-        seed: The same seed, the same order; fresh by default.
+        trials: How many times X has to be told.
+        seed: The same seed gives the same order; a new one by default.
 
     Attributes:
         names: Of A and of B.
-        test: The test as it goes on.
+        test: The test in progress.
         score: What came of it so far.
 
     Raises:
@@ -64,7 +64,7 @@ class BlindListening(anywidget.AnyWidget):
     def __init__(
         self, sounds: Mapping[str, Audio], trials: int = 16, *, seed: int | None = None
     ) -> None:
-        """Cut out what is listened to, and toss the first coin."""
+        """Cut out the excerpts, and toss the first coin."""
         if len(sounds) != 2 or not all(len(audio) for audio in sounds.values()):
             raise ValueError(f"sounds of {list(sounds)}, two are wanted, and none empty")
         self.names = tuple(sounds)

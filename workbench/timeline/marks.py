@@ -1,7 +1,7 @@
 """What is written along the clock: events, underruns and findings, as plain values.
 
-Texts from a capture are a stranger's. They are cut to a bearable length here, and shown as text,
-never as markup, by the browser.
+Texts from a capture are a stranger's. Here they are cut to a reasonable length; the browser shows
+them as text, never as markup.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ __all__ = ["marks"]
 
 _LONGEST_TEXT: Final = 600
 
-#: Words for an underrun, whose only property is when it was.
+#: Words for an underrun: there is nothing to say of it but when it was.
 _UNDERRUN: Final = "the far end's queue ran dry for {ms:.0f} ms inside an utterance"
 
 
 def marks(call: Call, findings: Iterable[Finding] = ()) -> list[dict[str, Any]]:
-    """Collect everything that happened at some time, in the order of time.
+    """Collect everything that has a time, in order.
 
     Args:
         call: The call.

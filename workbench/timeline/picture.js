@@ -364,7 +364,10 @@ class Picture {
     const { ink } = this;
     const [start, end] = this.view;
     const least = ((end - start) * 80) / this.columns;
-    const steps = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600];
+    const steps = [
+      0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600,
+      1800, 3600,
+    ];
     const step = steps.find((candidate) => candidate >= least) ?? 7200;
     const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
     const y = this.height - AXIS;

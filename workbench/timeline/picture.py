@@ -1,7 +1,7 @@
 """A still of the player, for where there is no kernel to run it: a page on a code-hosting site.
 
-Drawn with Pillow out of the same arrays that the browser gets, in a fraction of the time that a
-figure takes: it is made whenever the player is shown.
+Drawn with Pillow from the arrays that the browser gets, in a fraction of the time that matplotlib
+would take: one is made whenever the player is shown.
 """
 
 from __future__ import annotations

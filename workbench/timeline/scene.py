@@ -1,7 +1,7 @@
 """What there is to look at and to listen to: a call, its marks, and the choices of each side.
 
-A scene never changes: a new sound or a newer state of the call makes a new scene. So it can be
-read from any thread, and exchanged by one assignment.
+A scene never changes: a new sound or a newer state of the call makes a new scene. So any thread can
+read it, and one assignment replaces it.
 """
 
 from __future__ import annotations
@@ -39,15 +39,16 @@ SIDES: Final[dict[str, tuple[str, ...]]] = {
 #: Level that everything is brought to where loudness is matched: 26 dB below overload, the
 #: nominal level of speech in listening tests (ITU-T P.830, 7.2.2).
 MATCHED_DBOV: Final = -26.0
-#: Speech that a level is measured on: that of five minutes is that of an hour.
+#: So much speech is enough to measure a level on: five minutes give that of an hour.
 _LEVEL_SECS: Final = 300.0
 #: The overview, which a saved notebook keeps, has at most this many columns, and at most this many
-#: a second: no speech can be made of it again.
+#: a second: too few to make speech from.
 _OVERVIEW_COLUMNS: Final = 1200
 _OVERVIEW_PER_SEC: Final = 20
-#: The signals of a shorter call are made before anybody could see a sketch of them: in 50 ms.
+#: A shorter call needs no sketch: its signals are ready in 50 ms.
 _LONG_SECS: Final = 300.0
-#: A recording that grows was written to as recently as this; a bot that died leaves one behind.
+#: A capture that is still growing was written to as recently as this; one left behind by a bot that
+#: died was not.
 _GROWS_SECS: Final = 30.0
 #: How long speech is faded in after an interruption: the ring of a telephone's filter is over.
 _FADE_SECS: Final = 0.003
@@ -64,10 +65,10 @@ class Choice:
         source: Gives the sound, on the call's clock. Asked once, when it is first wanted.
         setting: Of a comparison; None for a signal of the call.
         leg: Far leg that the setting was heard over, if any.
-        revision: How often the sound was exchanged under this name.
+        revision: How many times the sound under this name was replaced.
         sketched: Gives what can be drawn before the sound is made.
-        lock: Around making the track: of two threads that want it, one makes it.
-        shown: Set once it was on screen; what is only fetched ahead to be heard is not.
+        lock: Held while the track is made: if two threads want it, only one makes it.
+        shown: Set once it was on screen; a sound that was only fetched ahead was not.
     """
 
     name: str
@@ -86,7 +87,7 @@ class Choice:
 
     @property
     def drawn(self) -> Track | Sketch | None:
-        """What there is of it to look at; ``None`` before it was first wanted."""
+        """What can be drawn of it so far; ``None`` before it was first wanted."""
         return self.__dict__.get("track") or self.__dict__.get("sketch")
 
     @cached_property
@@ -128,7 +129,7 @@ class Scene:
         compared: Mapping[tuple[str, str], Audio] | None = None,
         added: Iterable[Choice] = (),
     ) -> None:
-        """Name the choices; no sound is made before it is wanted."""
+        """Name the choices; a sound is made when it is first wanted."""
         self.call = call
         self.marks = marks(call, findings)
         self._choices = {
@@ -149,12 +150,12 @@ class Scene:
         return tuple(self._choices[side])
 
     def with_sound(self, name: str, audio: Audio, in_step: bool = False) -> Scene:
-        """The same scene, with a choice of the bot's side added or exchanged.
+        """The same scene, with a choice of the bot's side added or replaced.
 
         Args:
             name: Of the choice.
             audio: On the call's clock, or ``in_step`` with what the bot said.
-            in_step: Which of both.
+            in_step: Which of the two.
         """
         before = self._choices["bot"].get(name)
         revision = before.revision + 1 if before else 0
@@ -195,7 +196,7 @@ class Scene:
         return max((drawn.sample_rate / 2 for drawn in self._drawn(side)), default=4000.0)
 
     def full_scale(self, side: str) -> float:
-        """What the height of the side's waveforms stands for: its loudest sample fits in."""
+        """What the height of the side's waveforms stands for, so that the loudest sample fits."""
         peak = max((drawn.peak for drawn in self._drawn(side)), default=1.0)
         return next((scale for scale in _SCALES if scale >= peak), 1.0)
 
@@ -259,9 +260,9 @@ def on_clock(call: Call, audio: Audio) -> Audio:
 
 
 def _in_step(call: Call) -> tuple[NDArray[np.float64], list[int]]:
-    """When each frame ends in :mod:`~workbench.tuning.voice`, and which are the first after an interruption.
+    """When each frame of what the bot said ends, and which are the first after an interruption.
 
-    There a stretch that was interrupted ends at a multiple of 20 ms.
+    In :mod:`workbench.tuning.voice` a stretch that was interrupted ends at a multiple of 20 ms.
     """
     spoken = np.array([frame.time for frame in call.audio_out], float)
     ends = np.cumsum([frame.duration for frame in call.audio_out])

@@ -1,7 +1,7 @@
 """A sketch of a signal from its messages alone: there at once, and shown until the signal is.
 
-To lay out the signals of an hour takes about a second. What is on screen first needs less: of each
-message its lowest and its highest sample, and of each column of a spectrogram the loudest message.
+To lay out the signals of an hour takes about a second. The first picture needs less: the lowest and
+the highest sample of each message, and the loudest message for each column of a spectrogram.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from workbench.timeline.views import painted
 
 __all__ = ["Sketch", "sketch_of"]
 
-#: What is looked at of the loudest message of a column, in seconds: Bandwidth's messages hold 20 ms.
+#: What is looked at of the loudest message of a column, in seconds: Bandwidth's messages hold 20
+#: ms.
 _BLOCK_SECS: Final = 0.020
 
 
@@ -36,7 +37,7 @@ def sketch_of(call: Call, name: str) -> Sketch | None:
 
 
 class Sketch:
-    """What :class:`~workbench.timeline.views.Track` draws, coarser: a message is one piece.
+    """What :class:`workbench.timeline.views.Track` draws, coarser: a message is one piece.
 
     Parameters:
         start: Where each message starts, in seconds; ``nan`` leaves it out.
@@ -45,7 +46,7 @@ class Sketch:
         formats: Encoding of each.
     """
 
-    #: Both signals that there are sketches of end on a telephone line.
+    #: Both signals that have a sketch are those of a telephone line.
     sample_rate = PCMU.sample_rate
 
     def __init__(
@@ -72,7 +73,7 @@ class Sketch:
     def envelope(
         self, start: float, end: float, columns: int, full_scale: float = 1.0
     ) -> NDArray[np.int8]:
-        """Extremes of the messages in each column, shape ``(columns, 2)``; 0 where there is none."""
+        """Extremes of the messages in each column, shape ``(columns, 2)``; 0 where none is."""
         first, last = self._columns(start, end, columns)
         out = np.zeros((columns, 2))
         seen = np.flatnonzero((last >= 0) & (first < columns))
@@ -87,7 +88,7 @@ class Sketch:
     def spectrogram(
         self, start: float, end: float, columns: int, rows: int, top_hz: float
     ) -> NDArray[np.uint8]:
-        """Level over frequency and time, shape ``(rows, columns)``, of each column's loudest message."""
+        """Level of each column's loudest message over frequency, shape ``(rows, columns)``."""
         out = np.zeros((rows, columns), np.uint8)
         loudest = self._loudest(start, end, columns)
         shown = [self._formats[index] if index >= 0 else None for index in loudest.tolist()]

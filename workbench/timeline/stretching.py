@@ -1,7 +1,7 @@
 """Sound played faster or slower at its own pitch.
 
 Overlapping blocks of the signal are laid closer together, or wider apart, than they were; each is
-first shifted to where it continues the one before it best (WSOLA).
+first shifted to where it best continues the one before (WSOLA).
 
 References:
     W. Verhelst, M. Roelands, "An overlap-add technique based on waveform similarity (WSOLA) for

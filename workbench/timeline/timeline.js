@@ -120,8 +120,10 @@ class Player {
     };
     this.playButton = button("▶ Play", "Play or pause (Space)", () => this.toggle());
     this.playButton.classList.add("wb-tl-play");
-    this.loopButton = button("⟲ Loop", "Play the selection, or what is on screen, again and again (L)", () => this.toggleLoop());
-    this.speed = make("select", "", ...SPEEDS.map((speed) => new Option(`${speed}×`, speed, speed === 1, speed === 1)));
+    const looping = "Play the selection, or what is on screen, again and again (L)";
+    this.loopButton = button("⟲ Loop", looping, () => this.toggleLoop());
+    const option = (speed) => new Option(`${speed}×`, speed, speed === 1, speed === 1);
+    this.speed = make("select", "", ...SPEEDS.map(option));
     this.speed.setAttribute("aria-label", "Speed, at the same pitch");
     this.speed.title = "Speed, at the same pitch";
     this.speed.addEventListener("change", () => this.sound.set({ speed: +this.speed.value }));
@@ -144,16 +146,23 @@ class Player {
       group("Zoom", ...zooms), this.followButton,
     );
     this.choiceBar = make("div", "");
-    this.matchButton = button("Same loudness", "Everything at one level of speech, −26 dBov (M)", () => this.toggleMatch());
+    const matching = "Everything at one level of speech, −26 dBov (M)";
+    this.matchButton = button("Same loudness", matching, () => this.toggleMatch());
     this.blindButton = button("Blind", "Hide the names, shuffle, and compare by ear", () => this.toggleBlind());
     this.stage = make("div", "stage", this.picture.canvas);
     this.head = make("div", "head");
     this.stage.append(this.head);
     this.stage.tabIndex = 0;
     this.stage.setAttribute("role", "slider");
-    this.stage.setAttribute("aria-label", "Play position. Click to listen from there, drag to select, turn the wheel to zoom");
+    this.stage.setAttribute(
+      "aria-label",
+      "Play position. Click to listen from there, drag to select, turn the wheel to zoom",
+    );
     this.stage.setAttribute("aria-valuemin", "0");
-    this.hint = make("span", "", "Click: listen from there · drag: select · wheel: zoom · Shift + wheel: move · keys below");
+    this.hint = make(
+      "span", "",
+      "Click: listen from there · drag: select · wheel: zoom · Shift + wheel: move · keys below",
+    );
     this.hover = make("span", "hover");
     this.note = make("div", "note");
     this.note.setAttribute("role", "status");
@@ -298,7 +307,9 @@ class Player {
       this.say(names.join(", "));
     } else {
       const names = this.offered().filter((choice) => choice.setting).map((choice) => choice.name);
-      if (names.length < 2) names.push(...this.offered().map((choice) => choice.name).filter((n) => !names.includes(n)));
+      if (names.length < 2) {
+        names.push(...this.offered().map((choice) => choice.name).filter((n) => !names.includes(n)));
+      }
       for (let i = names.length - 1; i > 0; i--) { // Fisher and Yates
         const j = Math.floor(Math.random() * (i + 1));
         [names[i], names[j]] = [names[j], names[i]];
@@ -454,7 +465,8 @@ class Player {
     this.picture.redraw();
     this.showPosition();
     if (!this.picture.width || end <= start) return;
-    const tracks = Object.fromEntries(Object.entries(this.sound.choices).map(([side, { voice }]) => [side, voice.name]));
+    const choices = Object.entries(this.sound.choices);
+    const tracks = Object.fromEntries(choices.map(([side, { voice }]) => [side, voice.name]));
     if (this.blind) tracks.bot = "bot_said";
     this.wanted = { start, end, columns: this.picture.columns, rows: SPECTRUM, tracks };
     if (performance.now() - (this.asking ?? -1e9) < 10_000) return; // one that was lost is given up
@@ -491,7 +503,8 @@ class Player {
 
   select(start, end) {
     const { duration } = this.contents;
-    const selection = end === undefined ? [] : [clamp(Math.min(start, end), 0, duration), clamp(Math.max(start, end), 0, duration)];
+    const ends = end === undefined ? [] : [Math.min(start, end), Math.max(start, end)];
+    const selection = ends.map((place) => clamp(place, 0, duration));
     this.model.set("selection", selection);
   }
 

@@ -1,7 +1,7 @@
 """CallTimeline: both sides of a call on one clock, to look at and to listen to.
 
-The kernel draws what is on screen and sends sound in pieces of four seconds, each when asked; so
-an hour costs what a minute costs. The messages, each answered under its number, ``ask``:
+The kernel draws what is on screen and sends sound in pieces of four seconds, on request; so an hour
+costs no more than a minute. The messages, each answered under its number, ``ask``:
 
 =========  =====================================================  ==================================
 ``kind``   asks for                                               answered by
@@ -22,7 +22,7 @@ view is answered by sketches; then ``drawings`` in the state goes up, and the br
 
 Messages are answered on another thread than cells run on where the front end asks for it, as
 JupyterLab does: the player goes on while a cell is busy. What they read is one immutable
-:class:`~workbench.timeline.scene.Scene`, exchanged by one assignment.
+:class:`workbench.timeline.scene.Scene`, replaced by one assignment.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ class CallTimeline(anywidget.AnyWidget):
     Parameters:
         call: The call.
         findings: From :func:`workbench.diagnosis.diagnose`, to be marked; ``N`` jumps to the next.
-        comparison: From :func:`workbench.tuning.comparison.compare`: its settings can be heard and seen
-            in place of the bot's side while the position stays.
+        comparison: From :func:`workbench.tuning.comparison.compare`: its settings can be heard and
+            seen in place of the bot's side while the position stays.
 
     Attributes:
         position: Where it plays, in seconds. Set it to go there.
@@ -116,10 +116,10 @@ class CallTimeline(anywidget.AnyWidget):
         return self._scene.call
 
     def replace(self, name: str, audio: Audio, *, in_step: bool = False) -> None:
-        """Exchange a choice of the bot's side for another sound, or add it.
+        """Replace a choice of the bot's side by another sound, or add one.
 
-        What plays goes on playing where it is, with the new sound. Set ``timeline.bot = name`` to
-        hear it.
+        Playing continues from where it is, with the new sound. Set ``timeline.bot = name`` to hear
+        it.
 
         Args:
             name: Of the choice, for instance ``"candidate"``.
@@ -136,10 +136,10 @@ class CallTimeline(anywidget.AnyWidget):
             self._show(self._scene.with_sound(name, audio, in_step))
 
     def refresh(self) -> None:
-        """Read the capture again, and show the call as it is by now.
+        """Read the capture again, and show the call as it is now.
 
         Raises:
-            CaptureError: If it cannot be read any more.
+            CaptureError: If it can no longer be read.
         """
         with self._exchange:
             call = _opened_again(self.call.path)
@@ -150,7 +150,7 @@ class CallTimeline(anywidget.AnyWidget):
                 self.view = [self.view[0], call.duration]
 
     def follow(self, every_secs: float = 2.0) -> None:
-        """Go on refreshing, on a thread of its own, until the capture is finished.
+        """Keep refreshing, on a thread of its own, until the capture is finished.
 
         Args:
             every_secs: How long to wait in between; three times what a refresh takes, if that is
@@ -225,7 +225,7 @@ class CallTimeline(anywidget.AnyWidget):
             try:
                 for side, name in tracks.items():
                     scene.track(side, name)
-            except Exception:  # not to be tried again: the next time it would be no better
+            except Exception:  # not tried again: it would fail the same way
                 _log.warning("cannot make a signal of the call, a sketch stays", exc_info=True)
                 unmade = scene.call
             with self._exchange:
@@ -284,7 +284,7 @@ def _opened_again(path: Path) -> Call:
 
 
 def _follow(timeline: weakref.ref[CallTimeline], stop: threading.Event, every_secs: float) -> None:
-    """Refresh until told to stop, or the capture is finished, or nobody has the player any more."""
+    """Refresh until told to stop, the capture is finished, or the player is gone."""
     wait = every_secs
     while not stop.wait(wait):
         shown = timeline()

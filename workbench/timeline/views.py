@@ -109,9 +109,9 @@ class Track:
     ) -> NDArray[np.uint8]:
         """Level over frequency (first row highest) and time, shape ``(rows, columns)``.
 
-        Blocks are 25 ms long, and shorter where two seconds and less are looked at: then it is
-        moments that one wants to tell apart. A row shows the strongest of its bins, a column the
-        strongest of its blocks. What lies above the signal's own highest frequency is 0.
+        Blocks are 25 ms long, and shorter in views of two seconds and less, where it is moments
+        that matter. A row shows the strongest of its bins, a column the strongest of its blocks.
+        What lies above the signal's own highest frequency is 0.
         """
         window_ms = float(np.clip((end - start) * 12.5, 5.0, 25.0))
         width = (end - start) / columns

@@ -1,9 +1,9 @@
 """Which outbound setting: the same speech through all of them, and the one to take.
 
-Data flows down: :mod:`~workbench.tuning.voice` (what the bot said) goes through the real serializer
-(:mod:`~workbench.tuning.resend`) with a setting (:mod:`~workbench.tuning.settings`), over a leg
-(:mod:`~workbench.tuning.legs`), which is a :mod:`~workbench.tuning.trial`; trials side by side are a
-:mod:`~workbench.tuning.comparison`, trials on many calls a choice (:mod:`~workbench.tuning.tuning`).
+Data flows down: :mod:`workbench.tuning.voice` (what the bot said) goes through the real serializer
+(:mod:`workbench.tuning.resend`) with a setting (:mod:`workbench.tuning.settings`), over a leg
+(:mod:`workbench.tuning.legs`), which is a :mod:`workbench.tuning.trial`; trials side by side are a
+:mod:`workbench.tuning.comparison`, trials on many calls a choice (:mod:`workbench.tuning.tuning`).
 """
 
 from __future__ import annotations

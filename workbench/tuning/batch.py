@@ -1,12 +1,12 @@
 """Tuning over many captures: opened, scored and forgotten one by one, wherever there is room.
 
 A worker opens one capture, tries all settings on it, and hands back the scores of its segments:
-some kilobytes. So memory does not grow with the number of calls, here nor there. Any
+some kilobytes. So memory does not grow with the number of calls, neither here nor there. Any
 :class:`concurrent.futures.Executor` will do; Dask's comes from its client::
 
     tune_captures(paths, executor=distributed.Client("tcp://scheduler:8786").get_executor())
 
-The choice does not depend on where and in which order that was done.
+The choice depends neither on where nor on the order in which that was done.
 """
 
 from __future__ import annotations
@@ -71,13 +71,14 @@ def tune_captures(
     Args:
         captures: Paths, or URLs that fsspec opens where the worker is: ``s3://...``, ``gs://...``.
             Copies of one call count once.
-        objective: As :func:`workbench.tuning.tuning.tune`; and ``constraints``, ``leg``, ``settings`` and
-            ``seed``.
+        objective: As :func:`workbench.tuning.tuning.tune`; and ``constraints``, ``leg``,
+            ``settings`` and ``seed``.
         constraints: As there.
         leg: As there.
         settings: As there.
         executor: Where the captures are scored, one in each task; by default a process for each
-            core, and none for a single capture. It has to be able to pickle. It is not shut down.
+            core, and none for a single capture. It has to pickle what it is given. It is not shut
+            down.
         progress: Called after each capture with the number done and the number of all.
         seed: As there.
 
@@ -157,7 +158,7 @@ def score_capture(
 def _scored(
     captures: Sequence[str], task: Task, executor: Executor, progress: Progress | None
 ) -> list[Scored]:
-    """Score all, in whichever order; the results are in that of the captures."""
+    """Score all in any order; the results are in the order of the captures."""
     work = (task.settings, task.legs, task.metrics)
     futures: dict[Future[Scored], int] = {
         executor.submit(score_capture, capture, *work): number
@@ -196,12 +197,12 @@ def _joined(scores: Sequence[Scores]) -> Scores:
 
 
 def _packed(quality: pd.DataFrame) -> pd.DataFrame:
-    """The same in a tenth of the memory."""
+    """The same scores in a tenth of the memory."""
     return quality.astype({"leg": "category", "setting": "category", "segment": "int32"})
 
 
 class _Here(Executor):
-    """Does everything at once, where it is: in a worker, or for a single capture."""
+    """Runs everything at once and in place: in a worker, or for a single capture."""
 
     def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def]
         future: Future[object] = Future()

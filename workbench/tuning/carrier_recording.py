@@ -1,15 +1,15 @@
-"""A carrier's recording of a call: when its clock ran, how loud it is, and over which leg it went.
+"""A carrier's recording of a call: its clock, its level, and the leg that it was made on.
 
-No capture shows what lies beyond Bandwidth. A recording made there does. It starts whenever it
-likes, its clock is another one, and its level is its own; once these are found and taken out, what
-is left between what was sent and what was recorded is the far leg.
+No capture shows what lies beyond Bandwidth. A recording made there does. It starts at a time, runs
+on a clock and has a level of its own; once these are found and taken out, what is left between what
+was sent and what was recorded is the far leg.
 
 Conventions:
-    Time on the recording is ``delay + (1 + drift) * t`` for the time ``t`` on the call's clock.
-    The recording has to hold the bot. The caller on top of it does not hinder finding it, but is
+    Time on the recording is ``delay + (1 + drift) * t`` for the time ``t`` on the call's clock. The
+    recording has to hold the bot. A caller mixed in does not keep the bot from being found, but is
     taken for noise of the leg: give the bot's channel alone where there is one.
 
-Which leg it was is told by two measurements:
+Two measurements tell which leg it was:
     * **Audio bandwidth**: the highest frequency on the recording, beside that of what was sent. It
       says nothing when no more than 4 kHz was sent, or the file itself is at 8 kHz.
     * **Noise**: the part of the recording that does not follow what was sent, by coherence [1]_, in
@@ -70,15 +70,15 @@ _LEAST_MATCHED: Final = 0.3
 #: queue shifts between two utterances stays below it.
 _OUTLIER: Final = 0.040
 
-#: Legs are told apart on the stretch of this length, in seconds, with the most speech that was
-#: found: all of an hour would tell no more, and take Opus two minutes.
+#: Legs are told apart on the excerpt of this length, in seconds, with the most speech that was
+#: found: a whole hour would tell no more, and would take Opus two minutes.
 _TOLD: Final = 30.0
 
 #: Bands of the noise profile, in hertz, and the range of signal-to-noise that tells codecs apart.
 _BAND: Final = 250.0
 _LOWEST: Final = 250.0
 _PROFILE_DB: Final = (-5.0, 40.0)
-#: A profile that is further than this from every model, mean over the bands, is of none of them.
+#: A profile that is further than this from every model, mean over the bands, belongs to none.
 _FARTHEST_DB: Final = 8.0
 
 #: Up to where a narrowband leg reaches, and what has to be sent to tell it from a wide one.
@@ -96,15 +96,15 @@ class MeasuredLeg:
         delay_ms: Where the call's zero lies on the recording; negative if it began later.
         drift_ppm: How much faster the recording's clock counts.
         gain_db: How much louder the bot is on it.
-        jitter_ms: Median distance of the windows from one straight line: what the far end's queue
-            moved utterances by.
+        jitter_ms: Median distance of the windows from one straight line: by how much the far end's
+            queue shifted utterances.
         matched: Share of the windows of speech that were found again, whole, 0 to 1.
         covered: From when to when, in seconds on the call's clock, there is a recording.
         family: What the audio bandwidth says.
-        leg: The model in :data:`~workbench.tuning.legs.LEGS` that the noise is most like; ``None`` if
-            it is like none.
+        leg: The model in :data:`workbench.tuning.legs.LEGS` that the noise is most like; ``None``
+            if it is like none.
         distance_db: How far the noise profile is from that of each model considered.
-        sent_hz: Up to where there was anything in what was sent.
+        sent_hz: Highest frequency in what was sent.
         heard_hz: The same in the recording.
         recorded_rate: Sample rate of the recording, in hertz.
         heard: The recording on the call's clock, as loud as it was sent.
@@ -182,8 +182,7 @@ def align(call: Call | Audio, recording: Audio) -> MeasuredLeg:
     """Bring a recording onto the call's clock, and tell the leg.
 
     Args:
-        call: The call, of which what the far end took from its queue is looked for; or what was
-            sent, as audio.
+        call: The call: what the far end played of it is looked for; or what was sent, as audio.
         recording: The carrier's, with the bot on it; see :func:`read`.
 
     Raises:
@@ -283,7 +282,7 @@ def _on_the_clock(
 ) -> tuple[Audio, tuple[float, float]]:
     """The recording, stretched and moved onto the call's clock, as long as the reference.
 
-    Beside it where it begins and ends there, in seconds: the rest is silence that nobody recorded.
+    And where it begins and ends there, in seconds: beyond that, nothing was recorded.
     """
     rate, n = reference.sample_rate, len(reference.samples)
     true_rate = recording.sample_rate * (1 + line.drift)

@@ -1,14 +1,14 @@
-"""The choice between alternatives that were scored on the same segments: paired, bootstrapped.
+"""The choice between alternatives that were scored on the same segments: paired and bootstrapped.
 
 An alternative *ties* unless the lower end of the 95 % interval of its mean paired deficit exceeds
 the smallest difference that matters. Of those that tie, the cheapest is taken.
 
-The interval is the mean and Student's t times the bootstrap's standard error; percentiles of the same
-resamplings would be too narrow for less than some thirty calls [3]_. Whole calls are resampled
-[2]_, as segments of one call are alike: it is about all calls of which these are a sample. Fewer
-than five are hardly a sample: there it is about these calls, their segments are resampled, and
-besides nothing is called worse of which not each call says so. One or two segments have no interval
-at all; each of them has to say so.
+The interval is the mean and Student's t times the bootstrap's standard error; percentiles of the
+same resamplings would be too narrow for fewer than some thirty calls [3]_. Whole calls are
+resampled [2]_, as segments of one call are alike: the interval is about all calls of which these
+are a sample. Fewer than five are hardly a sample: the interval is then about these calls, their
+segments are resampled, and an alternative is called worse only if every call agrees. One or two
+segments have no interval at all; there every segment has to agree.
 
 References:
     .. [1] B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 8.
@@ -36,7 +36,7 @@ __all__ = ["Choice", "choose"]
 
 RESAMPLINGS: Final = 2000
 
-#: Fewer calls than this say nothing of others.
+#: Fewer calls than this say nothing about others.
 FEW: Final = 5
 
 
@@ -49,7 +49,7 @@ class Choice:
         ties: Indices of those that tie with the best, the chosen one first, then by cost.
         mean: Score of each, shape ``(n,)``.
         behind: How far each is behind the best, mean over the segments, in the objective's unit.
-        low: Lower end of its 95 % interval; NaN for less than three segments.
+        low: Lower end of its 95 % interval; NaN for fewer than three segments.
         high: Upper end.
         agreement: Share of the resamplings, 0 to 1, in which the chosen one is the cheapest that
             is at most the smallest difference that matters behind the best. NaN for a single

@@ -5,18 +5,18 @@ Conventions:
     the real serializer, each leg a model of what lies beyond Bandwidth: an assumption, which is
     printed with every table and picture. All signals are brought to 16 kHz, or to the reference's
     own rate where that is lower; what is compared is speech, at one level, in step. Distances are
-    measured segment by segment (:mod:`workbench.metrics.segments`), as :mod:`workbench.tuning.tuning` does, and
-    the table has their mean.
+    measured segment by segment (:mod:`workbench.metrics.segments`), as
+    :mod:`workbench.tuning.tuning` does, and the table has their mean.
 
     Two legs are compared by default: G.711, which nearly every telephone call comes down to, and
-    G.722, the wideband leg of the same network. What they answer holds for the others, which are
-    there by name: GSM is narrowband like the first, Opus is wideband like the second.
+    G.722, the wideband leg of the same network. Their answers hold for the others, which can be
+    asked for by name: GSM is narrowband like the first, Opus is wideband like the second.
 
 Columns of the table:
     ===================== ==========================================================================
     ``setting``, ``leg``  What was tried.
     ``active_level_dbov`` Level of the speech as heard (ITU-T P.56).
-    ``loudness_lufs``     The same as broadcasting measures it (ITU-R BS.1770).
+    ``loudness_lufs``     The same, as broadcasting measures it (ITU-R BS.1770).
     ``peak_dbov``         Its largest sample.
     ``bandwidth_hz``      Up to where there is anything to hear.
     ``lsd_db``            Spectral distance to the reference, 100 to 3400 Hz, dB: less is better.
@@ -101,7 +101,7 @@ LEGEND: Final = (
     "intelligibility, at most 1; of both, more is better."
 )
 
-#: A number, or an :class:`~workbench.metrics.opinions.Opinion` that may say why there is none.
+#: A number, or an :class:`workbench.metrics.opinions.Opinion` that may say why there is none.
 Metric = Callable[[Audio, Audio], SupportsFloat]
 
 
@@ -114,7 +114,7 @@ class Comparison:
         scores: The distances one by one: ``leg``, ``setting``, ``segment`` and a column for each.
         signals: What the caller hears, by setting and leg, all in step with ``reference``.
         reference: What the bot said, one frame behind the other.
-        sentences: The outcome in words: one for each leg, and what else is to be said.
+        sentences: The outcome in words: one for each leg, and any remarks.
         assumption: What was assumed of the far end, or measured.
         measured: What a carrier's recording shows of it, when there was one.
         recorded: ``bandwidth_hz``, ``lsd_db`` and ``estoi`` of that recording itself.
@@ -148,15 +148,16 @@ class Comparison:
         brief = self.brief
         columns = (
             [_text(cell, decimals.get(heading, 3)) for cell in column]
-            for heading, column in brief.items()  # a metric of one's own may be headed the same
+            for heading, column in brief.items()  # a metric of the user's may have the same heading
         )
         return pd.DataFrame(dict(enumerate(columns))).set_axis(brief.columns, axis="columns")
 
     def margin(self, metric: str) -> pd.Series[float]:
-        """Half of the 95 % interval of a distance's mean, see :func:`workbench.metrics.segments.margin`.
+        """Half of the 95 % interval of a distance's mean.
 
-        The segments are the same in every row: that two intervals overlap does not say that two
-        settings tie. :func:`workbench.tuning.tuning.tune` compares them segment by segment.
+        It is :func:`workbench.metrics.segments.margin` of each row. The segments are the same in
+        every row, so two intervals that overlap do not say that two settings tie:
+        :func:`workbench.tuning.tuning.tune` compares them segment by segment.
 
         Args:
             metric: ``lsd_db``, ``lsd_wide_db``, ``seg_snr_db``, ``si_sdr_db`` or ``estoi``.
@@ -178,7 +179,7 @@ class Comparison:
         return pd.Series(margins, index=self.table.index, name=metric)
 
     def sounds(self, *settings: str, leg: str) -> dict[str, Audio]:
-        """Take out what is to be compared by ear, such as blind (:mod:`workbench.timeline.blind_test`).
+        """Take out what to compare by ear: see :mod:`workbench.timeline.blind_test`.
 
         Args:
             settings: Labels of settings; all by default.
@@ -240,10 +241,11 @@ def compare(
     Args:
         call: A call, the frames it gave to ``serialize``, or any audio of speech.
         settings: What to try; by default PCMU and PCM at 8, 16 and 24 kHz.
-        legs: One or several names of :data:`~workbench.tuning.legs.LEGS`, or legs of your own; by
+        legs: One or several names of :data:`workbench.tuning.legs.LEGS`, or legs of your own; by
             default the one that ``recording`` shows, else G.711 and G.722.
         metrics: Further columns: a function of (reference, degraded) for each name.
-        recording: The carrier's recording of the bot's channel (:func:`workbench.tuning.carrier_recording.read`).
+        recording: The carrier's recording of the bot's channel
+            (:func:`workbench.tuning.carrier_recording.read`).
         executor: Where the settings are tried, side by side; threads by default.
 
     Raises:
@@ -365,7 +367,7 @@ def _mean(scores: Sequence[float]) -> float:
 
 
 def _missing(rows: Sequence[dict[str, Any]], names: Iterable[str]) -> list[str]:
-    """Make numbers of the metrics that were given, and say why some have none."""
+    """Turn the metrics given into numbers, and say why some have none."""
     sentences: dict[str, str] = {}
     for row in rows:
         for name in names:

@@ -1,4 +1,4 @@
-"""What a choice needs to know of a call beside its scores: small, and what a report is made of."""
+"""What a choice needs to know of a call besides its scores; small enough to send about."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def facts_of(source: Source) -> Facts | None:
 
 
 def copies(facts: Sequence[Facts | None]) -> dict[int, int]:
-    """Find what was given twice: two calls that are one would seem to agree.
+    """Find calls that were given twice: a call would seem to agree with itself.
 
     Args:
         facts: Of each call; ``None`` for those without.

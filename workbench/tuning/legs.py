@@ -2,13 +2,13 @@
 
 The workbench sees the audio up to the WebSocket. What follows - which codec the call really runs
 on, how well it is resampled to there - it cannot see: a leg is an *assumption*, named in every
-table. Each one here resamples to its codec's rate by a good linear-phase filter, encodes, decodes,
-and takes the codec's own delay back, so that sample n stays where it was. No leg models packet
-loss, gain control or noise suppression.
+table. Each one here resamples to its codec's rate with a good linear-phase filter, encodes,
+decodes, and takes the codec's own delay out, so that sample n stays where it was. No leg models
+packet loss, gain control or noise suppression.
 
 The first two of :data:`LEGS` stand for the narrowband and the wideband world, and are what
-:func:`workbench.tuning.comparison.compare` and :func:`workbench.tuning.tuning.tune` look at unless told otherwise.
-All of them are there in every installation of the workbench.
+:func:`workbench.tuning.comparison.compare` and :func:`workbench.tuning.tuning.tune` look at unless
+told otherwise. All of them come with every installation of the workbench.
 
 References:
     .. [1] ITU-T G.711, mu-law. Bit for bit the coder of :mod:`pipecat_bandwidth.encodings`.
@@ -107,7 +107,7 @@ def _g722(pcm: NDArray[np.int16]) -> NDArray[np.int16]:
 
 @dataclass(frozen=True)
 class _Libsndfile:
-    """A round trip through one of libsndfile's codecs, which take their own delay back."""
+    """A round trip through one of libsndfile's codecs, which take their own delay out."""
 
     sample_rate: int
     format: str

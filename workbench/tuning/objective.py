@@ -79,7 +79,7 @@ OBJECTIVES: Final[dict[str, Objective]] = {
 
 
 def objective_for(leg: Leg, sample_rate: int) -> Objective:
-    """Choose what a leg is best judged by: spectral distance over the band that it carries.
+    """Choose the objective that suits a leg: spectral distance over the band that it carries.
 
     Args:
         leg: The far leg.

@@ -1,15 +1,17 @@
 """What the bot said in a call, sent once more through the serializer with other parameters.
 
 The frames of a capture (:mod:`workbench.tuning.voice`) go through a real
-:class:`~pipecat_bandwidth.BandwidthFrameSerializer` in their order, interruptions among them, as fast as it takes them; what comes out is decoded
-as Bandwidth would. Nothing depends on the clock, so the same replay gives the same bytes. For that
-``resampler_clear_after_secs`` is left out: its effect depends on when frames come.
+:class:`pipecat_bandwidth.BandwidthFrameSerializer` in their order, interruptions among them, as
+fast as it takes them; what comes out is decoded as Bandwidth would. Nothing depends on the clock,
+so sending it again gives the same bytes. This is why ``resampler_clear_after_secs`` is left out:
+its effect depends on when frames come.
 
-A pipeline at another ``audio_out_sample_rate`` would have resampled the voice in front of the
-serializer. That is modelled by converting each uninterrupted stretch as a whole, without delay.
+A pipeline at another ``audio_out_sample_rate`` would have resampled the voice before the
+serializer. That is modelled by converting each uninterrupted run of frames as a whole, without
+delay.
 
-A capture is a regression test, too: :mod:`workbench.call.replay` gives the serializer everything of a call
-again, both directions at their captured times, and compares bit for bit.
+A capture is a regression test, too: :mod:`workbench.call.replay` gives the serializer everything of
+a call again, both directions at their captured times, and compares bit for bit.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from workbench.tuning.voice import Said, Source, said_by_bot
 
 __all__ = ["Resent", "resend"]
 
-#: Delay is constant, so it is measured on the loudest stretch of this length.
+#: Delay is constant, so it is measured on the loudest excerpt of this length.
 _DELAY_SECS: Final = 20.0
 
 
@@ -51,9 +53,9 @@ class Resent:
             ``offset_ms``; 0 for a serializer that only encodes.
         delay_ms: Audio fed and not yet sent, mean over the messages, plus ``offset_ms``: the
             serializer's share in the latency.
-        cpu_us_per_s: CPU time for each second of audio; depends on the machine, for the order of
-            magnitude only.
-        remarks: What the serializer warned of.
+        cpu_us_per_s: CPU time for each second of audio; depends on the machine: an order of
+            magnitude.
+        remarks: The serializer's warnings.
     """
 
     params: BandwidthFrameSerializer.InputParams
@@ -170,7 +172,7 @@ async def _serialized(frames: list[Frame], params: BandwidthFrameSerializer.Inpu
 
 
 def _decoded(frames: list[Frame], passed: _Passed) -> tuple[Audio, float, float]:
-    """The audio on the wire, and the milliseconds held back at the first and, mean, all messages."""
+    """The audio on the wire, and the ms held back at the first message and, mean, at all."""
     pcm: list[bytes] = []
     held: list[float] = []
     fed = emitted = 0.0
@@ -196,7 +198,7 @@ def _decoded(frames: list[Frame], passed: _Passed) -> tuple[Audio, float, float]
 
 
 def _offset(said: Audio, sent: Audio) -> float:
-    """Delay of the sound in ``sent``, from the loudest stretch."""
+    """Delay of the sound in ``sent``, from the loudest excerpt."""
     hop = said.sample_rate // 2
     blocks = said.samples[: len(said.samples) // hop * hop].reshape(-1, hop)
     width = round(2 * _DELAY_SECS)

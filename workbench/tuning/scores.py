@@ -1,8 +1,8 @@
 """Scores of every setting on every segment of speech of some calls.
 
-Segments last 6 to 15 seconds, where there is that much: shorter ones make intelligibility and
-spectra unsteady, longer ones leave little to compare. They end where the voice is quietest, and are
-the same for all settings and legs, so that scores can be compared pair by pair.
+Segments last 6 to 15 seconds, where there is that much speech: in shorter ones intelligibility and
+spectra vary too much, longer ones are too few to compare. They end where the voice is quietest, and
+are the same for all settings and legs, so that scores can be compared pair by pair.
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ def conclusion(table: pd.DataFrame, legs: Sequence[Leg], reference: Audio) -> li
     """Say what to take, leg by leg, and what that costs.
 
     Args:
-        table: A row for each setting and leg, with the columns of :mod:`workbench.tuning.comparison`.
+        table: A row for each setting and leg, with the columns of
+            :mod:`workbench.tuning.comparison`.
         legs: In the order to speak of them.
         reference: What was compared with.
     """
@@ -49,7 +50,7 @@ def conclusion(table: pd.DataFrame, legs: Sequence[Leg], reference: Audio) -> li
 
 
 def on_recording(recorded: Mapping[str, float]) -> str:
-    """Say how near a carrier's recording itself is: its ``lsd_db`` and ``estoi``."""
+    """Say how near the carrier's recording itself comes: its ``lsd_db`` and ``estoi``."""
     distance, estoi = (OBJECTIVES[name] for name in ("lsd_db", "estoi"))
     return (
         f"The recording itself has {distance.range([recorded['lsd_db']])} {distance.band} to what "
@@ -101,7 +102,7 @@ def _waste(table: pd.DataFrame, reference: Audio) -> list[str]:
 
 
 def assumption(legs: Sequence[Leg], measured: MeasuredLeg | None) -> str:
-    """Say what the legs take for granted, or that a recording bears it out."""
+    """Say what the legs assume, or that a recording bears it out."""
     described = " ".join(f"{leg.name}: {leg.description}" for leg in legs)
     ground = "Assumed of the far end, which no capture shows"
     if measured is not None and [leg.name for leg in legs] == [measured.leg]:

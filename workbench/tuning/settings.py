@@ -1,4 +1,4 @@
-"""An outbound setting: the serializer's parameters and the pipeline's rate, and the four that are tried."""
+"""An outbound setting: the serializer's parameters and the pipeline's rate, and those that are tried."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ SETTINGS: Final[tuple[Setting, ...]] = tuple(
 
 
 def distinct(settings: Iterable[Setting]) -> tuple[Setting, ...]:
-    """Take settings that can be told apart by their labels.
+    """Check that settings can be told apart by their labels.
 
     Raises:
         ValueError: If two have one label, as they would send the same audio; or there is none.

@@ -1,8 +1,8 @@
 """One outbound setting on one far leg: what the caller would hear, beside what the bot said.
 
-A trial sends the bot's audio through the serializer (:mod:`workbench.tuning.resend`), decodes it, lets it
-travel over a leg (:mod:`workbench.tuning.legs`), and lines it up with what the bot said. Speech is what
-is compared: pauses of the reference longer than half a second are cut out of both.
+A trial sends the bot's audio through the serializer (:mod:`workbench.tuning.resend`), decodes it,
+lets it travel over a leg (:mod:`workbench.tuning.legs`), and lines it up with what the bot said.
+Only speech is compared: pauses of the reference longer than half a second are cut out of both.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ __all__ = ["Spoken", "Trial", "run_trials"]
 #: keeps its own.
 COMMON_RATE: Final = 16000
 
-#: Pauses up to this long stay, in seconds; and so much before speech, where it rises.
+#: Pauses up to this long stay, in seconds; and this much before speech, for its onset.
 _LONGEST_PAUSE: Final = 0.5
 _ONSET: Final = 0.05
 
 
 class Spoken:
-    """What the bot said (:class:`workbench.tuning.voice.Said`), made ready for trials to be compared with.
+    """What the bot said, made ready for trials to be compared with.
 
-    ``said`` is what goes into the serializer; the rest is what measuring takes: one rate, long
-    pauses cut out, segments. Each thing is made when first asked for and kept, so that all settings
-    and legs share it. What is sent to another process is what was said, and no more.
+    ``said`` is what goes into the serializer; the rest is for measuring: one rate, long pauses cut
+    out, segments. Each is made when first asked for, and kept, so that all settings and legs share
+    it. Another process is sent what was said, and no more.
 
     Parameters:
         call: As :func:`workbench.tuning.resend.resend` takes it.
@@ -104,7 +104,7 @@ class Trial:
         return self.spoken.speech
 
     def scores(self, metrics: Sequence[str]) -> Iterator[dict[str, float]]:
-        """Measure segment by segment (:mod:`workbench.metrics.segments`), the same ones in every trial.
+        """Measure segment by segment, the same segments in every trial.
 
         Args:
             metrics: Names of :func:`workbench.metrics.distances.evaluate_aligned`.

@@ -1,13 +1,13 @@
 """The outbound setting to use for calls like these: which, why, and how sure.
 
-Every setting is tried on what the bot said in every call (:mod:`workbench.tuning.trial`), over the far leg
-that is assumed. Speech is cut into segments of some ten seconds; an objective scores each; settings
-are compared segment by segment (:mod:`workbench.tuning.choice`). Where they cannot be told apart, the one
-with the fewest bits on the wire is taken.
+Every setting is tried on what the bot said in every call (:mod:`workbench.tuning.trial`), over the
+far leg that is assumed. Speech is cut into segments of some ten seconds; an objective scores each;
+settings are compared segment by segment (:mod:`workbench.tuning.choice`). Where they cannot be told
+apart, the one with the fewest bits on the wire is taken.
 
 The objective is by default the spectral distance to what the bot said, over the band that the leg
 carries: it sees quantisation, filtering and missing bands, and it does not reward loudness. Less
-than 0.5 dB of it is taken for no difference (:mod:`workbench.tuning.objective`).
+    than 0.5 dB of it counts as no difference (:mod:`workbench.tuning.objective`).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Task", "TuningResult", "as_code", "conclude", "params_of", "tune"]
 
-#: So many captures that could not be used are named in a sentence; all are in ``skipped``.
+#: This many captures that could not be used are named in a sentence; all are in ``skipped``.
 _NAMED: Final = 5
 
 
@@ -68,7 +68,7 @@ class TuningResult:
             too little speech to tell.
         elsewhere: What would be chosen on other legs.
         skipped: Captures that could not be used, and why: unreadable ones, and copies.
-        provenance: What it was found from: captures with their SHA-256, leg, objective, versions.
+        provenance: What it rests on: captures with their SHA-256, leg, objective, versions.
     """
 
     setting: Setting
@@ -138,14 +138,14 @@ def tune(
     """Choose the outbound setting for calls like these.
 
     Args:
-        calls: One or several of what :func:`workbench.tuning.resend.resend` takes: calls, or audio of
-            the bot's speech. Copies of one call count once.
-        objective: A name of :data:`~workbench.tuning.objective.OBJECTIVES`, or your own; by default the
-            spectral distance over the leg's band.
-        constraints: At most so much ``kbit_s`` and ``delay_ms``; metrics of OBJECTIVES at least,
-            or for distances at most, so much. What cannot be measured on these calls limits
+        calls: One or several of what :func:`workbench.tuning.resend.resend` takes: calls, or audio
+            of the bot's speech. Copies of one call count once.
+        objective: A name of :data:`workbench.tuning.objective.OBJECTIVES`, or your own; by default
+            the spectral distance over the leg's band.
+        constraints: Upper limits for ``kbit_s`` and ``delay_ms``; lower limits for metrics of
+            OBJECTIVES, or upper ones for distances. What cannot be measured on these calls limits
             nothing, and a sentence says so.
-        leg: The far leg that is assumed: a name of :data:`~workbench.tuning.legs.LEGS`, or your own.
+        leg: The far leg that is assumed: a name of :data:`workbench.tuning.legs.LEGS`, or your own.
         settings: What to choose from; by default PCMU and PCM at 8, 16 and 24 kHz.
         executor: Where calls and settings are tried, side by side; threads by default. Those of
             other processes and of Dask need ``calls`` that can be pickled, such as Audio.
@@ -226,12 +226,12 @@ class Task:
 
     @property
     def metrics(self) -> list[str]:
-        """What has to be measured on every segment, whatever rate the calls turn out to have."""
+        """What to measure on every segment, whatever rate the calls turn out to have."""
         goals = [self.goal(leg, rate) for leg in self.legs for rate in (8000, COMMON_RATE)]
         return sorted({goal.metric for goal in goals} | (self.limits.keys() - COSTS.keys()))
 
     def goal(self, leg: Leg, rate: int) -> Objective:
-        """What is better on one leg, when signals are compared at this rate."""
+        """The objective on one leg, when signals are compared at this rate."""
         return self.objective or objective_for(leg, rate)
 
 
@@ -243,7 +243,7 @@ def conclude(
     silent: int = 0,
     skipped: Mapping[str, str] | None = None,
 ) -> TuningResult:
-    """Choose by scores that are there.
+    """Choose, given the scores.
 
     Args:
         task: What was asked for.

@@ -23,7 +23,7 @@ __all__ = ["COSTS", "LEAST_SPEECH", "SURE", "Decision", "judge"]
 COSTS: Final = {"kbit_s": "needs", "delay_ms": "adds"}
 _UNITS: Final = {"kbit_s": "kbit/s", "delay_ms": "ms"}
 
-#: Less speech than this is no ground for a choice, in seconds.
+#: Less speech than this is too little for a choice, in seconds.
 LEAST_SPEECH: Final = 3.0
 
 #: Share of the resamplings that must agree before a choice is called sure.
@@ -38,7 +38,7 @@ class Decision:
         setting: The one to take.
         ties: Labels of those that cannot be told apart from the best, the chosen one first.
         confidence: Share of the resamplings that lead to the same choice; NaN when there is too
-            little speech, or less than three segments.
+            little speech, or fewer than three segments.
         table: One row for each setting: ``leg``, ``setting``, ``metric`` of the objective with
             its mean ``score``, how far ``behind`` the best that is (95 %: ``low`` to ``high``),
             ``kbit_s``, ``delay_ms``, ``verdict``.
@@ -84,7 +84,7 @@ def judge(
         leg: The leg's name.
         goal: What is better.
         settings: What to choose from.
-        limits: At most so much of a cost, at least or (distances) at most so much of a metric.
+        limits: Upper limits of costs; lower or (distances) upper limits of metrics.
         speech_secs: How much speech the scores rest on.
         sample_rate: The highest at which it was compared, in hertz.
         seed: Of the resampling.
@@ -154,7 +154,7 @@ def _values(evidence: _Evidence, name: str) -> pd.Series[float]:
 
 
 def _excluded(evidence: _Evidence, limits: Mapping[str, float]) -> dict[str, str]:
-    """Say for each setting that breaks a limit, which; what is NaN breaks none."""
+    """Say which limit each setting breaks; NaN breaks none."""
     reasons: dict[str, str] = {}
     for name, limit in limits.items():
         at_least = name not in COSTS and OBJECTIVES[name].higher_is_better
@@ -193,7 +193,7 @@ def _unfounded(
     why: tuple[str, ...],
     lack: str,
 ) -> Decision:
-    """With nothing to tell the settings apart by, the cheapest."""
+    """The cheapest, when nothing tells the settings apart."""
     cost = np.where(admitted, evidence.cost["kbit_s"].to_numpy(), np.inf)
     chosen = int(np.argmin(cost))
     label = evidence.labels[chosen]

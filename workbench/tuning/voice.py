@@ -1,9 +1,9 @@
 """What the bot said in a call: its audio frames, one behind the other, at one rate.
 
-The time between frames is left out. So is what makes a comparison sample by sample impossible: if a
-pipeline changed its rate in mid-call, all frames are brought to the highest; and where an
-interruption cut in, at which a resampler begins anew, audio ends at a multiple of 20 ms, which is
-a whole number of samples at every rate in use.
+The time between frames is left out. So is whatever would make a comparison sample by sample
+impossible: if a pipeline changed its rate in mid-call, all frames are brought to the highest; and
+before an interruption, after which a resampler starts afresh, audio ends at a multiple of 20 ms,
+which is a whole number of samples at every rate in use.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Stretch(NamedTuple):
 class Said:
     """The frames of all that was said, as a serializer is given them.
 
-    What trials measure against is made of it: :class:`workbench.tuning.trial.Spoken`.
+    What trials measure against is made from it: :class:`workbench.tuning.trial.Spoken`.
 
     Parameters:
         stretches: In order.
@@ -85,7 +85,7 @@ def said_by_bot(call: Source) -> Said:
 
     Args:
         call: A call; or the frames it gave to ``serialize``, in order; or any audio, which is cut
-            into frames of 40 ms. What was collected before is returned as it is.
+            into frames of 40 ms. What was collected already is returned as it is.
 
     Raises:
         NothingSaid: If it said nothing.

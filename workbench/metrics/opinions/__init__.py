@@ -1,10 +1,10 @@
-"""What listeners would say, by models of others: ViSQOL and PESQ. Both are optional.
+"""What listeners would say, by other people's models: ViSQOL and PESQ. Both are optional.
 
 Each is code that may crash, hang, or give a number for what it cannot judge (PESQ dies on calls of
-a minute and more, ViSQOL gives silence 4.7 of 5). So each runs in a process of its own, with a
-time limit, on segments of at most 15 seconds, and only where there is enough speech on both sides.
-What goes wrong in whichever way gives "not available" and the reason, and never a wrong number: one
-segment that fails is enough.
+a minute and more, ViSQOL gives silence 4.7 of 5). So each runs in a process of its own, with a time
+limit, on segments of at most 15 seconds, and only where there is enough speech on both sides.
+Whatever goes wrong, the answer is "not available" with the reason, never a wrong number; one failed
+segment is enough.
 
 Licences:
     ViSQOL is Apache-2.0. PESQ's package is MIT, but the ITU's code in it may not be used
@@ -39,14 +39,15 @@ from workbench.metrics.speech_level import active_level, speech_secs
 
 __all__ = ["Model", "Opinion", "PESQ", "VISQOL", "opinion"]
 
-#: What a model has to be given at least, in seconds: of sound, and of speech on either side.
+#: The least that a model has to be given, in seconds: of sound, and of speech on either side.
 _LEAST_SECS: Final = 3.0
 _LEAST_SPEECH: Final = 1.0
 
 #: Both signals are brought to the level that the models were made for.
 _LEVEL_DBOV: Final = -26.0
 
-#: Seconds for each segment of ten: ViSQOL takes one or two, and its imports as long again.
+#: Seconds allowed for each segment: ViSQOL takes one or two of ten seconds, and its imports as long
+#: again.
 _TIME_LIMIT: Final = 60.0
 
 Pair = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -80,7 +81,7 @@ class Model:
     Parameters:
         name: Its name.
         rates: Rates that it takes, in hertz, the higher first.
-        scale: Least and most that it can say.
+        scale: Lowest and highest score.
         scorer: Where it is: ``module:function``, of both signals' samples and a rate; or a name
             that the worker knows.
     """
@@ -145,7 +146,7 @@ def _levelled(audio: Audio) -> Audio:
 
 
 def _asked(model: Model, pairs: Sequence[Pair], rate: int, time_limit: float) -> Opinion:
-    """Let another process score the segments, and believe it only if all is well."""
+    """Let another process score the segments; its answer counts only if all went well."""
     command = [sys.executable, "-P", str(Path(__file__).with_name("worker.py"))]
     task = pickle.dumps((sys.path, model.scorer, pairs, rate))
     try:

@@ -26,7 +26,7 @@ def _pesq(reference: NDArray[np.float32], degraded: NDArray[np.float32], rate: i
 
 def _visqol(reference: NDArray[np.float32], degraded: NDArray[np.float32], rate: int) -> float:
     api = import_module("visqol").VisqolApi()
-    # Without its lattice model it would fall back on one that is up to two points too kind.
+    # Without its lattice model it would fall back on one that is up to two points too generous.
     api.create(mode="speech", use_lattice_model=True)
     pair = (samples.astype(np.float64) for samples in (reference, degraded))
     return float(api.measure_from_arrays(*pair, sample_rate=rate).moslqo)
@@ -46,7 +46,7 @@ def _scorer(name: str) -> Callable[..., float]:
 def _work() -> None:
     """Take a pickled ``(sys.path, scorer, pairs, rate)``, and answer with a line of JSON."""
     sys.path[:], name, pairs, rate = pickle.loads(sys.stdin.buffer.read())
-    answer, sys.stdout = sys.stdout, sys.stderr  # packages greet there
+    answer, sys.stdout = sys.stdout, sys.stderr  # some packages print a greeting there
     scores: list[float] = []
     problem = ""
     try:
