@@ -10,7 +10,6 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -23,6 +22,8 @@ from pipecat_bandwidth import __version__
 from workbench.terminal import print_comparison, print_findings, print_summary, print_tuning
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from workbench.call import Call
 
 app = typer.Typer(
