@@ -772,6 +772,7 @@ async def test_how_a_hang_up_came_out_is_a_record(
     assert ended.took_us and 10_000 < ended.took_us < 10_000_000
     call = Call.open(tapped.path)
     assert [hang_up.is_over for hang_up in call.hang_ups] == [False, True]
+    assert call.metadata["call"]["account"] == pseudonym("9900000")
     assert SECRET not in whole_contents(tapped.path)
 
 

@@ -462,7 +462,7 @@ def test_events_tell_what_happened(short, tmp_path):
     assert (ended.status_code, ended.attempts, ended.took_ms) == (200, 1, 204)
     assert [event.text for event in call.events if event.kind.startswith("hang_up")] == [
         "the call may still be up: overloaded",
-        "ended (HTTP 200, attempts: 1, seconds: 0.2)",
+        "ended (HTTP 200, attempts: 1, 0.20 s)",
     ]
     assert call.times_of("hang_up") == pytest.approx([3.6])
     assert call.stats["bad_messages"] == 3
