@@ -94,11 +94,14 @@ class HangingUp:
         began = time.monotonic()
         try:
             outcome = await self._outcome()
+            self._is_over = bool(outcome)
+            self._tell(outcome, began)
         except asyncio.CancelledError:
             self._tell(Outcome("cancelled", reason="hang-up was cancelled"), began)
             raise
-        self._is_over = bool(outcome)
-        self._tell(outcome, began)
+        finally:
+            if self._is_own:
+                await self._voice_api.aclose()
 
     async def _outcome(self) -> Outcome:
         try:
@@ -107,9 +110,6 @@ class HangingUp:
             return Outcome("failed", error.status_code, reason=str(error))
         except Exception as error:  # nobody waits for this task's exceptions
             return Outcome("failed", reason=f"hang up failed: {type(error).__name__}")
-        finally:
-            if self._is_own:
-                await self._voice_api.aclose()
         how = "ended" if done.outcome == "completed" else done.outcome
         return Outcome(how, done.status_code, done.attempts)
 

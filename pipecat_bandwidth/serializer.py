@@ -154,6 +154,7 @@ class BandwidthFrameSerializer(FrameSerializer):
             raise ValueError(f"{stream_id=} must be a string that is not empty")
         self._stream_id = stream_id
         self._call_id = call_id
+        self._account_id = account_id
         self._hanging_up: HangingUp | None = None  # that stays, even if the params are changed
         if self._params.auto_hang_up:
             needed = (call_id, account_id, client_id, client_secret, voice_api)
@@ -201,6 +202,11 @@ class BandwidthFrameSerializer(FrameSerializer):
     def call_id(self) -> str | None:
         """The call that it would hang up."""
         return self._call_id
+
+    @property
+    def account_id(self) -> str | None:
+        """The account of that call."""
+        return self._account_id
 
     @property
     def hanging_up(self) -> HangingUp | None:

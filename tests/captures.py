@@ -17,7 +17,7 @@ import numpy as np
 from pipecat_bandwidth import messages
 from pipecat_bandwidth.encodings import PCMU, WireFormat
 from workbench.audio import Audio
-from workbench.capture import AudioFrame, CaptureWriter, LogRecord, OtherFrame
+from workbench.capture import AudioFrame, CaptureWriter, HangUp, LogRecord, OtherFrame, Pipeline
 from workbench.capture.schema import Body
 
 SAMPLES = Path(__file__).parent.parent / "sample_audio"
@@ -152,6 +152,12 @@ class Scene:
 
     def log(self, at: float, text: str, level: int = 2) -> None:
         self.extra.append((at, "/log", LogRecord(level=level, message=text)))
+
+    def hang_up(self, at: float, outcome: str, **fields: object) -> None:
+        self.extra.append((at, "/hang_up", HangUp(outcome=outcome, **fields)))
+
+    def pipeline(self, at: float, what: str, **fields: object) -> None:
+        self.extra.append((at, "/pipeline", Pipeline(what=what, **fields)))
 
     def receive(self, at: float, text: str) -> None:
         """Something else that arrives."""

@@ -1,4 +1,4 @@
-"""The observer in a real pipeline, its notes in a real capture."""
+"""The observer in a real pipeline, its records in a real capture."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from pipecat.workers.runner import WorkerRunner
 from pipecat_bandwidth import BandwidthFrameSerializer
 from workbench.call import Call
 from workbench.capture import CaptureReader
-from workbench.observer import MARK, PipelineEvents
+from workbench.observer import PipelineEvents
 from workbench.tap import Tap
 
 
@@ -72,7 +72,7 @@ async def run(observer: PipelineEvents, *frames: Frame) -> None:
 async def test_the_pipelines_events_stand_in_the_capture(tmp_path):
     params = BandwidthFrameSerializer.InputParams(auto_hang_up=False)
     tap = Tap(BandwidthFrameSerializer("s-1", params=params), tmp_path / "a.mcap")
-    tap.note("a mark of the bot's own")
+    tap.note("pipeline: a mark of the bot's own")
     await run(
         PipelineEvents(tap),
         UserStartedSpeakingFrame(),
@@ -99,19 +99,21 @@ async def test_the_pipelines_events_stand_in_the_capture(tmp_path):
     )
     assert told.index("turn of the caller begins") < told.index("bot begins to speak")
     assert [event.text for event in call.events if event.kind == "note"] == [
-        "a mark of the bot's own"
+        "pipeline: a mark of the bot's own"
     ]
+    (metric,) = [record for record in call.pipeline if record.seconds is not None]
+    assert (metric.what, metric.processor, metric.seconds) == ("first byte", "Model#0", 0.3125)
     assert not [r for r in CaptureReader(tap.path).records() if b"secret" in r.body]
 
 
 @pytest.fixture
-def notes() -> list[str]:
+def told() -> list[str]:
     return []
 
 
 @pytest.fixture
-def observer(notes: list[str]) -> PipelineEvents:
-    return PipelineEvents(SimpleNamespace(note=notes.append))
+def observer(told: list[str]) -> PipelineEvents:
+    return PipelineEvents(SimpleNamespace(pipeline_event=told.append))
 
 
 async def push(observer: PipelineEvents, frame: Frame, timestamp_ms: int = 0) -> None:
@@ -120,13 +122,13 @@ async def push(observer: PipelineEvents, frame: Frame, timestamp_ms: int = 0) ->
         await observer.on_push_frame(SimpleNamespace(frame=frame, timestamp=timestamp_ms * 10**6))
 
 
-async def test_what_happens_again_is_told_again(observer, notes):
+async def test_what_happens_again_is_told_again(observer, told):
     for timestamp_ms in (0, 10, 200):
         await push(observer, BotStartedSpeakingFrame(), timestamp_ms)
-    assert notes == [f"{MARK}bot begins to speak"] * 3
+    assert told == ["bot begins to speak"] * 3
 
 
-async def test_functions_that_are_called_at_once_are_told_each(observer, notes):
+async def test_functions_that_are_called_at_once_are_told_each(observer, told):
     for n in range(3):
         call = FunctionCallInProgressFrame(
             function_name=f"f{n}", tool_call_id=str(n), arguments={"secret": n}
@@ -136,21 +138,21 @@ async def test_functions_that_are_called_at_once_are_told_each(observer, notes):
         call.broadcast_sibling_id, other_way.broadcast_sibling_id = other_way.id, call.id
         await push(observer, call, n)
         await push(observer, other_way, n)
-    assert notes == [f"{MARK}function call"] * 3
+    assert told == ["function call"] * 3
 
 
-async def test_where_siblings_are_not_marked_their_time_tells(observer, notes):
+async def test_where_siblings_are_not_marked_their_time_tells(observer, told):
     for timestamp_ms in (0, 10, 200):
         frame = BotStartedSpeakingFrame()
         del frame.broadcast_sibling_id  # as in older Pipecats
         await push(observer, frame, timestamp_ms)
-    assert notes == [f"{MARK}bot begins to speak"] * 2
+    assert told == ["bot begins to speak"] * 2
 
 
-async def test_a_long_call_takes_no_more_memory(observer, notes):
+async def test_a_long_call_takes_no_more_memory(observer, told):
     for _ in range(2000):
         await push(observer, TTSStartedFrame())
-    assert len(notes) == 2000 and len(observer._seen) <= 512
+    assert len(told) == 2000 and len(observer._seen) <= 512
 
 
 @pytest.mark.parametrize("heavy", ["scipy", "pandas", "matplotlib", "soundfile", "numba"])

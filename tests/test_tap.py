@@ -37,13 +37,16 @@ from pipecat.frames.frames import (
 from pipecat.serializers.base_serializer import FrameSerializer
 from pipecat.serializers.twilio import TwilioFrameSerializer
 
-from pipecat_bandwidth import BandwidthFrameSerializer, messages
+from pipecat_bandwidth import BandwidthFrameSerializer, VoiceAPI, VoiceAPIError, messages
+from pipecat_bandwidth.voice_api import HangUp as HangUpDone
 from tests.recordings import everything
 from workbench import tap
+from workbench.call import Call
 from workbench.capture import (
     AudioFrame,
     CaptureReader,
     CaptureWriter,
+    HangUp,
     Invalid,
     LogRecord,
     OtherFrame,
@@ -734,6 +737,70 @@ async def test_what_a_task_of_the_serializer_logs_later_is_there_too(tmp_path: P
     await tapped.serialize(EndFrame())
     await tapped.task
     assert logged(finish(tapped)) == ["the call may still be up"]
+
+
+def hang_ups(records: list[Record]) -> list[HangUp]:
+    return [msgspec.json.decode(r.body, type=HangUp) for r in on(records, "/hang_up")]
+
+
+async def test_how_a_hang_up_came_out_is_a_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [
+        VoiceAPIError("hang up", f"not with {SECRET}", 403),
+        HangUpDone("completed", 200, 2, 0.5),
+    ]
+
+    class API(VoiceAPI):
+        async def hang_up(self, account_id: str, call_id: str) -> HangUpDone:
+            await asyncio.sleep(0.01)
+            answer = answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    inner = BandwidthFrameSerializer("s-1", "c-1", "9900000", voice_api=API("id-1", SECRET))
+    # What the log says of it decides nothing.
+    monkeypatch.setattr(inner, "_log", lambda *_: logger.error("Anruf wohl noch da"))
+    tapped = Tap(inner, tmp_path)
+    for _ in range(3):
+        await tapped.serialize(EndFrame())
+    failed, ended = hang_ups(finish(tapped))
+    assert (failed.outcome, failed.status_code, failed.attempts) == ("failed", 403, None)
+    assert failed.reason == "hang up failed (HTTP 403): not with [redacted]"
+    assert (ended.outcome, ended.status_code, ended.attempts, ended.reason) == ("ended", 200, 2, "")
+    assert ended.took_us and 10_000 < ended.took_us < 10_000_000
+    call = Call.open(tapped.path)
+    assert [hang_up.is_over for hang_up in call.hang_ups] == [False, True]
+    assert call.metadata["call"]["account"] == pseudonym("9900000")
+    assert SECRET not in whole_contents(tapped.path)
+
+
+async def test_a_hang_up_is_recorded_though_whoever_waited_for_it_is_gone(tmp_path: Path) -> None:
+    class Slow(VoiceAPI):
+        async def hang_up(self, account_id: str, call_id: str) -> HangUpDone:
+            await asyncio.sleep(0.1)
+            return HangUpDone("already_over", 404, 1, 0.1)
+
+    inner = BandwidthFrameSerializer("s-1", "c-1", "9900000", voice_api=Slow("id-1", SECRET))
+    tapped = Tap(inner, tmp_path)
+    waiting = asyncio.create_task(tapped.serialize(EndFrame()))
+    await asyncio.sleep(0.02)
+    waiting.cancel()
+    await asyncio.sleep(0.3)
+    assert [hang_up.outcome for hang_up in hang_ups(finish(tapped))] == ["already_over"]
+
+
+async def test_labels_are_kept_without_secrets_and_within_bounds(tmp_path: Path) -> None:
+    labels = {"prompt": "v7", "api_key": "abc", "note": f"with {SECRET}", "long": "x" * 10**6}
+    labels |= {f"label {n}": n for n in range(1000)}
+    inner = BandwidthFrameSerializer("s-1", "c-1", "9900000", "id-1", SECRET)
+    tapped = Tap(inner, tmp_path, labels=labels)
+    finish(tapped)
+    kept = Call.open(tapped.path).labels
+    assert kept["prompt"] == "v7" and kept["label 3"] == "3"
+    assert kept["api_key"] == "[redacted]" and kept["note"] == "with [redacted]"
+    assert len(kept) == 64 and max(map(len, kept.values())) == 2000
 
 
 async def test_the_log_is_heard_again_after_all_handlers_were_removed(tmp_path: Path) -> None:

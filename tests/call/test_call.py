@@ -448,13 +448,23 @@ def test_events_tell_what_happened(short, tmp_path):
     short.log(3.2, "something odd", level=3)
     short.log(3.3, "something wrong", level=4)
     short.log(3.4, "Call c-1 hung up (HTTP 200, attempts: 1, 0.20 s)")
+    short.hang_up(3.5, "failed", status_code=503, reason="overloaded", took_us=2e5)
+    short.hang_up(3.6, "ended", status_code=200, attempts=1, took_us=204_000)
     call = opened(short, tmp_path)
     kinds = [event.kind for event in call.events]
     assert kinds == [
         "start", "interruption", "clear", "other_message", "bad_message", "bad_message",
-        "bad_message", "note", "end", "warning", "error", "hang_up", "stop",
+        "bad_message", "note", "end", "warning", "error", "hang_up_failed",
+        "hang_up", "stop",
     ]  # fmt: skip
-    assert call.times_of("hang_up") == pytest.approx([3.4])
+    failed, ended = call.hang_ups
+    assert (failed.outcome, failed.is_over, failed.reason) == ("failed", False, "overloaded")
+    assert (ended.status_code, ended.attempts, ended.took_ms) == (200, 1, 204)
+    assert [event.text for event in call.events if event.kind.startswith("hang_up")] == [
+        "the call may still be up: overloaded",
+        "ended (HTTP 200, attempts: 1, 0.20 s)",
+    ]
+    assert call.times_of("hang_up") == pytest.approx([3.6])
     assert call.stats["bad_messages"] == 3
 
 

@@ -44,10 +44,12 @@ from workbench.capture import (
     CaptureReader,
     CaptureWriter,
     Clock,
+    HangUp,
     Invalid,
     LogRecord,
     Note,
     OtherFrame,
+    Pipeline,
     Stats,
     Time,
     partfile,
@@ -133,6 +135,8 @@ BODIES = [
             took_us=1.0, cause=4,
         ),
     ),
+    ("/hang_up", HangUp(outcome="failed", status_code=403, attempts=1, reason="no", took_us=1.5)),
+    ("/pipeline", Pipeline(what="first byte", processor="Model#0", seconds=0.3)),
     ("/log", LogRecord(timestamp=NOW, level=3, message="m", name="n", file="f.py", line=1)),
     ("/capture/clock", Clock(monotonic=NOW, unix=NOW, boottime=NOW)),
     ("/capture/stats", Stats(queued=1, dropped=2, bytes=3, flush_ms=0.5, fsync_ms=0.5)),
@@ -280,10 +284,17 @@ def test_metadata_stand_in_front_of_all_else(tmp_path: Path) -> None:
     writer.close()
     assert list(reader.metadata) == ["capture", "call", "serializer"]
     assert reader.metadata["capture"]["format"] == "bandwidth-call-capture"
-    assert reader.metadata["capture"]["format_version"] == "1.0"
+    assert reader.metadata["capture"]["format_version"] == "1.1"
     assert reader.metadata["capture"]["redaction"] == "all"
     assert reader.metadata["call"] == CALL
     assert json.loads(reader.metadata["serializer"]["params"]) == SERIALIZER["params"]
+
+
+def test_labels_are_metadata_of_their_own(tmp_path: Path) -> None:
+    writer = CaptureWriter(tmp_path / "a.mcap", labels={"prompt": "v7"})
+    writer.close()
+    with CaptureReader(writer.path) as reader:
+        assert reader.metadata["labels"] == {"prompt": "v7"}
 
 
 def test_schemas_and_channels_are_there_before_the_first_record(tmp_path: Path) -> None:
@@ -521,7 +532,7 @@ UNREADABLE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "header alone": (truncated(40), "before its first record"),
     "another MCAP": (foreign, "no bandwidth-call-capture"),
     "another format": (lambda path: foreign(path, {"format": "rosbag"}), "'rosbag'"),
-    "newer major": (of_version("2.0"), r"'2\.0'.*reads up to 1\.0"),
+    "newer major": (of_version("2.0"), r"'2\.0'.*reads up to 1\.1"),
     "no version": (of_version(""), "''"),
 }
 

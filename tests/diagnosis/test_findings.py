@@ -398,11 +398,11 @@ def test_bad_messages_are_counted(tmp_path):
 def test_an_unconfirmed_hang_up_is_an_error(tmp_path):
     scene = conversation()
     scene.frame_out(32.0, "EndFrame")
-    scene.log(32.5, "call c-1 may still be up: hang up failed (HTTP 403): no access", level=4)
+    scene.hang_up(32.5, "failed", status_code=403, reason="hang up failed (HTTP 403): no access")
     (finding,) = found(scene, tmp_path, "hang_up_unconfirmed")
     assert finding.severity == "error"
     assert "HTTP 403" in finding.measurement
-    scene.log(32.6, "Call c-1 hung up (HTTP 200, attempts: 2, 0.40 s)")
+    scene.hang_up(32.6, "ended", status_code=200, attempts=2, took_us=400_000)
     assert found(scene, tmp_path, "hang_up_unconfirmed") == []
 
 

@@ -586,6 +586,19 @@ def test_csv_has_every_message_and_event_in_order(talk: Call, tmp_path: Path) ->
     assert events == [(event.time, event.kind) for event in talk.events]
 
 
+def test_hang_ups_and_the_pipeline_are_in_the_tables(tmp_path: Path) -> None:
+    scene = Scene(2.0)
+    scene.pipeline(0.5, "first byte", processor="Model#0", seconds=0.312)
+    scene.hang_up(1.9, "ended", status_code=200, attempts=1, took_us=204_000)
+    call = Call.open(scene.write(tmp_path / "a.mcap"))
+    write_csv(call, tmp_path / "a.csv")
+    write_labels(call, (), tmp_path / "a.txt")
+    for name in ("a.csv", "a.txt"):
+        text = (tmp_path / name).read_text("utf-8")
+        assert "first byte after 312 ms (Model#0)" in text
+        assert "ended (HTTP 200, attempts: 1, 0.20 s)" in text
+
+
 def test_csv_counts_what_is_no_message_and_runs_no_formula(tmp_path: Path) -> None:
     invalid = Invalid(data=b"\xff", error='=cmd|"/c calc"')
     other = Media(payload_of(9), "outbound", "9")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Final
@@ -20,7 +20,7 @@ import numpy as np
 from pipecat_bandwidth import encodings, messages
 from pipecat_bandwidth.encodings import PCMU, WireFormat
 from pipecat_bandwidth.exceptions import ProtocolError
-from workbench.call import version_1_0
+from workbench.call import unrecorded, version_1_0
 from workbench.call.placement import follow, unwrap
 from workbench.call.playout import reconstruct
 from workbench.call.streams import Event, FrameRecord, HangUpRecord, PipelineRecord, Stream
@@ -343,9 +343,9 @@ class _Reading:
             )
             self.event(0.0, "bad_message", text)
         self.events.sort(key=lambda event: event.time)
-        holes = {} if self.is_whole else {t: _holes(*n) for t, n in self.numbers.items()}
+        holes = {} if self.is_whole else {t: unrecorded.holes(*n) for t, n in self.numbers.items()}
         inbound = _inbound(self.inbound.stream(), self.others)
-        inbound = _but_for(inbound, holes.get("/ws/rx", []))
+        inbound = unrecorded.but_for(inbound, holes.get("/ws/rx", []))
         outbound = self.outbound.stream()
         duration = self.stopped
         if duration is None:
@@ -369,7 +369,7 @@ class _Reading:
             wire_in=self.wire_in,
             wire_out=self.wire_out,
             dropped=max(self.dropped, sum(hole[2] for found in holes.values() for hole in found)),
-            unrecorded=_merged(holes),
+            unrecorded=unrecorded.merged(holes),
             rx_index=self.rx_index,
         )
 
@@ -420,47 +420,6 @@ def _inbound(stream: Stream, others: list[int]) -> Stream:
         order = np.argsort(number, kind="stable")
         missing[order[1:]] = np.maximum(np.diff(number[order]) - 1, 0)
     return replace(stream, start=start, duplicate=duplicate, missing=missing)
-
-
-def _holes(numbers: array[int], times: array[float]) -> list[tuple[float, float, int]]:
-    """Where records of a topic are missing: the times before and after, and how many they are."""
-    order = np.argsort(numbers, kind="stable")
-    number, time = np.array(numbers, np.int64)[order], np.array(times)[order]
-    number, time = np.insert(number, 0, 0), np.insert(time, 0, 0.0)
-    before = np.flatnonzero(np.diff(number) > 1)
-    missing = np.diff(number)[before] - 1
-    return list(
-        zip(time[before].tolist(), time[before + 1].tolist(), missing.tolist(), strict=True)
-    )
-
-
-def _but_for(stream: Stream, holes: Iterable[tuple[float, float, int]]) -> Stream:
-    """Take back from what never arrived the messages that arrived and were not recorded."""
-    missing = stream.missing.copy()
-    for start, end, count in holes:
-        for index in np.flatnonzero((stream.time > start) & (stream.time <= end) & (missing > 0)):
-            taken = min(count, int(missing[index]))
-            missing[index] -= taken
-            count -= taken
-    return replace(stream, missing=missing)
-
-
-def _merged(
-    holes: Mapping[str, Iterable[tuple[float, float, int]]],
-) -> tuple[tuple[float, float], ...]:
-    """The holes of all topics, one after the other.
-
-    The caller's messages come all the time and bound a hole to a hundredth of a second. Of a topic
-    with a record now and then only holes count that those have not.
-    """
-    merged: list[tuple[float, float]] = []
-    for topic in sorted(holes, key=lambda topic: topic != "/ws/rx"):
-        merged += [
-            (start, end)
-            for start, end, _ in holes[topic]
-            if not any(start < last and end > first for first, last in merged)
-        ]
-    return tuple(sorted(merged))
 
 
 @cache

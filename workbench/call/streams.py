@@ -64,12 +64,9 @@ class HangUpRecord:
     def __str__(self) -> str:
         if not self.is_over:
             return f"the call may still be up: {self.reason}"
-        known = {
-            "HTTP ": self.status_code,
-            "attempts: ": self.attempts,
-            "seconds: ": None if self.took_ms is None else round(self.took_ms / 1000, 2),
-        }
-        facts = ", ".join(f"{name}{value}" for name, value in known.items() if value is not None)
+        took_secs = None if self.took_ms is None else self.took_ms / 1000
+        known = {"HTTP {}": self.status_code, "attempts: {}": self.attempts, "{:.2f} s": took_secs}
+        facts = ", ".join(form.format(fact) for form, fact in known.items() if fact is not None)
         return self.outcome.replace("_", " ") + (f" ({facts})" if facts else "")
 
 
