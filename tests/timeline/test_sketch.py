@@ -221,7 +221,12 @@ def test_no_name_of_an_event_is_crossed_and_all_are_counted(count: int, seed: in
 def test_findings_beyond_the_lanes_are_counted() -> None:
     marked = Marked([], [])
     marked.marks = [
-        {"row": "finding", "title": "Gap", "severity": "error", "start": at, "end": at + 5}
+        {
+            "row": "finding",
+            "title": "Gap",
+            "severity": "error",
+            "parts": [[at, at + 1], [at + 3, at + 5]],
+        }
         for at in (50.0, 50.5, 51.0, 51.5, 99.9)
     ]
     pen = Pen()
