@@ -4,8 +4,7 @@ Faults of known size are planted at random into conversations of random voices, 
 at 0.5, 1, 1.5, 2 and 4 times the threshold (decibels: 6 below, 3.5, 6 and 12 above it). A fault
 counts as found if a finding of its kind and side lies over it. At half the threshold nothing should
 be found. Clean calls, calls with decoys, and calls with several faults are diagnosed whole. It takes
-some ten minutes on two cores. The figures that the detectors declare are
-those that it prints.
+some ten minutes on two cores. The figures that the detectors declare are those that it prints.
 """
 
 from __future__ import annotations

@@ -612,11 +612,8 @@ def test_sound_far_from_where_it_plays_is_let_go(page: Page, busy: Call) -> None
     assert asked(0) == 2
 
 
-def test_a_long_call_is_sketched_and_then_drawn_well(
-    page: Page, busy: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("workbench.timeline.scene._LONG_SECS", 10.0)
-    timeline = CallTimeline(Call.open(busy.path))
+def test_a_long_call_is_sketched_and_then_drawn_well(page: Page, busy: Call) -> None:
+    timeline = CallTimeline(Call.open(busy.path), sketch_from=10.0)
     player = BarePage(page, timeline)
     assert len(colours(player)) > 100
     if thread := timeline._laying:

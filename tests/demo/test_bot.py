@@ -29,6 +29,9 @@ from workbench.demo.bot import create_app, serve
 from workbench.simulator import Fault, Script, SimulatedCall, VoiceAPIServer, simulate
 from workbench.simulator.script import Channel, Rule, Turn
 
+#: Its calls are placed once for all of its tests: with `--dist loadgroup`, in one process.
+pytestmark = pytest.mark.xdist_group("bot")
+
 CALL = Path(__file__).parents[2] / "sample_audio" / "call"
 Params = BandwidthFrameSerializer.InputParams
 

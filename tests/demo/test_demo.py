@@ -15,6 +15,9 @@ from workbench.diagnosis import diagnose
 from workbench.simulator import Script, SimulatedCall
 from workbench.simulator.script import LoopBlock, Rule, SpeechStall
 
+#: Its calls are placed once for all of its tests: with `--dist loadgroup`, in one process.
+pytestmark = pytest.mark.xdist_group("demo")
+
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Call, SimulatedCall]:

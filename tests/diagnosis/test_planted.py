@@ -43,6 +43,7 @@ def test_a_fault_of_half_the_threshold_is_not_reported(index):
     assert trial.extra == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["clean", "decoys"])
 def test_random_calls_without_a_fault_raise_nothing(kind):
     assert alarms(kind, 0)[1] == []

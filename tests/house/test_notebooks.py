@@ -20,6 +20,7 @@ def test_notebook_is_clean_and_fresh(path: Path) -> None:
     assert problems(path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

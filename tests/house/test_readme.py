@@ -61,6 +61,7 @@ async def test_the_bots_lines_make_a_serializer(
     serializer.close()
 
 
+@pytest.mark.slow
 async def test_the_server_takes_a_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a pipeline that says one sentence and hangs up."""
     monkeypatch.chdir(tmp_path)

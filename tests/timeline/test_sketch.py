@@ -14,7 +14,7 @@ from pipecat_bandwidth.encodings import FORMATS, PCMU
 from tests.captures import Scene, speech
 from workbench.audio import Audio
 from workbench.call import Call
-from workbench.timeline import CallTimeline, picture, scene
+from workbench.timeline import CallTimeline, picture
 from workbench.timeline.sketch import Sketch, sketch_of
 from workbench.timeline.views import Track
 
@@ -95,12 +95,9 @@ def ask(timeline: CallTimeline) -> dict[str, Any]:
     return timeline._answer({"kind": "view", **view})[0]
 
 
-def test_a_long_call_is_sketched_first_and_laid_out_meanwhile(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scene, "_LONG_SECS", 10.0)
+def test_a_long_call_is_sketched_first_and_laid_out_meanwhile(path: Path) -> None:
     call = Call.open(path)
-    timeline = CallTimeline(call)
+    timeline = CallTimeline(call, sketch_from=10.0)
     assert timeline._repr_mimebundle_() is not None  # with a picture
     assert not {"caller_sent", "caller_heard"} & vars(call).keys()  # none was made for that
     drawings, overview = timeline._contents["drawings"], timeline._overview
@@ -121,14 +118,13 @@ def test_a_long_call_is_sketched_first_and_laid_out_meanwhile(
 def test_the_sketch_stays_of_a_call_whose_signals_cannot_be_made(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(scene, "_LONG_SECS", 10.0)
     call = Call.open(path)
 
     def fail(name: str) -> Audio:
         raise RuntimeError(f"no {name}")
 
     monkeypatch.setattr(call, "signal", fail)
-    timeline = CallTimeline(call)
+    timeline = CallTimeline(call, sketch_from=10.0)
     drawings = timeline._contents["drawings"]
     for _ in range(3):  # the browser asks again for other reasons, too
         assert ask(timeline)["sketch"]
@@ -144,13 +140,10 @@ def test_the_sketch_stays_of_a_call_whose_signals_cannot_be_made(
     timeline.close()
 
 
-def test_a_call_whose_signals_are_there_needs_no_sketch(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scene, "_LONG_SECS", 10.0)
+def test_a_call_whose_signals_are_there_needs_no_sketch(path: Path) -> None:
     call = Call.open(path)
     assert call.caller_sent and call.caller_heard
-    assert not ask(CallTimeline(call))["sketch"]
+    assert not ask(CallTimeline(call, sketch_from=10.0))["sketch"]
 
 
 # -- the still -------------------------------------------------------------------------------------
@@ -221,7 +214,12 @@ def test_no_name_of_an_event_is_crossed_and_all_are_counted(count: int, seed: in
 def test_findings_beyond_the_lanes_are_counted() -> None:
     marked = Marked([], [])
     marked.marks = [
-        {"row": "finding", "title": "Gap", "severity": "error", "start": at, "end": at + 5}
+        {
+            "row": "finding",
+            "title": "Gap",
+            "severity": "error",
+            "parts": [[at, at + 1], [at + 3, at + 5]],
+        }
         for at in (50.0, 50.5, 51.0, 51.5, 99.9)
     ]
     pen = Pen()

@@ -89,6 +89,7 @@ def test_the_order_in_which_they_are_done_does_not_matter(
         assert_equal(one_by_one, tune_captures(captures, leg="G.722", executor=executor))
 
 
+@pytest.mark.slow
 def test_local_processes_by_default_and_progress(
     captures: list[Path], one_by_one: TuningResult
 ) -> None:
@@ -210,6 +211,7 @@ def test_copies_of_a_call_count_once(captures: list[Path], one_by_one: TuningRes
     pd.testing.assert_frame_equal(found.table, one_by_one.table, **EXACT)
 
 
+@pytest.mark.slow
 def test_a_dask_worker_may_die(captures: list[Path], tmp_path: Path) -> None:
     """Two real workers; one is killed while it works. Dask gives its captures to the other."""
     distributed = pytest.importorskip("distributed")

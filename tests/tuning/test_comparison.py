@@ -356,6 +356,7 @@ def test_nothing_said_is_refused() -> None:
         compare(Audio(np.empty(0, np.float32), 24000))
 
 
+@pytest.mark.slow
 def test_other_processes_find_the_same(found: Comparison) -> None:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         elsewhere = compare(Audio.read(VOICES[0]), executor=pool)

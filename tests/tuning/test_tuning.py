@@ -142,6 +142,7 @@ def test_choices_that_are_none(values: np.ndarray, cost: np.ndarray, admitted: o
         choose(values, cost, LSD, admitted=admitted)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("calls", "alike"), [(1, 0.0), (3, 0.5), (12, 0.0), (12, 0.5)])
 def test_the_95_percent_interval_holds_the_truth_95_percent_of_the_time(
     calls: int, alike: float

@@ -84,7 +84,7 @@ def diagnose(
                 text = f"the detector {name} failed: {error!r}"
                 warnings.warn(text, RuntimeWarning, stacklevel=2)
             advance(1)
-    kept = sorted((f for whole in found for f in _recorded(whole, call)), key=_rank)
+    kept = sorted((f for whole in found for f in recorded(whole, call)), key=_rank)
     is_silent = not len(call.inbound) and not len(call.outbound)
     against = None
     if baseline is not None:
@@ -93,8 +93,11 @@ def diagnose(
     return Findings(tuple(kept), against, is_silent, is_whole=kinds is None)
 
 
-def _recorded(finding: Finding, call: Call) -> Iterator[Finding]:
-    """The finding without the parts where the recording has holes: there nobody can know."""
+def recorded(finding: Finding, call: Call) -> Iterator[Finding]:
+    """The finding without the parts where the recording has holes: there nobody can know.
+
+    What was measured is that of all parts, and the words say so.
+    """
     if finding.kind == "capture_dropped":
         yield finding
         return
@@ -104,8 +107,10 @@ def _recorded(finding: Finding, call: Call) -> Iterator[Finding]:
     if not gone:
         yield finding
     elif parts:
-        told = f"{finding.measurement}; {gone} of it where the recording has holes"
-        yield replace(finding, parts=parts, measurement=told)
+        unsure = (
+            f"; {gone} of its {len(finding.parts)} places left out: the recording has holes there"
+        )
+        yield replace(finding, parts=parts, measurement=finding.measurement + unsure)
 
 
 def _lies_in(part: Part, holes: Collection[tuple[float, float]]) -> bool:

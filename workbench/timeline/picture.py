@@ -159,8 +159,8 @@ def _draw_findings(draw: ImageDraw.ImageDraw, scene: Scene) -> None:
         draw.line((left, y + _LANE - 4, right, y + _LANE - 4), fill=paper, width=2)
         for start, end in bars:
             start = min(start, WIDTH - 6)
-            bar = (start, y + 1, max(end, start + (6 if start <= left else 3)), y + _LANE - 3)
-            draw.rounded_rectangle(bar, 3 if bar[2] - start >= 6 else 0, fill=paper)
+            bar = (start, y + 1, max(end, start + 6), y + _LANE - 3)
+            draw.rounded_rectangle(bar, 3, fill=paper)
         text, middle = mark["title"], y + _LANE / 2 - 1
         wide = draw.textlength(text)
         if wide + 8 < bars[0][1] - left:

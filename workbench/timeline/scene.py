@@ -46,7 +46,7 @@ _LEVEL_SECS: Final = 300.0
 _OVERVIEW_COLUMNS: Final = 1200
 _OVERVIEW_PER_SEC: Final = 20
 #: A shorter call needs no sketch: its signals are ready in 50 ms.
-_LONG_SECS: Final = 300.0
+LONG_SECS: Final = 300.0
 #: A capture that is still growing was written to as recently as this; one left behind by a bot that
 #: died was not.
 _GROWS_SECS: Final = 30.0
@@ -120,6 +120,7 @@ class Scene:
         findings: What was found in it.
         compared: (setting, leg) to what it sounds like, in step with what the bot said.
         added: Further choices of the bot's side.
+        sketch_from: A call of so many seconds or more is sketched until its signals are ready.
     """
 
     def __init__(
@@ -128,12 +129,14 @@ class Scene:
         findings: Iterable[Finding] = (),
         compared: Mapping[tuple[str, str], Audio] | None = None,
         added: Iterable[Choice] = (),
+        sketch_from: float = LONG_SECS,
     ) -> None:
         """Name the choices; a sound is made when it is first wanted."""
         self.call = call
         self.marks = marks(call, findings)
         self._choices = {
-            side: {name: _signal(call, name) for name in names} for side, names in SIDES.items()
+            side: {name: _signal(call, name, sketch_from) for name in names}
+            for side, names in SIDES.items()
         }
         for (setting, leg), audio in (compared or {}).items():
             source = partial(on_clock, call, audio)
@@ -295,9 +298,9 @@ def _grows(call: Call) -> bool:
         return False
 
 
-def _signal(call: Call, name: str) -> Choice:
+def _signal(call: Call, name: str, sketch_from: float) -> Choice:
     """A signal of the call. What is short, or there already, needs no sketch."""
-    if call.duration < _LONG_SECS or name in vars(call):
+    if call.duration < sketch_from or name in vars(call):
         return Choice(name, partial(call.signal, name))
     return Choice(name, partial(call.signal, name), sketched=partial(sketch_of, call, name))
 

@@ -44,7 +44,7 @@ from workbench.call import Call
 from workbench.diagnosis import Finding
 from workbench.exceptions import CaptureError
 from workbench.timeline.picture import picture
-from workbench.timeline.scene import SIDES, Scene
+from workbench.timeline.scene import LONG_SECS, SIDES, Choice, Scene
 from workbench.timeline.sketch import Sketch
 from workbench.timeline.style import STYLE
 from workbench.timeline.views import CHUNK_SECS, PLAY_RATE
@@ -70,6 +70,7 @@ class CallTimeline(anywidget.AnyWidget):
         findings: From :func:`workbench.diagnosis.diagnose`, to be marked; ``N`` jumps to the next.
         comparison: From :func:`workbench.tuning.comparison.compare`: its settings can be heard and
             seen in place of the bot's side while the position stays.
+        sketch_from: A call of so many seconds or more is drawn from its messages first.
 
     Attributes:
         position: Where it plays, in seconds. Set it to go there.
@@ -97,18 +98,24 @@ class CallTimeline(anywidget.AnyWidget):
         call: Call,
         findings: Iterable[Finding] | None = None,
         comparison: Comparison | None = None,
+        *,
+        sketch_from: float = LONG_SECS,
     ) -> None:
         """Draw the overview; everything else waits until a browser asks."""
         self._findings = tuple(findings or ())
         self._compared = dict(comparison.signals) if comparison is not None else {}
+        self._sketch_from = sketch_from
         self._exchange = threading.RLock()
         self._stop = threading.Event()
         self._laying: threading.Thread | None = None
         self._unmade: Call | None = None  # whose sketch stays
         self._readings, self._drawings = 1, 0
         super().__init__(view=[0.0, call.duration])
-        self._show(Scene(call, self._findings, self._compared))
+        self._show(self._scene_of(call))
         self.on_msg(self._on_message)
+
+    def _scene_of(self, call: Call, added: Iterable[Choice] = ()) -> Scene:
+        return Scene(call, self._findings, self._compared, added, self._sketch_from)
 
     @property
     def call(self) -> Call:
@@ -145,7 +152,7 @@ class CallTimeline(anywidget.AnyWidget):
             call = _opened_again(self.call.path)
             whole = self.view[1] >= self.call.duration
             self._readings += 1
-            self._show(Scene(call, self._findings, self._compared, self._scene.added))
+            self._show(self._scene_of(call, self._scene.added))
             if whole:
                 self.view = [self.view[0], call.duration]
 
