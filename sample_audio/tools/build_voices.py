@@ -71,8 +71,8 @@ def active_rms(a, sr=24000):
     return np.sqrt(e[e > th].mean())
 
 
-def norm(a, dbfs, peak=-1.5):
-    g = 10 ** (dbfs / 20) / active_rms(a)
+def norm(a, dbov, peak=-1.5):
+    g = 10 ** (dbov / 20) / active_rms(a)
     g = min(g, 10 ** (peak / 20) / np.abs(a).max())
     return a * g
 

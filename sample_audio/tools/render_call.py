@@ -39,7 +39,7 @@ def render(root):
             clean[i : i + len(y)] += y[: n8 - i]
     far = ch.to_8k(out, 24000)
     far = np.pad(far, (0, max(0, n8 - len(far))))[:n8]
-    mic = clean * P["mic_gain"] + synth.noise(T, 8000, P["noise_dbfs"], "pink", 21)[:n8]
+    mic = clean * P["mic_gain"] + synth.noise(T, 8000, P["noise_dbov"], "pink", 21)[:n8]
     for e in s["events"]:
         if e["type"] == "echo":
             m = np.zeros(n8, np.float32)
@@ -49,7 +49,7 @@ def render(root):
             a, b = int(e["start"] * 8000), int(e["end"] * 8000)
             w = np.zeros(n8, np.float32)
             w[a:b] = np.hanning(b - a)
-            mic += synth.noise(T, 8000, e["dbfs"], "pink", 22)[:n8] * w
+            mic += synth.noise(T, 8000, e["dbov"], "pink", 22)[:n8] * w
     y = ch.gsm(ch.bandpass(mic, *P["band_hz"]))
     for e in s["events"]:
         if e["type"] == "clipping":

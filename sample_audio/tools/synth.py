@@ -3,19 +3,19 @@
 import numpy as np
 
 
-def tone(freqs, dur, sr, dbfs=-12.0):
+def tone(freqs, dur, sr, dbov=-12.0):
     t = np.arange(int(round(dur * sr))) / sr
     x = sum(np.sin(2 * np.pi * f * t) for f in freqs) / len(freqs)
-    return (10 ** (dbfs / 20) * np.sqrt(2) * x / np.sqrt(2 * np.mean(x**2) + 1e-20) * 1.0).astype(
+    return (10 ** (dbov / 20) * np.sqrt(2) * x / np.sqrt(2 * np.mean(x**2) + 1e-20) * 1.0).astype(
         np.float32
     )
 
 
-def cadence(freqs, pattern, repeats, sr, dbfs=-19.0):
+def cadence(freqs, pattern, repeats, sr, dbov=-19.0):
     out = []
     for _ in range(repeats):
         for on, off in pattern:
-            x = tone(freqs, on, sr, dbfs)
+            x = tone(freqs, on, sr, dbov)
             n = int(0.005 * sr)
             x[:n] *= np.linspace(0, 1, n)
             x[-n:] *= np.linspace(1, 0, n)
@@ -30,8 +30,8 @@ DTMF = {
 }
 
 
-def dtmf(digits, sr, on=0.1, off=0.1, dbfs=-13.0):
-    return np.concatenate([cadence(DTMF[d], [(on, off)], 1, sr, dbfs) for d in digits])
+def dtmf(digits, sr, on=0.1, off=0.1, dbov=-13.0):
+    return np.concatenate([cadence(DTMF[d], [(on, off)], 1, sr, dbov) for d in digits])
 
 
 def ringback(sr, n=2):
@@ -44,10 +44,10 @@ def busy(sr, n=6):
 
 def milliwatt(sr, dur=5.0):
     """1004 Hz at 0 dBm0: -3.14 dB below mu-law overload (T_max = +3.17 dBm0 for mu-law)."""
-    return tone((1004,), dur, sr, dbfs=-3.17 - 3.01)
+    return tone((1004,), dur, sr, dbov=-3.17 - 3.01)
 
 
-def noise(dur, sr, dbfs=-50.0, colour="pink", seed=1):
+def noise(dur, sr, dbov=-50.0, colour="pink", seed=1):
     r = np.random.default_rng(seed)
     n = int(round(dur * sr))
     X = np.fft.rfft(r.standard_normal(n))
@@ -57,15 +57,15 @@ def noise(dur, sr, dbfs=-50.0, colour="pink", seed=1):
     if colour != "white":
         X[f < 40] = 0
     x = np.fft.irfft(X, n)
-    return (x / np.sqrt(np.mean(x**2)) * 10 ** (dbfs / 20)).astype(np.float32)
+    return (x / np.sqrt(np.mean(x**2)) * 10 ** (dbov / 20)).astype(np.float32)
 
 
-def sweep(dur, sr, f0=50.0, f1=None, dbfs=-12.0):
+def sweep(dur, sr, f0=50.0, f1=None, dbov=-12.0):
     f1 = f1 or sr * 0.48
     t = np.arange(int(dur * sr)) / sr
     k = np.log(f1 / f0)
     return (
-        10 ** (dbfs / 20) * np.sin(2 * np.pi * f0 * dur / k * (np.exp(t / dur * k) - 1))
+        10 ** (dbov / 20) * np.sin(2 * np.pi * f0 * dur / k * (np.exp(t / dur * k) - 1))
     ).astype(np.float32)
 
 
@@ -85,7 +85,7 @@ def _pluck(freq, dur, sr, rng, damp=0.996):
     return out
 
 
-def hold_music(dur=10.0, sr=24000, dbfs=-22.0, seed=7):
+def hold_music(dur=10.0, sr=24000, dbov=-22.0, seed=7):
     """Original arpeggio (Karplus-Strong), I-vi-IV-V in D, 96 bpm: broadband, dynamic, copyright-free."""
     rng = np.random.default_rng(seed)
     step = 60 / 96 / 2
@@ -105,4 +105,4 @@ def hold_music(dur=10.0, sr=24000, dbfs=-22.0, seed=7):
     n = int(0.4 * sr)
     out[-n:] *= np.linspace(1, 0, n)
     out[: n // 20] *= np.linspace(0, 1, n // 20)
-    return (out / np.sqrt(np.mean(out**2)) * 10 ** (dbfs / 20)).astype(np.float32)
+    return (out / np.sqrt(np.mean(out**2)) * 10 ** (dbov / 20)).astype(np.float32)

@@ -498,7 +498,7 @@ def test_the_cause_of_an_underrun_is_told_apart(tmp_path):
     late.hole(2.0, 0.2)
     (finding,) = found(late, tmp_path, "underrun")
     assert "speech service" in finding.cause and "event loop was free" in finding.cause
-    assert "200 ms held back" in finding.remedy and "the one hole" in finding.remedy
+    assert "cushion of 200 ms" in finding.remedy and "the one hole" in finding.remedy
 
     blocked = conversation()
     blocked.hole(2.0, 0.2)

@@ -67,4 +67,4 @@ def test_the_choppy_call_is_explained(findings: Findings) -> None:
 def test_a_cushion_would_have_hidden_some_of_it(choppy: Call, findings: Findings) -> None:
     hidden = {row.cushion_ms: round(row.hidden, 2) for row in choppy.playout.cushion_table()}
     assert hidden == {20: 0.0, 40: 0.0, 60: 0.2, 100: 0.4, 200: 0.6}
-    assert "200 ms held back" in findings[0].remedy and "3 of the 5 holes" in findings[0].remedy
+    assert "cushion of 200 ms" in findings[0].remedy and "3 of the 5 holes" in findings[0].remedy

@@ -263,9 +263,9 @@ def test_limits_are_kept_and_what_breaks_them_is_said(measured: Panel) -> None:
     assert measured.result.setting.label != "PCM 16 kHz"
     assert measured.result.provenance["constraints"] == {"kbit_s": 250}
     measured.kbit_s.value = 0
-    measured.floor.value = "estoi"
-    assert not measured.floor_value.disabled
-    measured.floor_value.value = 1.5  # there is no such intelligibility
+    measured.minimum.value = "estoi"
+    assert not measured.minimum_value.disabled
+    measured.minimum_value.value = 1.5  # there is no such intelligibility
     assert measured.wait(WAIT)
     assert measured.result is None
     assert "at least 1.5 is asked" in measured.status.value

@@ -251,7 +251,7 @@ def test_caller_is_not_fooled_by_a_pause_between_two_utterances() -> None:
 
 # -- the telephone -----------------------------------------------------------------------------
 
-CHANNEL = Channel(mic_gain=1.0, noise_dbfs=-54.0, band_hz=(200.0, 3500.0))
+CHANNEL = Channel(mic_gain=1.0, noise_dbov=-54.0, band_hz=(200.0, 3500.0))
 SILENCE = np.zeros(160, np.float32)
 
 
@@ -288,7 +288,7 @@ def test_echo_comes_back_late_and_quieter() -> None:
     rng = np.random.default_rng(1)
     far = np.zeros(5 * 8000, np.float32)
     far[8000:16000] = rng.standard_normal(8000) * 0.1
-    quiet = Channel(noise_dbfs=-90.0)
+    quiet = Channel(noise_dbov=-90.0)
     heard = run(Telephone(quiet, echo), 5.0, far, active=lambda progress: {echo: progress})
     lag = np.argmax(np.correlate(heard.samples, far[8000:12000], "valid")) - 8000
     assert lag / 8 == pytest.approx(240.0, abs=2.0)
@@ -300,7 +300,7 @@ def test_echo_comes_back_late_and_quieter() -> None:
 
 
 def test_noise_swells_and_speech_overloads() -> None:
-    burst = NoiseBurst(start=0.0, end=4.0, dbfs=-33.0)
+    burst = NoiseBurst(start=0.0, end=4.0, dbov=-33.0)
     noise = run(Telephone(CHANNEL), 4.0, active=lambda progress: {burst: progress})
     assert noise.span(1.8, 2.2).level == pytest.approx(-35.0, abs=2.0)
     assert noise.span(0.0, 0.2).level < -50.0

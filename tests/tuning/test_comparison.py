@@ -49,7 +49,7 @@ def test_the_table_has_a_row_for_each_leg_and_setting(found: Comparison) -> None
     assert list(found.table.columns) == [
         "setting", "leg", "active_level_dbov", "loudness_lufs", "peak_dbov", "bandwidth_hz",
         "lsd_db", "lsd_wide_db", "seg_snr_db", "si_sdr_db", "estoi", "first_audio_ms", "delay_ms",
-        "conserved_pct", "kbit_s", "cpu_us_per_s",
+        "conserved_percent", "kbit_s", "cpu_us_per_s",
     ]  # fmt: skip
     assert all(found.table[name].dtype == np.float64 for name in found.table.columns[2:])
     assert not found.table.isna().any(axis=None)
@@ -251,7 +251,7 @@ def test_sounds_that_are_not_there(
 def test_costs_are_those_of_the_wire(found: Comparison) -> None:
     rows = on("G.711", found)
     assert list(rows["delay_ms"].round(1)) == [4.0, 4.0, 2.0, 0.0]
-    assert rows["conserved_pct"].to_numpy() == pytest.approx(100, abs=0.01)
+    assert rows["conserved_percent"].to_numpy() == pytest.approx(100, abs=0.01)
     assert rows["kbit_s"].is_monotonic_increasing
 
 
@@ -375,5 +375,5 @@ def test_a_captured_call(tmp_path: Path) -> None:
     rows = on("G.711", found)
     assert 10 < found.reference.duration < 14
     assert rows["seg_snr_db"].min() > 33
-    assert rows["conserved_pct"].to_numpy() == pytest.approx(100, abs=0.01)
+    assert rows["conserved_percent"].to_numpy() == pytest.approx(100, abs=0.01)
     assert "all 4 settings sound the same" in found.sentence

@@ -16,7 +16,7 @@ from workbench.call import Call, FrameRecord
 from workbench.exceptions import MetricWarning
 from workbench.metrics import distances
 from workbench.tuning.resend import Resent, resend
-from workbench.tuning.voice import said_by_bot
+from workbench.tuning.voice import voice_of
 
 InputParams = BandwidthFrameSerializer.InputParams
 VOICE = speech("bot/b02")
@@ -145,8 +145,8 @@ def test_what_stays_in_the_resampler_is_not_conserved(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("rate", [8000, 22050, 24000])
 def test_a_stretch_ends_at_a_multiple_of_20_ms(rate: int, secs: float, kept: float) -> None:
     voice = VOICE.resampled(rate)
-    said = said_by_bot([*frames(voice.span(0, secs)), INTERRUPTION, *frames(voice)])
-    first, second = said.stretches
+    said = voice_of([*frames(voice.span(0, secs)), INTERRUPTION, *frames(voice)])
+    first, second = said.runs
     assert sum(frame.size for frame in first.frames) == round(kept * rate)
     assert sum(frame.size for frame in second.frames) == len(voice)
 
@@ -160,7 +160,7 @@ def test_what_the_serializer_would_not_send_is_no_reference() -> None:
 def test_stereo_is_mixed_and_half_samples_are_left_out() -> None:
     mono = np.frombuffer(VOICE.pcm(), "<i2")
     left_only = np.stack([mono, np.zeros_like(mono)], axis=1).tobytes() + b"\1"
-    said = said_by_bot([FrameRecord(0.0, "TTSAudioRawFrame", left_only, 24000, 2)]).audio
+    said = voice_of([FrameRecord(0.0, "TTSAudioRawFrame", left_only, 24000, 2)]).audio
     np.testing.assert_allclose(said.samples, VOICE.samples / 2, atol=1 / 32768)
 
 

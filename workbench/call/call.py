@@ -260,7 +260,7 @@ class Call:
 
     @cached_property
     def turns(self) -> tuple[Turn, ...]:
-        """Who held the floor, in order."""
+        """Who had the turn, in order."""
         found = turns.find_turns(self.caller_speech, self.bot_speech)
         bot = [turn for turn in found if turn.side == "bot"]
         # Audio belongs to the last turn that had begun; 0.3 s for what VAD takes to notice. What an

@@ -1,7 +1,7 @@
 """Where there is speech in a signal.
 
 Conventions:
-    A *stretch* is one row ``[start, end)`` of an array of shape ``(n, 2)``, in seconds, in order,
+    An *interval* is one row ``[start, end)`` of an array of shape ``(n, 2)``, in seconds, in order,
     not overlapping. Levels in dBov.
 
 References:
@@ -23,9 +23,9 @@ from workbench.audio import Audio
 
 __all__ = [
     "HOP",
-    "Stretches",
-    "as_stretches",
-    "floor_of",
+    "Intervals",
+    "as_intervals",
+    "noise_floor_of",
     "hop_edges",
     "joined",
     "levels",
@@ -34,15 +34,15 @@ __all__ = [
     "voice_activity",
 ]
 
-Stretches: TypeAlias = NDArray[np.float64]
+Intervals: TypeAlias = NDArray[np.float64]
 
 #: Silero's own probabilities for the start and the end of speech.
 ONSET, OFFSET = 0.5, 0.35
-#: A stretch shorter than this is a click or a cough; a pause shorter than this is inside a word.
+#: A interval shorter than this is a click or a cough; a pause shorter than this is inside a word.
 MIN_SPEECH, MIN_PAUSE = 0.1, 0.1
 #: What the energy detector calls speech: this far above the noise floor, and above this level.
 ABOVE_FLOOR_DB, FAINTEST_DBOV = 12.0, -50.0
-#: How far below its loudest moment a stretch has sound that its ends are set to; and how far below
+#: How far below its loudest moment a interval has sound that its ends are set to; and how far below
 #: that it has faint sound, of a soft beginning too, without which it has not begun.
 SOUND_DB, FAINT_DB = 30.0, 40.0
 #: Analysis step of :func:`levels`, in seconds.
@@ -63,7 +63,7 @@ _LANES = 256  # at once: an hour takes no more memory than seventeen minutes
 
 def voice_activity(
     audio: Audio, *, detector: Literal["silero", "energy"] | None = None
-) -> Stretches:
+) -> Intervals:
     """Find speech.
 
     Args:
@@ -72,7 +72,7 @@ def voice_activity(
             if Pipecat's model and onnxruntime are there.
 
     Returns:
-        Stretches of speech; their ends are set to within some 10 ms by the level.
+        Intervals of speech; their ends are set to within some 10 ms by the level.
 
     Raises:
         ValueError: If Silero is asked for and cannot be had.
@@ -82,7 +82,7 @@ def voice_activity(
         detector = "silero" if _session() is not None else "energy"
     level = levels(narrow)
     if detector == "energy":
-        speech = level > max(floor_of(level) + ABOVE_FLOOR_DB, FAINTEST_DBOV)
+        speech = level > max(noise_floor_of(level) + ABOVE_FLOOR_DB, FAINTEST_DBOV)
         return _closed(runs_of(speech, HOP))
     session = _session()
     if session is None:
@@ -112,29 +112,29 @@ def hop_edges(count: int, sample_rate: int) -> NDArray[np.intp]:
 
 
 def joined(
-    stretches: Stretches, pause: float, unless: NDArray[np.float64] | None = None
-) -> Stretches:
+    intervals: Intervals, pause: float, unless: NDArray[np.float64] | None = None
+) -> Intervals:
     """Bridge pauses shorter than ``pause``, but none in which a time of ``unless`` lies."""
     rows: list[list[float]] = []
-    for start, end in stretches.tolist():
+    for start, end in intervals.tolist():
         if rows and start - rows[-1][1] < pause:
             taken = unless is not None and ((unless > rows[-1][1]) & (unless < start)).any()
             if not taken:
                 rows[-1][1] = end
                 continue
         rows.append([start, end])
-    return as_stretches(rows)
+    return as_intervals(rows)
 
 
-def _closed(stretches: Stretches) -> Stretches:
-    closed = joined(stretches, MIN_PAUSE)
+def _closed(intervals: Intervals) -> Intervals:
+    closed = joined(intervals, MIN_PAUSE)
     return closed[closed[:, 1] - closed[:, 0] >= MIN_SPEECH]
 
 
 def runs_of(
     on: NDArray[np.bool_], step: float, still: NDArray[np.bool_] | None = None
-) -> Stretches:
-    """Stretches in which something holds.
+) -> Intervals:
+    """Intervals in which something holds.
 
     Args:
         on: Whether it holds, for each step.
@@ -149,19 +149,19 @@ def runs_of(
         if counts[last] > counts[first]:
             begins = first + int(np.argmax(on[first:last]))
             rows.append((begins * step, last * step))
-    return as_stretches(rows)
+    return as_intervals(rows)
 
 
-def _tightened(stretches: Stretches, level: NDArray[np.float64], duration: float) -> Stretches:
+def _tightened(intervals: Intervals, level: NDArray[np.float64], duration: float) -> Intervals:
     """Move each end to where the sound begins or stops: Silero's windows are 32 ms long.
 
     A start may be moved inwards by any length, to the first sound that there is at all.
     """
-    if not len(stretches) or not len(level):
-        return stretches
-    floor = floor_of(level)
+    if not len(intervals) or not len(level):
+        return intervals
+    floor = noise_floor_of(level)
     rows = []
-    for start, end in stretches:
+    for start, end in intervals:
         first, last = int(start / HOP), min(int(np.ceil(end / HOP)), len(level))
         inside = level[first:last]
         if not len(inside) or np.percentile(inside, 90) < floor + 6:
@@ -172,17 +172,17 @@ def _tightened(stretches: Stretches, level: NDArray[np.float64], duration: float
         start = max(start, (first + int(np.argmax(faint))) * HOP)
         begins, ends = to_sound(start, end, level, max(floor + 6, loudest - SOUND_DB))
         rows.append((begins, min(ends, duration)))
-    return joined(as_stretches([row for row in rows if row[1] > row[0]]), HOP)  # they may meet
+    return joined(as_intervals([row for row in rows if row[1] > row[0]]), HOP)  # they may meet
 
 
 def to_sound(
     start: float, end: float, level: NDArray[np.float64], threshold: float, reach: int = 15
 ) -> tuple[float, float]:
-    """Move the ends of a stretch to where its sound begins and stops.
+    """Move the ends of a interval to where its sound begins and stops.
 
     Args:
-        start: Of the stretch, in seconds.
-        end: Of the stretch.
+        start: Of the interval, in seconds.
+        end: Of the interval.
         level: Of each hop, as :func:`levels` makes it.
         threshold: What is above it is sound.
         reach: Hops by which an end may move.
@@ -211,14 +211,14 @@ def _edge(loud: NDArray[np.bool_], at: int) -> int:
     return index
 
 
-def floor_of(level: NDArray[np.float64]) -> float:
+def noise_floor_of(level: NDArray[np.float64]) -> float:
     """Level of the quietest tenth, digital silence left out."""
     audible = level[level > -95]
     return float(np.percentile(audible, 10)) if len(audible) else -100.0
 
 
-def as_stretches(rows: Sequence[Sequence[float]]) -> Stretches:
-    """Make stretches of pairs of times, of none too."""
+def as_intervals(rows: Sequence[Sequence[float]]) -> Intervals:
+    """Make intervals of pairs of times, of none too."""
     return np.array(rows, float).reshape(-1, 2)
 
 

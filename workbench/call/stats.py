@@ -96,7 +96,7 @@ def call_stats(
         playout: The far end's queue.
         audio_out: The bot's audio frames.
         signals: Audio whose level is wanted, by side.
-        turns: Who held the floor.
+        turns: who had the turn.
 
     Returns:
         Name to value, all finite.

@@ -1,7 +1,7 @@
-"""Turns: who holds the floor, and the bot's echo told apart from the caller.
+"""Turns: who has the turn, and the bot's echo told apart from the caller.
 
 Conventions:
-    Stretches as in :mod:`workbench.call.speech`. A *turn* is the stretches of one side between which the
+    Intervals as in :mod:`workbench.call.speech`. A *turn* is the stretches of one side between which the
     other did not begin to speak. Levels in dBov.
 """
 
@@ -18,11 +18,11 @@ from workbench.audio import Audio
 from workbench.call.speech import (
     HOP,
     MIN_SPEECH,
-    Stretches,
-    as_stretches,
-    floor_of,
+    Intervals,
+    as_intervals,
     joined,
     levels,
+    noise_floor_of,
     runs_of,
 )
 
@@ -43,7 +43,7 @@ RING: Final = 0.5
 
 @dataclass(frozen=True)
 class Turn:
-    """One side holding the floor.
+    """One side having the turn.
 
     Parameters:
         side: ``"caller"`` or ``"bot"``.
@@ -90,7 +90,7 @@ class Echo:
     correlation: float
 
 
-def find_echoes(caller: Audio, bot: Audio, bot_speech: Stretches) -> tuple[Echo, ...]:
+def find_echoes(caller: Audio, bot: Audio, bot_speech: Intervals) -> tuple[Echo, ...]:
     """Find the stretches of bot speech that come back on the caller's side.
 
     Envelopes are compared, not waves: a speakerphone, a GSM leg and two codecs lie between. The
@@ -108,7 +108,7 @@ def find_echoes(caller: Audio, bot: Audio, bot_speech: Stretches) -> tuple[Echo,
     """
     ours, theirs = levels(bot), levels(caller)
     length = min(len(ours), len(theirs)) - LAGS.stop
-    theirs = np.maximum(theirs, floor_of(theirs))
+    theirs = np.maximum(theirs, noise_floor_of(theirs))
     found = []
     for start, end in joined(bot_speech, TURN_PAUSE):
         first, last = int(start / HOP), min(int(end / HOP), length)
@@ -144,8 +144,8 @@ def _match(
 
 
 def without_echo(
-    caller_speech: Stretches, echoes: Sequence[Echo], caller: Audio, bot: Audio
-) -> Stretches:
+    caller_speech: Intervals, echoes: Sequence[Echo], caller: Audio, bot: Audio
+) -> Intervals:
     """Leave out of the caller's stretches what is no louder than the bot's echo there would be."""
     if not echoes:
         return caller_speech
@@ -167,10 +167,10 @@ def without_echo(
     # Under the echo a syllable may be its ripple; a word of 200 ms is not.
     disturbed = np.isfinite(expected)[np.clip((starts / HOP).astype(int), 0, len(expected) - 1)]
     kept = ends - starts >= np.where(disturbed, 2 * MIN_SPEECH, MIN_SPEECH)
-    return as_stretches(np.column_stack((starts[kept], ends[kept])).tolist())
+    return as_intervals(np.column_stack((starts[kept], ends[kept])).tolist())
 
 
-def find_turns(caller_speech: Stretches, bot_speech: Stretches) -> tuple[Turn, ...]:
+def find_turns(caller_speech: Intervals, bot_speech: Intervals) -> tuple[Turn, ...]:
     """Join stretches to turns.
 
     Args:
@@ -181,7 +181,7 @@ def find_turns(caller_speech: Stretches, bot_speech: Stretches) -> tuple[Turn, .
         The turns of both in order of their start, with latencies and overlaps; what was said and
         heard is not known here and stays 0.
     """
-    sides: dict[Side, tuple[Stretches, Stretches]] = {
+    sides: dict[Side, tuple[Intervals, Intervals]] = {
         "caller": (caller_speech, bot_speech),
         "bot": (bot_speech, caller_speech),
     }
@@ -206,7 +206,7 @@ def _answering(turn: Turn, turns: Sequence[Turn]) -> Turn:
     return Turn("bot", turn.start, turn.end, latency_ms=latency_ms, overlap_ms=turn.overlap_ms)
 
 
-def _overlap(mine: Stretches, other: Stretches) -> float:
+def _overlap(mine: Intervals, other: Intervals) -> float:
     starts = np.maximum(mine[:, None, 0], other[None, :, 0])
     ends = np.minimum(mine[:, None, 1], other[None, :, 1])
     return float(np.maximum(ends - starts, 0).sum())

@@ -242,7 +242,7 @@ def evaluate(reference: Audio, degraded: Audio) -> dict[str, float]:
 
     Returns:
         ``delay_ms``, ``active_level_dbov``, ``loudness_lufs``, ``level_change_db``, ``peak_dbov``,
-        ``noise_floor_dbov``, ``clipped_pct``, ``bandwidth_hz`` (all of the degraded signal),
+        ``noise_floor_dbov``, ``clipped_percent``, ``bandwidth_hz`` (all of the degraded signal),
         ``lsd_db`` (telephone band), ``lsd_wide_db`` (to 7000 Hz; NaN below 14 kHz), ``seg_snr_db``,
         ``si_sdr_db``, ``estoi``. NaN with a :class:`workbench.exceptions.MetricWarning` where there
         is no value.
@@ -278,7 +278,7 @@ def evaluate_aligned(
         "level_change_db": lambda: change,
         "peak_dbov": lambda: peak(degraded),
         "noise_floor_dbov": lambda: noise_floor(degraded),
-        "clipped_pct": lambda: 100 * clipped_fraction(degraded),
+        "clipped_percent": lambda: 100 * clipped_fraction(degraded),
         "bandwidth_hz": lambda: effective_bandwidth(degraded),
         "lsd_db": lambda: lsd(r, matched),
         "lsd_wide_db": lambda: lsd(r, matched, WIDE_BAND) if is_wide else np.nan,

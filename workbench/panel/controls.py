@@ -20,7 +20,7 @@ WIRES: Final[dict[str, Setting]] = {setting.label: setting for setting in SETTIN
 _PIPELINES: Final = (
     ("as captured", 0), ("8 kHz", 8000), ("16 kHz", 16000), ("24 kHz", 24000),
 )  # fmt: skip
-_FLOORS: Final = [
+_MINIMA: Final = [
     (f"{o.name} {o.band}".rstrip() + f" at {'least' if o.higher_is_better else 'most'}", name)
     for name, o in OBJECTIVES.items()
 ]
@@ -58,10 +58,10 @@ class Controls(widgets.VBox):  # type: ignore[misc]
         )  # fmt: skip
         self.kbit_s = _limit("kbit/s at most (0: any)")
         self.delay_ms = _limit("delay (ms) at most (0: any)")
-        self.floor = widgets.Dropdown(
-            options=[("no floor", ""), *_FLOORS], description="Quality", layout=_wide(21)
+        self.minimum = widgets.Dropdown(
+            options=[("no minimum", ""), *_MINIMA], description="Quality", layout=_wide(21)
         )
-        self.floor_value = widgets.FloatText(
+        self.minimum_value = widgets.FloatText(
             0.0, disabled=True, continuous_update=False, layout={"width": "5rem"}
         )
         self.progress = widgets.IntProgress(description="", layout={"width": "12rem"})
@@ -86,7 +86,7 @@ class Controls(widgets.VBox):  # type: ignore[misc]
                 widgets.VBox([self.compared, self.blind], layout=_RIGHT),
             ),
             _row(self.objective),
-            _row(self.kbit_s, self.delay_ms, self.floor, self.floor_value),
+            _row(self.kbit_s, self.delay_ms, self.minimum, self.minimum_value),
             _row(self.progress, self.stop, self.status),
             listening,
             self.measured,
@@ -99,7 +99,9 @@ class Controls(widgets.VBox):  # type: ignore[misc]
         """Constraints of :func:`workbench.tuning.tuning.tune`, as the controls are set."""
         costs = {"kbit_s": self.kbit_s.value, "delay_ms": self.delay_ms.value}
         limits = {name: float(value) for name, value in costs.items() if value > 0}
-        return limits | ({self.floor.value: self.floor_value.value} if self.floor.value else {})
+        return limits | (
+            {self.minimum.value: self.minimum_value.value} if self.minimum.value else {}
+        )
 
 
 _NARROW: Final = {"width": "14rem"}

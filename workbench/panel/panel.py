@@ -98,11 +98,11 @@ class Panel(Controls):
             self.tuned_on,
             self.kbit_s,
             self.delay_ms,
-            self.floor,
-            self.floor_value,
+            self.minimum,
+            self.minimum_value,
         ):
             control.observe(lambda _: self._measure(), "value")
-        self.floor.observe(self._floor_chosen, "value")
+        self.minimum.observe(self._minimum_chosen, "value")
         self.span.observe(lambda _: self._select(), "value")
         self.whole.on_click(lambda _: setattr(self.span, "value", (0.0, self.span.max)))
         self.all.on_click(lambda _: setattr(self.tuned_on, "value", self._captures))
@@ -227,8 +227,8 @@ class Panel(Controls):
     def _captures(self) -> tuple[Capture, ...]:
         return tuple(capture for _, capture in self.capture.options)
 
-    def _floor_chosen(self, change: dict[str, Any]) -> None:
-        self.floor_value.disabled = not change["new"]
+    def _minimum_chosen(self, change: dict[str, Any]) -> None:
+        self.minimum_value.disabled = not change["new"]
 
     def _select(self) -> None:
         chosen = list(self.span.value)

@@ -84,12 +84,12 @@ class Channel(Struct, frozen=True):
 
     Attributes:
         mic_gain: Linear.
-        noise_dbfs: RMS of the room's pink noise before the band limit, 0 dB at 1.0.
+        noise_dbov: RMS of the room's pink noise before the band limit, 0 dB at 1.0.
         band_hz: Pass band.
     """
 
     mic_gain: float = 1.0
-    noise_dbfs: float = -70.0
+    noise_dbov: float = -70.0
     band_hz: tuple[float, float] = (200.0, 3500.0)
 
 
@@ -105,11 +105,11 @@ class Clipping(Struct, frozen=True, tag_field="type", tag="clipping"):
 
 
 class NoiseBurst(Struct, frozen=True, tag_field="type", tag="noise_burst"):
-    """Street noise swells to ``dbfs`` and away again."""
+    """Street noise swells to ``dbov`` and away again."""
 
     start: float
     end: float
-    dbfs: float
+    dbov: float
 
 
 class Echo(Struct, frozen=True, tag_field="type", tag="echo"):

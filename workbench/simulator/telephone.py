@@ -45,7 +45,7 @@ class Telephone:
     def __init__(self, channel: Channel, echo: Echo | None = None, seed: int = 0) -> None:
         """See the class."""
         self._position = 0
-        self._noise = _pink_noise(channel, 10 ** (channel.noise_dbfs / 20), seed)
+        self._noise = _pink_noise(channel, 10 ** (channel.noise_dbov / 20), seed)
         self._street = _pink_noise(channel, 1.0, seed + 1)
         self._echo = _EchoPath(channel, echo) if echo else None
 
@@ -66,7 +66,7 @@ class Telephone:
         gain = 1.0
         for fault, progress in active.items():
             if isinstance(fault, NoiseBurst):
-                swell = math.sin(math.pi * progress) ** 2 * 10 ** (fault.dbfs / 20)
+                swell = math.sin(math.pi * progress) ** 2 * 10 ** (fault.dbov / 20)
                 line = line + np.float32(swell) * self._street.take(at, mode="wrap")
             elif isinstance(fault, Echo) and self._echo is not None:
                 line = line + self._echo.process(far)

@@ -26,7 +26,7 @@ Columns of the table:
     ``estoi``             Predicted intelligibility, at most 1.
     ``first_audio_ms``    What the serializer adds to the first sound.
     ``delay_ms``          What it adds to all of it.
-    ``conserved_pct``     How much of the audio came out of it.
+    ``conserved_percent``     How much of the audio came out of it.
     ``kbit_s``            On the wire, for each second of audio, JSON and base64 included.
     ``cpu_us_per_s``      CPU of the serializer for each second of audio; depends on the machine.
     ===================== ==========================================================================
@@ -57,7 +57,7 @@ from workbench.tuning.legs import Leg, legs_named
 from workbench.tuning.sentences import assumption, conclusion, on_recording
 from workbench.tuning.settings import SETTINGS, Setting, distinct
 from workbench.tuning.trial import Spoken, Trial, run_trials
-from workbench.tuning.voice import Said, Source
+from workbench.tuning.voice import Source, Voice
 
 if TYPE_CHECKING:
     from workbench.call import Call
@@ -78,7 +78,7 @@ DISTANCES: Final = ("lsd_db", "lsd_wide_db", "seg_snr_db", "si_sdr_db", "estoi")
 #: All columns but those of the user's own metrics.
 _MEASURED: Final = (
     *("setting", "leg", *_LEVELS, *DISTANCES),
-    *("first_audio_ms", "delay_ms", "conserved_pct", "kbit_s", "cpu_us_per_s"),
+    *("first_audio_ms", "delay_ms", "conserved_percent", "kbit_s", "cpu_us_per_s"),
 )
 
 #: What people read first: how it is headed, and its decimals.
@@ -311,7 +311,7 @@ def _cells(
 def _measured(call: Source, recording: Audio | MeasuredLeg | None) -> MeasuredLeg | None:
     if recording is None or isinstance(recording, MeasuredLeg):
         return recording
-    if isinstance(call, Sequence | Said):
+    if isinstance(call, Sequence | Voice):
         raise ValueError("frames alone have no clock: a recording is compared with a call")
     return carrier_recording.align(call, recording)
 
@@ -352,7 +352,7 @@ def _cell(trial: Trial, metrics: Mapping[str, Metric]) -> _Cell:
         **quality,
         "first_audio_ms": passed.first_audio_ms,
         "delay_ms": passed.delay_ms,
-        "conserved_pct": 100 * passed.conserved_ms / passed.said_ms,
+        "conserved_percent": 100 * passed.conserved_ms / passed.said_ms,
         "kbit_s": passed.kbit_s,
         "cpu_us_per_s": passed.cpu_us_per_s,
     }

@@ -14,7 +14,7 @@ from workbench.audio import Audio
 from workbench.exceptions import MetricWarning
 from workbench.metrics.spectra import effective_bandwidth
 from workbench.metrics.speech_level import speech_secs
-from workbench.tuning.voice import Source, said_by_bot
+from workbench.tuning.voice import Source, voice_of
 
 __all__ = ["OUTBOUND", "Facts", "common_params", "copies", "facts_of", "params_of"]
 
@@ -44,7 +44,7 @@ class Facts:
 def facts_of(source: Source) -> Facts | None:
     """Collect the facts of a call; ``None`` if the bot said nothing in it."""
     try:
-        said = said_by_bot(source).audio
+        said = voice_of(source).audio
     except ValueError:
         return None
     with warnings.catch_warnings():

@@ -31,7 +31,7 @@ from pipecat_bandwidth.encodings import from_content_type
 from pipecat_bandwidth.messages import PlayAudio, parse
 from workbench.audio import Audio
 from workbench.metrics.alignment import find_delay
-from workbench.tuning.voice import Said, Source, said_by_bot
+from workbench.tuning.voice import Source, Voice, voice_of
 
 __all__ = ["Resent", "resend"]
 
@@ -121,7 +121,7 @@ def resend(
     params = params or BandwidthFrameSerializer.InputParams()
     if audio_out_sample_rate is not None and audio_out_sample_rate <= 0:
         raise ValueError(f"{audio_out_sample_rate=}, wanted a positive number of hertz")
-    voice = said_by_bot(call)
+    voice = voice_of(call)
     said = voice.audio
     frames = list(_frames(voice.resampled(audio_out_sample_rate or voice.sample_rate)))
     with ThreadPoolExecutor(1) as thread:  # a notebook's own thread has a loop running already
@@ -141,11 +141,11 @@ def resend(
     )
 
 
-def _frames(said: Said) -> Iterator[Frame]:
-    for stretch in said.stretches:
-        for samples in stretch.frames:
+def _frames(said: Voice) -> Iterator[Frame]:
+    for run in said.runs:
+        for samples in run.frames:
             yield OutputAudioRawFrame(samples.tobytes(), said.sample_rate, 1)
-        if stretch.interrupted:
+        if run.interrupted:
             yield InterruptionFrame()
     yield EndFrame()
 

@@ -23,7 +23,7 @@ from workbench.metrics.speech_level import speech_activity
 from workbench.tuning.legs import Leg
 from workbench.tuning.resend import Resent, resend
 from workbench.tuning.settings import Setting
-from workbench.tuning.voice import Said, Source, said_by_bot
+from workbench.tuning.voice import Source, Voice, voice_of
 
 __all__ = ["Spoken", "Trial", "run_trials"]
 
@@ -52,7 +52,7 @@ class Spoken:
 
     def __init__(self, call: Source) -> None:
         """Collect what was said."""
-        self.said: Final[Said] = said_by_bot(call)
+        self.said: Final[Voice] = voice_of(call)
 
     @cached_property
     def whole(self) -> Audio:
@@ -75,7 +75,7 @@ class Spoken:
         return tuple((span, Prepared(_part(self.speech, span))) for span in segments(self.speech))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Spoken, (Said(self.said.stretches, self.said.sample_rate),)
+        return Spoken, (Voice(self.said.runs, self.said.sample_rate),)
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,6 +27,7 @@ import pandas as pd
 
 from pipecat_bandwidth import BandwidthFrameSerializer
 from workbench.audio import Audio
+from workbench.tuning.decision import COSTS, SURE, decide
 from workbench.tuning.facts import (
     OUTBOUND,
     Facts,
@@ -41,7 +42,6 @@ from workbench.tuning.scores import Scores, score
 from workbench.tuning.sentences import listed
 from workbench.tuning.settings import SETTINGS, Setting, distinct
 from workbench.tuning.trial import COMMON_RATE
-from workbench.tuning.verdict import COSTS, SURE, judge
 from workbench.tuning.voice import Source
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class TuningResult:
     Parameters:
         setting: The choice.
         params: The serializer's parameters: those of the captures, the outbound ones chosen.
-        table: One row for each leg and setting, as in :class:`workbench.tuning.verdict.Decision`.
+        table: One row for each leg and setting, as in :class:`workbench.tuning.decision.Decision`.
         why: The reasons, in sentences; the first says what to take.
         advice: What else to change, outside of these parameters.
         ties: Settings that cannot be told apart from the best, the chosen one first.
@@ -261,7 +261,7 @@ def conclude(
     assumed, *_ = task.legs
     costs = {name: limit for name, limit in task.limits.items() if name in COSTS}  # on every leg
     chosen, *others = (
-        judge(
+        decide(
             scores, far.name, goal, task.settings,
             limits=task.limits if far is assumed else costs, speech_secs=speech, sample_rate=rate,
             seed=task.seed,

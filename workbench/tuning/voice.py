@@ -23,11 +23,11 @@ from workbench.exceptions import NothingSaid
 if TYPE_CHECKING:
     from workbench.call import Call, FrameRecord
 
-__all__ = ["GRID", "Said", "Source", "Stretch", "said_by_bot"]
+__all__ = ["GRID", "Voice", "Source", "Run", "voice_of"]
 
 #: A call; or the frames it gave to ``serialize``; or audio of a bot's voice; or what
-#: :func:`said_by_bot` made of one of them.
-Source: TypeAlias = "Call | Audio | Sequence[FrameRecord] | Said"
+#: :func:`voice_of` made of one of them.
+Source: TypeAlias = "Call | Audio | Sequence[FrameRecord] | Voice"
 
 #: Pipecat's output transport sends 40 ms at a time by default.
 FRAME_SECS: Final = 0.04
@@ -37,7 +37,7 @@ FRAME_SECS: Final = 0.04
 GRID: Final = 50
 
 
-class Stretch(NamedTuple):
+class Run(NamedTuple):
     """Frames between two interruptions.
 
     Parameters:
@@ -50,37 +50,37 @@ class Stretch(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Said:
+class Voice:
     """The frames of all that was said, as a serializer is given them.
 
     What trials measure against is made from it: :class:`workbench.tuning.trial.Spoken`.
 
     Parameters:
-        stretches: In order.
+        runs: In order.
         sample_rate: Of all of them, in hertz.
     """
 
-    stretches: tuple[Stretch, ...]
+    runs: tuple[Run, ...]
     sample_rate: int
 
     @cached_property
     def audio(self) -> Audio:
         """One frame behind the other."""
-        frames = [frame for stretch in self.stretches for frame in stretch.frames]
+        frames = [frame for stretch in self.runs for frame in stretch.frames]
         return _audio(frames, self.sample_rate)
 
-    def resampled(self, sample_rate: int) -> Said:
+    def resampled(self, sample_rate: int) -> Voice:
         """Convert each stretch as a whole, and cut it into frames of 40 ms."""
         if sample_rate == self.sample_rate:
             return self
         converted = (
-            Stretch(_recut(_audio(s.frames, self.sample_rate), sample_rate), s.interrupted)
-            for s in self.stretches
+            Run(_recut(_audio(s.frames, self.sample_rate), sample_rate), s.interrupted)
+            for s in self.runs
         )
-        return Said(tuple(converted), sample_rate)
+        return Voice(tuple(converted), sample_rate)
 
 
-def said_by_bot(call: Source) -> Said:
+def voice_of(call: Source) -> Voice:
     """Collect what the bot said.
 
     Args:
@@ -91,11 +91,11 @@ def said_by_bot(call: Source) -> Said:
         NothingSaid: If it said nothing.
         TypeError: For anything else, such as a path.
     """
-    if isinstance(call, Said):
+    if isinstance(call, Voice):
         return call
     if isinstance(call, Audio):
-        stretches = [Stretch(_recut(call, call.sample_rate), interrupted=False)]
-        return _checked(stretches, call.sample_rate)
+        runs = [Run(_recut(call, call.sample_rate), interrupted=False)]
+        return _checked(runs, call.sample_rate)
     records = call if isinstance(call, Sequence) else getattr(call, "frames_out", None)
     if records is None or isinstance(records, str):
         raise TypeError(
@@ -104,12 +104,12 @@ def said_by_bot(call: Source) -> Said:
         )
     kept = [record for record in records if record.is_to_be_sent or _is_interruption(record)]
     top = max((record.sample_rate for record in kept), default=0)
-    return _checked(_stretches(kept, top), top)
+    return _checked(_runs(kept, top), top)
 
 
-def _checked(stretches: Iterable[Stretch], rate: int) -> Said:
-    said = Said(tuple(stretches), rate)
-    if not any(frame.size for stretch in said.stretches for frame in stretch.frames):
+def _checked(runs: Iterable[Run], rate: int) -> Voice:
+    said = Voice(tuple(runs), rate)
+    if not any(frame.size for stretch in said.runs for frame in stretch.frames):
         raise NothingSaid("the bot said nothing: there is no audio to send")
     return said
 
@@ -118,7 +118,7 @@ def _is_interruption(record: FrameRecord) -> bool:
     return "Interruption" in record.frame
 
 
-def _stretches(records: Sequence[FrameRecord], top: int) -> Iterator[Stretch]:
+def _runs(records: Sequence[FrameRecord], top: int) -> Iterator[Run]:
     for is_interruption, group in groupby(records, key=_is_interruption):
         if is_interruption:
             continue
@@ -128,7 +128,7 @@ def _stretches(records: Sequence[FrameRecord], top: int) -> Iterator[Stretch]:
             pcm = [np.frombuffer(record.mono, "<i2") for record in part]
             frames += pcm if rate == top else _recut(_audio(pcm, rate), top)
         interrupted = run[-1] is not records[-1]
-        yield Stretch(_trimmed(frames, top) if interrupted else frames, interrupted)
+        yield Run(_trimmed(frames, top) if interrupted else frames, interrupted)
 
 
 def _trimmed(frames: list[NDArray[np.int16]], rate: int) -> list[NDArray[np.int16]]:

@@ -230,7 +230,7 @@ def _between_tones(samples: NDArray[np.float32], first: int, last: int, rate: in
 
 
 def _gaps(start: NDArray[np.float64], length: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Stretches of a track in which nothing was laid."""
+    """Intervals of a track in which nothing was laid."""
     played = ~np.isnan(start) & (length > 0)
     order = np.argsort(start[played], kind="stable")
     starts, ends = start[played][order], (start + length)[played][order]

@@ -113,7 +113,7 @@ def _clipping(audio: Audio, side: str, turns: Sequence[tuple[float, float]]) -> 
             remedy="Nothing in the bot can undo it. Do not rely on the transcript here."
             if caller
             else "Lower the gain of the speech synthesis or of the mixer by 6 dB; peaks of -6 to "
-            "-12 dBFS suit G.711 best.",
+            "-12 dBov suit G.711 best.",
             listen="caller_sent" if caller else "bot_said",
             confidence=1.0 if sure else POSSIBLE,
         )

@@ -134,8 +134,8 @@ def _why(call: Call, times: NDArray[np.float64], hole: Underrun) -> tuple[str, s
         "or from the language model before it. The event loop was free: the caller's messages were "
         "read all the while.",
         "Look at that service, the way to it and its limits: its region, one connection kept open, "
-        "streaming, other calls on the same plan. If it cannot be had faster, hold its audio back "
-        "a little before it is sent.",
+        "streaming, other calls on the same plan. If it cannot be had faster, give "
+        "each answer a cushion.",
         True,
     )
 
@@ -146,12 +146,10 @@ def _cushion(call: Call) -> str:
     enough = min(0.9, max(row.hidden for row in table))
     row = next(row for row in table if row.hidden >= enough)
     if not row.hidden:
-        return (
-            f" Not even {table[-1].cushion_ms} ms held back would have hidden a hole of this call."
-        )
+        return f" Not even a cushion of {table[-1].cushion_ms} ms would have hidden a hole of this call."
     share = f"{holes - row.underruns} of the {holes} holes" if holes > 1 else "the one hole"
     return (
-        f" {row.cushion_ms} ms held back at the beginning of an answer would have hidden {share} "
+        f" A cushion of {row.cushion_ms} ms at the beginning of an answer would have hidden {share} "
         "of this call, and delayed every answer by as much."
     )
 

@@ -1,4 +1,4 @@
-"""Faults of turn-taking: who holds the floor, who waits, who does not let go."""
+"""Faults of turn-taking: who has the turn, who waits, who does not let go."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from workbench.call import Call
 from workbench.call.speech import (
     HOP,
-    Stretches,
-    as_stretches,
-    floor_of,
+    Intervals,
+    as_intervals,
     joined,
     levels,
+    noise_floor_of,
     runs_of,
     to_sound,
 )
@@ -241,7 +241,7 @@ def dead_air(call: Call) -> Iterator[Finding]:
     caller, bot = levels(call.caller_sent), levels(call.caller_heard)
     sound = bot > AUDIBLE_DBOV
     for speech, level in ((call.caller_speech, caller), (call.bot_speech, bot)):
-        threshold = max(AUDIBLE_DBOV, floor_of(level) + 6)
+        threshold = max(AUDIBLE_DBOV, noise_floor_of(level) + 6)
         for start, end in speech.tolist():
             start, end = to_sound(start, end, level, threshold, TAIL)
             sound[round(start / HOP) : round(end / HOP)] = True
@@ -388,11 +388,11 @@ def echo(call: Call) -> Iterator[Finding]:
     )
 
 
-def _spoken(speech: Stretches, start: float, end: float) -> bool:
+def _spoken(speech: Intervals, start: float, end: float) -> bool:
     return bool(((speech[:, 0] < end) & (speech[:, 1] > start)).any())
 
 
-def _audible_runs(call: Call, clears: NDArray[np.float64]) -> Stretches:
+def _audible_runs(call: Call, clears: NDArray[np.float64]) -> Intervals:
     """Where the bot is heard, pauses inside sentences bridged but not a ``clear``."""
     loud = levels(call.caller_heard) > AUDIBLE_DBOV
     runs: list[list[float]] = []
@@ -402,7 +402,7 @@ def _audible_runs(call: Call, clears: NDArray[np.float64]) -> Stretches:
             runs[-1][1] = end
         else:
             runs.append([start, end])
-    return as_stretches(runs)
+    return as_intervals(runs)
 
 
 def _first(times: NDArray[np.float64], start: float, end: float) -> float | None:

@@ -17,7 +17,7 @@ from workbench.tuning.scores import Scores
 from workbench.tuning.sentences import listed
 from workbench.tuning.settings import Setting
 
-__all__ = ["COSTS", "LEAST_SPEECH", "SURE", "Decision", "judge"]
+__all__ = ["COSTS", "LEAST_SPEECH", "SURE", "Decision", "decide"]
 
 #: What a setting costs, and how that is said; other constraints are metrics of OBJECTIVES.
 COSTS: Final = {"kbit_s": "needs", "delay_ms": "adds"}
@@ -66,7 +66,7 @@ class _Evidence:
     without: int  # segments that have no score, and are left out
 
 
-def judge(
+def decide(
     scores: Scores,
     leg: str,
     goal: Objective,
