@@ -14,8 +14,8 @@ import numpy as np
 from pipecat_bandwidth.encodings import FORMATS
 from tests.captures import SAMPLES, Scene
 from workbench.audio import Audio
-from workbench.call.speech import HOP, joined, levels, voice_activity
 from workbench.diagnosis.detectors.turn_taking import AUDIBLE_DBOV
+from workbench.metrics.speech import HOP, joined, levels, voice_activity
 from workbench.metrics.speech_level import active_level
 
 BOTS = ("bot_voices/*.flac", "human/*.flac", "call/bot/b*.flac")

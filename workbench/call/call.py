@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pipecat_bandwidth.encodings import PCMU
 from workbench.audio import Audio
-from workbench.call import holes, speech, summary, turns
+from workbench.call import holes, summary, turns
 from workbench.call.placement import follow, lay, lay_encoded, place_made
 from workbench.call.playout import Playout, Uncut, reconstruct, uncut
 from workbench.call.reading import Contents, read
@@ -23,6 +23,7 @@ from workbench.call.stats import call_stats, clock_drift
 from workbench.call.streams import FrameRecord
 from workbench.call.turns import Echo, Turn
 from workbench.capture import CaptureReader
+from workbench.metrics import speech
 
 __all__ = ["Call"]
 

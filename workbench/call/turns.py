@@ -1,7 +1,7 @@
 """Turns: who has the turn, and the bot's echo told apart from the caller.
 
 Conventions:
-    Intervals as in :mod:`workbench.call.speech`. A *turn* is the stretches of one side between which the
+    Intervals as in :mod:`workbench.metrics.speech`. A *turn* is the stretches of one side between which the
     other did not begin to speak. Levels in dBov.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.audio import Audio
-from workbench.call.speech import (
+from workbench.metrics.speech import (
     HOP,
     MIN_SPEECH,
     Intervals,
@@ -101,7 +101,7 @@ def find_echoes(caller: Audio, bot: Audio, bot_speech: Intervals) -> tuple[Echo,
     Args:
         caller: The caller's side.
         bot: The bot's side as the caller heard it, on the same clock.
-        bot_speech: Where the bot speaks, see :func:`workbench.call.speech.voice_activity`.
+        bot_speech: Where the bot speaks, see :func:`workbench.metrics.speech.voice_activity`.
 
     Returns:
         One echo for each run of bot speech (pauses below a second bridged) that came back.

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from workbench.audio import Audio
 from workbench.call import Call
-from workbench.call.speech import HOP, hop_edges, levels, runs_of
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.tones import in_tones
 from workbench.diagnosis.finding import Finding, Part, counted, graded
+from workbench.metrics.speech import HOP, hop_edges, levels, runs_of
 
 __all__ = ["CONTAINERS", "CORRELATION", "aliasing", "container_header", "wrong_codec"]
 

@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 
 from workbench.call import Call
-from workbench.call.speech import HOP, levels
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.finding import Finding, Part, graded
+from workbench.metrics.speech import HOP, levels
 
 __all__ = ["cut_goodbye", "early_end", "hang_up_unconfirmed", "late_start", "slow_shutdown"]
 

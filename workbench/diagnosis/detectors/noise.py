@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.call import Call
-from workbench.call.speech import HOP, levels, runs_of
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.finding import POSSIBLE, Finding, Part, graded, grouped, hull, lasting
 from workbench.metrics.smoothing import running_maximum, running_mean, running_minimum
+from workbench.metrics.speech import HOP, levels, runs_of
 
 __all__ = ["noise"]
 

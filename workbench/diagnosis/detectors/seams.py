@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from workbench.audio import Audio
 from workbench.call import Call
-from workbench.call.speech import HOP, levels
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.encoding import CONTAINERS, CORRELATION
 from workbench.diagnosis.detectors.tones import TONE_SECS, is_tone
 from workbench.diagnosis.finding import POSSIBLE, Finding, Part, graded, lasting
+from workbench.metrics.speech import HOP, levels
 
 __all__ = ["ambience_gap", "block_joint", "onset_pop", "stale_audio", "unheard_speech"]
 

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.call import Call
-from workbench.call.speech import (
+from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
+from workbench.diagnosis.finding import Finding, Part, graded, grouped, hull, lasting
+from workbench.metrics.speech import (
     HOP,
     Intervals,
     as_intervals,
@@ -20,8 +22,6 @@ from workbench.call.speech import (
     runs_of,
     to_sound,
 )
-from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
-from workbench.diagnosis.finding import Finding, Part, graded, grouped, hull, lasting
 
 __all__ = [
     "BargeIn",

@@ -32,6 +32,7 @@ __all__ = [
     "runs_of",
     "to_sound",
     "voice_activity",
+    "voice_probability",
 ]
 
 Intervals: TypeAlias = NDArray[np.float64]
@@ -61,8 +62,24 @@ _LANE, _WARM_UP = 125, 32  # windows of 32 ms: 4 s after 1 s
 _LANES = 256  # at once: an hour takes no more memory than seventeen minutes
 
 
+def voice_probability(audio: Audio) -> NDArray[np.float32] | None:
+    """How likely there is a voice, by Silero.
+
+    Args:
+        audio: Any rate; it is looked at as 8 kHz.
+
+    Returns:
+        0 to 1 for each 32 ms; ``None`` without Pipecat's model or onnxruntime.
+    """
+    session = _session()
+    return None if session is None else _probability(session, audio.resampled(_RATE).samples)
+
+
 def voice_activity(
-    audio: Audio, *, detector: Literal["silero", "energy"] | None = None
+    audio: Audio,
+    *,
+    detector: Literal["silero", "energy"] | None = None,
+    probability: NDArray[np.float32] | None = None,
 ) -> Intervals:
     """Find speech.
 
@@ -70,6 +87,7 @@ def voice_activity(
         audio: Any rate; it is looked at as 8 kHz.
         detector: ``"silero"``, or ``"energy"`` for a plain level threshold; by default the first
             if Pipecat's model and onnxruntime are there.
+        probability: What :func:`voice_probability` says of it, if that is known already.
 
     Returns:
         Intervals of speech; their ends are set to within some 10 ms by the level.
@@ -78,16 +96,14 @@ def voice_activity(
         ValueError: If Silero is asked for and cannot be had.
     """
     narrow = audio.resampled(_RATE)
-    if detector is None:
-        detector = "silero" if _session() is not None else "energy"
     level = levels(narrow)
-    if detector == "energy":
+    if probability is None and detector != "energy":
+        probability = voice_probability(narrow)
+    if probability is None and detector == "silero":
+        raise ValueError("Silero needs onnxruntime and the model that pipecat-ai carries")
+    if probability is None or detector == "energy":
         speech = level > max(noise_floor_of(level) + ABOVE_FLOOR_DB, FAINTEST_DBOV)
         return _closed(runs_of(speech, HOP))
-    session = _session()
-    if session is None:
-        raise ValueError("Silero needs onnxruntime and the model that pipecat-ai carries")
-    probability = _probability(session, narrow.samples)
     found = _closed(runs_of(probability > ONSET, _WINDOW / _RATE, probability > OFFSET))
     return _tightened(found, level, audio.duration)
 

@@ -4,7 +4,7 @@ import pytest
 from pipecat_bandwidth.encodings import PCMU
 from tests.captures import SCRIPT, speech
 from workbench.audio import Audio
-from workbench.call.speech import hop_edges, joined, levels, runs_of, to_sound, voice_activity
+from workbench.metrics.speech import hop_edges, joined, levels, runs_of, to_sound, voice_activity
 
 
 @pytest.fixture(scope="module")
