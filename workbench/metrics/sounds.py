@@ -1,0 +1,363 @@
+"""What a sound is: voice, tone, music, modem, noise, or something else that can be heard.
+
+One reading for both sides of a call. Voice is told by a voice activity detector, and by what a voice
+does: it moves up and down, it pauses, and it holds no note. What can be heard and is no voice is told
+by its spectrum: a tone is one sine or two, music holds its notes, a modem keeps its envelope.
+
+Conventions:
+    Times in seconds, levels in dBov, frequencies in hertz. All is looked at at 8 kHz, its offset (DC)
+    taken out.
+
+References:
+    .. [1] ITU-T Q.23, the frequencies of push buttons; ITU-T Q.24, how exact a receiver must be.
+    .. [2] ITU-T T.30, the calling tone (1100 Hz) and the answer tone (2100 Hz) of a fax.
+    .. [3] ITU-T E.180, the tones of the telephone service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.audio import Audio
+from workbench.metrics.smoothing import one_pole
+from workbench.metrics.speech import (
+    HOP,
+    Intervals,
+    as_intervals,
+    joined,
+    levels,
+    noise_floor_of,
+    runs_of,
+    voice_activity,
+    voice_probability,
+)
+
+__all__ = ["SURELY_VOICE", "Kind", "Sound", "centred", "sounds", "intervals_of"]
+
+Kind: TypeAlias = Literal["voice", "tone", "music", "modem", "noise", "other"]
+
+#: From this confidence on a voice is one that a conversation can be read from.
+SURELY_VOICE: Final = 0.6
+
+_RATE: Final = 8000
+#: Spectra are taken of so many samples, 128 ms, so often, 64 ms.
+_SIZE, _STEP = 1024, 512
+#: Tones are looked for in pieces of 32 ms, padded so that keys can be told apart.
+_FRAME, _PADDED = 256, 1024
+#: Two that are closer than a frame can part beat, and seem to move by so much; keys are further apart.
+_STILL_HZ: Final = 45.0
+_AT_ONCE: Final = 2000  # spectra: an hour takes no more memory than two minutes
+_LOW, _HIGH = 200.0, 3400.0
+#: A shorter pause does not part one sound from the next.
+_PAUSE: Final = 0.25
+#: What is fainter than this cannot be heard over a telephone; what is so far above the line's noise
+#: can; and a line's own noise is not louder than the last.
+_FAINTEST, _ABOVE, _LOUDEST_LINE = -60.0, 10.0, -50.0
+#: Share of the power that one sine or two hold, through mu-law; of voices not one patch in a hundred
+#: has it.
+_TONE: Final = 0.97
+#: Share of the strength of spectral peaks that are still there 0.2 s later: music has 0.7 in the
+#: middle of its patches, voices 0.0, television (voices over music) 0.3.
+_HELD: Final = 0.25
+#: Spread of the level, dB, over half a second: a modem has 0.0, music 1, voices 2 to 6.
+_STEADY_DB: Final = 0.5
+#: Flatness (geometric over arithmetic mean) of noise in the telephone band: white noise has 0.4.
+_FLAT: Final = 0.25
+_PATCH: Final = 1.0
+#: Less than this is no voice, whatever the detector says.
+_HARDLY_VOICE: Final = 0.3
+#: Voices that are so much fainter than the nearest one are in the background.
+_BACKGROUND_DB: Final = 15.0
+
+_KEYS: Final = {
+    (low, high): "123A456B789C*0#D"[4 * row + column]
+    for row, low in enumerate((697, 770, 852, 941))
+    for column, high in enumerate((1209, 1336, 1477, 1633))
+}
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A stretch of one kind of sound.
+
+    Parameters:
+        kind: What it is; ``other`` can be heard and is none of the rest: a cough, a laugh, a click.
+        start: In seconds.
+        end: In seconds.
+        level: Of its louder half, in dBov.
+        confidence: How sure the kind is, 0 to 1.
+        detail: Of a tone what it is: ``"key 5"``, ``"1100 Hz"``; else empty.
+    """
+
+    kind: Kind
+    start: float
+    end: float
+    level: float
+    confidence: float = 1.0
+    detail: str = ""
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.end - self.start
+
+
+def centred(audio: Audio) -> Audio:
+    """Take an offset (DC) out, by a high-pass of 20 Hz; at 8 kHz."""
+    narrow = audio.resampled(_RATE)
+    samples = narrow.samples
+    decay = float(np.exp(-2 * np.pi * 20 / _RATE))
+    if not len(samples) or abs(float(samples.mean(dtype=np.float64))) < 1e-3:
+        return narrow
+    slow = one_pole((1 - decay) * samples, decay)
+    return Audio((samples - slow).astype(np.float32), _RATE)
+
+
+def sounds(audio: Audio) -> tuple[Sound, ...]:
+    """Find every sound of a signal and tell what it is.
+
+    Args:
+        audio: At any rate.
+
+    Returns:
+        In the order of their start, not overlapping; what lies between them is nothing, or the
+        line's own noise.
+    """
+    audio = centred(audio)
+    level = levels(audio)
+    if not len(level):
+        return ()
+    looked_at = _Look(audio, level)
+    spoken = voice_activity(audio, probability=looked_at.probability).tolist()
+    likely = [looked_at.voice(start, end) for start, end in spoken]
+    voices = _in_the_foreground([v for v in likely if v.confidence >= _HARDLY_VOICE])
+    quiet = min(noise_floor_of(level), _LOUDEST_LINE)
+    audible = level > max(quiet + _ABOVE, _FAINTEST)
+    for voice in voices:  # what a voice trails off into is its own
+        audible[max(0, int((voice.start - 0.1) / HOP)) : int((voice.end + 0.2) / HOP)] = False
+    others: list[Sound] = []
+    for begin, stop in joined(runs_of(audible, HOP), _PAUSE).tolist():
+        tones = list(_tones(audio.samples, begin, stop))
+        others += tones
+        others += [
+            looked_at.other(start, end)
+            for first, last in _between(begin, stop, tones)
+            for start, end in _patches(first, last)
+        ]
+    found = _joined(sorted(others, key=lambda sound: sound.start))
+    return tuple(sorted([*voices, *found], key=lambda sound: sound.start))
+
+
+def intervals_of(found: tuple[Sound, ...], *kinds: Kind, least: float = 0.0) -> Intervals:
+    """Where there is a sound of some kinds, of a confidence of at least ``least``."""
+    return as_intervals(
+        [(s.start, s.end) for s in found if s.kind in kinds and s.confidence >= least]
+    )
+
+
+class _Look:
+    """A signal, looked at for what its parts are."""
+
+    def __init__(self, audio: Audio, level: NDArray[np.float64]) -> None:
+        self.samples = audio.samples
+        self.level = level
+        self.probability = voice_probability(audio)
+        spectra = list(_spectra(audio.samples))
+        self.held = np.concatenate([held for held, _ in spectra] or [np.empty(0)])
+        self.flat = np.concatenate([flat for _, flat in spectra] or [np.empty(0)])
+
+    def voice(self, start: float, end: float) -> Sound:
+        """A stretch that a detector calls speech, and how much it is like a voice."""
+        hops = self._loud_hops(start, end)
+        confidence = 0.8  # by the level alone
+        if self.probability is not None and len(hops):
+            likely = self.probability[np.minimum(hops * 10 // 32, len(self.probability) - 1)]
+            confidence = float(np.clip((likely.mean() - 0.5) / 0.4, 0, 1))
+        if end - start >= 0.5:
+            if self._middle(self.held, start, end) > _HELD:
+                confidence *= 0.5  # it sings, or there is music with it
+            if self._spread(start, end) < 1.2:
+                confidence *= 0.6  # it never pauses: many at once
+        return Sound("voice", start, end, self._level(start, end), confidence)
+
+    def other(self, start: float, end: float) -> Sound:
+        """A patch that can be heard and is no voice."""
+        level = self._level(start, end)
+        kind: Kind = "other"
+        steady = self._spread(start, end) < _STEADY_DB
+        flat = self._middle(self.flat, start, end)
+        if end - start >= 0.4:
+            if steady and level > -40 and (flat < _FLAT or self._is_banded(start, end)):
+                kind = "modem"
+            elif self._middle(self.held, start, end) > _HELD:
+                kind = "music"
+        if kind == "other" and flat > _FLAT and end - start >= 0.1:
+            kind = "noise"
+        return Sound(kind, start, end, level, 0.8)
+
+    # -- small things ----------------------------------------------------------------------
+
+    def _loud_hops(self, start: float, end: float) -> NDArray[np.intp]:
+        first, last = round(start / HOP), max(round(start / HOP) + 1, round(end / HOP))
+        part = self.level[first:last]
+        return (
+            first + np.flatnonzero(part >= np.median(part)) if len(part) else np.empty(0, np.intp)
+        )
+
+    def _level(self, start: float, end: float) -> float:
+        hops = self._loud_hops(start, end)
+        return 10 * float(np.log10(np.mean(10 ** (self.level[hops] / 10)))) if len(hops) else -100.0
+
+    def _middle(self, values: NDArray[np.float32], start: float, end: float) -> float:
+        """Median over the spectra that lie inside."""
+        first = int(np.ceil(start * _RATE / _STEP))
+        last = max(first + 1, int((end * _RATE - _SIZE) / _STEP) + 1)
+        inside = values[first:last]
+        return float(np.median(inside)) if len(inside) else 0.0
+
+    def _spread(self, start: float, end: float) -> float:
+        """Spread of the level over half a second, dB, in the middle of all such."""
+        size = min(50, max(10, int((end - start) / HOP) - 2))
+        first, last = round(start / HOP) + 1, round(end / HOP) - 1
+        part = self.level[first:last]
+        if len(part) < size:
+            return 10.0
+        windows = np.lib.stride_tricks.sliding_window_view(part, size)[:: max(1, size // 4)]
+        return float(np.median(windows.std(axis=1)))
+
+    def _is_banded(self, start: float, end: float) -> bool:
+        """Whether there is nothing below and above a modem's band, as in no noise."""
+        part = self.samples[round(start * _RATE) : round(end * _RATE)]
+        power = np.abs(np.fft.rfft(part * np.hanning(len(part)))) ** 2
+        frequency = np.fft.rfftfreq(len(part), 1 / _RATE)
+        inside = power[(frequency > 300) & (frequency < 3500)].mean()
+        outside = power[(frequency < 200) | (frequency > 3700)].mean()
+        return bool(outside < 0.03 * inside)
+
+
+def _spectra(
+    samples: NDArray[np.float32],
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Of each spectrum how much of its peaks holds for 0.2 s, and its flatness."""
+    if len(samples) < _SIZE:
+        return
+    frames = np.lib.stride_tricks.sliding_window_view(samples, _SIZE)[::_STEP]
+    window = np.hanning(_SIZE).astype(np.float32)
+    frequency = np.fft.rfftfreq(_SIZE, 1 / _RATE)
+    band = slice(*np.searchsorted(frequency, [_LOW, _HIGH]))
+    ahead = 3  # spectra: 0.2 s
+    for first in range(0, len(frames), _AT_ONCE):
+        part = frames[first : first + _AT_ONCE + ahead]
+        power = (np.abs(np.fft.rfft(part * window, axis=1)) ** 2)[:, band] + 1e-12
+        count = min(_AT_ONCE, len(frames) - first)
+        level = 10 * np.log10(power)
+        peak = np.zeros(level.shape, np.bool_)
+        here = level[:, 2:-2]
+        peak[:, 2:-2] = (here >= level[:, 1:-3]) & (here > level[:, 3:-1])
+        peak[:, 2:-2] &= (here > level[:, :-4] + 3) & (here > level[:, 4:] + 3)
+        peak &= level > level.max(axis=1, keepdims=True) - 25
+        near = peak.copy()
+        near[:, 1:] |= peak[:, :-1]
+        near[:, :-1] |= peak[:, 1:]
+        strength = np.sqrt(power) * peak
+        held = np.zeros(len(part))
+        if len(part) > ahead:
+            both = near[ahead:] & near[1 : 1 - ahead or None][: len(part) - ahead]
+            held[:-ahead] = (strength[:-ahead] * both).sum(axis=1)
+            held[:-ahead] /= strength[:-ahead].sum(axis=1) + 1e-9
+        flat = np.exp(np.log(power).mean(axis=1)) / power.mean(axis=1)
+        yield held[:count], flat[:count]
+
+
+def _tones(samples: NDArray[np.float32], start: float, end: float) -> Iterator[Sound]:
+    """Find where a stretch is one sine or two that stand still."""
+    part = samples[round(start * _RATE) : round(end * _RATE)]
+    if len(part) < 2 * _FRAME:
+        return
+    frames = np.lib.stride_tricks.sliding_window_view(part, _FRAME)[:: _FRAME // 2]
+    power = np.abs(np.fft.rfft(frames * np.hanning(_FRAME), _PADDED, axis=1)) ** 2
+    total = power.sum(axis=1) + 1e-12
+    rows, lobe = np.arange(len(power)), 3 * _PADDED // _FRAME
+    held, peaks = np.zeros(len(power)), np.zeros((2, len(power)))
+    for number in range(2):
+        top = power.argmax(axis=1)
+        share = np.zeros(len(power))
+        for shift in range(-lobe, lobe + 1):
+            at = np.clip(top + shift, 0, power.shape[1] - 1)
+            share += power[rows, at]
+            power[rows, at] = 0.0
+        held += share / total
+        peaks[number] = np.where(share > 0.02 * total, top * _RATE / _PADDED, 0.0)
+    peaks.sort(axis=0)
+    still = np.abs(np.diff(peaks, axis=1)).max(axis=0) < _STILL_HZ
+    is_tone = (held > _TONE) & (total > total.max() * 1e-3)
+    step = _FRAME // 2 / _RATE
+    edges = np.flatnonzero(~(still & is_tone[1:] & is_tone[:-1])) + 1
+    for run in np.split(rows, edges):
+        if len(run) >= 2 and is_tone[run].all():
+            low, high = np.median(peaks[:, run], axis=1).tolist()
+            first, last = start + run[0] * step, start + (run[-1] + 2) * step
+            rms = float(np.mean(np.square(part[run[0] * _FRAME // 2 :][: len(run) * _FRAME // 2])))
+            level = 10 * float(np.log10(max(rms, 1e-10)))
+            last = min(float(last), end)
+            yield Sound("tone", float(first), last, level, 1.0, _named(low, high))
+
+
+def _named(low: float, high: float) -> str:
+    """What the telephone calls two frequencies."""
+    for (row, column), key in _KEYS.items():
+        if abs(low / row - 1) < 0.025 and abs(high / column - 1) < 0.025:
+            return f"key {key}"
+    return f"{high:.0f} Hz" if low == 0 else f"{low:.0f} + {high:.0f} Hz"
+
+
+def _between(start: float, end: float, tones: list[Sound]) -> Iterator[tuple[float, float]]:
+    """What a stretch holds beside its tones, if it is long enough to be anything."""
+    bounds = [start, *(edge for tone in tones for edge in (tone.start, tone.end)), end]
+    for first, last in zip(bounds[::2], bounds[1::2], strict=True):
+        if last - first >= (0.08 if tones else 0.03):
+            yield first, last
+
+
+def _patches(start: float, end: float) -> Iterator[tuple[float, float]]:
+    """Cut a stretch into parts of about :data:`_PATCH`."""
+    count = max(1, round((end - start) / _PATCH))
+    bounds = np.linspace(start, end, count + 1).tolist()
+    yield from zip(bounds[:-1], bounds[1:], strict=True)
+
+
+def _joined(found: list[Sound]) -> list[Sound]:
+    """Join sounds of one kind that follow each other, as music plays on; keys stay single."""
+    rows: list[Sound] = []
+    for sound in found:
+        last = rows[-1] if rows else None
+        is_same = last is not None and (sound.kind, sound.detail) == (last.kind, last.detail)
+        if last is not None and is_same and sound.start - last.end < 0.01:
+            level = max(last.level, sound.level)
+            rows[-1] = Sound(
+                sound.kind, last.start, sound.end, level, last.confidence, sound.detail
+            )
+        else:
+            rows.append(sound)
+    return rows
+
+
+def _in_the_foreground(voices: list[Sound]) -> list[Sound]:
+    """Voices, those that are far fainter than the nearest one held for less sure."""
+    sure = [voice for voice in voices if voice.confidence >= SURELY_VOICE]
+    if not sure:
+        return voices
+    order = sorted(sure, key=lambda voice: voice.level)
+    weights = np.cumsum([voice.duration for voice in order])
+    near = order[int(np.searchsorted(weights, 0.7 * weights[-1]))].level
+    return [
+        voice
+        if voice.level > near - _BACKGROUND_DB
+        else Sound("voice", voice.start, voice.end, voice.level, 0.5 * voice.confidence)
+        for voice in voices
+    ]
