@@ -8,7 +8,7 @@ import pytest
 from tests.captures import Scene, speech
 from workbench.call import Call, HangUpRecord, PipelineRecord, version_1_0
 from workbench.capture import Note, recording
-from workbench.diagnosis.findings import diagnose
+from workbench.diagnosis import diagnose
 
 
 def ended(at: float = 6.2) -> Scene:

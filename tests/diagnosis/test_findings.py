@@ -513,7 +513,7 @@ def test_the_cause_of_an_underrun_is_told_apart(tmp_path):
     deaf.lose(1.5, 50)
     (finding,) = found(deaf, tmp_path, "underrun")
     assert "speech synthesis was slow, or something blocked" in finding.cause
-    assert "Not even 200 ms" in finding.remedy
+    assert "Not even a cushion of 200 ms" in finding.remedy
 
     # The serializer keeps two of three chunks and sends all three at the third: no message for
     # 120 ms, and frames that come in time.
