@@ -14,7 +14,7 @@ import numpy as np
 from pipecat_bandwidth.encodings import FORMATS
 from tests.captures import SAMPLES, Scene
 from workbench.audio import Audio
-from workbench.diagnosis.detectors.turn_taking import AUDIBLE_DBOV
+from workbench.diagnosis.detectors.barge_in import AUDIBLE_DBOV
 from workbench.metrics.speech import HOP, joined, levels, voice_activity
 from workbench.metrics.speech_level import active_level
 

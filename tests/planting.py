@@ -19,6 +19,8 @@ from tests.conversations import BOTS, PAD, Talk, Turn
 from workbench.audio import Audio
 from workbench.diagnosis import DETECTORS
 from workbench.diagnosis.detector import Accuracy
+from workbench.diagnosis.detectors.barge_in import AUDIBLE_DBOV
+from workbench.metrics.speech import HOP, levels
 from workbench.metrics.speech_level import active_level
 
 Rng: TypeAlias = np.random.Generator
@@ -356,6 +358,26 @@ def yielding(rng: Rng, ms: float) -> Planted:
     return Planted(scene, (heard, heard + ms / 1000), ms, "bot")
 
 
+def hasty(rng: Rng, ms: float) -> Planted:
+    """The bot begins in a pause of the caller, who goes on, for so long, 0.3 s later."""
+    talk = Talk(rng, 12)
+    scene = Scene(20.0, talk.scene.wire, talk.scene.pipeline_rate, -70)
+    first = Turn("caller", 3.0, talk.say("caller", 1.5))
+    scene.say_bot(0.8, talk.say("bot", 1.0))
+    scene.say_caller(first.start, first.audio)
+    begins = first.heard[1] + rng.uniform(0.4, 1.0)
+    answer = Turn("bot", begins - PAD, talk.say("bot", 8.0))
+    scene.say_bot(answer.start, answer.audio)
+    rest = talk.say("caller", 10.0)
+    level = levels(rest.resampled(8000)) > AUDIBLE_DBOV
+    starts = HOP * float(np.argmax(level))
+    onset = answer.heard[0] + 0.3
+    going_on = Turn("caller", onset - starts, rest.span(0, starts + ms / 1000))
+    scene.say_caller(going_on.start, going_on.audio)
+    span = going_on.heard
+    return Planted(scene, span, 1000 * (span[1] - span[0]), "bot")
+
+
 def uncleared(rng: Rng, ms: float) -> Planted:
     talk = Talk(rng, 12)
     scene = Scene(16.0, talk.scene.wire, talk.scene.pipeline_rate)
@@ -480,6 +502,7 @@ FAULTS = [
     Fault("pacing", paced, "over", edges=False, which=1),
     Fault("dead_air", silent),
     Fault("slow_barge_in", yielding),
+    Fault("early_answer", hasty, edges=False),
     Fault("missing_clear", uncleared),
     Fault("false_barge_in", cut_by_nobody, "once"),
     Fault("slow_response", waiting, edges=False),

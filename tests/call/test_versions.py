@@ -64,7 +64,7 @@ def test_a_hang_up_is_diagnosed_alike_in_both_versions(written, line, record) ->
     for finding in (*one, *other):
         if finding["kind"] == "hang_up_unconfirmed":
             finding["measurement"] = finding["measurement"].partition("may still be up: ")[2]
-        finding["span"] = tuple(round(time, 3) for time in finding["span"])
+        finding["parts"] = [tuple(round(float(x), 3) for x in part) for part in finding["parts"]]
     assert one == other
 
 

@@ -23,7 +23,7 @@ from workbench.call.stats import call_stats, clock_drift
 from workbench.call.streams import FrameRecord
 from workbench.call.turns import Echo, Turn
 from workbench.capture import CaptureReader
-from workbench.metrics import speech
+from workbench.metrics.sounds import HARDLY_VOICE, Sound, intervals_of, sounds
 
 __all__ = ["Call"]
 
@@ -119,7 +119,7 @@ class Call:
 
     @property
     def labels(self) -> dict[str, str]:
-        """What the bot's own :class:`~workbench.tap.Tap` was told to tell this call by."""
+        """What the bot's own :class:`workbench.tap.Tap` was told to tell this call by."""
         return self.metadata.get("labels", {})
 
     def signal(self, name: str) -> Audio:
@@ -244,15 +244,27 @@ class Call:
         )
 
     @cached_property
+    def caller_sounds(self) -> tuple[Sound, ...]:
+        """What can be heard of the caller's side: voice, tones, music, noise."""
+        return sounds(self.caller_sent)
+
+    @cached_property
+    def bot_sounds(self) -> tuple[Sound, ...]:
+        """What the caller could hear of the bot's side."""
+        return sounds(self.caller_heard)
+
+    @cached_property
     def caller_speech(self) -> NDArray[np.float64]:
         """Where the caller speaks, the bot's echo left out: shape ``(n, 2)``."""
-        found = speech.voice_activity(self.caller_sent)
-        return turns.without_echo(found, self.echoes, self.caller_sent, self.caller_heard)
+        found = intervals_of(self.caller_sounds, "voice", least=HARDLY_VOICE)
+        return turns.without_echo(
+            found, self.bot_speech, self.echoes, self.caller_sent, self.caller_heard
+        )
 
     @cached_property
     def bot_speech(self) -> NDArray[np.float64]:
         """Where the caller heard the bot speak: shape ``(n, 2)``."""
-        return speech.voice_activity(self.caller_heard)
+        return intervals_of(self.bot_sounds, "voice")
 
     @cached_property
     def echoes(self) -> tuple[Echo, ...]:

@@ -7,7 +7,7 @@ Conventions:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -26,14 +26,14 @@ from workbench.metrics.speech import (
     runs_of,
 )
 
-__all__ = ["Echo", "Side", "Turn", "find_echoes", "find_turns", "without_echo"]
+__all__ = ["Echo", "Side", "Turn", "expected_echoes", "find_echoes", "find_turns", "without_echo"]
 
 Side: TypeAlias = Literal["caller", "bot"]
 
 #: A pause of one side that still belongs to its turn.
 TURN_PAUSE: Final = 1.0
-#: Delays of an echo, in hops of 10 ms. Beyond 600 ms people call it a recording.
-LAGS: Final = range(2, 61)
+#: Delays of an echo, in hops of 10 ms: a mobile call abroad and back takes up to a second.
+LAGS: Final = range(2, 101)
 #: Correlation of the envelopes that is an echo: 0.83 at 30 dB of loss, where another talker has
 #: 0.2 and double talk 0.3.
 AGREEMENT: Final = 0.7
@@ -94,7 +94,7 @@ def find_echoes(caller: Audio, bot: Audio, bot_speech: Intervals) -> tuple[Echo,
     """Find the stretches of bot speech that come back on the caller's side.
 
     Envelopes are compared, not waves: a speakerphone, a GSM leg and two codecs lie between. The
-    caller's envelope is searched for the bot's, 20 to 600 ms later, in windows of two seconds: a
+    caller's envelope is searched for the bot's, 20 ms to a second later, in windows of two seconds: a
     caller who talks at the same time spoils some of them, not all. Windows that agree on the delay
     make an echo.
 
@@ -136,25 +136,37 @@ def _match(
     part = ours[first:last]
     # What lies far below the bot's loudest sound lies below the line's noise.
     clear = np.maximum(part, part.max() - 35)
-    scores = [_correlation(clear, theirs[first + lag : last + lag]) for lag in LAGS]
-    lag = LAGS[int(np.argmax(scores))]
+    around = theirs[first + LAGS.start : last + LAGS.stop - 1]
+    scores = _correlations(clear, np.lib.stride_tricks.sliding_window_view(around, last - first))
+    best = int(np.argmax(scores))
+    lag = LAGS[best]
     loud = part > part.max() - 15
     loss = float(np.median((part - theirs[first + lag : last + lag])[loud]))
-    return max(scores), lag, loss
+    return float(scores[best]), lag, loss
 
 
 def without_echo(
-    caller_speech: Intervals, echoes: Sequence[Echo], caller: Audio, bot: Audio
+    caller_speech: Intervals,
+    bot_speech: Intervals,
+    echoes: Sequence[Echo],
+    caller: Audio,
+    bot: Audio,
 ) -> Intervals:
-    """Leave out of the caller's stretches what is no louder than the bot's echo there would be."""
+    """Leave out of the caller's speech what is no louder than the bot's echo there would be.
+
+    What brings the bot's voice back, a loudspeaker or a line, does so all the time: where it came
+    back from most of what the bot said, it is expected of the rest too, under a caller's words.
+    """
     if not echoes:
         return caller_speech
     ours, theirs = levels(bot), levels(caller)
     expected = np.full(len(theirs), -np.inf)
-    for echo in echoes:
+    for echo in expected_echoes(echoes, bot_speech):
         lag = round(echo.delay_ms / 1000 / HOP)
         first = int(echo.start / HOP)
         last = min(int((echo.end + RING) / HOP), len(ours), len(theirs) - lag)
+        if last <= first:
+            continue
         # The room rings on, 60 dB in a second: 0.6 dB fainter each hop.
         ringing = np.arange(last - first) * 0.6
         held = np.maximum.accumulate(ours[first:last] + ringing) - ringing
@@ -168,6 +180,32 @@ def without_echo(
     disturbed = np.isfinite(expected)[np.clip((starts / HOP).astype(int), 0, len(expected) - 1)]
     kept = ends - starts >= np.where(disturbed, 2 * MIN_SPEECH, MIN_SPEECH)
     return as_intervals(np.column_stack((starts[kept], ends[kept])).tolist())
+
+
+def expected_echoes(echoes: Sequence[Echo], bot_speech: Intervals) -> Iterator[Echo]:
+    """The echoes that were found, and those that the same way back makes of the bot's other speech.
+
+    Args:
+        echoes: As :func:`find_echoes` found them.
+        bot_speech: Where the bot speaks.
+
+    Yields:
+        Those found; where they are most of what there could be, one for each of the bot's other
+        runs too, whose correlation is 0.
+    """
+    yield from echoes
+    runs = joined(bot_speech, TURN_PAUSE)
+    known = {echo.start for echo in echoes}
+    told = [row for row in runs.tolist() if row[1] - row[0] >= 1.0]
+    if not echoes or 2 * len(echoes) < len(told):
+        return
+    delay, loss = (
+        float(np.median([getattr(echo, name) for echo in echoes]))
+        for name in ("delay_ms", "loss_db")
+    )
+    for start, end in runs.tolist():
+        if start not in known:
+            yield Echo(start, end, delay, loss, 0.0)
 
 
 def find_turns(caller_speech: Intervals, bot_speech: Intervals) -> tuple[Turn, ...]:
@@ -212,7 +250,11 @@ def _overlap(mine: Intervals, other: Intervals) -> float:
     return float(np.maximum(ends - starts, 0).sum())
 
 
-def _correlation(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    x, y = x - x.mean(), y - y.mean()
-    scale = float(np.sqrt((x @ x) * (y @ y)))
-    return float(x @ y) / scale if scale > 0 else 0.0
+def _correlations(x: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Correlation of a signal with each of some others; 0 where one of them stands still."""
+    x = x - x.mean()
+    spread = np.sqrt(np.maximum(np.square(rows).mean(axis=1) - rows.mean(axis=1) ** 2, 0.0))
+    scale = float(np.sqrt(x @ x)) * spread * np.sqrt(rows.shape[1])
+    product = rows @ x
+    found: NDArray[np.float64] = np.where(scale > 1e-6, product / np.maximum(scale, 1e-12), 0.0)
+    return found

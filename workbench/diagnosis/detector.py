@@ -182,7 +182,7 @@ class Detector:
         listen: str = "",
         confidence: float = 1.0,
     ) -> Finding:
-        """Make a finding of this kind, see :class:`~workbench.diagnosis.finding.Finding`.
+        """Make a finding of this kind, see :class:`workbench.diagnosis.finding.Finding`.
 
         Args:
             side: Whose audio or behaviour it concerns.

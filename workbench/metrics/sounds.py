@@ -17,7 +17,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
@@ -37,7 +37,7 @@ from workbench.metrics.speech import (
     voice_probability,
 )
 
-__all__ = ["SURELY_VOICE", "Kind", "Sound", "centred", "sounds", "intervals_of"]
+__all__ = ["HARDLY_VOICE", "SURELY_VOICE", "Kind", "Sound", "centred", "sounds", "intervals_of"]
 
 Kind: TypeAlias = Literal["voice", "tone", "music", "modem", "noise", "other"]
 
@@ -66,11 +66,17 @@ _TONE: Final = 0.97
 _HELD: Final = 0.25
 #: Spread of the level, dB, over half a second: a modem has 0.0, music 1, voices 2 to 6.
 _STEADY_DB: Final = 0.5
+#: A modem is as loud as a voice; and its parts follow each other within so many seconds.
+_FAINTEST_MODEM: Final = -40.0
+_NEAR: Final = 2.0
 #: Flatness (geometric over arithmetic mean) of noise in the telephone band: white noise has 0.4.
 _FLAT: Final = 0.25
 _PATCH: Final = 1.0
 #: Less than this is no voice, whatever the detector says.
-_HARDLY_VOICE: Final = 0.3
+HARDLY_VOICE: Final = 0.3
+#: What is so much fainter than the loud parts of a stretch, and for longer, is behind the talker.
+_BEHIND_DB: Final = 22.0
+_SOFT: Final = 0.3
 #: Voices that are so much fainter than the nearest one are in the background.
 _BACKGROUND_DB: Final = 15.0
 
@@ -134,8 +140,8 @@ def sounds(audio: Audio) -> tuple[Sound, ...]:
         return ()
     looked_at = _Look(audio, level)
     spoken = voice_activity(audio, probability=looked_at.probability).tolist()
-    likely = [looked_at.voice(start, end) for start, end in spoken]
-    voices = _in_the_foreground([v for v in likely if v.confidence >= _HARDLY_VOICE])
+    likely = [looked_at.voice(*part) for one in spoken for part in looked_at.foreground(*one)]
+    voices = _in_the_foreground([v for v in likely if v.confidence >= HARDLY_VOICE])
     quiet = min(noise_floor_of(level), _LOUDEST_LINE)
     audible = level > max(quiet + _ABOVE, _FAINTEST)
     for voice in voices:  # what a voice trails off into is its own
@@ -149,7 +155,7 @@ def sounds(audio: Audio) -> tuple[Sound, ...]:
             for first, last in _between(begin, stop, tones)
             for start, end in _patches(first, last)
         ]
-    found = _joined(sorted(others, key=lambda sound: sound.start))
+    found = _joined(_trained(sorted(others, key=lambda sound: sound.start)))
     return tuple(sorted([*voices, *found], key=lambda sound: sound.start))
 
 
@@ -170,6 +176,22 @@ class _Look:
         spectra = list(_spectra(audio.samples))
         self.held = np.concatenate([held for held, _ in spectra] or [np.empty(0)])
         self.flat = np.concatenate([flat for _, flat in spectra] or [np.empty(0)])
+
+    def foreground(self, start: float, end: float) -> list[tuple[float, float]]:
+        """Leave out of a stretch of speech what goes on behind the talker, before and after it.
+
+        A talker begins and ends softly, but not for long.
+        """
+        first, last = round(start / HOP), max(round(start / HOP) + 1, round(end / HOP))
+        part = self.level[first:last]
+        near = part > np.percentile(part, 90) - _BEHIND_DB if len(part) else np.empty(0, np.bool_)
+        parts = joined(runs_of(near, HOP), _SOFT) + first * HOP
+        return [
+            (max(start, begin - _SOFT), min(end, stop + _SOFT))
+            if begin - start > _SOFT or end - stop > _SOFT or len(parts) > 1
+            else (start, end)
+            for begin, stop in parts.tolist()
+        ]
 
     def voice(self, start: float, end: float) -> Sound:
         """A stretch that a detector calls speech, and how much it is like a voice."""
@@ -192,7 +214,9 @@ class _Look:
         steady = self._spread(start, end) < _STEADY_DB
         flat = self._middle(self.flat, start, end)
         if end - start >= 0.4:
-            if steady and level > -40 and (flat < _FLAT or self._is_banded(start, end)):
+            if (steady and level > _FAINTEST_MODEM) and (
+                flat < _FLAT or self._is_banded(start, end)
+            ):
                 kind = "modem"
             elif self._middle(self.held, start, end) > _HELD:
                 kind = "music"
@@ -231,13 +255,13 @@ class _Look:
         return float(np.median(windows.std(axis=1)))
 
     def _is_banded(self, start: float, end: float) -> bool:
-        """Whether there is nothing below and above a modem's band, as in no noise."""
+        """Whether it fills a modem's band evenly and nothing beside it, as no noise does."""
         part = self.samples[round(start * _RATE) : round(end * _RATE)]
         power = np.abs(np.fft.rfft(part * np.hanning(len(part)))) ** 2
         frequency = np.fft.rfftfreq(len(part), 1 / _RATE)
-        inside = power[(frequency > 300) & (frequency < 3500)].mean()
+        inside = power[(frequency > 600) & (frequency < 3000)].mean()
         outside = power[(frequency < 200) | (frequency > 3700)].mean()
-        return bool(outside < 0.03 * inside)
+        return bool(outside < 0.01 * inside)
 
 
 def _spectra(
@@ -329,6 +353,19 @@ def _patches(start: float, end: float) -> Iterator[tuple[float, float]]:
     count = max(1, round((end - start) / _PATCH))
     bounds = np.linspace(start, end, count + 1).tolist()
     yield from zip(bounds[:-1], bounds[1:], strict=True)
+
+
+def _trained(found: list[Sound]) -> list[Sound]:
+    """Loud noise next to a modem's tones is the modem too: its training, its data [2]_."""
+    told = [s for s in found if s.kind == "modem" or (s.kind == "tone" and s.duration > 0.4)]
+    return [
+        replace(sound, kind="modem")
+        if sound.kind == "noise"
+        and sound.level > _FAINTEST_MODEM
+        and any(s.start - _NEAR < sound.end and s.end + _NEAR > sound.start for s in told)
+        else sound
+        for sound in found
+    ]
 
 
 def _joined(found: list[Sound]) -> list[Sound]:

@@ -12,6 +12,7 @@ from typing import Final
 
 from workbench.diagnosis.detector import Detector
 from workbench.diagnosis.detectors import (
+    barge_in,
     configuration,
     continuity,
     encoding,
@@ -29,6 +30,7 @@ __all__ = ["DETECTORS"]
 _MODULES: Final = (
     pacing,
     turn_taking,
+    barge_in,
     loudness,
     noise,
     network,

@@ -17,10 +17,13 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.audio import Audio
 from workbench.call import Call
+from workbench.call.turns import RING, expected_echoes
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.finding import POSSIBLE, Finding, Part, graded, grouped, hull, lasting
 from workbench.metrics.smoothing import running_maximum, running_mean, running_minimum
+from workbench.metrics.sounds import centred
 from workbench.metrics.speech import HOP, levels, runs_of
 
 __all__ = ["noise"]
@@ -80,7 +83,8 @@ _AT_ONCE: Final = 6000  # hops: an hour takes no more memory than a minute
 )
 def noise(call: Call) -> Iterator[Finding]:
     """A loud background behind the caller."""
-    power, between, loud = _background(call)
+    line = centred(call.caller_sent)
+    power, between, loud = _background(call, line)
     for runs in grouped(lasting(runs_of(loud, HOP).tolist()), 2.0):
         if sum(run.end - run.start for run in runs) < NOISE_SECS:
             continue
@@ -89,7 +93,7 @@ def noise(call: Call) -> Iterator[Finding]:
         open_ = loud[part] & between[part]
         sure = open_.sum() * HOP >= NOISE_SECS
         if sure:
-            bands = _bands(call.caller_sent.resampled(8000).samples, part.start, part.stop)
+            bands = _bands(line.samples, part.start, part.stop)
             if not _broad(bands[open_].mean(axis=0, keepdims=True)).all():
                 continue
         heard = loud & between if sure else loud
@@ -125,29 +129,38 @@ def _level(power: NDArray[np.float64], heard: NDArray[np.bool_], start: float, e
 
 def _background(
     call: Call,
+    line: Audio,
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
     """What is behind the caller's voice, for each hop.
+
+    Args:
+        call: The call.
+        line: The caller's side, centred, at 8 kHz.
 
     Returns:
         Its power; whether nobody speaks, so that it is that of the line as it is; and whether it is
         noise.
     """
-    level = levels(call.caller_sent)
-    words, echoed = np.zeros(len(level), bool), np.zeros(len(level), bool)
+    level = levels(line)
+    words, other = np.zeros(len(level), bool), np.zeros(len(level), bool)
     for start, end in call.caller_speech:
         words[max(0, int((start - 0.1) / HOP)) : int((end + 0.2) / HOP)] = True
-    for echo in call.echoes:
-        echoed[int(echo.start / HOP) : int((echo.end + 1.0) / HOP)] = True
-    between = ~words & ~echoed
+    for echo in expected_echoes(call.echoes, call.bot_speech):
+        last = echo.end + echo.delay_ms / 1000 + RING
+        other[int(echo.start / HOP) : int(last / HOP)] = True
+    for sound in call.caller_sounds:
+        if sound.kind in ("tone", "music", "modem"):
+            other[max(0, int((sound.start - 0.1) / HOP)) : int((sound.end + 0.2) / HOP)] = True
+    between = ~words & ~other
     power, threshold = 10 ** (level / 10), 10 ** (NOISE_DBOV.value / 10)
     # The mean over 100 ms reaches over the edges of noise, a hop alone does not.
     mean = running_mean(np.where(between, power, 0.0), 5, 4)
     share = running_mean(between.astype(float), 5, 4)
     loud = between & (mean > threshold * share) & (power > threshold / 4)
-    caller = call.caller_sent.resampled(8000).samples
+    caller = line.samples
     steady = _steady(caller, power)
     under = np.zeros(len(power), bool)
-    for start, end in runs_of(words & ~echoed & (steady > threshold), HOP).tolist():
+    for start, end in runs_of(words & ~other & (steady > threshold), HOP).tolist():
         run = slice(round(start / HOP), round(end / HOP))
         spoken = np.sort(power[run])[(run.stop - run.start) // 2 :]
         if spoken.mean() < steady[run].mean() * 10 ** (UNDER_DB / 10):

@@ -1,0 +1,166 @@
+"""Who speaks into whose words: voices, echoes, keys and crowds are told apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.captures import SAMPLES, Scene, speech
+from workbench.audio import Audio
+from workbench.call import Call
+from workbench.diagnosis import Finding, diagnose
+from workbench.metrics.speech_level import active_level
+
+KINDS = ("slow_barge_in", "false_barge_in", "early_answer", "dead_air", "noise")
+
+
+def told(scene: Scene, tmp_path, *kinds: str) -> list[Finding]:
+    return list(diagnose(Call.open(scene.write(tmp_path / "a.mcap")), kinds or KINDS))
+
+
+def at_level(audio: Audio, dbov: float) -> Audio:
+    gain = np.float32(10 ** ((dbov - active_level(audio)) / 20))
+    return Audio(audio.samples * gain, audio.sample_rate)
+
+
+#: Who says what, and when: each 0.7 s after the other.
+TURNS: list[tuple[str, float]] = []
+for _name in ("bot/b07", "caller/c05", "bot/b02", "caller/c06"):
+    _at = TURNS[-1][1] + speech(TURNS[-1][0]).duration + 0.7 if TURNS else 0.8
+    TURNS.append((_name, _at))
+END = TURNS[-1][1] + speech(TURNS[-1][0]).duration + 1.0
+#: When the bot's second turn begins.
+SECOND = TURNS[2][1]
+
+
+def talk() -> Scene:
+    """The bot asks, the caller answers, the bot goes on for a while."""
+    scene = Scene(round(END / 0.02) * 0.02, noise_dbov=-68)
+    for name, at in TURNS:
+        say = scene.say_bot if name.startswith("bot") else scene.say_caller
+        say(at, speech(name))
+    return scene
+
+
+def crowd(secs: float) -> Audio:
+    paths = sorted(SAMPLES.glob("bot_voices/*.flac")) + sorted(SAMPLES.glob("human/*.flac"))
+    voices = [Audio.read(path).resampled(8000).samples for path in paths]
+    count = round(secs * 8000)
+    mixed = sum(np.roll(np.resize(v, count), 3001 * i) for i, v in enumerate(voices * 3))
+    return Audio((mixed / 10).astype(np.float32), 8000)
+
+
+def key(frequencies: tuple[float, float], secs: float = 0.25) -> Audio:
+    time = np.arange(round(secs * 8000)) / 8000
+    return Audio(
+        sum(0.1 * np.sin(2 * np.pi * f * time) for f in frequencies).astype(np.float32), 8000
+    )
+
+
+def test_an_ordinary_talk_raises_nothing(tmp_path):
+    assert told(talk(), tmp_path) == []
+
+
+@pytest.mark.parametrize("delay", [0.12, 0.6, 0.9])
+@pytest.mark.parametrize("loss_db", [15, 25])
+def test_an_echo_is_no_barge_in_even_under_the_callers_words(tmp_path, delay, loss_db):
+    """Where it was heard before it is expected, also while the caller is speaking."""
+    scene = talk()
+    for name, at in TURNS[::2]:
+        scene.say_caller(at + delay, speech(name), 10 ** (-loss_db / 20))
+    scene.say_caller(SECOND + 2.0, speech("caller/c05").span(0, 0.6))  # and a word into the second
+    assert told(scene, tmp_path, "slow_barge_in", "early_answer", "noise") == []
+
+
+@pytest.mark.parametrize("dbov", [-55, -45])
+def test_people_in_the_background_are_no_barge_in(tmp_path, dbov):
+    scene = talk()
+    scene.say_caller(0.0, at_level(crowd(END), dbov))
+    assert [
+        f for f in told(scene, tmp_path, "slow_barge_in", "early_answer") if not f.possible
+    ] == []
+
+
+def test_a_crowd_alone_is_possible_at_most(tmp_path):
+    scene = Scene(20.0, noise_dbov=-68)
+    scene.say_bot(1.0, speech("bot/b02"))
+    scene.say_bot(8.0, speech("bot/b07"))
+    scene.say_caller(0.0, at_level(crowd(20.0), -24))
+    for finding in told(scene, tmp_path, "slow_barge_in", "early_answer"):
+        assert finding.possible and finding.severity == "info"
+
+
+def test_a_key_that_interrupts_is_named(tmp_path):
+    scene = talk()
+    scene.say_caller(SECOND + 2.0, key((770, 1336)))
+    scene.interrupt(SECOND + 2.3)
+    (finding,) = told(scene, tmp_path, "false_barge_in")
+    assert "key 5" in finding.measurement
+    assert finding.severity == "info"
+
+
+def test_music_that_interrupts_is_named(tmp_path):
+    scene = talk()
+    scene.say_caller(SECOND + 1.0, speech("bot/hold_music").span(1.0, 4.0))
+    scene.interrupt(SECOND + 2.3)
+    (finding,) = told(scene, tmp_path, "false_barge_in")
+    assert "music" in finding.measurement and finding.severity == "warning"
+
+
+def test_an_interruption_out_of_nothing_says_so(tmp_path):
+    scene = talk()
+    scene.interrupt(SECOND + 2.3)
+    (finding,) = told(scene, tmp_path, "false_barge_in")
+    assert "InterruptionFrame" in finding.remedy
+
+
+def test_a_hiss_that_begins_a_word_is_the_word(tmp_path):
+    """Noticed at its "sh", which is no voice yet."""
+    rng = np.random.default_rng(1)
+    hiss = 0.03 * np.diff(rng.standard_normal(3200), prepend=0.0).astype(np.float32)
+    scene = talk()
+    scene.say_caller(SECOND + 2.0, Audio(hiss, 8000))
+    scene.say_caller(SECOND + 2.45, speech("caller/c05"))
+    scene.interrupt(SECOND + 2.15)
+    assert told(scene, tmp_path, "false_barge_in") == []
+
+
+def test_hold_music_is_not_nobody(tmp_path):
+    scene = Scene(24.0, noise_dbov=-68)
+    scene.say_bot(0.8, speech("bot/b07"))
+    words = speech("caller/c05")
+    at = 1.5 + speech("bot/b07").duration
+    scene.say_caller(at, words)
+    music = np.resize(speech("bot/hold_music").resampled(8000).samples, 22 * 8000)
+    scene.say_caller(at + words.duration + 0.5, Audio(music, 8000))
+    assert told(scene, tmp_path, "dead_air", "noise") == []
+
+
+def test_an_offset_silences_nobody(tmp_path):
+    scene = talk()
+    scene.caller += np.float32(0.1)
+    assert told(scene, tmp_path, "dead_air", "false_barge_in", "noise") == []
+
+
+def test_one_who_thinks_is_given_time(tmp_path):
+    """Four seconds after a question are the caller's; the bot should ask again after six."""
+    for gap, expected in ((4.0, "info"), (7.0, "warning"), (13.0, "error")):
+        scene = Scene(30.0, noise_dbov=-68)
+        question, answer = speech("bot/b07").span(0, 3.0), speech("caller/c05")
+        scene.say_bot(0.8, question)
+        scene.say_caller(3.9 + gap, answer)
+        scene.say_bot(4.9 + gap + answer.duration, speech("bot/b02").span(0, 3.0))
+        found = [f for f in told(scene, tmp_path, "dead_air") if f.span[1] < 29]
+        assert [f.severity for f in found] == [expected]
+
+
+def test_a_bot_that_waited_for_a_word_says_so(tmp_path):
+    scene = Scene(24.0, noise_dbov=-68)
+    scene.say_bot(0.8, speech("bot/b07").span(0, 3.0))
+    scene.say_caller(4.5, speech("caller/c05"))
+    asked = 4.5 + speech("caller/c05").duration + 5.0
+    word = speech("caller/c06").span(0, 0.5)
+    scene.say_caller(asked, word)
+    scene.say_bot(asked + 0.7, speech("bot/b02"))
+    found = [f for f in told(scene, tmp_path, "dead_air") if f.span[0] > 5]
+    assert found and "had been waiting" in found[0].cause
