@@ -1,0 +1,187 @@
+"""Records the table of scenarios: bot and caller in two processes, several calls at once.
+
+A run whose event loop or whose caller was more than 20 ms late is recorded again, twice at most;
+the truth beside the capture says how late it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import httpx
+import numpy as np
+import uvicorn
+from fastapi import FastAPI
+from numpy.typing import NDArray
+from rich.console import Console
+
+from tests.benchmarks.compat import uv
+from tests.ground.caller import Caller, Noise, Words
+from tests.ground.noises import callers
+from tests.ground.scenarios import BY_NAME, SCENARIOS, Scenario
+from tests.ground.voices import ROOT, Half, half_of, speakers
+
+PIPECATS = ("1.4.0", "1.8.0", "1.11.0", "1.14.0")
+NEEDS = ("uvicorn", "websockets>=14", "soundfile", "onnxruntime", "setuptools<81")
+MOST_LATE_MS = 20.0
+TRIES = 3
+
+
+def python_with(pipecat: str) -> Path:
+    """Path of a Python with that Pipecat: this one, or one of a new environment in ``.bench``."""
+    import importlib.metadata
+
+    if importlib.metadata.version("pipecat-ai") == pipecat:
+        return Path(sys.executable)
+    folder = ROOT / ".bench" / f"pipecat-{pipecat}"
+    inside = folder / "bin" / "python"
+    if not inside.exists():
+        subprocess.run([uv(), "venv", "-q", "--python", sys.executable, str(folder)], check=True)
+        wanted = [str(ROOT), f"pipecat-ai[websocket,silero]=={pipecat}", *NEEDS]
+        install = [uv(), "pip", "install", "-q", "--python", str(inside), *wanted]
+        subprocess.run(install, check=True)
+    return inside
+
+
+async def record(
+    pipecat: str, folder: Path, names: Sequence[str], at_once: int, console: Console
+) -> float:
+    """Record runs; return how many seconds it took."""
+    folder.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    calls: dict[str, Caller] = {}
+    async with voice_api(calls) as url, bot(pipecat, folder, url) as port:
+        turn = asyncio.Semaphore(at_once)
+
+        async def one(scenario: Scenario) -> None:
+            async with turn:
+                await _recorded(pipecat, folder, scenario, port, calls, console)
+
+        chosen = [BY_NAME[name] for name in names] or SCENARIOS
+        async with asyncio.TaskGroup() as group:
+            for scenario in chosen:
+                group.create_task(one(scenario))
+    return time.monotonic() - began
+
+
+async def _recorded(
+    pipecat: str,
+    folder: Path,
+    scenario: Scenario,
+    port: int,
+    calls: dict[str, Caller],
+    console: Console,
+) -> None:
+    run = f"{pipecat}-{scenario.name}"
+    for _ in range(TRIES):
+        for old in folder.glob(f"{run}*.mcap*"):
+            if old.name.removeprefix(run).startswith((".", "-2.")):
+                old.unlink()
+        truth = await _run(run, scenario, port, calls)
+        late = max([ms for _, ms in truth["lag"] + truth["late"]], default=0.0)
+        console.print(
+            f"{run}: {truth['sent'] * 0.02:.0f} s, {truth['ended_by']}, late {late:.0f} ms",
+            highlight=False,
+        )
+        if late <= MOST_LATE_MS:
+            break
+    about = {
+        "scenario": scenario.name, "pipecat": pipecat, "half": half_of(run),
+        "group": scenario.group, "rightly": scenario.rightly,
+    }  # fmt: skip
+    text = json.dumps({**about, **truth}, separators=(",", ":"))
+    (folder / f"{run}.json").write_text(text, encoding="utf-8")
+
+
+async def _run(
+    run: str, scenario: Scenario, port: int, calls: dict[str, Caller]
+) -> dict[str, Any]:
+    name, caller = await asyncio.to_thread(_caller, run, scenario)
+    calls[f"c-{scenario.name}"] = caller
+    truth = await caller.run(f"ws://127.0.0.1:{port}/stream/{scenario.name}")
+    async with httpx.AsyncClient(timeout=25, trust_env=False, verify=False) as client:
+        told = await client.get(f"http://127.0.0.1:{port}/said/{scenario.name}")
+    return {"caller_voice": name, **truth, **told.json()}
+
+
+def _caller(run: str, scenario: Scenario) -> tuple[str, Caller]:
+    rng = np.random.default_rng(crc32(f"caller {run}".encode()))
+    name, words = voice(half_of(run), rng)
+    sounds = {key: _drawn(sound, rng) for key, sound in callers(half_of(run)).items()}
+    return name, Caller(scenario, words, sounds, rng)
+
+
+def voice(half: Half, rng: np.random.Generator) -> tuple[str, Words]:
+    """One of a half's voices, and what makes its words."""
+    voices = speakers(half, "voice", 5)
+    name = sorted(voices)[rng.integers(len(voices))]
+    phrases = voices[name]
+
+    def words(secs: float) -> tuple[str, NDArray[np.float32]]:
+        nearest = sorted(phrases, key=lambda p: abs(p.secs - secs))[:8]
+        phrase = nearest[rng.integers(len(nearest))]
+        return phrase.name, phrase.audio().samples
+
+    return name, words
+
+
+def _drawn(sound: Any, rng: np.random.Generator) -> Noise:
+    return lambda secs: sound(rng, secs).samples
+
+
+# -- the two servers -----------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def voice_api(calls: dict[str, Caller]) -> AsyncIterator[str]:
+    """Token and hang-up, on loopback: who is hung up hears of it."""
+    app = FastAPI()
+
+    @app.post("/token")
+    async def token() -> dict[str, Any]:
+        return {"access_token": "t", "token_type": "Bearer", "expires_in": 3600}
+
+    @app.post("/accounts/{account}/calls/{call}")
+    async def update(account: str, call: str) -> None:
+        await asyncio.sleep(0.08)  # as long as it takes from the answer to the media server
+        if call in calls:
+            calls[call].hung_up.set()
+
+    config = uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="off")
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    await serving
+
+
+@asynccontextmanager
+async def bot(pipecat: str, folder: Path, voice_api_url: str) -> AsyncIterator[int]:
+    """The bot's process; yields its port."""
+    command = [str(python_with(pipecat)), "-m", "tests.ground.bot"]
+    process = await asyncio.create_subprocess_exec(
+        *command, str(folder), pipecat, voice_api_url,
+        cwd=ROOT, stdout=asyncio.subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(60):
+            first = await process.stdout.readline()
+        yield int(first)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
