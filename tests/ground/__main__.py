@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tests.ground.judge import judge
 from tests.ground.record import PIPECATS, record
 from tests.ground.voices import ROOT, install
 
@@ -22,15 +23,30 @@ def main() -> None:
     recording.add_argument("--pipecat", nargs="*", default=PIPECATS, choices=PIPECATS)
     recording.add_argument("--out", type=Path, default=RUNS)
     recording.add_argument("--only", nargs="*", default=(), metavar="NAME")
-    recording.add_argument("--at-once", type=int, default=3)
+    recording.add_argument("--at-once", type=int, default=2)
+    recording.add_argument("--late", type=float, default=30.0, help="ms that a run may be late")
+    judging = commands.add_parser("judge", help="what the diagnosis says of clean calls")
+    judging.add_argument("--runs", type=Path, default=RUNS)
+    judging.add_argument("--half", default="work", choices=("work", "measured"))
+    judging.add_argument("--hours", type=float, default=2.0)
     options = parser.parse_args()
     console = Console()
     if options.command == "install":
         install()
         return
+    if options.command == "judge":
+        judge(options.runs, options.half, options.hours, console)
+        return
     for pipecat in options.pipecat:
         took = asyncio.run(
-            record(pipecat, options.out.absolute(), options.only, options.at_once, console)
+            record(
+                pipecat,
+                options.out.absolute(),
+                options.only,
+                console,
+                at_once=options.at_once,
+                most_late_ms=options.late,
+            )
         )
         console.print(f"Pipecat {pipecat}: recorded in {took:.0f} s")
 

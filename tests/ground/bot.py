@@ -64,6 +64,9 @@ from tests.ground.voices import SYNTHESISED, Half, Phrase, catalogue, half_of, l
 from workbench.audio import Audio
 from workbench.tap import Tap
 
+#: In one process.
+MOST_CALLS = 64
+
 PROMPT = Answer(1.5, think=0.2)
 
 
@@ -88,7 +91,7 @@ class Voice:
 
     def note(self, phrase: Phrase, audio: Audio) -> None:
         """Keep when which phrase was made."""
-        made = {"made_ns": time.monotonic_ns(), "phrase": phrase.name, "secs": audio.duration}
+        made = {"made": time.monotonic_ns(), "phrase": phrase.name, "secs": audio.duration}
         self.said.append(made)
 
 
@@ -132,7 +135,9 @@ class Mind(FrameProcessor):
         await self.push_frame(frame, direction)
         if isinstance(frame, StartFrame) and self._scenario.greeting:
             self._begin(self._answer(self._scenario.greeting))
-        elif isinstance(frame, (InterruptionFrame, UserStartedSpeakingFrame, EndFrame, CancelFrame)):
+        elif isinstance(
+            frame, (InterruptionFrame, UserStartedSpeakingFrame, EndFrame, CancelFrame)
+        ):
             await self._forget()
         elif isinstance(frame, UserStoppedSpeakingFrame) and self._answers:
             self._begin(self._answer(self._answers.pop(0)))
@@ -226,11 +231,15 @@ def create_app(folder: Path, pipecat: str, voice_api_url: str) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        await voice_api.hang_up("99", "first")  # which loads certificates: 0.1 s of the event loop
+        # Beforehand what would hold up the event loop later: certificates, models, files.
+        await voice_api.hang_up("99", "first")
+        analyzers.extend(SileroVADAnalyzer() for _ in range(MOST_CALLS))
+        catalogue()
         yield
         await voice_api.aclose()
 
     app = FastAPI(lifespan=lifespan)
+    analyzers: list[SileroVADAnalyzer] = []
     said: dict[str, dict[str, Any]] = {}
     over: dict[str, asyncio.Event] = {}
 
@@ -247,7 +256,6 @@ def create_app(folder: Path, pipecat: str, voice_api_url: str) -> FastAPI:
         half = half_of(run)
         voice = await asyncio.to_thread(Voice, run, half, scenario.out_rate)
         mixer = await asyncio.to_thread(_mixer, scenario, half)
-        analyzer = await asyncio.to_thread(SileroVADAnalyzer)
         await websocket.accept()
         first = await websocket.receive_text() if scenario.start != "transport" else ""
         params = BandwidthFrameSerializer.InputParams(
@@ -271,7 +279,7 @@ def create_app(folder: Path, pipecat: str, voice_api_url: str) -> FastAPI:
         )
         lag = Lag()
         try:
-            await _converse(scenario, transport, voice, analyzer)
+            await _converse(scenario, transport, voice, analyzers.pop())
         finally:
             said[name] = {"bot_voice": voice.name, "bot": voice.said, "lag": lag.stop()}
             await asyncio.to_thread(tap.close)

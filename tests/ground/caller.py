@@ -206,14 +206,14 @@ class Caller:
 
     async def _wait(self, condition: Callable[[float], bool], most: float) -> None:
         since = time.monotonic()
-        while not condition(since) and time.monotonic() < since + most:
+        while not condition(since) and time.monotonic() < since + most:  # noqa: ASYNC110
             await asyncio.sleep(STEP)
 
     async def _say(self, name: str, samples: NDArray[np.float32]) -> None:
         first = self._place
         self._line = samples
         self.truth["said"].append([first, first + len(samples), name])
-        while len(self._line):
+        while len(self._line):  # noqa: ASYNC110
             await asyncio.sleep(STEP)
 
     def _audible(self, since: float) -> list[list[float]]:

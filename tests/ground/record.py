@@ -1,7 +1,8 @@
 """Records the table of scenarios: bot and caller in two processes, several calls at once.
 
-A run whose event loop or whose caller was more than 20 ms late is recorded again, twice at most;
-the truth beside the capture says how late it was.
+Only what is missing is recorded, and what was too late on a busy machine: the truth
+beside a capture says when event loop or caller were late, and how much. Of two runs the better is
+kept. Times in the truth are seconds on the call's clock.
 """
 
 from __future__ import annotations
@@ -9,16 +10,19 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from math import inf
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 import httpx
+import msgspec
 import numpy as np
 import uvicorn
 from fastapi import FastAPI
@@ -27,14 +31,16 @@ from rich.console import Console
 
 from tests.benchmarks.compat import uv
 from tests.ground.caller import Caller, Noise, Words
+from tests.ground.filling import slots
 from tests.ground.noises import callers
 from tests.ground.scenarios import BY_NAME, SCENARIOS, Scenario
 from tests.ground.voices import ROOT, Half, half_of, speakers
+from workbench import Call
+from workbench.capture import CaptureReader, Clock
 
 PIPECATS = ("1.4.0", "1.8.0", "1.11.0", "1.14.0")
 NEEDS = ("uvicorn", "websockets>=14", "soundfile", "onnxruntime", "setuptools<81")
-MOST_LATE_MS = 20.0
-TRIES = 3
+NEW = "new"  # where runs are recorded, before they take the place of one that was later
 
 
 def python_with(pipecat: str) -> Path:
@@ -54,20 +60,28 @@ def python_with(pipecat: str) -> Path:
 
 
 async def record(
-    pipecat: str, folder: Path, names: Sequence[str], at_once: int, console: Console
+    pipecat: str,
+    folder: Path,
+    names: Sequence[str],
+    console: Console,
+    *,
+    at_once: int = 2,
+    most_late_ms: float = 30.0,
 ) -> float:
-    """Record runs; return how many seconds it took."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Record what is missing or was late; return how many seconds it took."""
+    shutil.rmtree(folder / NEW, ignore_errors=True)
+    (folder / NEW).mkdir(parents=True)
     began = time.monotonic()
     calls: dict[str, Caller] = {}
-    async with voice_api(calls) as url, bot(pipecat, folder, url) as port:
+    async with voice_api(calls) as url, bot(pipecat, folder / NEW, url) as port:
         turn = asyncio.Semaphore(at_once)
 
         async def one(scenario: Scenario) -> None:
             async with turn:
                 await _recorded(pipecat, folder, scenario, port, calls, console)
 
-        chosen = [BY_NAME[name] for name in names] or SCENARIOS
+        wanted = [BY_NAME[name] for name in names] or SCENARIOS
+        chosen = [s for s in wanted if _late_ms(folder / f"{pipecat}-{s.name}.json") > most_late_ms]
         async with asyncio.TaskGroup() as group:
             for scenario in chosen:
                 group.create_task(one(scenario))
@@ -83,29 +97,62 @@ async def _recorded(
     console: Console,
 ) -> None:
     run = f"{pipecat}-{scenario.name}"
-    for _ in range(TRIES):
-        for old in folder.glob(f"{run}*.mcap*"):
-            if old.name.removeprefix(run).startswith((".", "-2.")):
-                old.unlink()
-        truth = await _run(run, scenario, port, calls)
-        late = max([ms for _, ms in truth["lag"] + truth["late"]], default=0.0)
-        console.print(
-            f"{run}: {truth['sent'] * 0.02:.0f} s, {truth['ended_by']}, late {late:.0f} ms",
-            highlight=False,
-        )
-        if late <= MOST_LATE_MS:
-            break
-    about = {
+    truth = await _run(run, scenario, port, calls)
+    before, late = _late_ms(folder / f"{run}.json"), late_ms(truth)
+    console.print(
+        f"{run}: {truth['sent'] * 0.02:.0f} s, ended by {truth['ended_by']}, late {late:.0f} ms",
+        highlight=False,
+    )
+    if late >= before:
+        return
+    about: dict[str, Any] = {
         "scenario": scenario.name, "pipecat": pipecat, "half": half_of(run),
         "group": scenario.group, "rightly": scenario.rightly,
     }  # fmt: skip
+    capture = folder / NEW / f"{run}.mcap"
+    with CaptureReader(capture) as reader:
+        about["slots"] = slots(list(reader.records()))
+    truth = on_call_clock(truth, zero_ns(capture))
     text = json.dumps({**about, **truth}, separators=(",", ":"))
+    capture.replace(folder / f"{run}.mcap")
     (folder / f"{run}.json").write_text(text, encoding="utf-8")
 
 
-async def _run(
-    run: str, scenario: Scenario, port: int, calls: dict[str, Caller]
-) -> dict[str, Any]:
+def late_ms(truth: dict[str, Any]) -> float:
+    """How late the event loop or the caller was, at worst, in milliseconds."""
+    return max([ms for _, ms in truth["lag"] + truth["late"]], default=0.0)
+
+
+def _late_ms(path: Path) -> float:
+    """The same of a run that is there already; infinite if there is none."""
+    return late_ms(json.loads(path.read_text("utf-8"))) if path.exists() else inf
+
+
+def zero_ns(path: Path) -> int:
+    """Where a capture's zero is on the monotonic clock."""
+    with CaptureReader(path) as reader:
+        record = next(iter(reader.records("/capture/clock")))
+    clock = msgspec.json.decode(record.body, type=Clock).monotonic
+    return clock.sec * 10**9 + clock.nsec - record.time_ns + Call.open(path).contents.anchor_ns
+
+
+def on_call_clock(truth: dict[str, Any], zero: int) -> dict[str, Any]:
+    """Turn monotonic nanoseconds, in every field ``..._ns``, into seconds on the call's clock."""
+
+    def secs(ns: Any) -> Any:
+        return [secs(one) for one in ns] if isinstance(ns, list) else round((ns - zero) / 1e9, 4)
+
+    turned = {
+        name.removesuffix("_ns"): secs(value) if name.endswith("_ns") else value
+        for name, value in truth.items()
+    }
+    turned["bot"] = [{**one, "made": secs(one["made"])} for one in truth["bot"]]
+    for name in ("lag", "late"):
+        turned[name] = [[secs(when), ms] for when, ms in truth[name]]
+    return turned
+
+
+async def _run(run: str, scenario: Scenario, port: int, calls: dict[str, Caller]) -> dict[str, Any]:
     name, caller = await asyncio.to_thread(_caller, run, scenario)
     calls[f"c-{scenario.name}"] = caller
     truth = await caller.run(f"ws://127.0.0.1:{port}/stream/{scenario.name}")
@@ -160,7 +207,7 @@ async def voice_api(calls: dict[str, Caller]) -> AsyncIterator[str]:
     config = uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="off")
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110  uvicorn has no event for it
         await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     yield f"http://127.0.0.1:{port}"

@@ -123,7 +123,17 @@ def _pcm(rate: int) -> dict[str, Any]:
 
 _NONE = {"audio_out_end_silence_secs": 0}
 _CALLER_ENDS: dict[str, Any] = {"bot_ends": "", "answers": (Answer(4.0), Answer(5.0), Answer(3.0))}
-_QUICK = (Listen(), Say(1.2), CutIn(1.0), Say(1.5), Listen(), Say(2.0), CutIn(2.5), Say(1.0), Listen())
+_QUICK = (
+    Listen(),
+    Say(1.2),
+    CutIn(1.0),
+    Say(1.5),
+    Listen(),
+    Say(2.0),
+    CutIn(2.5),
+    Say(1.0),
+    Listen(),
+)
 _FOUR = (Answer(4.0), Answer(5.0), Answer(4.0), Answer(2.0))
 
 SCENARIOS: tuple[Scenario, ...] = (

@@ -146,7 +146,10 @@ def install() -> None:
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         sys.exit(f"voices missing; as root on Debian: apt-get install {' '.join(missing)}")
-    quiet = {"stdout": subprocess.DEVNULL, "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}}
+    quiet = {
+        "stdout": subprocess.DEVNULL,
+        "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+    }
     subprocess.run(["apt-get", "update", "-qq"], check=True, **quiet)
     wanted = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
     subprocess.run(wanted, check=True, **quiet)
@@ -171,7 +174,8 @@ def catalogue(half: Half | None = None, kind: str | None = None) -> list[Phrase]
     return [
         phrase
         for phrase in _all()
-        if (kind is None or phrase.kind == kind) and (half is None or half_of_phrase(phrase) == half)
+        if (kind is None or phrase.kind == kind)
+        and (half is None or half_of_phrase(phrase) == half)
     ]
 
 
