@@ -2,7 +2,7 @@
 
 It runs on any Pipecat, in a process of its own, with nothing of the workbench but its tap::
 
-    python -m tests.ground.bot FOLDER PIPECAT VOICE_API     prints its port
+    python -m tests.ground.bot FOLDER PIPECAT VOICE_API SCENARIO...     prints its port
 
     WebSocket /stream/{scenario}    one call, captured in FOLDER
     GET /said/{scenario}            what the bot knows of that call, when it is over
@@ -14,10 +14,10 @@ import asyncio
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -64,9 +64,6 @@ from tests.ground.voices import SYNTHESISED, Half, Phrase, catalogue, half_of, l
 from workbench.audio import Audio
 from workbench.tap import Tap
 
-#: In one process.
-MOST_CALLS = 64
-
 PROMPT = Answer(1.5, think=0.2)
 
 
@@ -78,7 +75,6 @@ class Voice:
         voices = speakers(half, "voice", 20)
         self.name = sorted(voices)[rng.integers(len(voices))]
         drawn = [voices[self.name][i] for i in rng.permutation(len(voices[self.name]))]
-        # All of it beforehand: on the event loop it would hold up the calls.
         self._phrases = [(phrase, phrase.audio(rate)) for phrase in drawn[:40]]
         self.said: list[dict[str, Any]] = []
 
@@ -226,36 +222,43 @@ class Lag:
         return self.moments
 
 
-def create_app(folder: Path, pipecat: str, voice_api_url: str) -> FastAPI:
+class Ready(NamedTuple):
+    """What a call needs and what would hold up the event loop if it were made during calls."""
+
+    voice: Voice
+    mixer: SoundfileMixer | None
+    analyzer: SileroVADAnalyzer
+
+
+def ready(scenario: Scenario, run: str) -> Ready:
+    half = half_of(run)
+    return Ready(Voice(run, half, scenario.out_rate), _mixer(scenario, half), SileroVADAnalyzer())
+
+
+def create_app(folder: Path, pipecat: str, voice_api_url: str, names: Iterable[str]) -> FastAPI:
     voice_api = VoiceAPI("id", "secret", base_url=voice_api_url, token_url=f"{voice_api_url}/token")
+    prepared = {name: ready(BY_NAME[name], f"{pipecat}-{name}") for name in names}
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        # Beforehand what would hold up the event loop later: certificates, models, files.
-        await voice_api.hang_up("99", "first")
-        analyzers.extend(SileroVADAnalyzer() for _ in range(MOST_CALLS))
-        catalogue()
+        await voice_api.hang_up("99", "first")  # which loads certificates
         yield
         await voice_api.aclose()
 
     app = FastAPI(lifespan=lifespan)
-    analyzers: list[SileroVADAnalyzer] = []
     said: dict[str, dict[str, Any]] = {}
-    over: dict[str, asyncio.Event] = {}
+    over = {name: asyncio.Event() for name in prepared}
 
     @app.get("/said/{name}")
     async def told(name: str) -> dict[str, Any]:
         async with asyncio.timeout(20):
-            await over.setdefault(name, asyncio.Event()).wait()
+            await over[name].wait()
         return said[name]
 
     @app.websocket("/stream/{name}")
     async def stream(websocket: WebSocket, name: str) -> None:
         scenario, run = BY_NAME[name], f"{pipecat}-{name}"
-        over[name] = asyncio.Event()
-        half = half_of(run)
-        voice = await asyncio.to_thread(Voice, run, half, scenario.out_rate)
-        mixer = await asyncio.to_thread(_mixer, scenario, half)
+        voice, mixer, analyzer = prepared[name]
         await websocket.accept()
         first = await websocket.receive_text() if scenario.start != "transport" else ""
         params = BandwidthFrameSerializer.InputParams(
@@ -279,7 +282,7 @@ def create_app(folder: Path, pipecat: str, voice_api_url: str) -> FastAPI:
         )
         lag = Lag()
         try:
-            await _converse(scenario, transport, voice, analyzers.pop())
+            await _converse(scenario, transport, voice, analyzer)
         finally:
             said[name] = {"bot_voice": voice.name, "bot": voice.said, "lag": lag.stop()}
             await asyncio.to_thread(tap.close)
@@ -354,9 +357,9 @@ def _serve(make: Callable[[], FastAPI]) -> None:
 
 def main(arguments: Iterator[str]) -> None:
     logger.remove()
-    folder, pipecat, voice_api_url = arguments
+    folder, pipecat, voice_api_url, *names = arguments
     logger.add(Path(folder) / f"{pipecat}.log", level="WARNING", backtrace=False, diagnose=False)
-    _serve(lambda: create_app(Path(folder), pipecat, voice_api_url))
+    _serve(lambda: create_app(Path(folder), pipecat, voice_api_url, names))
 
 
 if __name__ == "__main__":

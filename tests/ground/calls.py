@@ -54,6 +54,7 @@ class Ground(NamedTuple):
         group: ``"ordinary"``, ``"formant"``, ``"no voice"``, ``"silent caller"``.
         voices: Who is heard: the caller's voice or sound, and the bot's voice.
         rightly: Kinds of findings that are true of it.
+        late: Stretches of the call in which event loop or caller were late, in truth.
         call: The call.
     """
 
@@ -61,6 +62,7 @@ class Ground(NamedTuple):
     group: str
     voices: str
     rightly: tuple[str, ...]
+    late: list[tuple[float, float]]
     call: Call
 
 
@@ -74,8 +76,14 @@ class Run(NamedTuple):
     def scenario(self) -> Scenario:
         return BY_NAME[self.truth["scenario"]]
 
+    @property
+    def late(self) -> list[tuple[float, float]]:
+        """Stretches of the call's clock, 0.3 s wider each, in which event loop or caller were late."""
+        moments = self.truth["lag"] + self.truth["late"]
+        return [(at - ms / 1000 - 0.3, at + 0.3) for at, ms in moments]
 
-def runs(folder: Path = RUNS, half: Half | None = None, most_late_ms: float = 40.0) -> list[Run]:
+
+def runs(folder: Path = RUNS, half: Half | None = None, most_late_ms: float = 60.0) -> list[Run]:
     """The recorded runs of a half that were in time."""
     found = [
         Run(path.with_suffix(".mcap"), json.loads(path.read_text("utf-8")))
@@ -88,9 +96,18 @@ def runs(folder: Path = RUNS, half: Half | None = None, most_late_ms: float = 40
     ]
 
 
-def clean_calls(half: Half, rng: np.random.Generator, folder: Path = RUNS) -> Iterator[Ground]:
-    """Exchange the voices of runs drawn at random, again and again, without end."""
-    known = runs(folder, half)
+def clean_calls(
+    half: Half, rng: np.random.Generator, folder: Path = RUNS, most_late_ms: float = 60.0
+) -> Iterator[Ground]:
+    """Exchange the voices of runs drawn at random, again and again, without end.
+
+    Args:
+        half: Of the runs and of the voices.
+        rng: Chooses.
+        folder: Where the runs are.
+        most_late_ms: Leave out runs of a machine that was later than this.
+    """
+    known = runs(folder, half, most_late_ms)
     plain = [run for run in known if run.scenario.group == "ordinary"]
     while True:
         group = str(rng.choice(list(SHARES), p=list(SHARES.values())))
@@ -122,7 +139,9 @@ def exchanged(run: Run, half: Half, group: str, rng: np.random.Generator) -> Gro
     with TemporaryDirectory() as folder:
         call = Call.open(write(written, metadata, Path(folder, run.path.name)))
     shown = own if own != "ordinary" else group
-    return Ground(run.path.stem, shown, " / ".join(who), tuple(run.truth["rightly"]), call)
+    return Ground(
+        run.path.stem, shown, " / ".join(who), tuple(run.truth["rightly"]), run.late, call
+    )
 
 
 def _of(sound: Sound, rng: np.random.Generator) -> Fill:

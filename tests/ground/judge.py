@@ -17,67 +17,57 @@ import numpy as np
 from loguru import logger
 from rich.console import Console
 
-from tests.ground.calls import Run, clean_calls, runs
+from tests.ground.calls import RUNS, Ground, Run, clean_calls, runs
 from tests.ground.voices import Half
 from workbench import Call, Finding, diagnose
 
-NEAR = 0.3  # seconds between a finding and a moment of lag
+#: What a process that stood still may be told of.
+STALLS = {"jitter", "loop_lag", "pacing", "underrun"}
 
 
 class Judged(NamedTuple):
-    """What was said of one call."""
+    """What was said of one call: alarms as kind, severity and words; kinds that are true."""
 
     name: str
     group: str
     voices: str
     secs: float
-    alarms: list[tuple[str, str, str]]  # kind, severity, words
-    true: list[str]  # kinds
+    alarms: list[tuple[str, str, str]]
+    true: list[str]
 
 
 def judged_run(run: Run) -> Judged:
     """Diagnose a recorded run as it is."""
-    call = Call.open(run.path)
     voices = f"{run.truth['caller_voice']} / {run.truth['bot_voice']}"
     rightly = tuple(run.truth["rightly"])
-    return _judged(run.path.stem, run.scenario.group, voices, call, rightly, _lags(run))
+    call = Call.open(run.path)
+    return judged(Ground(run.path.stem, run.scenario.group, voices, rightly, run.late, call))
 
 
-def judged_calls(half: Half, folder: Path, seed: int, hours: float) -> list[Judged]:
+def judged_calls(
+    half: Half, folder: Path, seed: int, hours: float, most_late_ms: float
+) -> list[Judged]:
     """Diagnose so many hours of runs with exchanged voices."""
     found, secs = [], 0.0
-    lags = {run.path.stem: _lags(run) for run in runs(folder, half)}
-    for ground in clean_calls(half, np.random.default_rng([seed, len(half)]), folder):
-        name, group, voices, rightly, call = ground
-        found.append(_judged(name, group, voices, call, rightly, lags[name]))
-        secs += call.duration
+    rng = np.random.default_rng([seed, len(half)])
+    for ground in clean_calls(half, rng, folder, most_late_ms):
+        found.append(judged(ground))
+        secs += ground.call.duration
         if secs >= hours * 3600:
             break
     return found
 
 
-def _lags(run: Run) -> list[tuple[float, float]]:
-    """Stretches of the call's clock in which event loop or caller were late."""
-    late = run.truth["lag"] + run.truth["late"]
-    return [(at - ms / 1000 - NEAR, at + NEAR) for at, ms in late]
-
-
-def _judged(
-    name: str,
-    group: str,
-    voices: str,
-    call: Call,
-    rightly: tuple[str, ...],
-    lags: list[tuple[float, float]],
-) -> Judged:
+def judged(ground: Ground) -> Judged:
+    """Diagnose a call, and tell what is true from what is an alarm."""
+    name, group, voices, rightly, late, call = ground
     alarms, true = [], []
     for finding in diagnose(call):
-        if finding.severity == "info":
-            continue
-        if finding.kind in rightly or any(_over(finding, lag) for lag in lags):
+        stalled = finding.kind in STALLS and any(_over(finding, span) for span in late)
+        if finding.kind in rightly or stalled:
             true.append(finding.kind)
-            continue
-        alarms.append((finding.kind, finding.severity, str(finding).replace("\n", " ")))
+        elif finding.severity != "info":
+            alarms.append((finding.kind, finding.severity, str(finding).replace("\n", " ")))
     return Judged(name, group, voices, call.duration, alarms, true)
 
 
@@ -88,19 +78,31 @@ def _over(finding: Finding, span: tuple[float, float]) -> bool:
 # -- many ----------------------------------------------------------------------------------------
 
 
-def judge(folder: Path, half: Half, hours: float, console: Console, workers: int = 2) -> None:
+def judge(
+    folder: Path,
+    half: Half,
+    hours: float,
+    console: Console,
+    *,
+    most_late_ms: float = 60.0,
+    workers: int = 2,
+) -> None:
     """Diagnose the recorded runs and exchanged ones, and print the table."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     logger.remove()
     with ProcessPoolExecutor(workers) as pool:
-        pieces = [pool.submit(judged_calls, half, folder, s, hours / 8) for s in range(8)]
-        table("recorded runs", pool.map(judged_run, runs(folder, half, np.inf)), console)
-        table("exchanged voices", (j for piece in pieces for j in piece.result()), console)
+        pieces = [
+            pool.submit(judged_calls, half, folder, seed, hours / 8, most_late_ms)
+            for seed in range(8)
+        ]
+        if folder != RUNS:  # those have no sound of their own
+            table("recorded runs", pool.map(judged_run, runs(folder, half, np.inf)), console)
+        table("exchanged voices", (one for p in pieces for one in p.result()), console)
 
 
-def table(title: str, judged: Iterable[Judged], console: Console) -> None:
+def table(title: str, several: Iterable[Judged], console: Console) -> None:
     """Print alarms by kind and group, and each alarm."""
-    known = list(judged)
+    known = list(several)
     hours: dict[str, float] = defaultdict(float)
     for one in known:
         hours[one.group] += one.secs / 3600
@@ -117,7 +119,7 @@ def table(title: str, judged: Iterable[Judged], console: Console) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _lines(judged: list[Judged]) -> Iterator[str]:
-    for one in judged:
+def _lines(several: list[Judged]) -> Iterator[str]:
+    for one in several:
         for kind, severity, words in one.alarms:
             yield f"{kind} {severity} {one.name} [{one.group}; {one.voices}] {words}"

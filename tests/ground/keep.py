@@ -6,6 +6,7 @@ What is left is what cannot be made up: the times, sizes and order of everything
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,31 @@ import msgspec
 
 from pipecat_bandwidth.encodings import from_content_type
 from pipecat_bandwidth.messages import Media, PlayAudio, encode, parse
-from tests.ground.calls import Run, write
+from tests.ground.calls import RUNS, Run, runs, write
+from tests.ground.record import late_ms
 from workbench.capture import AudioFrame, CaptureReader, Record
 
 #: Of what was sent and played each moment is in the capture too.
 LEFT_OUT = ("played", "bot")
+
+
+def keep_all(recorded: Path, most_late_ms: float, most_bytes: int) -> Iterator[Path]:
+    """Keep the runs that were least late, as many as fit; yield their paths.
+
+    Runs with DTMF keys are left out: the sound of a key cannot be made again from its length.
+    """
+    size = 0
+    for run in sorted(runs(recorded, most_late_ms=most_late_ms), key=lambda r: late_ms(r.truth)):
+        if any(answer.keys for answer in run.scenario.answers):
+            continue
+        path = keep(run, RUNS)
+        added = path.stat().st_size + path.with_suffix(".json").stat().st_size
+        if size + added > most_bytes:
+            path.unlink()
+            path.with_suffix(".json").unlink()
+            continue
+        size += added
+        yield path
 
 
 def keep(run: Run, folder: Path) -> Path:

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from math import inf
 from pathlib import Path
@@ -69,52 +69,74 @@ async def record(
     most_late_ms: float = 30.0,
 ) -> float:
     """Record what is missing or was late; return how many seconds it took."""
+    wanted = [BY_NAME[name] for name in names] or SCENARIOS
+    chosen = {f"{pipecat}-{scenario.name}": scenario for scenario in wanted}
+    for run in [r for r in chosen if _late_ms(folder / f"{r}.json") <= most_late_ms]:
+        del chosen[run]
+    if not chosen:
+        return 0.0
     shutil.rmtree(folder / NEW, ignore_errors=True)
     (folder / NEW).mkdir(parents=True)
     began = time.monotonic()
-    calls: dict[str, Caller] = {}
-    async with voice_api(calls) as url, bot(pipecat, folder / NEW, url) as port:
-        turn = asyncio.Semaphore(at_once)
-
-        async def one(scenario: Scenario) -> None:
-            async with turn:
-                await _recorded(pipecat, folder, scenario, port, calls, console)
-
-        wanted = [BY_NAME[name] for name in names] or SCENARIOS
-        chosen = [s for s in wanted if _late_ms(folder / f"{pipecat}-{s.name}.json") > most_late_ms]
-        async with asyncio.TaskGroup() as group:
-            for scenario in chosen:
-                group.create_task(one(scenario))
+    # All that takes long is done before the calls or after them, never beside them.
+    people = {run: _caller(run, scenario) for run, scenario in chosen.items()}
+    truths: dict[str, dict[str, Any]] = {}
+    try:
+        await _called(pipecat, folder / NEW, people, truths, at_once, console)
+    finally:
+        for run, truth in truths.items():
+            _store(folder, run, chosen[run], truth)
     return time.monotonic() - began
 
 
-async def _recorded(
+async def _called(
     pipecat: str,
     folder: Path,
-    scenario: Scenario,
-    port: int,
-    calls: dict[str, Caller],
+    people: dict[str, tuple[str, Caller]],
+    truths: dict[str, dict[str, Any]],
+    at_once: int,
     console: Console,
 ) -> None:
-    run = f"{pipecat}-{scenario.name}"
-    truth = await _run(run, scenario, port, calls)
-    before, late = _late_ms(folder / f"{run}.json"), late_ms(truth)
-    console.print(
-        f"{run}: {truth['sent'] * 0.02:.0f} s, ended by {truth['ended_by']}, late {late:.0f} ms",
-        highlight=False,
-    )
-    if late >= before:
+    """Let everybody call, so many at once, and gather what both sides know."""
+    names = {run: run.partition("-")[2] for run in people}
+    by_call = {f"c-{names[run]}": caller for run, (_, caller) in people.items()}
+    turn = asyncio.Semaphore(at_once)
+    async with (
+        voice_api(by_call) as url,
+        httpx.AsyncClient(timeout=25, trust_env=False, verify=False) as client,
+        bot(pipecat, folder, url, names.values()) as port,
+        asyncio.TaskGroup() as group,
+    ):
+
+        async def one(run: str, voice: str, caller: Caller) -> None:
+            async with turn:
+                truth = await caller.run(f"ws://127.0.0.1:{port}/stream/{names[run]}")
+                told = await client.get(f"http://127.0.0.1:{port}/said/{names[run]}")
+            truths[run] = truth = {"caller_voice": voice, **truth, **told.json()}
+            console.print(
+                f"{run}: {truth['sent'] * 0.02:.0f} s, ended by {truth['ended_by']},"
+                f" late {late_ms(truth):.0f} ms",
+                highlight=False,
+            )
+
+        for run, (voice, caller) in people.items():
+            group.create_task(one(run, voice, caller))
+
+
+def _store(folder: Path, run: str, scenario: Scenario, truth: dict[str, Any]) -> None:
+    """Put a run in its place, unless the one that is there was less late."""
+    if late_ms(truth) >= _late_ms(folder / f"{run}.json"):
         return
-    about: dict[str, Any] = {
-        "scenario": scenario.name, "pipecat": pipecat, "half": half_of(run),
-        "group": scenario.group, "rightly": scenario.rightly,
-    }  # fmt: skip
     capture = folder / NEW / f"{run}.mcap"
     with CaptureReader(capture) as reader:
-        about["slots"] = slots(list(reader.records()))
-    truth = on_call_clock(truth, zero_ns(capture))
-    text = json.dumps({**about, **truth}, separators=(",", ":"))
+        said = slots(list(reader.records()))
+    about = {
+        "scenario": scenario.name, "pipecat": run.partition("-")[0], "half": half_of(run),
+        "group": scenario.group, "rightly": scenario.rightly, "slots": said,
+    }  # fmt: skip
+    known = {**about, **on_call_clock(truth, zero_ns(capture))}
     capture.replace(folder / f"{run}.mcap")
+    text = json.dumps(known, separators=(",", ":"))
     (folder / f"{run}.json").write_text(text, encoding="utf-8")
 
 
@@ -150,15 +172,6 @@ def on_call_clock(truth: dict[str, Any], zero: int) -> dict[str, Any]:
     for name in ("lag", "late"):
         turned[name] = [[secs(when), ms] for when, ms in truth[name]]
     return turned
-
-
-async def _run(run: str, scenario: Scenario, port: int, calls: dict[str, Caller]) -> dict[str, Any]:
-    name, caller = await asyncio.to_thread(_caller, run, scenario)
-    calls[f"c-{scenario.name}"] = caller
-    truth = await caller.run(f"ws://127.0.0.1:{port}/stream/{scenario.name}")
-    async with httpx.AsyncClient(timeout=25, trust_env=False, verify=False) as client:
-        told = await client.get(f"http://127.0.0.1:{port}/said/{scenario.name}")
-    return {"caller_voice": name, **truth, **told.json()}
 
 
 def _caller(run: str, scenario: Scenario) -> tuple[str, Caller]:
@@ -216,13 +229,16 @@ async def voice_api(calls: dict[str, Caller]) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def bot(pipecat: str, folder: Path, voice_api_url: str) -> AsyncIterator[int]:
+async def bot(
+    pipecat: str, folder: Path, voice_api_url: str, names: Iterable[str]
+) -> AsyncIterator[int]:
     """The bot's process; yields its port."""
-    command = [str(python_with(pipecat)), "-m", "tests.ground.bot"]
+    command = [str(python_with(pipecat)), "-m", "tests.ground.bot", str(folder), pipecat]
+    command += [voice_api_url, *names]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = await asyncio.create_subprocess_exec(
-        *command, str(folder), pipecat, voice_api_url,
-        cwd=ROOT, stdout=asyncio.subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, env=environment
+    )
     assert process.stdout is not None
     try:
         async with asyncio.timeout(60):
