@@ -3,7 +3,7 @@ PY ?= python3
 V  := .venv
 OK := $(V)/.ok
 
-.PHONY: setup demo test lab bench fuzz faults compat check lock clean browser-and-tshark
+.PHONY: setup demo test lab bench fuzz faults ground compat check lock clean browser-and-tshark
 .DEFAULT_GOAL := demo
 
 setup: $(OK)
@@ -44,6 +44,12 @@ fuzz: $(OK)
 
 faults: $(OK)
 	$(V)/bin/python -m tests.benchmarks faults
+
+# Records again what tests/ground/runs holds, on each Pipecat: some 25 minutes of real time.
+ground: $(OK)
+	$(V)/bin/python -m tests.ground install
+	$(V)/bin/python -m tests.ground record
+	$(V)/bin/python -m tests.ground judge --runs .bench/ground
 
 compat: $(OK)
 	$(V)/bin/python -m tests.benchmarks.compat

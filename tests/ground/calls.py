@@ -131,17 +131,23 @@ def exchanged(run: Run, half: Half, group: str, rng: np.random.Generator) -> Gro
     if group == "no voice":
         who[0] = sorted(sounds)[rng.integers(len(sounds))]
         caller = _of(sounds[who[0]], rng)
+    call = with_sound(run, caller, bot, sounds, rng)
+    own = run.scenario.group
+    shown = own if own != "ordinary" else group
+    rightly = tuple(run.truth["rightly"])
+    return Ground(run.path.stem, shown, " / ".join(who), rightly, run.late, call)
+
+
+def with_sound(
+    run: Run, caller: Fill, bot: Fill, sounds: dict[str, Sound], rng: np.random.Generator
+) -> Call:
+    """Give a run new sound: what caller and bot say, and the scenario's own sounds, by name."""
     with CaptureReader(run.path) as reader:
         records, metadata = list(reader.records()), reader.metadata
     sound = Exchange(_line(run, sounds, caller, rng), iter(_resaid(run, records, sounds, bot, rng)))
     written = asyncio.run(through(records, run.scenario, metadata, sound))
-    own = run.scenario.group
     with TemporaryDirectory() as folder:
-        call = Call.open(write(written, metadata, Path(folder, run.path.name)))
-    shown = own if own != "ordinary" else group
-    return Ground(
-        run.path.stem, shown, " / ".join(who), tuple(run.truth["rightly"]), run.late, call
-    )
+        return Call.open(write(written, metadata, Path(folder, run.path.name)))
 
 
 def _of(sound: Sound, rng: np.random.Generator) -> Fill:

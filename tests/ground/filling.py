@@ -23,7 +23,7 @@ SAID = "/frames/out/audio"
 AUDIBLE_DBOV = -48.0  # of 20 ms, where a phrase begins and ends
 HOP = 0.020
 PAUSE = 0.4  # seconds; a longer one divides two phrases
-BETWEEN = 0.15  # seconds between two phrases, at least
+BETWEEN = 0.3  # seconds between two phrases, at least
 NEAR = 0.05  # seconds that a phrase may be too short
 
 

@@ -25,6 +25,7 @@ Half: TypeAlias = Literal["work", "measured"]
 
 ROOT = Path(__file__).parents[2]
 SYNTHESISED = ROOT / ".bench" / "voices"
+CLIPS = Path(__file__).parent / "clips"
 SHORTEST, LONGEST = 1.0, 8.0
 LEVEL = -23.0  # dBov of a phrase's loud part
 
@@ -190,6 +191,14 @@ def speakers(half: Half, kind: str, fewest: int = 3) -> dict[str, list[Phrase]]:
     for phrase in catalogue(half, kind):
         found.setdefault(f"{phrase.speaker}-{phrase.language}", []).append(phrase)
     return {name: phrases for name, phrases in found.items() if len(phrases) >= fewest}
+
+
+def clips() -> list[Phrase]:
+    """The few phrases that are in the tree, for where no package is installed."""
+    return [
+        Phrase(f"{path.stem.replace('-', '/', 1)}", "", "voice", "", path, _secs(path))
+        for path in sorted(CLIPS.glob("*.flac"))
+    ]
 
 
 @cache
