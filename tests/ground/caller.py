@@ -26,6 +26,8 @@ from tests.ground.scenarios import CutIn, Listen, Pause, Say, Scenario
 RATE, SIZE, STEP = 8000, 160, 0.020
 #: A message of the bot that is at least so loud can be heard; a background cannot.
 AUDIBLE_DBOV = -42.0
+#: Who has said everything waits so many seconds for the bot to end the call, then hangs up.
+STAYS = 12.0
 Words = Callable[[float], tuple[str, NDArray[np.float32]]]
 Noise = Callable[[float], NDArray[np.float32]]
 
@@ -91,10 +93,9 @@ class Caller:
             act = asyncio.create_task(self._act())
             ends = [act, asyncio.create_task(self.hung_up.wait())]
             ends += [asyncio.create_task(self._gone.wait())]
-            async with asyncio.timeout(150):
-                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-                if act.done() and self._scenario.hangs_up == "stay" and not self._gone.is_set():
-                    await asyncio.wait(ends[1:], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED, timeout=150)
+            if act.done() and self._scenario.hangs_up == "stay":
+                await asyncio.wait(ends[1:], return_when=asyncio.FIRST_COMPLETED, timeout=STAYS)
             if act.done():
                 act.result()
             await self._leave(socket)
@@ -108,7 +109,9 @@ class Caller:
     async def _leave(self, socket: ClientConnection) -> None:
         if self._gone.is_set():
             return
-        how = "stop" if self.hung_up.is_set() else self._scenario.hangs_up
+        how = self._scenario.hangs_up
+        if self.hung_up.is_set() or how == "stay":
+            how = "stop"
         self.truth["ended_by"] = "voice api" if self.hung_up.is_set() else f"caller: {how}"
         self.truth["ended_ns"] = time.monotonic_ns()
         with suppress(ConnectionClosed):

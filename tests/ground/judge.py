@@ -1,7 +1,7 @@
 """What the diagnosis says of clean calls: alarms by kind, with the calls that raise them.
 
 A finding is no alarm if it is true of the scenario, if it lies over a moment at which the event
-loop or the caller really was late, or if it only informs.
+loop or the caller really was late and tells of that, or if it only informs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.ground.voices import Half
 from workbench import Call, Finding, diagnose
 
 #: What a process that stood still may be told of.
-STALLS = {"jitter", "loop_lag", "pacing", "underrun"}
+STALLS = {"jitter", "late_start", "loop_lag", "pacing", "underrun"}
 
 
 class Judged(NamedTuple):
