@@ -45,7 +45,7 @@ fuzz: $(OK)
 faults: $(OK)
 	$(V)/bin/python -m tests.benchmarks faults
 
-# Records again what tests/ground/runs holds, on each Pipecat: some 25 minutes of real time.
+# Records every scenario on each Pipecat, in real time: about an hour. tests/ground/runs has some of them.
 ground: $(OK)
 	$(V)/bin/python -m tests.ground install
 	$(V)/bin/python -m tests.ground record
