@@ -124,7 +124,8 @@ def exchanged(run: Run, half: Half, group: str, rng: np.random.Generator) -> Gro
         group: What the caller becomes: ``"ordinary"``, ``"formant"`` or ``"no voice"``.
         rng: Chooses.
     """
-    voices = speakers(half, "formant" if group == "formant" else "voice", 4)
+    # Of a voice with few phrases none may fit.
+    voices = speakers(half, "formant", 4) if group == "formant" else speakers(half, "voice", 20)
     sounds = callers(half)
     who = [sorted(voices)[rng.integers(len(voices))] for _ in range(2)]
     caller, bot = (speech(voices[name], rng) for name in who)
