@@ -3,7 +3,7 @@ PY ?= python3
 V  := .venv
 OK := $(V)/.ok
 
-.PHONY: setup demo test coverage lab bench fuzz faults compat check docs lock clean browser-and-tshark
+.PHONY: setup demo test coverage lab bench fuzz faults ground compat check docs lock clean browser-and-tshark
 .DEFAULT_GOAL := demo
 
 setup: $(OK)
@@ -53,6 +53,12 @@ fuzz: $(OK)
 
 faults: $(OK)
 	$(V)/bin/python -m tests.benchmarks faults
+
+# Records every scenario on each Pipecat, in real time: about an hour. tests/ground/runs has some of them.
+ground: $(OK)
+	$(V)/bin/python -m tests.ground install
+	$(V)/bin/python -m tests.ground record
+	$(V)/bin/python -m tests.ground judge --runs .bench/ground
 
 compat: $(OK)
 	$(V)/bin/python -m tests.benchmarks.compat

@@ -1,0 +1,263 @@
+"""Voices that nobody here chose: prompts and speech that Debian packages, and formant synthesis.
+
+Voices are split into two halves, whole speakers each: on ``"work"`` thresholds may be set, on
+``"measured"`` they are only measured.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
+from zlib import crc32
+
+import numpy as np
+import soundfile
+
+from workbench.audio import Audio
+
+Half: TypeAlias = Literal["work", "measured"]
+
+ROOT = Path(__file__).parents[2]
+SYNTHESISED = ROOT / ".bench" / "voices"
+CLIPS = Path(__file__).parent / "clips"
+SHORTEST, LONGEST = 1.0, 8.0
+LEVEL = -23.0  # dBov of a phrase's loud part
+
+
+class Phrase(NamedTuple):
+    """One recording.
+
+    Parameters:
+        name: Speaker and file, such as ``"Carlo/vm-login"``.
+        language: ISO 639-1, or ``""``.
+        kind: ``"voice"``, ``"synthetic"`` (units of a voice), ``"formant"`` or ``"music"``.
+        licence: SPDX identifier.
+        path: The file.
+        secs: Its length.
+    """
+
+    name: str
+    language: str
+    kind: str
+    licence: str
+    path: Path
+    secs: float
+
+    @property
+    def speaker(self) -> str:
+        return self.name.partition("/")[0]
+
+    def audio(self, sample_rate: int = 8000) -> Audio:
+        """The phrase at a rate, its loud part at :data:`LEVEL`."""
+        return levelled(Audio.read(self.path).resampled(sample_rate))
+
+
+class Source(NamedTuple):
+    """Recordings of one speaker in one package."""
+
+    package: str
+    speaker: str
+    language: str
+    kind: str
+    licence: str
+    folder: str
+    pattern: str
+
+
+_SOUNDS, _SA, _BY = "/usr/share/asterisk/sounds/", "CC-BY-SA-3.0", "CC-BY-3.0"
+_EN, _ES = "asterisk-core-sounds-en-wav", "asterisk-core-sounds-es-wav"
+_FR, _IT = "asterisk-core-sounds-fr-wav", "asterisk-core-sounds-it-wav"
+_RU, _ZOT = "asterisk-core-sounds-ru-wav", "asterisk-prompt-it-menardi-wav"
+_SPHINX, _SPHINX_DATA = "pocketsphinx-testdata", "/usr/share/pocketsphinx/test/data/"
+_CODEC2, _CODEC2_DATA = "codec2-examples", "/usr/share/codec2/wav/"
+_MUSIC = "asterisk-moh-opsound-wav"
+
+SOURCES = (
+    Source(_EN, "Allison", "en", "voice", _SA, _SOUNDS + "en_US_f_Allison", "**/*.wav"),
+    Source(_ES, "Allison", "es", "voice", _SA, _SOUNDS + "es_MX_f_Allison", "**/*.wav"),
+    Source(_FR, "June", "fr", "voice", _SA, _SOUNDS + "fr_CA_f_June", "**/*.wav"),
+    Source(_IT, "Carlo", "it", "voice", _BY, _SOUNDS + "it_IT_m_Carlo", "**/*.wav"),
+    Source(_ZOT, "Paola", "it", "voice", _SA, _SOUNDS + "it_IT_f_Menardi", "**/*.wav"),
+    Source(_RU, "Ivrvoice", "ru", "voice", _BY, _SOUNDS + "ru_RU_f_IvrvoiceRU", "**/*.wav"),
+    Source(_SPHINX, "Cards", "en", "voice", "BSD-2-Clause", _SPHINX_DATA + "cards", "*.wav"),
+    Source(_SPHINX, "Austen", "en", "voice", "PDM-1.0", _SPHINX_DATA + "librivox", "*.wav"),
+    *(
+        Source(_CODEC2, f"Codec2-{name}", "en", "voice", "LGPL-2.1", _CODEC2_DATA, f"{name}.wav")
+        for name in ("big_dog", "cross", "forig", "hts1a", "hts2a", "mmt1", "morig", "vk5qi")
+    ),
+    Source(_MUSIC, "Hold", "", "music", "CC-BY-SA-3.0", "/usr/share/asterisk/moh", "*.wav"),
+)
+PACKAGES = (*sorted({source.package for source in SOURCES}), "espeak-ng", "flite")
+
+#: What is synthesised, by espeak's name of the language. A few sentences of a telephone each.
+SENTENCES = {
+    "en": (
+        "Hello, I would like to change my appointment.",
+        "The number is four, seven, one, nine.",
+        "No, that was last week, on Thursday evening.",
+        "Could you say that again, please?",
+        "I ordered two boxes, but only one of them has arrived so far.",
+        "Thank you very much, goodbye.",
+    ),
+    "de": (
+        "Guten Tag, ich rufe wegen meiner Rechnung an.",
+        "Die Nummer ist vier, sieben, eins, neun.",
+        "Nein, das war letzte Woche, am Donnerstag.",
+        "Können Sie das bitte noch einmal sagen?",
+        "Vielen Dank, auf Wiederhören.",
+    ),
+    "nl": (
+        "Goedemiddag, ik wil graag een afspraak maken.",
+        "Het nummer is vier, zeven, één, negen.",
+        "Nee, dat was vorige week donderdag.",
+        "Kunt u dat nog een keer zeggen?",
+    ),
+    "pl": (
+        "Dzień dobry, chciałbym zmienić termin wizyty.",
+        "Mój numer to cztery, siedem, jeden, dziewięć.",
+        "Czy może pan to powtórzyć?",
+        "Dziękuję bardzo, do widzenia.",
+    ),
+    "pt": (
+        "Bom dia, eu gostaria de mudar a minha consulta.",
+        "O número é quatro, sete, um, nove.",
+        "Pode repetir, por favor?",
+        "Muito obrigado, até logo.",
+    ),
+    "sv": (
+        "Hej, jag skulle vilja boka om min tid.",
+        "Numret är fyra, sju, ett, nio.",
+        "Kan du säga det en gång till?",
+        "Tack så mycket, hej då.",
+    ),
+}
+FLITE = ("kal", "awb", "rms", "slt")
+
+
+def install() -> None:
+    """Install the packages as root on Debian; elsewhere say what is missing, and leave."""
+    missing = [name for name in PACKAGES if not _is_installed(name)]
+    if not missing:
+        return
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        sys.exit(f"voices missing; as root on Debian: apt-get install {' '.join(missing)}")
+    quiet = {
+        "stdout": subprocess.DEVNULL,
+        "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+    }
+    subprocess.run(["apt-get", "update", "-qq"], check=True, **quiet)
+    wanted = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
+    subprocess.run(wanted, check=True, **quiet)
+
+
+def _is_installed(package: str) -> bool:
+    return Path("/usr/share/doc", package).exists()
+
+
+def half_of(name: str) -> Half:
+    """Which half something belongs to, always the same."""
+    return "work" if crc32(f"by:{name}".encode()) & 1 else "measured"
+
+
+def catalogue(half: Half | None = None, kind: str | None = None) -> list[Phrase]:
+    """Phrases of 1 to 8 s, and hold music of any length, of what is installed.
+
+    Args:
+        half: Only the speakers of one half.
+        kind: Only one kind.
+    """
+    return [
+        phrase
+        for phrase in _all()
+        if (kind is None or phrase.kind == kind)
+        and (half is None or half_of_phrase(phrase) == half)
+    ]
+
+
+def half_of_phrase(phrase: Phrase) -> Half:
+    """By speaker; a piece of music is its own."""
+    return half_of(phrase.name if phrase.kind == "music" else phrase.speaker)
+
+
+def speakers(half: Half, kind: str, fewest: int = 3) -> dict[str, list[Phrase]]:
+    """Phrases of each voice of one half that has some of them."""
+    found: dict[str, list[Phrase]] = {}
+    for phrase in catalogue(half, kind):
+        found.setdefault(f"{phrase.speaker}-{phrase.language}", []).append(phrase)
+    return {name: phrases for name, phrases in found.items() if len(phrases) >= fewest}
+
+
+def clips() -> list[Phrase]:
+    """The few phrases that are in the tree, for where no package is installed."""
+    return [
+        Phrase(f"{path.stem.replace('-', '/', 1)}", "", "voice", "", path, _secs(path))
+        for path in sorted(CLIPS.glob("*.flac"))
+    ]
+
+
+@cache
+def _all() -> tuple[Phrase, ...]:
+    known = (*_packaged(), *_synthesised())
+    return tuple(p for p in known if p.kind == "music" or SHORTEST <= p.secs <= LONGEST)
+
+
+def _packaged() -> Iterator[Phrase]:
+    for source in SOURCES:
+        for path in sorted(Path(source.folder).glob(source.pattern)):
+            inside = path.relative_to(source.folder).with_suffix("").as_posix()
+            if inside.startswith("silence/"):
+                continue
+            name = f"{source.speaker}/{inside}"
+            yield Phrase(name, source.language, source.kind, source.licence, path, _secs(path))
+
+
+def _synthesised() -> Iterator[Phrase]:
+    for language, sentences in SENTENCES.items():
+        for number, text in enumerate(sentences):
+            for gender in ("m3", "f2"):
+                name = f"espeak_{language}_{gender}/{number}"
+                command = ["espeak-ng", "-v", f"{language}+{gender}", "-w"]
+                yield from _made(name, language, "formant", command, [text])
+    for voice in FLITE:
+        for number, text in enumerate(SENTENCES["en"]):
+            command = ["flite", "-voice", voice, "-t", text, "-o"]
+            yield from _made(f"flite_{voice}/{number}", "en", "synthetic", command, [])
+
+
+def _made(
+    name: str, language: str, kind: str, command: list[str], rest: list[str]
+) -> Iterator[Phrase]:
+    """What a synthesiser makes of a text, kept in a file; nothing where there is no synthesiser."""
+    path = SYNTHESISED / f"{name}.wav"
+    if not path.exists():
+        if shutil.which(command[0]) is None:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run([*command, str(path), *rest], check=True, capture_output=True)
+    yield Phrase(name, language, kind, "own text", path, _secs(path))
+
+
+def _secs(path: Path) -> float:
+    """Length of a file in seconds; 0 if it is no sound."""
+    try:
+        return float(soundfile.info(str(path)).duration)
+    except soundfile.LibsndfileError:
+        return 0.0
+
+
+def levelled(audio: Audio, dbov: float = LEVEL) -> Audio:
+    """Amplify so that the frames of 20 ms within 25 dB of the loudest have this level together."""
+    size = audio.sample_rate // 50
+    frames = audio.samples[: len(audio) // size * size].reshape(-1, size).astype(np.float64)
+    power = np.mean(frames**2, axis=1)
+    if not len(power) or power.max() <= 0:
+        return audio
+    active = float(power[power > power.max() * 10**-2.5].mean())
+    gain = min(10 ** (dbov / 20) / active**0.5, 0.98 / float(np.abs(audio.samples).max()))
+    return Audio(audio.samples * np.float32(gain), audio.sample_rate)
