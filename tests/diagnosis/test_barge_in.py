@@ -143,14 +143,14 @@ def test_an_offset_silences_nobody(tmp_path):
 
 
 def test_one_who_thinks_is_given_time(tmp_path):
-    """Four seconds after a question are the caller's; the bot should ask again after six."""
-    for gap, expected in ((4.0, "info"), (7.0, "warning"), (13.0, "error")):
-        scene = Scene(30.0, noise_dbov=-68)
+    """Some seconds after a question are the caller's; then the bot should ask again."""
+    for gap, expected in ((4.0, "info"), (10.0, "warning"), (19.0, "error")):
+        scene = Scene(36.0, noise_dbov=-68)
         question, answer = speech("bot/b07").span(0, 3.0), speech("caller/c05")
         scene.say_bot(0.8, question)
         scene.say_caller(3.9 + gap, answer)
         scene.say_bot(4.9 + gap + answer.duration, speech("bot/b02").span(0, 3.0))
-        found = [f for f in told(scene, tmp_path, "dead_air") if f.span[1] < 29]
+        found = [f for f in told(scene, tmp_path, "dead_air") if f.span[1] < 35]
         assert [f.severity for f in found] == [expected]
 
 

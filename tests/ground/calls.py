@@ -135,7 +135,9 @@ def exchanged(run: Run, half: Half, group: str, rng: np.random.Generator) -> Gro
     call = with_sound(run, caller, bot, sounds, rng)
     own = run.scenario.group
     shown = own if own != "ordinary" else group
-    rightly = tuple(run.truth["rightly"])
+    rightly = run.scenario.rightly
+    if group == "no voice":  # who spoke is a cough now, and the bot was interrupted all the same
+        rightly = (*rightly, "false_barge_in")
     return Ground(run.path.stem, shown, " / ".join(who), rightly, run.late, call)
 
 

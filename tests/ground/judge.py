@@ -39,7 +39,7 @@ class Judged(NamedTuple):
 def judged_run(run: Run) -> Judged:
     """Diagnose a recorded run as it is."""
     voices = f"{run.truth['caller_voice']} / {run.truth['bot_voice']}"
-    rightly = tuple(run.truth["rightly"])
+    rightly = run.scenario.rightly
     call = Call.open(run.path)
     return judged(Ground(run.path.stem, run.scenario.group, voices, rightly, run.late, call))
 
@@ -64,6 +64,8 @@ def judged(ground: Ground) -> Judged:
     alarms, true = [], []
     for finding in diagnose(call):
         stalled = finding.kind in STALLS and any(_over(finding, span) for span in late)
+        # When messages came is as it was recorded.
+        stalled |= finding.kind == "late_start" and finding.side == "caller"
         if finding.kind in rightly or stalled:
             true.append(finding.kind)
         elif finding.severity != "info":

@@ -13,6 +13,7 @@ from workbench.call import Call
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.tones import in_tones
 from workbench.diagnosis.finding import POSSIBLE, Finding, Part, graded, grouped, hull, lasting
+from workbench.metrics.sounds import SURELY_VOICE, intervals_of
 
 __all__ = ["clipping", "dc_offset", "level_mismatch"]
 
@@ -168,7 +169,8 @@ def _by_turn(
 def level_mismatch(call: Call) -> Iterator[Finding]:
     """One side much louder than the other."""
     caller, bot = (call.stats.get(f"{side}_level_dbov") for side in ("caller", "bot"))
-    spoken = [float((s[:, 1] - s[:, 0]).sum()) for s in (call.caller_speech, call.bot_speech)]
+    sure = intervals_of(call.caller_sounds, "voice", least=SURELY_VOICE)  # no television
+    spoken = [float((s[:, 1] - s[:, 0]).sum()) for s in (sure, call.bot_speech)]
     if caller is None or bot is None or min(spoken) < 2.0:
         return
     apart = abs(caller - bot)

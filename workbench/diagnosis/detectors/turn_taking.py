@@ -24,6 +24,8 @@ __all__ = ["dead_air", "echo", "slow_response"]
 
 #: Hops for which a voice activity detector still hears breath where a voice has ended.
 TAIL: Final = 30
+#: How much longer the caller may be silent than the bot.
+PATIENCE: Final = 3
 #: What lasts so long, in seconds, is heard as somebody, whatever it is.
 LASTING: Final = 0.3
 
@@ -33,7 +35,7 @@ LASTING: Final = 0.3
     harm=130,
     measured="time in which neither side has speech (Silero), the caller's no tone and no music and "
     "the bot's no sound above -50 dBov. Speech ends where it falls below that, or into the line's "
-    "noise. Where the bot had spoken last, the caller may think for twice as long.",
+    "noise. Where the bot had spoken last, the caller may think for three times as long.",
     thresholds=(
         Threshold(3.0, "s", "After three seconds of nothing people ask whether anybody is there."),
     ),
@@ -52,8 +54,8 @@ def dead_air(call: Call) -> Iterator[Finding]:
         before = [turn.side for turn in call.turns if turn.start < start]
         last = before[-1] if before else "bot"
         ends = end >= call.duration - HOP
-        # Whoever was asked may think: that is no fault of the bot until it should ask again.
-        patience = 2 if last == "bot" and not ends else 1
+        # Whoever was asked may think, and prompts come after five seconds or more.
+        patience = PATIENCE if last == "bot" and not ends else 1
         cause, remedy = _SILENT["end" if ends else last]
         if not ends and _was_waiting(call, end):
             cause += (
