@@ -149,7 +149,8 @@ def _background(
         last = echo.end + echo.delay_ms / 1000 + RING
         other[int(echo.start / HOP) : int(last / HOP)] = True
     for sound in call.caller_sounds:
-        if sound.kind not in ("noise", "voice"):  # what happens is no background
+        # What happens is no background: a cough, a door, music.
+        if sound.kind not in ("noise", "voice") or sound.duration < NOISE_SECS / 2:
             other[max(0, int((sound.start - 0.1) / HOP)) : int((sound.end + 0.2) / HOP)] = True
     between = ~words & ~other
     power, threshold = 10 ** (level / 10), 10 ** (NOISE_DBOV.value / 10)
