@@ -2,23 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from html import escape
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final, Protocol
 
-if TYPE_CHECKING:
-    from workbench.call.call import Call
+from workbench.call.streams import Stream
+from workbench.call.turns import Turn
 
-__all__ = ["facts", "html", "sentence", "text"]
+__all__ = ["Told", "facts", "html", "sentence", "text"]
+
+
+class Told(Protocol):
+    """What is told of a call: of :class:`workbench.call.Call`, which these words belong to."""
+
+    path: Path
+    metadata: dict[str, dict[str, str]]
+    finished: bool
+    started_at: datetime
+    duration: float
+    inbound: Stream
+    outbound: Stream
+    unrecorded: tuple[tuple[float, float], ...]
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """What the bot's owner calls it."""
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """Who had the turn."""
+
+    @property
+    def stats(self) -> dict[str, float]:
+        """What was counted and measured."""
+
 
 _RATES: Final = (("pipeline_in_hz", "in"), ("pipeline_out_hz", "out"))
 
 
-def text(call: Call) -> str:
+def text(call: Told) -> str:
     """The sentence and the facts, a line each."""
     return "\n".join([sentence(call), *(f"{name + ':':<12}{value}" for name, value in facts(call))])
 
 
-def html(call: Call) -> str:
+def html(call: Told) -> str:
     """The same as a paragraph and a table."""
     rows = "".join(
         f"<tr><th style='text-align:left'>{escape(name)}</th>"
@@ -28,7 +57,7 @@ def html(call: Call) -> str:
     return f"<p><b>{escape(sentence(call))}</b></p><table>{rows}</table>"
 
 
-def sentence(call: Call) -> str:
+def sentence(call: Told) -> str:
     """How long, when, how many turns, and whether all of it was recorded."""
     caller = sum(turn.side == "caller" for turn in call.turns)
     bot = len(call.turns) - caller
@@ -42,7 +71,7 @@ def sentence(call: Call) -> str:
     )
 
 
-def facts(call: Call) -> list[tuple[str, str]]:
+def facts(call: Told) -> list[tuple[str, str]]:
     """Who, formats, levels, rates, and how much of the bot was heard; name and value of each."""
     stats, who = call.stats, call.metadata.get("call", {})
     found = [("file", call.path.name)]
