@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from tests.house.test_layers import ROOT
 
-#: Tests of no single room: of the whole, in a browser, and what only measures.
-OTHERS = {"house", "browser", "benchmarks"}
+#: Tests of no single room: of the whole, in a browser, on the ground, and what only measures.
+OTHERS = {"house", "browser", "benchmarks", "ground"}
 
 
 def rooms() -> set[str]:
