@@ -40,7 +40,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from importlib import import_module
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self
 
@@ -304,10 +303,10 @@ class VoiceAPI:
         """Make the client of the running loop, unless there is one."""
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
-            # Other calls of this loop would stand still while httpx is imported. Where no thread
-            # can be had, they do.
-            with suppress(RuntimeError):
-                await asyncio.to_thread(import_module, "pipecat_bandwidth._http")
+            # Other calls of this loop would stand still while httpx is imported and certificates
+            # are loaded. Where no thread can be had, or a certificate cannot, they do.
+            with suppress(RuntimeError, ImportError, OSError, ValueError):
+                await asyncio.to_thread(_load_http)
         if self._client is not None and self._loop is loop:
             return
         from pipecat_bandwidth._http import new_client
@@ -441,6 +440,12 @@ def identifier(name: str, value: object) -> str:
     if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
         raise ValueError(f"{name} must be 1 to 256 letters, digits, '-' or '_', not {value!r:.60}")
     return value
+
+
+def _load_http() -> None:
+    from pipecat_bandwidth._http import ssl_context
+
+    ssl_context()
 
 
 def credential_problem(client_id: object, client_secret: object) -> str | None:
