@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Final
@@ -21,9 +21,10 @@ from pipecat_bandwidth import encodings, messages
 from pipecat_bandwidth.encodings import PCMU, WireFormat
 from pipecat_bandwidth.exceptions import ProtocolError
 from workbench.call import unrecorded, version_1_0
-from workbench.call.placement import follow, unwrap
+from workbench.call.life import life_of
 from workbench.call.playout import reconstruct
 from workbench.call.streams import Event, FrameRecord, HangUpRecord, PipelineRecord, Stream
+from workbench.call.unrecorded import Hole
 from workbench.capture import (
     CaptureReader,
     HangUp,
@@ -344,8 +345,8 @@ class _Reading:
             self.event(0.0, "bad_message", text)
         self.events.sort(key=lambda event: event.time)
         holes = {} if self.is_whole else {t: unrecorded.holes(*n) for t, n in self.numbers.items()}
-        inbound = _inbound(self.inbound.stream(), self.others)
-        inbound = unrecorded.but_for(inbound, holes.get("/ws/rx", []))
+        begins = [event.time for event in self.events if event.kind == "start"][1:]
+        inbound = _inbound(self.inbound.stream(), self.others, begins, holes.get("/ws/rx", ()))
         outbound = self.outbound.stream()
         duration = self.stopped
         if duration is None:
@@ -397,29 +398,17 @@ def _sent(body: bytes) -> messages.Message:
     return messages.PlayAudio(audio.content_type, audio.payload)
 
 
-def _inbound(stream: Stream, others: list[int]) -> Stream:
-    """The caller's stream, placed; ``others`` are the numbers of media of the other track."""
+def _inbound(
+    stream: Stream, others: list[int], begins: Sequence[float], holes: Sequence[Hole]
+) -> Stream:
+    """The caller's stream with its life; ``others`` are the numbers of media of the other track."""
     sequence = stream.sequence
     if others and len(np.intersect1d(sequence, others)) == 0:
         # Both tracks were counted together: take the other one's numbers out.
         taken = np.sort(np.array(others, np.int64))
         sequence = np.where(sequence < 0, -1, sequence - np.searchsorted(taken, sequence))
-    step = float(np.median(stream.duration)) if len(stream) else 0.020
-    number, duplicate = unwrap(sequence, stream.time, step or 0.020)
-    # Duplicates stand where their first copy stands.
-    start = np.empty(len(stream))
-    first = ~duplicate
-    start[first] = follow(stream.time[first], stream.duration[first], number[first])
-    if duplicate.any():
-        order = np.argsort(number[first])
-        where = order[np.searchsorted(number[first][order], number[duplicate])]
-        start[duplicate] = start[first][where]
-    missing = np.zeros(len(stream), np.int64)
-    if len(stream):
-        # A number that came late is not missing: count in the order of the numbers.
-        order = np.argsort(number, kind="stable")
-        missing[order[1:]] = np.maximum(np.diff(number[order]) - 1, 0)
-    return replace(stream, start=start, duplicate=duplicate, missing=missing)
+    life = life_of(stream.time, sequence, stream.duration, stream.payloads, begins, holes)
+    return replace(stream, **vars(life))
 
 
 @cache
