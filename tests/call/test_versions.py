@@ -8,7 +8,7 @@ import pytest
 from tests.captures import Scene, speech
 from workbench.call import Call, HangUpRecord, PipelineRecord, version_1_0
 from workbench.capture import Note, recording
-from workbench.diagnosis.findings import diagnose
+from workbench.diagnosis import diagnose
 
 
 def ended(at: float = 6.2) -> Scene:
@@ -64,7 +64,7 @@ def test_a_hang_up_is_diagnosed_alike_in_both_versions(written, line, record) ->
     for finding in (*one, *other):
         if finding["kind"] == "hang_up_unconfirmed":
             finding["measurement"] = finding["measurement"].partition("may still be up: ")[2]
-        finding["span"] = tuple(round(time, 3) for time in finding["span"])
+        finding["parts"] = [tuple(round(number, 3) for number in part) for part in finding["parts"]]
     assert one == other
 
 

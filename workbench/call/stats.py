@@ -27,6 +27,7 @@ from workbench.metrics.speech_level import active_level
 
 __all__ = ["call_stats", "clock_drift", "jitter"]
 
+
 def jitter(stream: Stream) -> NDArray[np.float64]:
     r"""Interarrival jitter after each message, in milliseconds.
 
