@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 

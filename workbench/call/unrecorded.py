@@ -18,12 +18,12 @@ class Hole(NamedTuple):
     Parameters:
         start: Time of the record before them.
         end: Time of the record behind them.
-        count: How many they are.
+        missing: How many they are.
     """
 
     start: float
     end: float
-    count: int
+    missing: int
 
 
 def holes(numbers: array[int], times: array[float]) -> list[Hole]:

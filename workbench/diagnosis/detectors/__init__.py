@@ -12,6 +12,7 @@ from typing import Final
 
 from workbench.diagnosis.detector import Detector
 from workbench.diagnosis.detectors import (
+    absence,
     configuration,
     continuity,
     encoding,
@@ -32,6 +33,7 @@ _MODULES: Final = (
     loudness,
     noise,
     network,
+    absence,
     encoding,
     continuity,
     lifecycle,
