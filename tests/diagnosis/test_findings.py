@@ -50,7 +50,7 @@ def yielding(ms: float) -> Scene:
 def test_every_detector_is_proved():
     others = {  # proved below: nothing plants these in any conversation
         "one_way", "bad_message", "capture_dropped", "hang_up_unconfirmed", "early_end",
-        "container_header", "own_track", "resampling", "rtvi_leak",
+        "container_header", "own_track", "resampling", "rtvi_leak", "restart", "broke_off",
     }  # fmt: skip
     assert {fault.kind for fault in planting.FAULTS} | others == DETECTORS.keys()
 
@@ -120,7 +120,8 @@ def test_one_way_audio_is_named_for_each_side(tmp_path):
     for chunk in unsent.chunks:
         chunk.payload = b""
     (finding,) = found(unsent, tmp_path, "one_way")
-    assert "none was sent" in finding.cause
+    assert "serializer sent nothing" in finding.cause
+    assert finding.value == pytest.approx(18.6, abs=0.5)
 
 
 @pytest.mark.parametrize(
@@ -513,7 +514,7 @@ def test_the_cause_of_an_underrun_is_told_apart(tmp_path):
     deaf.lose(1.5, 50)
     (finding,) = found(deaf, tmp_path, "underrun")
     assert "speech synthesis was slow, or something blocked" in finding.cause
-    assert "Not even 200 ms" in finding.remedy
+    assert "Not even a cushion of 200 ms" in finding.remedy
 
     # The serializer keeps two of three chunks and sends all three at the third: no message for
     # 120 ms, and frames that come in time.

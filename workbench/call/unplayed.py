@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from workbench.audio import Audio
 from workbench.call.playout import Playout
 from workbench.call.streams import Stream
+from workbench.call.turns import TURN_PAUSE
 from workbench.metrics.speech import HOP, joined, levels, runs_of
 
 __all__ = ["AUDIBLE_DBOV", "audible_secs", "not_passed", "unplayed_secs"]
@@ -23,9 +24,9 @@ __all__ = ["AUDIBLE_DBOV", "audible_secs", "not_passed", "unplayed_secs"]
 AUDIBLE_DBOV: Final = -50.0
 
 
-def audible_secs(audio: Audio, over_dbov: float = AUDIBLE_DBOV, pause: float = HOP) -> float:
-    """How long a piece of audio is above a level; shorter pauses than ``pause`` belong to it."""
-    spans = joined(runs_of(levels(audio) > over_dbov, HOP), pause)
+def audible_secs(audio: Audio, over_dbov: float = AUDIBLE_DBOV) -> float:
+    """How long a piece of audio is above a level, the pauses of a turn between included."""
+    spans = joined(runs_of(levels(audio) > over_dbov, HOP), TURN_PAUSE)
     return float((spans[:, 1] - spans[:, 0]).sum())
 
 

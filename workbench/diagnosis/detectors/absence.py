@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from workbench.audio import Audio
 from workbench.call import Call, FrameRecord
-from workbench.call.turns import TURN_PAUSE
 from workbench.call.unplayed import audible_secs, not_passed
 from workbench.diagnosis.detector import Symptom, Threshold, detector
 from workbench.diagnosis.finding import Finding, Part, graded
@@ -234,4 +233,4 @@ def _sound(frames: Sequence[FrameRecord]) -> float:
     """Seconds of sound in frames, with the pauses between its words."""
     rates = groupby(frames, key=lambda frame: frame.sample_rate)
     pieces = [Audio.from_pcm(b"".join(frame.mono for frame in some), rate) for rate, some in rates]
-    return sum(audible_secs(piece, SOUND_DBOV, TURN_PAUSE) for piece in pieces)
+    return sum(audible_secs(piece, SOUND_DBOV) for piece in pieces)

@@ -65,8 +65,8 @@ _WAY: Final = (
 def sequence_gap(call: Call) -> Iterator[Finding]:
     """Numbers that were skipped: audio of the caller that never arrived."""
     spells = call.inbound.spells_of("lost")
-    gaps = [Part(spell.start, spell.end, 1000 * spell.duration) for spell in spells]
     step = float(np.median(call.inbound.duration)) if spells else 0.020
+    gaps = [Part(spell.start, spell.end, 1000 * spell.count * step) for spell in spells]
     for parts in grouped(gaps, TOGETHER):
         lost_ms = sum(part.value for part in parts)
         count = round(lost_ms / (1000 * step))
