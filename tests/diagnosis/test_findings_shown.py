@@ -344,7 +344,7 @@ def test_nothing_is_said_of_nothing(tmp_path):
 
 def test_a_part_in_a_hole_of_the_recording_is_no_fault(calls):
     call = copy(calls[0.1])
-    call.contents = replace(call.contents, unrecorded=((11.0, 11.2),))
+    call.unrecorded = ((11.0, 11.2),)
     assert list(recorded(FINDING, calls[0.1])) == [FINDING]
     assert list(recorded(FINDING, call)) == []
     (left,) = recorded(HOLES, call)

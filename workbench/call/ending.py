@@ -7,6 +7,7 @@ pushes a ``CancelFrame`` when it finds its socket closed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
@@ -72,7 +73,7 @@ def ending_of(
     return Ending(until, "open", None)
 
 
-def final_stop(events: Iterable[Event], last_media: float) -> float | None:
+def final_stop(events: Sequence[Event], last_media: float) -> float | None:
     """When the last stream stopped; ``None`` if it never did.
 
     Args:
@@ -80,13 +81,11 @@ def final_stop(events: Iterable[Event], last_media: float) -> float | None:
         last_media: When the last of the caller's audio came: a stop that it goes on after ended
             one stream of several.
     """
-    stop = None
-    for event in events:
-        if event.kind == "stop":
-            stop = event.time if stop is None else stop
-        elif event.kind == "start":
-            stop = None
-    return None if stop is not None and last_media > stop + UNDER_WAY else stop
+    last_start = max((event.time for event in events if event.kind == "start"), default=-math.inf)
+    going = max(last_start, last_media - UNDER_WAY)
+    return next(
+        (event.time for event in events if event.kind == "stop" and event.time >= going), None
+    )
 
 
 def _asked(events: Iterable[Event], hang_ups: Iterable[HangUpRecord], last: float) -> float | None:

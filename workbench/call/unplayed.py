@@ -67,7 +67,8 @@ def not_passed(
     Returns:
         Indices of the pieces of each run.
     """
-    made = np.diff(np.append(np.searchsorted(passed, given), len(passed)))
+    following = np.append(given, np.inf)[np.searchsorted(given, given, side="right")]
+    made = np.searchsorted(passed, following) - np.searchsorted(passed, given)
     silent = np.flatnonzero(made == 0)
     runs = np.split(silent, np.flatnonzero(np.diff(silent) > 1) + 1) if len(silent) else []
     return [run for run in runs if duration[run].sum() >= at_least]

@@ -13,7 +13,7 @@ from workbench.audio import Audio
 from workbench.call import Call, FrameRecord
 from workbench.call.unplayed import audible_secs, not_passed
 from workbench.diagnosis.detector import Symptom, Threshold, detector
-from workbench.diagnosis.finding import Finding, Part, graded
+from workbench.diagnosis.finding import Finding, Part
 from workbench.metrics.speech import HOP, levels, runs_of
 
 __all__ = ["one_way", "unsent"]
@@ -24,6 +24,7 @@ DIGITAL: Final = -95.0
 GATED: Final = 0.02
 #: So many pauses, most of which begin in the line's quiet, are a sender that leaves silence out.
 SUPPRESSED: Final = 3
+MOST: Final = 0.8
 #: The line's quiet lies so far below the loudest tenth of what it carries, in dB.
 QUIET_DB: Final = 25.0
 #: The sound of the bot that counts: fainter is the noise of a pause.
@@ -74,7 +75,7 @@ def _caller(parts: tuple[Part, ...], measurement: str, cause: str, remedy: str) 
     return one_way.finding(
         side="caller",
         parts=parts,
-        severity=graded(secs, one_way.threshold, 2 * one_way.threshold),
+        severity="error",
         value=secs,
         measurement=measurement,
         cause=cause,
@@ -90,8 +91,13 @@ def _caller_away(call: Call) -> Iterator[Finding]:
     """Stretches of a call in which the caller's side was not there."""
     level = levels(call.caller_sent)
     there = _covered(call, len(level))
-    away = _lasting(_pauses(call, level, there))
-    if away:
+    first = float(call.inbound.start.min())
+    last = float((call.inbound.start + call.inbound.duration).max())
+    pauses = [(spell.start, spell.end) for spell in call.inbound.spells_of("paused")]
+    pauses = [(0.0, first), *pauses] if first > 0 else pauses
+    is_quiet = _leaves_silence_out(call, level, there)
+    away = _lasting(pauses)
+    if away and not is_quiet:
         yield _caller(
             away,
             f"nothing was sent of the caller for {_secs(away)}, and no number is missing",
@@ -99,9 +105,8 @@ def _caller_away(call: Call) -> Iterator[Finding]:
             "was put on hold there.",
             "Nothing in the bot causes it; give Bandwidth the call id and these times.",
         )
-    last = float((call.inbound.start + call.inbound.duration).max())
     ended = _lasting([(last, call.duration)])
-    if ended:
+    if ended and not is_quiet:
         yield _caller(
             ended,
             f"the caller's media ends at {last:.0f} of {call.duration:.0f} s",
@@ -132,23 +137,14 @@ def _secs(parts: tuple[Part, ...]) -> str:
     return secs if len(parts) == 1 else f"{secs} in {len(parts)} stretches"
 
 
-def _pauses(
-    call: Call, level: NDArray[np.float64], there: NDArray[np.bool_]
-) -> list[tuple[float, float]]:
-    """Where the caller's sender paused; none where it leaves its silence out."""
+def _leaves_silence_out(call: Call, level: NDArray[np.float64], there: NDArray[np.bool_]) -> bool:
+    """Whether the caller's sender pauses where the line is quiet, again and again."""
     spells = call.inbound.spells_of("paused")
-    if not spells:
-        return []
     quiet = float(np.percentile(level[there], 90)) - QUIET_DB
-    before = [round((spell.start - JUST_BEFORE) / HOP) for spell in spells]
     size = round(JUST_BEFORE / HOP)
-    calm = [
-        float(level[max(0, first) : first + size].max(initial=-100.0)) < quiet for first in before
-    ]
-    if len(spells) >= SUPPRESSED and sum(calm) >= 0.8 * len(spells):
-        return []
-    first = float(call.inbound.start.min())
-    return [(0.0, first), *((spell.start, min(spell.end, call.duration)) for spell in spells)]
+    ends = [round(spell.start / HOP) for spell in spells]
+    calm = [float(level[max(0, end - size) : end].max(initial=-100.0)) < quiet for end in ends]
+    return len(spells) >= SUPPRESSED and sum(calm) >= MOST * len(spells)
 
 
 def _digital(level: NDArray[np.float64], there: NDArray[np.bool_]) -> list[tuple[float, float]]:
@@ -165,11 +161,9 @@ def _digital(level: NDArray[np.float64], there: NDArray[np.bool_]) -> list[tuple
 
 
 def _covered(call: Call, hops: int) -> NDArray[np.bool_]:
-    """Which hops of the caller's track hold audio that arrived."""
-    start = call.inbound.start
-    first = np.clip(np.ceil(start / HOP - 1e-6), 0, hops).astype(int)
-    last = np.clip(np.floor((start + call.inbound.duration) / HOP + 1e-6), 0, hops).astype(int)
-    last = np.maximum(first, last)
+    """Which hops of the caller's track, by their middle, hold audio that arrived."""
+    start, end = call.inbound.start, call.inbound.start + call.inbound.duration
+    first, last = (np.clip(np.ceil(at / HOP - 0.5), 0, hops).astype(int) for at in (start, end))
     edges = np.bincount(first, minlength=hops + 1) - np.bincount(last, minlength=hops + 1)
     return np.asarray(np.cumsum(edges)[:hops] > 0)
 
