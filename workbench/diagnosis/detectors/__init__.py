@@ -13,6 +13,7 @@ from typing import Final
 from workbench.diagnosis.detector import Detector
 from workbench.diagnosis.detectors import (
     absence,
+    beginning,
     configuration,
     continuity,
     encoding,
@@ -36,6 +37,7 @@ _MODULES: Final = (
     absence,
     encoding,
     continuity,
+    beginning,
     lifecycle,
     seams,
     configuration,
