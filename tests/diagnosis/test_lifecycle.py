@@ -155,9 +155,7 @@ def test_silence_that_an_interruption_threw_away_is_missed_by_nobody(tmp_path):
     said = speech("bot/b07").resampled(8000).samples
     padded = Audio(np.append(said, np.zeros(16_000, np.float32)), 8000)
     scene.say_bot(1.0, padded, lead=3.0)
-    scene.extra.append(
-        (1.0 + len(said) / 8000 + 0.1, "/ws/tx", messages.encode(messages.Clear()))
-    )
+    scene.extra.append((1.0 + len(said) / 8000 + 0.1, "/ws/tx", messages.encode(messages.Clear())))
     assert found(opened(scene, tmp_path), "unheard_speech") == []
     scene.extra[-1] = (1.5, "/ws/tx", messages.encode(messages.Clear()))
     (finding,) = found(opened(scene, tmp_path), "unheard_speech")
