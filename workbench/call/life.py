@@ -22,8 +22,8 @@ Conventions:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
@@ -33,7 +33,7 @@ from workbench.call import unrecorded
 from workbench.call.unrecorded import Hole
 from workbench.metrics.smoothing import running_minimum
 
-__all__ = ["AHEAD", "HELD", "PAUSED", "Life", "Spell", "State", "anchored", "life_of"]
+__all__ = ["AHEAD", "HELD", "PAUSED", "Life", "Spell", "State", "anchored", "life_of", "until"]
 
 State: TypeAlias = Literal["lost", "paused", "held", "replayed", "restart"]
 
@@ -155,6 +155,13 @@ def life_of(
     ]
     spells.sort(key=lambda spell: (spell.start, spell.end))
     return Life(number, duplicate, missing, start, late, restarted, drift, tuple(spells))
+
+
+def until(time: float, spells: Iterable[Spell]) -> Iterator[Spell]:
+    """The spells that begin before a time, none longer than that."""
+    for spell in spells:
+        if spell.start < time:
+            yield replace(spell, end=min(spell.end, time))
 
 
 # -- what the numbers say ----------------------------------------------------------------------

@@ -22,7 +22,7 @@ from pipecat_bandwidth.encodings import PCMU, WireFormat
 from pipecat_bandwidth.exceptions import ProtocolError
 from workbench.call import unrecorded, version_1_0
 from workbench.call.ending import Ending, ending_of, final_stop
-from workbench.call.life import life_of
+from workbench.call.life import life_of, until
 from workbench.call.playout import reconstruct
 from workbench.call.streams import Event, FrameRecord, HangUpRecord, PipelineRecord, Stream
 from workbench.call.unrecorded import Hole
@@ -352,16 +352,17 @@ class _Reading:
         inbound = _inbound(self.inbound.stream(), self.others, begins, holes.get("/ws/rx", ()))
         outbound = self.outbound.stream()
         stopped = final_stop(self.events, float(inbound.time.max(initial=-np.inf)))
+        ending = self.ending(inbound, outbound, stopped)
         return Contents(
             self.anchor_ns,
-            inbound,
+            replace(inbound, spells=tuple(until(ending.time, inbound.spells))),
             outbound,
             tuple(self.frames["in"]),
             tuple(self.frames["out"]),
             tuple(self.events),
             tuple(self.hang_ups),
             tuple(self.pipeline),
-            ending=self.ending(inbound, outbound, stopped),
+            ending=ending,
             start=self.start,
             stopped=stopped,
             other_track=len(self.others),

@@ -91,6 +91,8 @@ def _caller_away(call: Call) -> Iterator[Finding]:
     """Stretches of a call in which the caller's side was not there."""
     level = levels(call.caller_sent)
     there = _covered(call, len(level))
+    if not there.any():
+        return
     first = float(call.inbound.start.min())
     last = float((call.inbound.start + call.inbound.duration).max())
     pauses = [(spell.start, spell.end) for spell in call.inbound.spells_of("paused")]
@@ -210,7 +212,7 @@ def unsent(call: Call) -> tuple[Part, ...]:
     Returns:
         Parts whose value is how many seconds of sound that is.
     """
-    frames = call.audio_out
+    frames = [frame for frame in call.audio_out if frame.time < call.duration]
     time = np.array([frame.time for frame in frames], float)
     duration = np.array([frame.duration for frame in frames], float)
     parts = []

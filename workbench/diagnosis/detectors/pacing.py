@@ -207,7 +207,8 @@ def pacing(call: Call) -> Iterator[Finding]:
 
 def _rates(call: Call) -> list[Part]:
     """Runs of messages with their seconds of audio per second; short ones have one in common."""
-    time, duration = call.outbound.time, call.outbound.duration
+    during = call.outbound.time < call.duration
+    time, duration = call.outbound.time[during], call.outbound.duration[during]
     long, short, pooled = [], [], []
     for run in np.split(np.arange(len(time)), np.flatnonzero(np.diff(time) > 0.5) + 1):
         if len(run) < 2:
