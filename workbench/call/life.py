@@ -136,7 +136,7 @@ def life_of(
     ends = np.cumsum(duration[order] + skipped[order] * step)
     nominal = ends - duration[order]
     lag = time[order] - nominal
-    drift = _drift(time[order], nominal, lag)
+    drift = _drift(nominal, lag, step)
     apart = (drift or 0.0) * nominal
     settled = running_minimum(lag - apart, 0, AHEAD)
     start, late = np.empty(count), np.zeros(count)
@@ -229,22 +229,24 @@ def _repeats(
 # -- what the times say ------------------------------------------------------------------------
 
 
-def _drift(
-    time: NDArray[np.float64], nominal: NDArray[np.float64], lag: NDArray[np.float64]
-) -> float | None:
+def _drift(nominal: NDArray[np.float64], lag: NDArray[np.float64], step: float) -> float | None:
     """How much slower the sender's clock runs than ours, in seconds a second.
 
     The network only ever makes a message late, so the quickest of each second shows the clocks: the
-    median slope between any two of them (Theil and Sen) is not moved by stalls. Where the sender
-    paused, a new stretch begins.
+    median slope between any two of them (Theil and Sen) is not moved by stalls. What came in a
+    burst shows nothing and is left out; where the sender paused, a new stretch begins.
     """
-    if len(time) < 2:
+    if len(lag) < 2:
         return None
     settled = running_minimum(lag, 0, AHEAD)
-    # Where the lateness changes by more than drift could in a second, for good, the sender paused.
-    cuts = np.flatnonzero(np.abs(np.diff(settled)) > 0.05) + 1
+    # No clock falls back so far from one message to the next, or catches up by half of one.
+    cuts = np.flatnonzero((np.diff(settled) > 0.05) | (np.diff(settled) < -step / 2)) + 1
+    in_burst = (np.diff(lag, prepend=lag[:1]) < -step / 2) & (lag - settled > HELD)
     slopes, weights = [], []
-    for part in np.split(np.arange(len(time)), cuts):
+    for stretch in np.split(np.arange(len(lag)), cuts):
+        part = stretch[~in_burst[stretch]]
+        if not len(part):
+            continue
         length = nominal[part[-1]] - nominal[part[0]]
         if length < DRIFT_SECS:
             continue
