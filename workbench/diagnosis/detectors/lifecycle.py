@@ -98,39 +98,46 @@ def broke_off(call: Call) -> Iterator[Finding]:
     ending = call.ending
     if ending.how != "socket" or ending.by == "bot":
         return
+    who = _who_spoke(call)
     was_up = any(hang_up.outcome == "ended" for hang_up in call.hang_ups)
-    spoke = [
-        side
-        for side, speech in (("caller", call.caller_speech), ("bot", call.bot_speech))
-        if len(speech) and speech[-1, 1] >= ending.time - MID_WORD
-    ]
-    queued = _queued(call)
-    is_cut = bool(spoke) or queued >= cut_goodbye.threshold / 1000
-    if not is_cut and was_up:
+    if was_up and not who:
         return  # the bot's own quiet end
-    who = " and ".join(f"the {side}" for side in spoke) or "the bot"
+    if ending.by == "far end":
+        cause = "The hang-up found the call over already: the caller may have hung up."
+    elif was_up:
+        cause = (
+            "The pipeline was cancelled: by its transport, which found the socket closed, or by "
+            "the bot itself."
+        )
+    else:
+        cause = "The WebSocket was closed by something on the way, or by the far end."
     yield broke_off.finding(
         side=None,
         parts=(Part(ending.time, ending.time, 1.0),),
-        severity="error" if is_cut else "info",
+        severity="error" if who else "info",
         value=1,
         threshold=Threshold(1, "times"),
         measurement=f"the connection broke off while {who} spoke: no stop came, and nobody had "
         "hung up"
-        if is_cut
+        if who
         else "the caller hung up: the connection was closed without a stop",
-        cause="The far end was found to be over already: the caller may have hung up."
-        if ending.by == "far end"
-        else "The pipeline was cancelled: by its transport, which found the socket closed, or by "
-        "the bot itself."
-        if was_up
-        else "The WebSocket was closed by something on the way, or by the far end.",
+        cause=cause,
         remedy="Look at what lies between Bandwidth and the bot at this time: a proxy with a limit "
         'of time, a tunnel, a restart. <StopStream wait="true"/> after <StartStream> decides '
         "what becomes of the call then.",
         listen="caller_heard",
-        confidence=1.0 if is_cut and not was_up and ending.by is None else POSSIBLE,
+        confidence=POSSIBLE if was_up or not who or ending.by else 1.0,
     )
+
+
+def _who_spoke(call: Call) -> str:
+    """Who was in the middle of a word when the call ended, or had more to say; empty if nobody."""
+    sides = (("the caller", call.caller_speech), ("the bot", call.bot_speech))
+    since = call.ending.time - MID_WORD
+    spoke = [side for side, speech in sides if len(speech) and speech[-1, 1] >= since]
+    if not spoke and 1000 * _queued(call) >= cut_goodbye.threshold:
+        spoke = ["the bot"]
+    return " and ".join(spoke)
 
 
 @detector(
