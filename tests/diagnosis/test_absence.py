@@ -115,10 +115,19 @@ def test_sound_that_is_never_sent_is_one_fault(tmp_path):
     for chunk in scene.chunks:
         if chunk.said < 10.0:
             chunk.payload = b""
-    (finding,) = [f for f in found(scene, tmp_path, "one_way", "audio_lost", "wrong_rate")]
+    (finding,) = found(scene, tmp_path, "one_way", "audio_lost", "wrong_rate")
     assert (finding.kind, finding.side, finding.severity) == ("one_way", "bot", "error")
     assert finding.value == pytest.approx(speech("bot/b01").duration, abs=0.5)
     assert finding.span == pytest.approx((0.8, 0.8 + speech("bot/b01").duration), abs=0.2)
+
+
+def test_a_bot_of_whom_nothing_at_all_is_sent_is_away_however_little_it_said(tmp_path):
+    scene = Scene(10.0)
+    scene.say_bot(1.0, speech("bot/b07").span(0.0, 1.5))
+    for chunk in scene.chunks:
+        chunk.payload = b""
+    (finding,) = found(scene, tmp_path)
+    assert (finding.side, finding.value) == ("bot", 10.0)
 
 
 def test_silence_that_is_not_sent_is_none(tmp_path):
@@ -126,6 +135,15 @@ def test_silence_that_is_not_sent_is_none(tmp_path):
     for chunk in scene.chunks:
         if chunk.said < 10.0:
             chunk.payload, chunk.frame = b"", bytes(len(chunk.frame))
+    assert found(scene, tmp_path) == []
+
+
+def test_what_a_bot_says_after_the_call_is_not_missed(tmp_path):
+    scene = conversation()
+    scene.say_bot(37.0, speech("bot/b01"))
+    for chunk in scene.chunks:
+        if chunk.time > 36.0:
+            chunk.payload = b""
     assert found(scene, tmp_path) == []
 
 

@@ -120,8 +120,7 @@ def test_one_way_audio_is_named_for_each_side(tmp_path):
     for chunk in unsent.chunks:
         chunk.payload = b""
     (finding,) = found(unsent, tmp_path, "one_way")
-    assert "serializer sent nothing" in finding.cause
-    assert finding.value == pytest.approx(18.6, abs=0.5)
+    assert "none was sent" in finding.cause
 
 
 @pytest.mark.parametrize(

@@ -174,36 +174,34 @@ def _covered(call: Call, hops: int) -> NDArray[np.bool_]:
 
 
 def _bot_away(call: Call) -> Iterator[Finding]:
+    """Nothing was sent of the bot, at all or of what the serializer was given for a while."""
+    parts = unsent(call)
+    secs = sum(part.value for part in parts)
     made = sum(frame.duration for frame in call.audio_out)
-    if not len(call.outbound) and not made:
+    measurement = f"{secs:.1f} s of the bot's sound were never sent"
+    cause = f"The pipeline made {made:.1f} s of audio and the serializer sent nothing of it here."
+    remedy = "Look into the capture's /log: the serializer says why it sends nothing."
+    if not len(call.outbound):
+        parts, secs = (Part(0.0, call.duration, call.duration),), call.duration
+        measurement = "the bot sent no audio"
+        cause = f"The pipeline made {made:.1f} s of audio and none was sent."
+        if not made:
+            cause = "The pipeline gave the serializer no audio."
+            remedy = (
+                "Check that audio_out_enabled=True is set in the transport's parameters, that the "
+                "speech synthesis has credentials, and that something makes the bot speak first."
+            )
+    if parts:
         yield one_way.finding(
             side="bot",
-            parts=(Part(0.0, call.duration, call.duration),),
+            parts=parts,
             severity="error",
-            value=call.duration,
-            measurement="the bot sent no audio",
-            cause="The pipeline gave the serializer no audio.",
-            remedy="Check that audio_out_enabled=True is set in the transport's parameters, that "
-            "the speech synthesis has credentials, and that something makes the bot speak first.",
-            listen="caller_heard",
+            value=secs,
+            measurement=measurement,
+            cause=cause,
+            remedy=remedy,
+            listen="bot_said" if made else "caller_heard",
         )
-        return
-    parts = unsent(call)
-    if not parts:
-        return
-    secs = sum(part.value for part in parts)
-    yield one_way.finding(
-        side="bot",
-        parts=parts,
-        severity="error",
-        value=secs,
-        measurement=f"the bot sent no audio, though the pipeline had made {secs:.1f} s of sound"
-        if not len(call.outbound)
-        else f"{secs:.1f} s of the bot's sound were never sent",
-        cause="The pipeline made audio and the serializer sent nothing.",
-        remedy="Look into the capture's /log: the serializer says why it sends nothing.",
-        listen="bot_said",
-    )
 
 
 def unsent(call: Call) -> tuple[Part, ...]:
