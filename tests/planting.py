@@ -444,11 +444,13 @@ def piled_up(rng: Rng, secs: float) -> Planted:
 def hung_up(rng: Rng, ms: float) -> Planted:
     talk = Talk(rng, 10)
     goodbye = talk.say("bot", 3.0)
+    heard = np.flatnonzero(levels(goodbye.resampled(8000)) > -45)
+    goodbye = goodbye.span(0.0, HOP * float(heard[-1] + 1))  # nobody misses what fades
     length = round((2.0 + goodbye.duration - ms / 1000) / MEDIA) * MEDIA
     scene = Scene(length, talk.scene.wire, talk.scene.pipeline_rate)
     scene.say_bot(length + ms / 1000 - goodbye.duration, goodbye, lead=ms / 1000 + 0.2)
     scene.frame_out(length - 0.1, "EndFrame")
-    return Planted(scene, (length, length + ms / 1000), ms, "bot")
+    return Planted(scene, (length, length), ms, "bot")
 
 
 def lingering(rng: Rng, secs: float) -> Planted:

@@ -682,6 +682,17 @@ def test_what_was_not_recorded_is_not_what_never_arrived(tmp_path: Path) -> None
     assert diagnose(torn)[0].kind == "capture_dropped"
 
 
+def test_what_was_not_recorded_moves_no_clock(tmp_path: Path) -> None:
+    scene = Scene(40.0)
+    scene.say_caller(5.0, speech("caller/c01"))
+    whole = Call.open(scene.write(tmp_path / "whole.mcap"))
+    torn = Call.open(without(whole.path, tmp_path / "torn.mcap", 12.0, 12.08))
+    assert torn.dropped >= 4
+    assert torn.clock_drift == pytest.approx(whole.clock_drift, abs=1.0)
+    assert torn.inbound.start[-1] == pytest.approx(whole.inbound.start[-1], abs=0.005)
+    assert torn.inbound.spells == ()
+
+
 def test_a_fault_beside_a_hole_of_the_recording_is_still_found(tmp_path: Path) -> None:
     scene = Scene(12.0)
     scene.lose(5.0, 10)

@@ -96,6 +96,24 @@ def test_a_stall_has_a_burst_behind_it(secs):
     assert np.abs(life.start - life.number * STEP).max() < 0.01
 
 
+@pytest.mark.parametrize("secs", [5.0, 25.0, 40.0])
+def test_a_long_stall_is_no_clock(secs):
+    sender = Sender(90.0)
+    held = (sender.time >= 20.0) & (sender.time < 20.0 + secs)
+    sender.time[held] = 20.0 + secs + np.arange(held.sum()) * 1e-5
+    life = sender.life
+    assert life.drift == pytest.approx(0.0, abs=20e-6)
+    # Nobody looks ahead for longer than 30 s: what is beyond is taken for a pause.
+    assert [state for state, _ in spells(life)] == ["paused"] * (secs > 30) + ["held"]
+
+
+@pytest.mark.parametrize("ratio", [0.98, 1.02])
+def test_a_sender_that_sleeps_too_long_or_too_short_has_another_clock(ratio):
+    sender = Sender(90.0)
+    sender.time *= ratio
+    assert sender.life.drift == pytest.approx(ratio - 1, rel=0.02)
+
+
 def test_two_stalls_one_after_the_other_are_two():
     sender = Sender()
     for at in (20.0, 20.6):

@@ -5,13 +5,13 @@ from hypothesis import strategies as st
 
 from pipecat_bandwidth.encodings import PCMU, wire_format
 from workbench.audio import Audio
-from workbench.call.placement import follow, lay, lay_encoded, place_made, unwrap
+from workbench.call.placement import follow, lay, lay_encoded, place_made
 
 STEP = 0.020
 
 
-def placed(time: np.ndarray, number: np.ndarray | None = None) -> np.ndarray:
-    return follow(np.asarray(time, float), np.full(len(time), STEP), number)
+def placed(time: np.ndarray) -> np.ndarray:
+    return follow(np.asarray(time, float), np.full(len(time), STEP))
 
 
 def test_a_steady_stream_stays_where_it_arrived():
@@ -34,22 +34,6 @@ def test_a_pause_opens_a_new_stretch_when_it_is_more_than_jitter(pause, moves):
     start = placed(paused)
     assert start[:200] == pytest.approx(time[:200])
     assert start[200:] == pytest.approx(paused[200:] if moves else time[200:])
-
-
-def test_missing_numbers_leave_room():
-    number = np.r_[0:100, 105:200]
-    assert placed(number * STEP, number) == pytest.approx(number * STEP)
-    # Also when what follows the gap arrived a little late.
-    late = number * STEP + np.where(number > 105, 0.03, 0)
-    assert placed(late, number) == pytest.approx(number * STEP)
-
-
-def test_late_numbers_are_put_back_into_their_place():
-    number = np.arange(100)
-    number[[40, 41]] = [41, 40]
-    start = placed(np.arange(100) * STEP, number)
-    assert np.diff(start[np.argsort(number)]) == pytest.approx(STEP)
-    assert np.abs(start - number * STEP).max() <= STEP + 1e-9  # 41 was quicker than thought
 
 
 @pytest.mark.parametrize("ppm", [100, -100])
@@ -79,46 +63,6 @@ def test_what_a_resampler_holds_back_moves_nothing():
 
 def test_nothing_is_placed_nowhere():
     assert placed(np.empty(0)).shape == (0,)
-
-
-@pytest.mark.parametrize(
-    ("given_numbers", "numbers", "duplicates"),
-    [
-        ([5, 6, 7], [0, 1, 2], []),
-        ([5, 6, 6, 7], [0, 1, 1, 2], [2]),
-        ([5, 8, 6], [0, 3, 1], []),
-        ([-1, -1, -1], [0, 1, 2], []),
-        ([5, -1, 7], [0, 1, 2], []),
-        ([5, 10**15, 10**15 + 1], [0, 1, 2], []),
-    ],
-)
-def test_numbers_are_made_to_count(given_numbers, numbers, duplicates):
-    sequence = np.array(given_numbers, np.int64)
-    number, duplicate = unwrap(sequence, np.arange(len(sequence)) * STEP)
-    assert number.tolist() == numbers
-    assert np.flatnonzero(duplicate).tolist() == duplicates
-
-
-def test_a_counter_that_starts_anew_goes_on():
-    sequence = np.r_[1:1001, 1:101].astype(np.int64)
-    number, duplicate = unwrap(sequence, np.arange(1100) * STEP)
-    assert number.tolist() == list(range(1100))
-    assert not duplicate.any()
-
-
-@pytest.mark.parametrize("counted", [60, 100, 499])
-def test_a_counter_that_starts_anew_early_in_the_call_loses_nothing(counted):
-    sequence = np.r_[1 : counted + 1, 1:201].astype(np.int64)
-    number, duplicate = unwrap(sequence, np.arange(len(sequence)) * STEP)
-    assert number.tolist() == list(range(counted + 200))
-    assert not duplicate.any()
-
-
-def test_one_old_number_is_no_new_count():
-    sequence = np.r_[1:201, 20, 201:301].astype(np.int64)
-    number, duplicate = unwrap(sequence, np.arange(len(sequence)) * STEP)
-    assert np.flatnonzero(duplicate).tolist() == [200]
-    assert number.tolist() == [*range(200), 19, *range(200, 300)]
 
 
 def pieces(*values: int, size: int = 160) -> list[bytes]:
@@ -210,19 +154,3 @@ def test_frames_of_several_rates_are_all_laid_at_the_commonest():
     assert np.abs(track.samples[200:3800] - tone[200:3800]).max() < 1e-4
     assert np.abs(track.samples[4200:7800] - tone[200:3800]).max() < 1e-3
     assert np.abs(track.samples[8200:11800] - tone[200:3800]).max() < 1e-4
-
-
-@given(
-    st.integers(0, 10**6),
-    st.lists(st.tuples(st.integers(-3, 4), st.floats(0, 0.5)), min_size=1, max_size=80),
-)
-def test_numbers_that_only_count_up_are_taken_as_they_are(first, steps):
-    """The quick way for a call without a fault says what the careful one does."""
-    sequence = first + np.cumsum([step for step, _ in steps]).astype(np.int64)
-    time = np.cumsum([wait for _, wait in steps])
-    number, duplicate = unwrap(sequence, time)
-    # One without a number behind the others makes it careful.
-    careful, repeated = unwrap(np.append(sequence, -1), np.append(time, time[-1]))
-    assert (number == careful[:-1]).all() and (duplicate == repeated[:-1]).all()
-    if (np.diff(sequence) > 0).all() and sequence[0] >= 0:
-        assert (number == sequence - sequence[0]).all() and not duplicate.any()

@@ -236,8 +236,11 @@ def test_tshark_measures_what_was_planted_and_so_does_the_call(
 def test_a_sender_whose_numbers_start_anew_goes_on_without_a_gap(
     tshark: str, tmp_path: Path
 ) -> None:
-    arrivals = [(t, n if n <= 900 else n - 900) for t, n in clean(np.random.default_rng(5), 1)]
-    call = record(tmp_path / "call.mcap", [(t, media(n)) for t, n in arrivals])
+    arrivals = [
+        (t, Media(payload_of(n), "inbound", str(n if n <= 900 else n - 900)))
+        for t, n in clean(np.random.default_rng(5), 1)
+    ]
+    call = record(tmp_path / "call.mcap", arrivals)
     write_pcap(call, tmp_path / "call.pcapng")
     (theirs,) = tshark_streams(tshark, tmp_path / "call.pcapng").values()
     assert (theirs["packets"], theirs["lost"]) == (COUNT, 0)

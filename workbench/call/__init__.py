@@ -29,6 +29,7 @@ from pipecat_bandwidth._lazy import lazy
 
 if TYPE_CHECKING:
     from workbench.call.call import Call as Call
+    from workbench.call.ending import Ending as Ending
     from workbench.call.replay import Replayed as Replayed
     from workbench.call.replay import assert_same as assert_same
     from workbench.call.replay import replay_inbound as replay_inbound
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Call",
+    "Ending",
     "Event",
     "FrameRecord",
     "HangUpRecord",
@@ -60,6 +62,7 @@ __getattr__, __dir__ = lazy(
     __name__,
     {
         "Call": ".call",
+        "Ending": ".ending",
         "SIGNALS": ".signals",
         "Signal": ".signals",
         "Event": ".streams",

@@ -41,8 +41,9 @@ class Call:
         finished: Whether the capture has its end; a process that was killed leaves none.
         damage: What could not be read of it, in sentences.
         started_at: Wall-clock time of the call's zero, UTC.
-        duration: Length in seconds: up to ``stop``, else to the end of the last audio, of what
-            the far end had still queued too.
+        duration: Length in seconds: up to its ending, see :mod:`workbench.call.ending`; without
+            one to the end of the last audio, of what the far end had still queued too.
+        ending: How it ended, when, and who brought it about.
         inbound: The caller's audio messages.
         outbound: The bot's audio messages.
         frames_in: What ``deserialize`` made, in order.
@@ -51,7 +52,7 @@ class Call:
         hang_ups: The serializer's attempts to end the call, in order.
         pipeline: What the pipeline said of itself, in order.
         start: The first ``start`` message, if there was one.
-        stopped: When ``stop`` arrived; ``None`` if it never did.
+        stopped: When its last stream stopped; ``None`` if it never did.
         other_track: How many media messages came of another track than the caller's.
         dropped: How many records the recording itself lost.
         unrecorded: From when to when records are missing, in seconds, in order.
@@ -76,6 +77,7 @@ class Call:
         self.anchor_ns = contents.anchor_ns
         self.started_at = datetime.fromtimestamp(contents.anchor_ns / 1e9, UTC)
         self.duration = contents.duration
+        self.ending = contents.ending
         self.inbound = contents.inbound
         self.outbound = contents.outbound
         self.frames_in = contents.frames_in
@@ -239,9 +241,8 @@ class Call:
 
     def _rebuilt(self, continues: NDArray[np.bool_] | None) -> Playout:
         sent, clears = self.outbound, self.times_of("clear")
-        return reconstruct(
-            sent.time, sent.duration, clears, continues=continues, stopped=self.stopped
-        )
+        stopped = None if self.ending.how == "open" else self.ending.time
+        return reconstruct(sent.time, sent.duration, clears, continues=continues, stopped=stopped)
 
     @cached_property
     def caller_sounds(self) -> tuple[Sound, ...]:

@@ -22,16 +22,18 @@ Conventions:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.call import unrecorded
+from workbench.call.unrecorded import Hole
 from workbench.metrics.smoothing import running_minimum
 
-__all__ = ["HELD", "PAUSED", "Life", "Spell", "State", "life_of"]
+__all__ = ["AHEAD", "HELD", "PAUSED", "Life", "Spell", "State", "anchored", "life_of", "until"]
 
 State: TypeAlias = Literal["lost", "paused", "held", "replayed", "restart"]
 
@@ -81,12 +83,13 @@ class Life:
     Parameters:
         number: One step per message sent, from 0, int64; goes on over a restart.
         duplicate: Whether it is a copy of one that was there before, bool.
-        missing: How many before it were sent and never came, int64.
+        missing: How many before it were sent and never came, int64; those that the recording lost
+            are not among them.
         start: Where its audio belongs; of a copy, where the first one stands.
         late: How much later it came than those behind it show it could have, at least 0.
         restarted: Whether a new count begins with it, bool.
-        drift: How much slower the sender's clock runs than ours, in seconds a second; 0 where
-            nothing is long enough to tell.
+        drift: How much slower the sender's clock runs than ours, in seconds a second; ``None``
+            where nothing is long enough to tell.
         spells: What was out of the ordinary, in the order of ``start``.
     """
 
@@ -96,7 +99,7 @@ class Life:
     start: NDArray[np.float64]
     late: NDArray[np.float64]
     restarted: NDArray[np.bool_]
-    drift: float
+    drift: float | None
     spells: tuple[Spell, ...]
 
 
@@ -106,6 +109,7 @@ def life_of(
     duration: NDArray[np.float64],
     payloads: Sequence[bytes],
     begins: Sequence[float] = (),
+    holes: Sequence[Hole] = (),
 ) -> Life:
     """Read the life of a stream.
 
@@ -115,39 +119,49 @@ def life_of(
         duration: How much audio it holds, shape ``(n,)``.
         payloads: Its bytes: a number that comes again with the same ones is a copy.
         begins: When a further stream began (a second ``start``).
+        holes: Where the recording itself lost messages: they were sent, and they came.
     """
     count = len(time)
     if not count:
         none, nothing = np.empty(0, np.int64), np.empty(0)
         false = np.empty(0, np.bool_)
-        return Life(none, false, none, nothing, nothing, false, 0.0, ())
+        return Life(none, false, none, nothing, nothing, false, None, ())
     step = float(np.median(duration)) or 0.020
     number, duplicate, restarted = _counted(time, sequence, payloads, begins, step)
     first = np.flatnonzero(~duplicate)
     order = first[np.argsort(number[first], kind="stable")]
-    missing = np.zeros(count, np.int64)
-    missing[order[1:]] = np.maximum(np.diff(number[order]) - 1, 0)
-    ends = np.cumsum(duration[order] + missing[order] * step)
+    skipped = np.zeros(count, np.int64)
+    skipped[order[1:]] = np.maximum(np.diff(number[order]) - 1, 0)
+    missing = unrecorded.but_for(skipped, time, holes)
+    ends = np.cumsum(duration[order] + skipped[order] * step)
     nominal = ends - duration[order]
     lag = time[order] - nominal
-    drift = _drift(time[order], nominal, lag)
-    settled = running_minimum(lag - drift * nominal, 0, AHEAD)
+    drift = _drift(nominal, lag, step)
+    apart = (drift or 0.0) * nominal
+    settled = running_minimum(lag - apart, 0, AHEAD)
     start, late = np.empty(count), np.zeros(count)
     # A clock that runs apart is followed by whole messages: a track that crept would click.
-    start[order] = nominal + _anchored(settled) + np.rint(drift * nominal / step) * step
-    late[order] = lag - drift * nominal - settled
+    start[order] = nominal + anchored(settled) + np.rint(apart / step) * step
+    late[order] = lag - apart - settled
     if duplicate.any():
         where = order[np.searchsorted(number[order], number[duplicate])]
         start[duplicate] = start[where]
     spells = [
         *_lost(start, missing, step),
-        *_paused(start[order], duration[order], missing[order], restarted[order], step),
+        *_paused(start[order], duration[order], skipped[order], restarted[order], step),
         *_held(time[order], start[order], late[order]),
         *_replayed(start, duration, duplicate),
         *(Spell("restart", float(start[i]), float(start[i])) for i in np.flatnonzero(restarted)),
     ]
     spells.sort(key=lambda spell: (spell.start, spell.end))
     return Life(number, duplicate, missing, start, late, restarted, drift, tuple(spells))
+
+
+def until(time: float, spells: Iterable[Spell]) -> Iterator[Spell]:
+    """The spells that begin before a time, none longer than that."""
+    for spell in spells:
+        if spell.start < time:
+            yield replace(spell, end=min(spell.end, time))
 
 
 # -- what the numbers say ----------------------------------------------------------------------
@@ -195,10 +209,10 @@ def _repeats(
 ) -> bool:
     """Whether messages from ``index`` on are copies of those that had their numbers before.
 
-    Silence is like silence: where all that could be compared is silent, a count that goes on from
-    its very beginning is a new one.
+    Silence is like silence, and a steady tone like itself: where nothing that could be compared
+    changes, a count that goes on from its very beginning is a new one.
     """
-    alike, silent = 0, 0
+    alike, dull = 0, 0
     for place in range(index, min(index + _TELLING, len(given))):
         if place > index and given[place] != given[place - 1] + 1:
             break
@@ -208,29 +222,31 @@ def _repeats(
         if payloads[before] != payloads[place]:
             return False
         alike += 1
-        silent += len(set(payloads[place])) <= 1
-    return silent < alike or given[index] - offset > 0 or alike < _TELLING
+        dull += len(set(payloads[place])) <= 1 or payloads[place] == payloads[place - 1]
+    return dull < alike or given[index] - offset > 0 or alike < _TELLING
 
 
 # -- what the times say ------------------------------------------------------------------------
 
 
-def _drift(
-    time: NDArray[np.float64], nominal: NDArray[np.float64], lag: NDArray[np.float64]
-) -> float:
+def _drift(nominal: NDArray[np.float64], lag: NDArray[np.float64], step: float) -> float | None:
     """How much slower the sender's clock runs than ours, in seconds a second.
 
     The network only ever makes a message late, so the quickest of each second shows the clocks: the
-    median slope between any two of them (Theil and Sen) is not moved by stalls. Where the sender
-    paused, a new stretch begins.
+    median slope between any two of them (Theil and Sen) is not moved by stalls. What came in a
+    burst shows nothing and is left out; where the sender paused, a new stretch begins.
     """
-    if len(time) < 2:
-        return 0.0
+    if len(lag) < 2:
+        return None
     settled = running_minimum(lag, 0, AHEAD)
-    # Where the lateness changes by more than drift could in a second, for good, the sender paused.
-    cuts = np.flatnonzero(np.abs(np.diff(settled)) > 0.05) + 1
+    # No clock falls back so far from one message to the next, or catches up by half of one.
+    cuts = np.flatnonzero((np.diff(settled) > 0.05) | (np.diff(settled) < -step / 2)) + 1
+    in_burst = (np.diff(lag, prepend=lag[:1]) < -step / 2) & (lag - settled > HELD)
     slopes, weights = [], []
-    for part in np.split(np.arange(len(time)), cuts):
+    for stretch in np.split(np.arange(len(lag)), cuts):
+        part = stretch[~in_burst[stretch]]
+        if not len(part):
+            continue
         length = nominal[part[-1]] - nominal[part[0]]
         if length < DRIFT_SECS:
             continue
@@ -241,15 +257,15 @@ def _drift(
         i, j = np.triu_indices(len(x), max(1, len(x) // 4))
         slopes.append(float(np.median((y[j] - y[i]) / (x[j] - x[i]))))
         weights.append(length)
-    return float(np.average(slopes, weights=weights)) if slopes else 0.0
+    return float(np.average(slopes, weights=weights)) if slopes else None
 
 
-def _anchored(settled: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What ``settled`` is, held still while it moves by no more than jitter does."""
+def anchored(settled: NDArray[np.float64], tolerance: float = PAUSED) -> NDArray[np.float64]:
+    """What ``settled`` is, held still while it moves by no more than ``tolerance``."""
     anchors = []
     anchor = float(settled[0])
     for value in settled.tolist():
-        if abs(value - anchor) > PAUSED:
+        if abs(value - anchor) > tolerance:
             anchor = value
         anchors.append(anchor)
     return np.array(anchors)
@@ -267,13 +283,13 @@ def _lost(start: NDArray[np.float64], missing: NDArray[np.int64], step: float) -
 def _paused(
     start: NDArray[np.float64],
     duration: NDArray[np.float64],
-    missing: NDArray[np.int64],
+    skipped: NDArray[np.int64],
     restarted: NDArray[np.bool_],
     step: float,
 ) -> Iterator[Spell]:
     """Where nothing was sent between two messages that follow each other in number."""
     end = start[:-1] + duration[:-1]
-    gap = start[1:] - missing[1:] * step - end
+    gap = start[1:] - skipped[1:] * step - end
     for index in np.flatnonzero((gap > PAUSED / 2) & ~restarted[1:]):
         yield Spell("paused", float(end[index]), float(end[index] + gap[index]))
 

@@ -24,21 +24,11 @@ from numpy.typing import NDArray
 
 from pipecat_bandwidth.encodings import WireFormat
 from workbench.audio import Audio
+from workbench.call.life import AHEAD, PAUSED, anchored
 from workbench.metrics.smoothing import running_minimum
 
-__all__ = ["follow", "lay", "lay_encoded", "place_made", "unwrap"]
+__all__ = ["follow", "lay", "lay_encoded", "place_made"]
 
-#: A message this much later than its number says opens a new stretch; less is jitter. 120 ms is
-#: what a telephone's adaptive jitter buffer rides out.
-JITTER: Final = 0.120
-#: How many messages ahead are looked at for the one that was not held up: 30 s of 20 ms. A stall
-#: longer than that is taken for a pause of the sender.
-AHEAD: Final = 1500
-#: A number that falls back by more than this many, a second of 20 ms, and is gone on with there is a
-#: counter that began anew, not a message that came late or twice.
-_RESTART: Final = 50
-#: A number that leaps this much further than the time that went by, in seconds, is a new count.
-LEAP: Final = 60.0
 #: Pieces that are decoded at once: 20 s of 20 ms.
 _AT_ONCE: Final = 1000
 #: Samples from which on silence is worth the effort: 2 minutes at 8 kHz.
@@ -46,100 +36,33 @@ _LARGE: Final = 1_000_000
 _FULL_SCALE: Final = np.float32(1 / 32768)
 
 
-def unwrap(
-    sequence: NDArray[np.int64], time: NDArray[np.float64], step: float = 0.020
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Make sequence numbers count up from 0 whatever the sender did, and mark duplicates.
-
-    Args:
-        sequence: As sent, -1 where there was none; one that is absent counts as the next.
-        time: When each arrived.
-        step: Audio per message, in seconds.
-
-    Returns:
-        Numbers, one step per message sent, and whether each was there before. A counter that
-        starts anew, or leaps further than the time that went by allows, goes on without a gap.
-    """
-    number = np.empty(len(sequence), np.int64)
-    duplicate = np.zeros(len(sequence), bool)
-    steps = np.diff(sequence, prepend=sequence[:1] - 1)
-    leaps = (steps - 1) * step > np.diff(time, prepend=time[:1]) + LEAP
-    if sequence.min(initial=0) >= 0 and (steps > 0).all() and not leaps.any():
-        return sequence - sequence[:1], duplicate  # counted without a fault, as nearly always
-    seen: set[int] = set()
-    offset, last, last_time = None, -1, 0.0
-    given_next = [*sequence[1:].tolist(), -1]
-    rows = zip(sequence.tolist(), given_next, time.tolist(), strict=True)
-    for index, (given, following, at) in enumerate(rows):
-        if given < 0:
-            current = last + 1
-        else:
-            if offset is None:
-                offset = given
-            current = given - offset
-            leap = (current - last - 1) * step
-            anew = last - current > _RESTART and (
-                following < 0 or abs(following - given) < abs(following - offset - last)
-            )
-            if leap > at - last_time + LEAP or anew:
-                offset = given - last - 1
-                current = last + 1
-        duplicate[index] = current in seen
-        seen.add(current)
-        number[index] = current
-        if current > last:
-            last, last_time = current, at
-    return number - min(0, int(number.min(initial=0))), duplicate
-
-
 def follow(
     time: NDArray[np.float64],
     duration: NDArray[np.float64],
-    number: NDArray[np.int64] | None = None,
-    tolerance: float = JITTER,
+    tolerance: float = PAUSED,
     ahead: int = AHEAD,
 ) -> NDArray[np.float64]:
-    """Place messages one after the other, and anew where they come later than that.
+    """Place pieces that nobody numbered one after the other, and anew where they come later.
 
-    A message is late against its own number either because the network held it up or because the
-    sender paused. What comes after tells: after a stall the held messages arrive in a burst and
-    the lateness goes away; after a pause it stays. So a message counts as late only if all those
-    after it are as late, and a stretch is anchored at its quickest message.
-
-    A sender whose clock runs apart from ours drifts away from its anchor, at 60 parts in a million
-    by 120 ms in half an hour. All that follows then moves by those 120 ms at once, wherever that
-    falls, in a word too.
+    A piece is late either because it was held up or because the sender paused. What comes after
+    tells: after a stall those that were held come in a burst and the lateness goes away; after a
+    pause it stays. So one counts as late only if all those after it are as late, and a stretch is
+    anchored at its quickest. What the caller sends is numbered: see :mod:`workbench.call.life`.
 
     Args:
         time: When each arrived.
         duration: How much audio each holds.
-        number: One step per message sent, see :func:`unwrap`; by default none is missing.
         tolerance: Lateness that is still jitter.
-        ahead: How many messages ahead to look for one that is less late.
+        ahead: How many pieces ahead to look for one that is less late.
 
     Returns:
         Where each starts.
     """
     if not len(time):
         return np.empty(0)
-    if number is None:
-        number = np.arange(len(time))
-    order = np.argsort(number, kind="stable")
-    missing = np.diff(number[order], prepend=number[order[0]] - 1) - 1
-    typical = float(np.median(duration))
-    ends = np.cumsum(duration[order] + np.maximum(missing, 0) * typical)
-    nominal = ends - duration[order]
-    late = time[order] - nominal
-    settled = running_minimum(late, before=0, after=ahead - 1)
-    anchors = []
-    anchor = float(settled[0])
-    for value in settled.tolist():
-        if abs(value - anchor) > tolerance:
-            anchor = value
-        anchors.append(anchor)
-    start = np.empty(len(time))
-    start[order] = nominal + np.array(anchors)
-    return start
+    nominal = np.cumsum(duration) - duration
+    settled = running_minimum(time - nominal, before=0, after=ahead - 1)
+    return nominal + anchored(settled, tolerance)
 
 
 def place_made(start: NDArray[np.float64], duration: NDArray[np.float64]) -> NDArray[np.float64]:

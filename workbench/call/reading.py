@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Final
@@ -21,9 +21,11 @@ from pipecat_bandwidth import encodings, messages
 from pipecat_bandwidth.encodings import PCMU, WireFormat
 from pipecat_bandwidth.exceptions import ProtocolError
 from workbench.call import unrecorded, version_1_0
-from workbench.call.placement import follow, unwrap
+from workbench.call.ending import Ending, ending_of, final_stop
+from workbench.call.life import life_of, until
 from workbench.call.playout import reconstruct
 from workbench.call.streams import Event, FrameRecord, HangUpRecord, PipelineRecord, Stream
+from workbench.call.unrecorded import Hole
 from workbench.capture import (
     CaptureReader,
     HangUp,
@@ -60,10 +62,10 @@ class Contents:
         events: What happened, in order.
         hang_ups: The serializer's attempts to end the call, in order.
         pipeline: What the pipeline said of itself, in order.
-        duration: Of the call: up to ``stop``, else up to the end of the last audio, of what the
-            far end had still queued too.
+        ending: How the call ended, and when: its length in seconds too. A call without an end
+            lasts up to the end of the last audio, of what the far end had still queued too.
         start: The first ``start`` message, if there was one.
-        stopped: When ``stop`` arrived; ``None`` if it never did.
+        stopped: When the last stream stopped; ``None`` if it never did.
         other_track: Media messages of another track than the caller's.
         wire_in: Characters of every message that arrived, summed.
         wire_out: The same for every message sent.
@@ -80,7 +82,7 @@ class Contents:
     events: tuple[Event, ...]
     hang_ups: tuple[HangUpRecord, ...] = ()
     pipeline: tuple[PipelineRecord, ...] = ()
-    duration: float = 0.0
+    ending: Ending = Ending(0.0, "open", None)
     start: messages.Start | None = None
     stopped: float | None = None
     other_track: int = 0
@@ -89,6 +91,11 @@ class Contents:
     dropped: int = 0
     unrecorded: tuple[tuple[float, float], ...] = ()
     rx_index: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def duration(self) -> float:
+        """Length of the call in seconds."""
+        return self.ending.time
 
 
 def read(reader: CaptureReader) -> Contents:
@@ -171,7 +178,6 @@ class _Reading:
         self.pipeline: list[PipelineRecord] = []
         self.rx_index: dict[int, int] = {}
         self.start: messages.Start | None = None
-        self.stopped: float | None = None
         self.wire_in = 0
         self.wire_out = 0
         self.dropped = 0
@@ -183,6 +189,7 @@ class _Reading:
             lambda: (array("q"), array("d"))
         )
         self.is_whole = True
+        self.is_idle = False
 
     def run(self, reader: CaptureReader) -> Contents:
         self.is_1_0 = reader.metadata["capture"].get("format_version") == "1.0"
@@ -200,11 +207,9 @@ class _Reading:
                 self.take(held)
         self.take(records)
         # Another program may number its records otherwise: believed where something was lost.
-        self.is_whole = not (
-            reader.damage
-            or self.dropped
-            or reader.metadata.get("end", {}).get("dropped", "0") != "0"
-        )
+        end = reader.metadata.get("end", {})
+        self.is_whole = not (reader.damage or self.dropped or end.get("dropped", "0") != "0")
+        self.is_idle = end.get("reason") == "idle"
         return self.contents()
 
     def take(self, records: Iterable[Record]) -> None:
@@ -248,7 +253,6 @@ class _Reading:
             self.start = self.start or message
             self.event(time, "start", ", ".join(f"{t.name} {t.encoding}" for t in message.tracks))
         elif isinstance(message, messages.Stop):
-            self.stopped = time if self.stopped is None else self.stopped
             self.event(time, "stop")
         else:
             self.event(time, "other_message", str(message)[:120])
@@ -344,33 +348,43 @@ class _Reading:
             self.event(0.0, "bad_message", text)
         self.events.sort(key=lambda event: event.time)
         holes = {} if self.is_whole else {t: unrecorded.holes(*n) for t, n in self.numbers.items()}
-        inbound = _inbound(self.inbound.stream(), self.others)
-        inbound = unrecorded.but_for(inbound, holes.get("/ws/rx", []))
+        begins = [event.time for event in self.events if event.kind == "start"][1:]
+        inbound = _inbound(self.inbound.stream(), self.others, begins, holes.get("/ws/rx", ()))
         outbound = self.outbound.stream()
-        duration = self.stopped
-        if duration is None:
-            clears = [event.time for event in self.events if event.kind == "clear"]
-            played = reconstruct(outbound.time, outbound.duration, clears).end
-            ends = [inbound.time + inbound.duration, played[~np.isnan(played)]]
-            duration = max(self.last, *(float(e.max(initial=0.0)) for e in ends))
+        stopped = final_stop(self.events, float(inbound.time.max(initial=-np.inf)))
+        ending = self.ending(inbound, outbound, stopped)
         return Contents(
             self.anchor_ns,
-            inbound,
+            replace(inbound, spells=tuple(until(ending.time, inbound.spells))),
             outbound,
             tuple(self.frames["in"]),
             tuple(self.frames["out"]),
             tuple(self.events),
             tuple(self.hang_ups),
             tuple(self.pipeline),
-            duration=duration,
+            ending=ending,
             start=self.start,
-            stopped=self.stopped,
+            stopped=stopped,
             other_track=len(self.others),
             wire_in=self.wire_in,
             wire_out=self.wire_out,
             dropped=max(self.dropped, sum(hole[2] for found in holes.values() for hole in found)),
             unrecorded=unrecorded.merged(holes),
             rx_index=self.rx_index,
+        )
+
+    def ending(self, inbound: Stream, outbound: Stream, stopped: float | None) -> Ending:
+        clears = [event.time for event in self.events if event.kind == "clear"]
+        played = reconstruct(outbound.time, outbound.duration, clears).end
+        ends = [inbound.time + inbound.duration, played[~np.isnan(played)]]
+        until = max(self.last, *(float(end.max(initial=0.0)) for end in ends))
+        return ending_of(
+            self.events,
+            self.hang_ups,
+            stop=stopped,
+            last=self.last,
+            until=until,
+            is_idle=self.is_idle,
         )
 
 
@@ -397,29 +411,17 @@ def _sent(body: bytes) -> messages.Message:
     return messages.PlayAudio(audio.content_type, audio.payload)
 
 
-def _inbound(stream: Stream, others: list[int]) -> Stream:
-    """The caller's stream, placed; ``others`` are the numbers of media of the other track."""
+def _inbound(
+    stream: Stream, others: list[int], begins: Sequence[float], holes: Sequence[Hole]
+) -> Stream:
+    """The caller's stream with its life; ``others`` are the numbers of media of the other track."""
     sequence = stream.sequence
     if others and len(np.intersect1d(sequence, others)) == 0:
         # Both tracks were counted together: take the other one's numbers out.
         taken = np.sort(np.array(others, np.int64))
         sequence = np.where(sequence < 0, -1, sequence - np.searchsorted(taken, sequence))
-    step = float(np.median(stream.duration)) if len(stream) else 0.020
-    number, duplicate = unwrap(sequence, stream.time, step or 0.020)
-    # Duplicates stand where their first copy stands.
-    start = np.empty(len(stream))
-    first = ~duplicate
-    start[first] = follow(stream.time[first], stream.duration[first], number[first])
-    if duplicate.any():
-        order = np.argsort(number[first])
-        where = order[np.searchsorted(number[first][order], number[duplicate])]
-        start[duplicate] = start[first][where]
-    missing = np.zeros(len(stream), np.int64)
-    if len(stream):
-        # A number that came late is not missing: count in the order of the numbers.
-        order = np.argsort(number, kind="stable")
-        missing[order[1:]] = np.maximum(np.diff(number[order]) - 1, 0)
-    return replace(stream, start=start, duplicate=duplicate, missing=missing)
+    life = life_of(stream.time, sequence, stream.duration, stream.payloads, begins, holes)
+    return replace(stream, **vars(life))
 
 
 @cache

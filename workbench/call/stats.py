@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +28,6 @@ from workbench.metrics.speech_level import active_level
 
 __all__ = ["call_stats", "clock_drift", "jitter"]
 
-#: Shorter stretches than this show jitter, not drift, in seconds.
-DRIFT_SECS: Final = 30.0
-
 
 def jitter(stream: Stream) -> NDArray[np.float64]:
     r"""Interarrival jitter after each message, in milliseconds.
@@ -41,45 +37,18 @@ def jitter(stream: Stream) -> NDArray[np.float64]:
     where D is how much longer than the audio between them two messages were apart. It is the
     jitter of delivery to the serializer over TCP, with the carrier's own in it.
     """
-    late = stream.time - stream.start
-    late = late[~stream.duplicate]
+    late = (stream.time - stream.start)[~stream.duplicate]
     return one_pole(np.abs(np.diff(late, prepend=late[:1])) / 16, decay=15 / 16) * 1000
 
 
 def clock_drift(stream: Stream) -> float | None:
     """How fast the sender's clock and ours run apart, in milliseconds per minute.
 
-    The network only ever makes a message late, so the quickest of each second shows the clocks:
-    the median slope between any two of them (Theil and Sen) is not moved by stalls. Where the
-    sender paused, a new stretch begins.
-
     Returns:
         Positive if the sender's audio falls behind our clock; ``None`` if there is no stretch
         of half a minute.
     """
-    kept = np.flatnonzero(~stream.duplicate)
-    kept = kept[np.argsort(stream.start[kept], kind="stable")]  # as they were sent
-    if len(kept) < 2:
-        return None
-    time, start = stream.time[kept], stream.start[kept]
-    nominal = np.cumsum(stream.missing[kept] + 1) * float(np.median(stream.duration))
-    late = time - nominal
-    # Where the lateness changes by more than drift could in a second, for good, the sender paused.
-    settled = start - nominal
-    cuts = np.flatnonzero(np.abs(np.diff(settled)) > 0.2) + 1
-    slopes, weights = [], []
-    for part in np.split(np.arange(len(time)), cuts):
-        length = nominal[part[-1]] - nominal[part[0]]
-        if length < DRIFT_SECS:
-            continue
-        second = ((nominal[part] - nominal[part[0]]) // max(1.0, length / 300)).astype(int)
-        first = np.flatnonzero(np.diff(second, prepend=-1))
-        y = np.minimum.reduceat(late[part], first)
-        x = np.add.reduceat(nominal[part], first) / np.diff(np.append(first, len(part)))
-        i, j = np.triu_indices(len(x), max(1, len(x) // 4))
-        slopes.append(float(np.median((y[j] - y[i]) / (x[j] - x[i]))))
-        weights.append(length)
-    return 60_000 * float(np.average(slopes, weights=weights)) if slopes else None
+    return None if stream.drift is None else 60_000 * stream.drift
 
 
 def call_stats(

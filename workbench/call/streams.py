@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipecat_bandwidth.encodings import WireFormat
+from workbench.call.life import Spell, State
 
 __all__ = ["Event", "FrameRecord", "HangUpRecord", "PipelineRecord", "Stream"]
 
@@ -155,6 +156,13 @@ class Stream:
         size: Characters of JSON.
         payloads: Encoded audio of each.
         formats: Encoding of each.
+        number: Inbound: one step per message sent, from 0, int64; empty outbound, where nobody
+            counts, as are ``late`` and ``restarted``.
+        late: How much later it came than those behind it show it could have.
+        restarted: Bool: a new count begins with it.
+        spells: What was out of the ordinary: see :mod:`workbench.call.life`.
+        drift: How much slower the sender's clock runs than ours, in seconds a second; ``None``
+            where nothing is long enough to tell.
     """
 
     time: NDArray[np.float64]
@@ -166,6 +174,11 @@ class Stream:
     size: NDArray[np.int64]
     payloads: tuple[bytes, ...] = field(repr=False)
     formats: tuple[WireFormat, ...] = field(repr=False)
+    number: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    late: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    restarted: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
+    spells: tuple[Spell, ...] = ()
+    drift: float | None = None
 
     def __len__(self) -> int:
         return len(self.time)
@@ -173,6 +186,10 @@ class Stream:
     def __repr__(self) -> str:
         kinds = ", ".join(dict.fromkeys(map(str, self.formats)))
         return f"Stream({len(self)} messages, {self.duration.sum():.2f} s, {kinds or 'empty'})"
+
+    def spells_of(self, *states: State) -> list[Spell]:
+        """Its spells of some states, in the order of their start."""
+        return [spell for spell in self.spells if spell.state in states]
 
     def pcm(self) -> list[bytes]:
         """Decode every message."""

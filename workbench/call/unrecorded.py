@@ -4,40 +4,63 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from workbench.call.streams import Stream
-
-__all__ = ["but_for", "holes", "merged"]
+__all__ = ["Hole", "but_for", "holes", "merged"]
 
 
-def holes(numbers: array[int], times: array[float]) -> list[tuple[float, float, int]]:
-    """Where records of a topic are missing: the times before and after, and how many they are."""
+class Hole(NamedTuple):
+    """Records of one topic that the recording lost.
+
+    Parameters:
+        start: Time of the record before them.
+        end: Time of the record behind them.
+        missing: How many they are.
+    """
+
+    start: float
+    end: float
+    missing: int
+
+
+def holes(numbers: array[int], times: array[float]) -> list[Hole]:
+    """Where records of a topic are missing, told by their numbers."""
     order = np.argsort(numbers, kind="stable")
     number, time = np.array(numbers, np.int64)[order], np.array(times)[order]
     number, time = np.insert(number, 0, 0), np.insert(time, 0, 0.0)
     before = np.flatnonzero(np.diff(number) > 1)
     missing = np.diff(number)[before] - 1
-    return list(
-        zip(time[before].tolist(), time[before + 1].tolist(), missing.tolist(), strict=True)
-    )
+    columns = time[before].tolist(), time[before + 1].tolist(), missing.tolist()
+    return list(map(Hole, *columns))
 
 
-def but_for(stream: Stream, holes: Iterable[tuple[float, float, int]]) -> Stream:
-    """Take back from what never arrived the messages that arrived and were not recorded."""
-    missing = stream.missing.copy()
+def but_for(
+    skipped: NDArray[np.int64], time: NDArray[np.float64], holes: Iterable[Hole]
+) -> NDArray[np.int64]:
+    """Take the messages that came and were not recorded out of those that were skipped.
+
+    Args:
+        skipped: How many numbers before each message are not there, shape ``(n,)``.
+        time: When each message came, shape ``(n,)``.
+        holes: Of the recording.
+
+    Returns:
+        How many never came, shape ``(n,)``.
+    """
+    missing = skipped.copy()
     for start, end, count in holes:
-        for index in np.flatnonzero((stream.time > start) & (stream.time <= end) & (missing > 0)):
+        for index in np.flatnonzero((time > start) & (time <= end) & (missing > 0)):
             taken = min(count, int(missing[index]))
             missing[index] -= taken
             count -= taken
-    return replace(stream, missing=missing)
+    return missing
 
 
 def merged(
-    holes: Mapping[str, Iterable[tuple[float, float, int]]],
+    holes: Mapping[str, Iterable[Hole]],
 ) -> tuple[tuple[float, float], ...]:
     """The holes of all topics, from when to when, one after the other.
 

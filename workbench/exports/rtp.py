@@ -41,7 +41,6 @@ from numpy.typing import NDArray
 from pipecat_bandwidth.encodings import PCMU
 from workbench.audio import Audio
 from workbench.call import Call, Stream
-from workbench.call.placement import unwrap
 from workbench.call.playout import Playout
 from workbench.capture import CaptureReader
 from workbench.capture.redaction import REDACTED
@@ -150,9 +149,8 @@ def _inbound(stream: Stream, origin: int) -> Iterator[_Packet]:
     if not len(stream):
         return
     step = float(np.median(stream.duration))
-    number, _ = unwrap(stream.sequence, stream.time, step)
-    sequence = max(int(stream.sequence[0]), 0) + number - number[0]
-    timestamp = (number - number[0]) * round(step * _RATE)
+    sequence = max(int(stream.sequence[0]), 0) + stream.number
+    timestamp = stream.number * round(step * _RATE)
     columns = (_ns(stream, origin), sequence.tolist(), timestamp.tolist(), stream.missing.tolist())
     for time_ns, seq, ts, missing, payload in zip(*columns, _as_pcmu(stream), strict=True):
         packet = _packet(seq, ts, _INBOUND_SSRC, payload[:_LONGEST])

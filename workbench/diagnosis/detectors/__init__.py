@@ -12,7 +12,9 @@ from typing import Final
 
 from workbench.diagnosis.detector import Detector
 from workbench.diagnosis.detectors import (
+    absence,
     barge_in,
+    beginning,
     configuration,
     continuity,
     encoding,
@@ -34,8 +36,10 @@ _MODULES: Final = (
     loudness,
     noise,
     network,
+    absence,
     encoding,
     continuity,
+    beginning,
     lifecycle,
     seams,
     configuration,

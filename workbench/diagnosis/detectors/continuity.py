@@ -8,11 +8,13 @@ from itertools import pairwise
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from workbench.audio import Audio
 from workbench.call import Call
+from workbench.call.unplayed import not_passed
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
+from workbench.diagnosis.detectors.absence import unsent
 from workbench.diagnosis.detectors.tones import TONE_SECS, is_tone
 from workbench.diagnosis.finding import Finding, Part, graded, grouped, lasting
 from workbench.exceptions import MetricWarning
@@ -22,6 +24,8 @@ __all__ = ["audio_lost", "dropout", "tail_lost", "upsampled", "wrong_rate"]
 
 #: A frame this much later than the last one was over begins an utterance.
 IDLE: Final = 0.2
+#: So much audio, in seconds, of which nothing came out was lost, not held back by a resampler.
+NOTHING: Final = 0.5
 #: Pauses in synthetic speech are digital silence too, but longer.
 LONGEST_HOLE: Final = 0.2
 _AT_ONCE: Final = 1_000_000  # samples: an hour takes no more memory than a minute
@@ -86,7 +90,10 @@ def tail_lost(call: Call) -> Iterator[Finding]:
 )
 def audio_lost(call: Call) -> Iterator[Finding]:
     """Audio that went into the serializer and never came out."""
+    away = unsent(call)  # of that another detector speaks
     for part in _shortfalls(call):
+        if any(part.start < gone.end and part.end > gone.start for gone in away):
+            continue
         if (ms := part.value) >= audio_lost.threshold:
             yield audio_lost.finding(
                 side="bot",
@@ -100,8 +107,10 @@ def audio_lost(call: Call) -> Iterator[Finding]:
                 "resampler_clear_after_secs at None.",
                 listen="bot_sent",
             )
-    arrived = 1000 * float(call.inbound.duration.sum())
-    heard = call.stats["bot_heard_ms"]
+    # What comes after a stop is not read: a stream that starts again is told as one.
+    stop = min((event.time for event in call.events if event.kind == "stop"), default=np.inf)
+    arrived = 1000 * float(call.inbound.duration[call.inbound.time <= stop].sum())
+    heard = 1000 * sum(frame.duration for frame in call.frames_in if frame.time <= stop + IDLE)
     missing = arrived - heard
     if (
         call.frames_in
@@ -304,8 +313,8 @@ def upsampled(call: Call) -> Iterator[Finding]:
             "wrongly before it got there lasts as long as it says, and only ears can tell",
         ),
     ),
-    measured="seconds of audio out of the serializer over seconds into it, each way; and seconds "
-    "of the caller's audio per second of the clock.",
+    measured="seconds of audio out of the serializer over seconds into it, each way, where "
+    "anything came out; and seconds of the caller's audio per second of the clock.",
     thresholds=(
         Threshold(
             1.3, "times", "Rates are wrong by 2, 3, or 3/2: far from what jitter and loss can do."
@@ -318,27 +327,34 @@ def upsampled(call: Call) -> Iterator[Finding]:
 )
 def wrong_rate(call: Call) -> Iterator[Finding]:
     """Audio that lasts longer or shorter than it should: deep voices, or chipmunks."""
-    stats = call.stats
+    said, heard = call.audio_out, [frame for frame in call.frames_in if frame.duration]
+    sent, arrived = call.outbound, call.inbound
     ways = (
-        ("bot", stats["bot_sent_ms"], stats["bot_said_ms"], "what the bot sent", "what it said"),
+        (
+            "bot",
+            float(sent.duration.sum()),
+            _passed([f.time for f in said], [f.duration for f in said], sent.time),
+            "what the bot sent",
+            "what it said",
+        ),
         (
             "caller",
-            stats["bot_heard_ms"],
-            1000 * float(call.inbound.duration.sum()),
+            sum(frame.duration for frame in heard),
+            _passed(arrived.time, arrived.duration, [frame.time for frame in heard]),
             "what the pipeline got of the caller",
             "what arrived",
         ),
         (
             "caller",
-            1000 * _seconds_per_second(call),
-            1000.0,
+            _seconds_per_second(call),
+            1.0,
             "a second of the caller's audio",
             "a second of the clock",
         ),
     )
     for side, after, before, what, against in ways:
         if (
-            min(after, before) < 500
+            min(after, before) < 0.5
             or 1 / wrong_rate.threshold < after / before < wrong_rate.threshold
         ):
             continue
@@ -356,6 +372,13 @@ def wrong_rate(call: Call) -> Iterator[Finding]:
             else "Leave sample_rate unset in InputParams, and check the media format in start.",
             listen="caller_heard" if side == "bot" else "bot_heard",
         )
+
+
+def _passed(time: ArrayLike, duration: ArrayLike, out: ArrayLike) -> float:
+    """Seconds of audio that went into the serializer, but for stretches of which nothing came."""
+    times, secs = np.asarray(time, float), np.asarray(duration, float)
+    lost = not_passed(times, secs, np.asarray(out, float), NOTHING)
+    return float(secs.sum() - sum(secs[run].sum() for run in lost))
 
 
 def _seconds_per_second(call: Call) -> float:

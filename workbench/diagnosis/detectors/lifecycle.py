@@ -1,4 +1,4 @@
-"""Faults of the beginning and the end of a call."""
+"""Faults of the end of a call: cut off, broken off, too early, too slow, or never confirmed."""
 
 from __future__ import annotations
 
@@ -8,65 +8,29 @@ from typing import Final
 import numpy as np
 
 from workbench.call import Call
+from workbench.call.unplayed import AUDIBLE_DBOV, unplayed_secs
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
-from workbench.diagnosis.finding import Finding, Part, graded
+from workbench.diagnosis.finding import POSSIBLE, Finding, Part, Severity, graded
 from workbench.metrics.speech import HOP, levels
 
-__all__ = ["cut_goodbye", "early_end", "hang_up_unconfirmed", "late_start", "slow_shutdown"]
+__all__ = [
+    "broke_off",
+    "cut_goodbye",
+    "early_end",
+    "hang_up_unconfirmed",
+    "slow_shutdown",
+]
 
-START: Final = Threshold(
-    3.0, "s", 'People who hear nothing for so long after picking up say "hello?".'
+#: Who spoke so shortly before the end had not finished: a pause between words is longer.
+MID_WORD: Final = 0.15
+_CREDENTIALS: Final = (
+    "Check client_id, client_secret, account_id and call_id, and that the credentials may use the "
+    "Voice API."
 )
-BACKLOG: Final = Threshold(
-    0.5, "s", "Audio that piled up before it was read. A clean start has one message, 20 ms."
+_ENDS: Final = (
+    'With <StopStream wait="true"/> after <StartStream>, instead of <Pause>, the call also ends '
+    "when the WebSocket is closed."
 )
-
-
-@detector(
-    title="Late start",
-    harm=120,
-    symptoms=(Symptom(24, "the first words are lost, silence at the start", "`late_start`"),),
-    measured="time to the first sound above -50 dBov; and how much of the caller's audio had "
-    "piled up when it was first read.",
-    thresholds=(START, BACKLOG),
-    change="connect services before the call is answered, and queue a fixed greeting.",
-    accuracy=(
-        Accuracy("late", 1.0, value_error=0.0, span_ms=0.0),
-        Accuracy("piled_up", 1.0, value_error=0.0),
-    ),
-)
-def late_start(call: Call) -> Iterator[Finding]:
-    """The caller picks up and hears nothing, or says something that nobody reads."""
-    first = np.flatnonzero(levels(call.caller_heard) > -50)
-    spoken = float(call.caller_speech[0, 0]) if len(call.caller_speech) else np.inf
-    if len(first) and START.value <= (secs := float(first[0] * HOP)) < spoken + START.value:
-        sent = float(call.outbound.time[0])
-        yield late_start.finding(
-            side="bot",
-            parts=(Part(0.0, secs, secs),),
-            severity=graded(secs, START.value, 2 * START.value),
-            value=secs,
-            measurement=f"the caller waited {secs:.1f} s for the first word",
-            cause=f"The first audio was sent {sent:.1f} s after start: the pipeline was still "
-            "connecting to its services, or the greeting waits for the model.",
-            remedy="Connect services before the call is answered, and queue a fixed greeting on "
-            "on_client_connected.",
-            listen="caller_heard",
-        )
-    early = -float(call.inbound.start.min(initial=0.0))
-    if early >= BACKLOG.value:
-        yield late_start.finding(
-            side="caller",
-            parts=(Part(0.0, float(call.inbound.time[0]), early),),
-            severity=graded(early, BACKLOG.value, 3),
-            value=early,
-            threshold=BACKLOG,
-            measurement=f"{early:.1f} s of the caller had piled up before it was read",
-            cause="The WebSocket was accepted long before the pipeline began to read from it.",
-            remedy="Accept the WebSocket when the services are ready, or start the transport "
-            "first.",
-            listen="caller_sent",
-        )
 
 
 @detector(
@@ -79,8 +43,8 @@ def late_start(call: Call) -> Iterator[Finding]:
             "`cut_goodbye`, `hang_up_unconfirmed`, `dead_air`",
         ),
     ),
-    measured="audio in the far end's queue, by the model, when stop came after the bot had ended "
-    "the call.",
+    measured="sound (above -50 dBov) in the far end's queue, by the model, when the call ended "
+    "because the bot had asked for it, by stop or by a confirmed hang-up.",
     thresholds=(
         Threshold(
             200.0,
@@ -93,20 +57,15 @@ def late_start(call: Call) -> Iterator[Finding]:
 )
 def cut_goodbye(call: Call) -> Iterator[Finding]:
     """The bot hangs up before the caller has heard all of its last sentence."""
-    stop = call.stopped
-    ended = [e.time for e in call.events if e.kind in ("end", "hang_up")]
-    if stop is None or not ended or ended[0] > stop:
+    ending = call.ending
+    if ending.by != "bot" or ending.how not in ("stop", "hang_up"):
         return
-    # What was queued when the stream stopped, and not thrown away by a clear before.
-    last_clear = float(call.times_of("clear").max(initial=-np.inf))
-    playout = call.playout
-    late = (playout.time >= last_clear) & (playout.time <= stop)
-    unheard_ms = 1000 * float((playout.duration - playout.heard)[late].sum())
+    unheard_ms = 1000 * _queued(call)
     if unheard_ms < cut_goodbye.threshold:
         return
     yield cut_goodbye.finding(
         side="bot",
-        parts=(Part(stop, stop + unheard_ms / 1000, unheard_ms),),
+        parts=(Part(ending.time, ending.time, unheard_ms),),
         severity=graded(unheard_ms, 200, 1000),
         value=unheard_ms,
         measurement=f"the call ended {unheard_ms:.0f} ms before the caller had heard all that was "
@@ -118,69 +77,131 @@ def cut_goodbye(call: Call) -> Iterator[Finding]:
     )
 
 
+def _queued(call: Call) -> float:
+    """Seconds of sound that the far end still had queued at the ending, and threw away."""
+    playout = call.playout
+    last_clear = float(call.times_of("clear").max(initial=-np.inf))
+    late = (playout.time >= last_clear) & (playout.time <= call.ending.time)
+    return unplayed_secs(call.outbound, playout, np.flatnonzero(late))
+
+
+@detector(
+    title="Connection broke off",
+    harm=205,
+    measured="the last message, where neither a stop nor a hang-up of the bot ends the call and "
+    "the pipeline went on to cancel; whether somebody was speaking, or the bot's sound was queued.",
+    change="look at what lies between Bandwidth and the bot: proxies, their time limits, tunnels.",
+    limits="that the bot cancelled its own pipeline looks the same where nothing else came between.",
+)
+def broke_off(call: Call) -> Iterator[Finding]:
+    """The WebSocket is gone in the middle of the call, and nobody had said goodbye."""
+    ending = call.ending
+    if ending.how != "socket" or ending.by == "bot":
+        return
+    who = _who_spoke(call)
+    was_up = any(hang_up.outcome == "ended" for hang_up in call.hang_ups)
+    if was_up and not who:
+        return  # the bot's own quiet end
+    if ending.by == "far end":
+        cause = "The hang-up found the call over already: the caller may have hung up."
+    elif was_up:
+        cause = (
+            "The pipeline was cancelled: by its transport, which found the socket closed, or by "
+            "the bot itself."
+        )
+    else:
+        cause = "The WebSocket was closed by something on the way, or by the far end."
+    yield broke_off.finding(
+        side=None,
+        parts=(Part(ending.time, ending.time, 1.0),),
+        severity="error" if who else "info",
+        value=1,
+        threshold=Threshold(1, "times"),
+        measurement=f"the connection broke off while {who} spoke: no stop came, and nobody had "
+        "hung up"
+        if who
+        else "the caller hung up: the connection was closed without a stop",
+        cause=cause,
+        remedy="Look at what lies between Bandwidth and the bot at this time: a proxy with a limit "
+        'of time, a tunnel, a restart. <StopStream wait="true"/> after <StartStream> decides '
+        "what becomes of the call then.",
+        listen="caller_heard",
+        confidence=POSSIBLE if was_up or not who or ending.by else 1.0,
+    )
+
+
+def _who_spoke(call: Call) -> str:
+    """Who was in the middle of a word when the call ended, or had more to say; empty if nobody."""
+    sides = (("the caller", call.caller_speech), ("the bot", call.bot_speech))
+    since = call.ending.time - MID_WORD
+    spoke = [side for side, speech in sides if len(speech) and speech[-1, 1] >= since]
+    if not spoke and 1000 * _queued(call) >= cut_goodbye.threshold:
+        spoke = ["the bot"]
+    return " and ".join(spoke)
+
+
 @detector(
     title="Hang-up not confirmed",
-    measured="a hang-up that the log calls failed; or an end of the bot, with auto_hang_up, that "
-    "neither a stop nor a confirmed hang-up follows.",
+    measured="a hang-up that the log calls failed; or an end of the bot that neither a stop nor a "
+    "confirmed hang-up follows.",
     change="check client_id, client_secret, account_id and call_id.",
     limits="whether the call is really still up only Bandwidth's Voice API can tell.",
 )
 def hang_up_unconfirmed(call: Call) -> Iterator[Finding]:
     """Nothing says that the call is over: it may still be up, and billed."""
     failed = [event for event in call.events if event.kind == "hang_up_failed"]
-    done = any(event.kind == "hang_up" for event in call.events)
     ended = [event.time for event in call.events if event.kind in ("end", "cancel")]
-    silent = (
-        ended
-        and not done
-        and not failed
-        and call.stopped is None
-        and call.finished
-        and call.params.get("auto_hang_up") is True
-    )
-    if done or not (failed or silent):
+    if any(event.kind == "hang_up" for event in call.events):
         return
-    time = failed[-1].time if failed else ended[-1]
+    severity: Severity
+    if failed:
+        time, severity = failed[-1].time, "error"
+        measurement = failed[-1].text
+        cause = "The Voice API refused the hang-up or could not be reached."
+    elif not ended or call.stopped is not None or not call.finished:
+        return
+    elif call.params.get("auto_hang_up") is True:
+        time, severity = ended[-1], "warning"
+        measurement = "the bot ended the call and no stop message followed"
+        cause = "The hang-up was not confirmed by anything in the capture."
+    elif call.params.get("auto_hang_up") is False and call.ending.by == "bot":
+        time, severity = ended[-1], "info"
+        measurement = "nobody hung up: auto_hang_up is off"
+        cause = "The serializer was told to leave the call alone."
+    else:
+        return
     attempts = float(max(1, len(failed)))
     yield hang_up_unconfirmed.finding(
         side=None,
-        parts=(Part(time, max(time, call.duration), attempts),),
-        severity="error" if failed else "warning",
+        parts=(Part(min(time, call.duration), call.duration, attempts),),
+        severity=severity,
         value=attempts,
         threshold=Threshold(1, "attempts"),
-        measurement=failed[-1].text
-        if failed
-        else "the bot ended the call and no stop message followed",
-        cause="The Voice API refused the hang-up or could not be reached."
-        if failed
-        else "The hang-up was not confirmed by anything in the capture.",
-        remedy="Check client_id, client_secret, account_id and call_id, and that the credentials "
-        "may use "
-        'the Voice API. With <StopStream wait="true"/> after <StartStream>, instead of <Pause>, '
-        "the call also ends when the WebSocket is closed.",
+        measurement=measurement,
+        cause=cause,
+        remedy=_ENDS if severity == "info" else f"{_CREDENTIALS} {_ENDS}",
     )
 
 
 @detector(
     title="Stream ended early",
     harm=210,
-    symptoms=(Symptom(27, "the call dies after some seconds", "`early_end`"),),
+    symptoms=(Symptom(27, "the call dies after some seconds", "`early_end`, `broke_off`"),),
     measured="time to stop, where no EndFrame, CancelFrame or hang-up came before.",
     thresholds=(Threshold(3.0, "s", "Nobody calls for less."),),
     change='put <StopStream wait="true"/> after <StartStream>.',
 )
 def early_end(call: Call) -> Iterator[Finding]:
     """The stream stops as soon as it has begun, and the bot did not ask for it."""
-    stop = call.stopped
-    ended = [e.time for e in call.events if e.kind in ("end", "cancel", "hang_up")]
-    if stop is None or stop >= early_end.threshold or any(time < stop for time in ended):
+    ending = call.ending
+    if ending.how != "stop" or ending.by == "bot" or ending.time >= early_end.threshold:
         return
     yield early_end.finding(
         side=None,
-        parts=(Part(0.0, stop, stop),),
+        parts=(Part(0.0, ending.time, ending.time),),
         severity="error",
-        value=stop,
-        measurement=f"the stream stopped after {stop:.1f} s",
+        value=ending.time,
+        measurement=f"the stream stopped after {ending.time:.1f} s",
         cause="<StartStream> does not block: at the end of the BXML the call is hung up.",
         remedy='Put <StopStream name="..." wait="true"/> after <StartStream>, with the same name.',
     )
@@ -189,7 +210,7 @@ def early_end(call: Call) -> Iterator[Finding]:
 @detector(
     title="Slow to hang up",
     symptoms=(Symptom(26, "ending takes ten seconds", "`slow_shutdown`"),),
-    measured="from the EndFrame or the last sound played to stop.",
+    measured="from the EndFrame or the last sound played to the end of the call.",
     thresholds=(
         Threshold(
             5.0,
@@ -203,22 +224,57 @@ def early_end(call: Call) -> Iterator[Finding]:
 )
 def slow_shutdown(call: Call) -> Iterator[Finding]:
     """Long silence between the bot's end and the end of the call."""
-    stop = call.stopped
-    ended = [e.time for e in call.events if e.kind in ("end", "cancel")]
-    if stop is None or not ended or ended[0] >= stop:
+    ending = call.ending
+    ended = [event.time for event in call.events if event.kind in ("end", "cancel")]
+    if ending.by != "bot" or ending.how not in ("stop", "hang_up") or not ended:
         return
-    last = max(ended[0], float(np.nanmax(call.playout.end, initial=-np.inf)))
-    secs = stop - last
+    heard = np.flatnonzero(levels(call.caller_heard) > AUDIBLE_DBOV)
+    last = max(ended[0], HOP * float(heard[-1] + 1) if len(heard) else 0.0)
+    secs = ending.time - last
     if secs < slow_shutdown.threshold:
         return
+    cause, remedy = _what_waited(call, ended[0], secs)
     yield slow_shutdown.finding(
         side="bot",
-        parts=(Part(last, stop, secs),),
+        parts=(Part(last, ending.time, secs),),
         severity=graded(secs, slow_shutdown.threshold, 6 * slow_shutdown.threshold),
         value=secs,
         measurement=f"the call went on for {secs:.1f} s after the bot had ended",
-        cause="The hang-up waited: a slow token endpoint, retries, or a service that does not "
-        "shut down.",
-        remedy="See the capture's /log for how long the hang-up took; share one VoiceAPI between "
-        "calls so that its token is at hand.",
+        cause=cause,
+        remedy=remedy,
+    )
+
+
+def _what_waited(call: Call, ended: float, secs: float) -> tuple[str, str]:
+    """Cause and remedy of an end that took ``secs``, as far as the hang-ups tell."""
+    took = [hang_up.took_ms / 1000 for hang_up in call.hang_ups if hang_up.took_ms is not None]
+    if took and sum(took) >= secs / 2:
+        return (
+            f"The hang-up took {sum(took):.1f} s: a slow token endpoint, or retries.",
+            "Share one VoiceAPI between calls so that its token is at hand; the capture's /log "
+            "says what was tried.",
+        )
+    if took and call.hang_ups[0].time - took[0] - ended >= secs / 2:
+        return (
+            f"The hang-up itself took {sum(took):.1f} s; it began only "
+            f"{call.hang_ups[0].time - took[0] - ended:.1f} s after the bot had ended.",
+            "Look for what holds the serializer up at the end of the pipeline: a service that "
+            "does not shut down.",
+        )
+    if took:
+        return (
+            f"The hang-up itself took {sum(took):.1f} s; what waited was the far end.",
+            "Give Bandwidth the call id and this time.",
+        )
+    if call.params.get("auto_hang_up") is False:
+        return (
+            "The serializer did not hang up, auto_hang_up is off: the call went on until somebody "
+            "else ended it.",
+            "Leave auto_hang_up at True, or hang up where the call is led from.",
+        )
+    return (
+        "What waited is not in the capture: the hang-up, with a slow token endpoint or retries, "
+        "or a service that does not shut down.",
+        "See the capture's /log for how long the hang-up took; share one VoiceAPI between calls "
+        "so that its token is at hand.",
     )

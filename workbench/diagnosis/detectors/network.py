@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from workbench.call import Call
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.configuration import rtvi_leak
-from workbench.diagnosis.finding import Finding, Part, counted, graded, grouped, hull, lasting
+from workbench.diagnosis.finding import Finding, Part, counted, graded, grouped, lasting
 
 __all__ = [
     "bad_message",
@@ -21,7 +21,6 @@ __all__ = [
     "duplicate",
     "jitter",
     "loop_lag",
-    "one_way",
     "own_track",
     "sequence_gap",
 ]
@@ -31,6 +30,8 @@ LATE_MS: Final = Threshold(
     "ms",
     "An adaptive jitter buffer grows to about this much; Twilio's warning stands at 30 ms of mean.",
 )
+#: Stalls that cover so much of the bot's turns, and they of them, are those turns.
+ALIKE: Final = 0.8
 #: Incidents closer together than this are one.
 TOGETHER: Final = 5.0
 
@@ -63,15 +64,9 @@ _WAY: Final = (
 )
 def sequence_gap(call: Call) -> Iterator[Finding]:
     """Numbers that were skipped: audio of the caller that never arrived."""
-    stream = call.inbound
-    before = np.flatnonzero(stream.missing > 0)
-    step = float(np.median(stream.duration)) if len(stream) else 0.020
-    gaps = [
-        Part(end - count * step, end, 1000 * count * step)
-        for end, count in zip(
-            stream.start[before].tolist(), stream.missing[before].tolist(), strict=True
-        )
-    ]
+    spells = call.inbound.spells_of("lost")
+    step = float(np.median(call.inbound.duration)) if spells else 0.020
+    gaps = [Part(spell.start, spell.end, 1000 * spell.count * step) for spell in spells]
     for parts in grouped(gaps, TOGETHER):
         lost_ms = sum(part.value for part in parts)
         count = round(lost_ms / (1000 * step))
@@ -93,7 +88,7 @@ def sequence_gap(call: Call) -> Iterator[Finding]:
 
 @detector(
     title="Repeated messages",
-    measured="sequence numbers that came again.",
+    measured="messages that came again, with their number and their audio.",
     thresholds=(
         Threshold(2, "messages", "One message twice is a hiccup; more is a fault of a proxy."),
     ),
@@ -102,12 +97,10 @@ def sequence_gap(call: Call) -> Iterator[Finding]:
 )
 def duplicate(call: Call) -> Iterator[Finding]:
     """Messages that came twice: the recogniser hears syllables stutter."""
-    stream = call.inbound
-    again = np.flatnonzero(stream.duplicate)
-    starts, ends = stream.start[again], stream.start[again] + stream.duration[again]
-    twice = [Part(*span, 1.0) for span in zip(starts.tolist(), ends.tolist(), strict=True)]
-    for parts in grouped(twice, TOGETHER):
-        count = len(parts)
+    spells = call.inbound.spells_of("replayed")
+    again = [Part(spell.start, spell.end, float(spell.count)) for spell in spells]
+    for parts in grouped(again, TOGETHER):
+        count = round(sum(part.value for part in parts))
         if count < duplicate.threshold:
             continue
         yield duplicate.finding(
@@ -116,7 +109,8 @@ def duplicate(call: Call) -> Iterator[Finding]:
             severity=graded(count, 5, 50),
             value=count,
             measurement=f"{count} messages of the caller arrived twice",
-            cause="A proxy or a bridge in front of the bot sends again what it had sent already.",
+            cause="A proxy or a bridge in front of the bot sends again what it had sent already, "
+            "as after a connection that it had to renew.",
             remedy="Take that proxy out of the way. The pipeline heard these syllables twice: a "
             "recogniser that stutters here is not to blame.",
             listen="bot_heard",
@@ -125,8 +119,8 @@ def duplicate(call: Call) -> Iterator[Finding]:
 
 @detector(
     title="Delivery stalled",
-    measured="how much later than its place a message arrives; its place is told by its number "
-    "and by the quickest messages around it.",
+    measured="how much later than its place a message arrives, with a burst behind it that makes "
+    "up for it; its place is told by its number and by the quickest messages after it.",
     thresholds=(LATE_MS,),
     change="as for sequence_gap; look for blocking calls in the pipeline.",
     limits="it is the jitter of delivery to the serializer, over TCP: one lost packet on the way "
@@ -135,8 +129,9 @@ def duplicate(call: Call) -> Iterator[Finding]:
 )
 def jitter(call: Call) -> Iterator[Finding]:
     """Messages held up and then delivered in a burst: the bot reacts late."""
-    late = [stall for stall in _stalls(call) if not _stood_still(call, *stall)]
-    for parts in grouped(lasting(late), TOGETHER):
+    late = lasting(stall for stall in _stalls(call) if not _stood_still(call, *stall))
+    alternates = _alternates(call, late)
+    for parts in (tuple(late),) if alternates else grouped(late, TOGETHER):
         worst = max(part.value for part in parts)
         yield jitter.finding(
             side="caller",
@@ -145,8 +140,14 @@ def jitter(call: Call) -> Iterator[Finding]:
             value=worst,
             measurement=f"the caller's audio stood still {_times(len(parts), worst)}, then came "
             "in a burst",
-            cause="The network held it up, or the bot's event loop was blocked and did not read.",
-            remedy=f"{_WAY}. Look for blocking calls in the pipeline at this time (python -X dev, "
+            cause="It stood still while the bot spoke, and only then: something lets one side "
+            "through at a time (half-duplex)."
+            if alternates
+            else "The network held it up, or the bot's event loop was blocked and did not read.",
+            remedy="Look for what reads the WebSocket only when it has nothing to send, in the "
+            "pipeline or in a bridge before it. Nothing is lost, but nobody can interrupt the bot."
+            if alternates
+            else f"{_WAY}. Look for blocking calls in the pipeline at this time (python -X dev, "
             "loop.slow_callback_duration). Nothing is lost, but the bot hears and answers later.",
         )
 
@@ -197,12 +198,27 @@ def _times(count: int, worst_ms: float) -> str:
 
 
 def _stalls(call: Call) -> list[tuple[float, float]]:
-    """Where the caller's audio was late: from where it belongs to when it came."""
-    stream = call.inbound
-    late = np.flatnonzero((stream.time - stream.start >= LATE_MS.value / 1000) & ~stream.duplicate)
-    # The first of a burst is the latest; those behind it belong to the same stall.
-    spans = [(float(stream.start[i]), float(stream.time[i])) for i in late]
-    return [hull(burst) for burst in grouped(lasting(spans), 1e-3)]
+    """Where the caller's audio was held up: from where it belongs to when it came.
+
+    What had piled up before the call was read is a late start.
+    """
+    spells = call.inbound.spells_of("held")
+    least = LATE_MS.value / 1000
+    return [(max(0.0, spell.start), spell.end) for spell in spells if spell.start > -least]
+
+
+def _alternates(call: Call, stalls: Sequence[Part]) -> bool:
+    """Whether the caller's audio stood still just when the bot had the turn, and only then."""
+    bot = [(turn.start, turn.end) for turn in call.turns if turn.side == "bot"]
+    if len(stalls) < 2 or not bot:
+        return False
+    both = sum(
+        max(0.0, min(stall.end, end) - max(stall.start, start))
+        for stall in stalls
+        for start, end in bot
+    )
+    longest = max(sum(part.end - part.start for part in stalls), sum(e - s for s, e in bot))
+    return both >= ALIKE * longest
 
 
 def _stood_still(call: Call, start: float, end: float) -> bool:
@@ -269,66 +285,6 @@ def clock_drift(call: Call) -> Iterator[Finding]:
         "ms between messages, or a declared rate that is not quite the real one.",
         remedy="Take that bridge out of the way, or let it send by the clock. A track that is "
         "made by counting bytes runs apart from the other side by so much.",
-    )
-
-
-@detector(
-    title="One-way audio",
-    harm=220,
-    symptoms=(Symptom(23, "one side is not heard", "`one_way`"),),
-    measured="no message at all in a direction, or digital silence in all of them (below -80 "
-    "dBov).",
-    thresholds=(Threshold(3.0, "s", 'Nobody says anything for so long without a "hello?".'),),
-    change='check tracks="inbound" and mode="bidirectional" in the BXML; check audio_out_enabled '
-    "and the credentials of the synthesis.",
-)
-def one_way(call: Call) -> Iterator[Finding]:
-    """No audio at all from one side while the call is up."""
-    if call.duration < one_way.threshold:
-        return
-    if not len(call.inbound):
-        yield _one_way(
-            call,
-            "caller",
-            "no audio arrived from the caller",
-            "The stream carries no inbound track, or the media never left the carrier.",
-            'Check <StartStream tracks="inbound" mode="bidirectional"> in the BXML that was returned.',
-        )
-    elif call.caller_sent.level < -80:
-        yield _one_way(
-            call,
-            "caller",
-            f"the caller's audio is digital silence ({call.caller_sent.level:.0f} dBov)",
-            "The caller is muted, or the carrier sends filler instead of media.",
-            "Call again from another telephone; if it stays silent, give Bandwidth the call id.",
-        )
-    if not len(call.outbound):
-        made = sum(frame.duration for frame in call.audio_out)
-        cause, remedy = (
-            (
-                "The pipeline gave the serializer no audio.",
-                "Check that audio_out_enabled=True is set in the transport's parameters, that the "
-                "speech synthesis has credentials, and that something makes the bot speak first.",
-            )
-            if not made
-            else (
-                f"The pipeline made {made:.1f} s of audio and none was sent.",
-                "Look into the capture's /log: the serializer says why it sends nothing.",
-            )
-        )
-        yield _one_way(call, "bot", "the bot sent no audio", cause, remedy)
-
-
-def _one_way(call: Call, side: str, measurement: str, cause: str, remedy: str) -> Finding:
-    return one_way.finding(
-        side="caller" if side == "caller" else "bot",
-        parts=(Part(0.0, call.duration, call.duration),),
-        severity="error",
-        value=call.duration,
-        measurement=measurement,
-        cause=cause,
-        remedy=remedy,
-        listen="caller_sent" if side == "caller" else "caller_heard",
     )
 
 

@@ -29,7 +29,7 @@ RATIO: Final = Threshold(
     "times",
     "Real time, give or take: 3 % are 30 ms more, or fewer, in the queue after each second.",
 )
-#: Shorter runs of frames tell no rate, in seconds.
+#: Shorter runs of messages tell no rate each by itself, in seconds; all of them together may.
 RUN: Final = 5.0
 
 
@@ -157,8 +157,8 @@ def _cushion(call: Call) -> str:
 @detector(
     title="Not sent in real time",
     measured="how much audio was queued at the far end, by the queue model; and the seconds of "
-    "audio per second of the clock, median of all seconds of a run of frames of 5 s and "
-    "more.",
+    "audio per second of the clock, median of all seconds of a run of messages of 5 s and "
+    "more, or over all shorter runs together.",
     thresholds=(AHEAD_MS, RATIO),
     change="send audio through Pipecat's output transport, which keeps real time.",
     accuracy=(
@@ -205,21 +205,40 @@ def pacing(call: Call) -> Iterator[Finding]:
         )
 
 
-def _rates(call: Call) -> Iterator[Part]:
-    """Each long run of messages, with its seconds of audio per second."""
-    time, duration = call.outbound.time, call.outbound.duration
-    if len(time) < 2:
-        return
+def _rates(call: Call) -> list[Part]:
+    """Runs of messages with their seconds of audio per second; short ones have one in common."""
+    during = call.outbound.time < call.duration
+    time, duration = call.outbound.time[during], call.outbound.duration[during]
+    long, short, pooled = [], [], []
     for run in np.split(np.arange(len(time)), np.flatnonzero(np.diff(time) > 0.5) + 1):
-        at = time[run]
-        if at[-1] - at[0] < RUN:
+        if len(run) < 2:
             continue
-        sent = np.cumsum(duration[run])
-        # From each message to the last one within the second after it, the start-up left out.
-        first = np.flatnonzero((at >= at[0] + 0.5) & (at <= at[-1] - 1))
-        last = np.searchsorted(at, at[first] + 1) - 1
-        known = last > first
-        first, last = first[known], last[known]
-        if len(first):
-            ratios = (sent[last] - sent[first]) / (at[last] - at[first])
-            yield Part(float(at[0]), float(at[-1]), float(np.median(ratios)))
+        start, end = float(time[run[0]]), float(time[run[-1]])
+        is_long = end - start >= RUN
+        ratios = _ratios(time[run], duration[run], 1.0 if is_long else 0.5)
+        if not len(ratios):
+            continue
+        if is_long:
+            long.append(Part(start, end, float(np.median(ratios))))
+        else:
+            short.append((start, end))
+            pooled.append(ratios)
+    if sum(end - start for start, end in short) >= RUN:
+        ratio = float(np.median(np.concatenate(pooled)))
+        long += [Part(start, end, ratio) for start, end in short]
+    return sorted(long)
+
+
+def _ratios(
+    time: NDArray[np.float64], duration: NDArray[np.float64], span: float
+) -> NDArray[np.float64]:
+    """From each message to the last one within ``span`` after it: how much audio per second.
+
+    A transport that begins to speak fills its lead first: half a ``span`` is left out.
+    """
+    sent = np.cumsum(duration)
+    first = np.flatnonzero((time >= time[0] + span / 2) & (time <= time[-1] - span))
+    last = np.searchsorted(time, time[first] + span) - 1
+    known = last > first
+    first, last = first[known], last[known]
+    return np.asarray((sent[last] - sent[first]) / (time[last] - time[first]))

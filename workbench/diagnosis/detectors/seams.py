@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from workbench.audio import Audio
 from workbench.call import Call
+from workbench.call.unplayed import unplayed_secs
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.encoding import CONTAINERS, CORRELATION
 from workbench.diagnosis.detectors.tones import TONE_SECS, is_tone
@@ -165,8 +166,8 @@ def _likeness(head: NDArray[np.float32], tail: NDArray[np.float32]) -> NDArray[n
             19, "the model believes it said what nobody heard", "`unheard_speech`; `Turn.heard_ms`"
         ),
     ),
-    measured="what of the messages sent before ``clear`` had not been played by then, by the "
-    "queue model.",
+    measured="the sound (above -50 dBov) of the messages sent before ``clear`` that had not been "
+    "played by then, by the queue model.",
     thresholds=(
         Threshold(250.0, "ms", "A word. The transport's lead of some 80 ms is always thrown away."),
     ),
@@ -177,11 +178,10 @@ def _likeness(head: NDArray[np.float32], tail: NDArray[np.float32]) -> NDArray[n
 def unheard_speech(call: Call) -> Iterator[Finding]:
     """An interruption threw away speech that the bot believes it has said."""
     playout = call.playout
-    lost = playout.duration - playout.heard
     bounds = np.searchsorted(playout.time, call.times_of("clear"))
     first = 0
     for clear, last in zip(call.times_of("clear").tolist(), bounds.tolist(), strict=True):
-        ms = 1000 * float(lost[first:last].sum())
+        ms = 1000 * unplayed_secs(call.outbound, playout, np.arange(first, last))
         first = last
         if ms < unheard_speech.threshold:
             continue

@@ -1,0 +1,109 @@
+"""Faults of the beginning of a call: when either side is first heard, and streams that begin again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from workbench.call import Call
+from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
+from workbench.diagnosis.finding import Finding, Part, graded
+from workbench.metrics.speech import HOP, levels
+
+__all__ = ["late_start", "restart"]
+
+START: Final = Threshold(
+    3.0, "s", 'People who hear nothing for so long after picking up say "hello?".'
+)
+BACKLOG: Final = Threshold(
+    0.5, "s", "Audio that piled up before it was read. A clean start has one message, 20 ms."
+)
+#: Numbers that begin anew so close to a start belong to it, in seconds.
+TOGETHER: Final = 1.0
+
+
+@detector(
+    title="Late start",
+    harm=120,
+    symptoms=(Symptom(24, "the first words are lost, silence at the start", "`late_start`"),),
+    measured="time to the first sound above -50 dBov; and how much of the caller's audio had "
+    "piled up when it was first read.",
+    thresholds=(START, BACKLOG),
+    change="connect services before the call is answered, and queue a fixed greeting.",
+    accuracy=(
+        Accuracy("late", 1.0, value_error=0.0, span_ms=0.0),
+        Accuracy("piled_up", 1.0, value_error=0.0),
+    ),
+)
+def late_start(call: Call) -> Iterator[Finding]:
+    """The caller picks up and hears nothing, or says something that nobody reads."""
+    first = np.flatnonzero(levels(call.caller_heard) > -50)
+    spoken = float(call.caller_speech[0, 0]) if len(call.caller_speech) else np.inf
+    if len(first) and START.value <= (secs := float(first[0] * HOP)) < spoken + START.value:
+        sent = float(call.outbound.time[0])
+        yield late_start.finding(
+            side="bot",
+            parts=(Part(0.0, secs, secs),),
+            severity=graded(secs, START.value, 2 * START.value),
+            value=secs,
+            measurement=f"the caller waited {secs:.1f} s for the first word",
+            cause=f"The first audio was sent {sent:.1f} s after start: the pipeline was still "
+            "connecting to its services, or the greeting waits for the model.",
+            remedy="Connect services before the call is answered, and queue a fixed greeting on "
+            "on_client_connected.",
+            listen="caller_heard",
+        )
+    early = -float(call.inbound.start.min(initial=0.0))
+    if early >= BACKLOG.value:
+        yield late_start.finding(
+            side="caller",
+            parts=(Part(0.0, float(call.inbound.time[0]), early),),
+            severity=graded(early, BACKLOG.value, 3),
+            value=early,
+            threshold=BACKLOG,
+            measurement=f"{early:.1f} s of the caller had piled up before it was read",
+            cause="The WebSocket was accepted long before the pipeline began to read from it.",
+            remedy="Accept the WebSocket when the services are ready, or start the transport "
+            "first.",
+            listen="caller_sent",
+        )
+
+
+@detector(
+    title="Stream started again",
+    harm=130,
+    measured="start messages after the first; and the caller's numbers that begin anew, with other "
+    "audio.",
+    change="give each stream a WebSocket of its own.",
+)
+def restart(call: Call) -> Iterator[Finding]:
+    """A second stream over the same WebSocket: the bot may hear nothing of it."""
+    starts = call.times_of("start")[1:]
+    anew = [spell.start for spell in call.inbound.spells_of("restart")]
+    # Numbers that begin anew right behind a start are that start's.
+    others = [time for time in anew if not np.any(np.abs(starts - time) < TOGETHER)]
+    times = sorted(min(max(0.0, time), call.duration) for time in [*starts.tolist(), *others])
+    if not times:
+        return
+    arrived = float(call.inbound.duration[call.inbound.time >= times[0]].sum())
+    heard = sum(frame.duration for frame in call.frames_in if frame.time >= times[0])
+    unheard = arrived - heard > BACKLOG.value
+    yield restart.finding(
+        side=None,
+        parts=[Part(time, time, 1.0) for time in times],
+        severity="warning" if unheard else "info",
+        value=len(times),
+        threshold=Threshold(1, "times"),
+        measurement=f"the stream started again at {times[0]:.1f} s"
+        + (f", and {arrived - heard:.1f} s of the caller were not read since" if unheard else ""),
+        cause="Bandwidth opened a further stream over the same WebSocket."
+        if len(starts)
+        else "What numbers the caller's messages began anew: a media server that was replaced, or "
+        "a bridge that connected again.",
+        remedy="A serializer belongs to one stream: this project's ignores a second start, and "
+        "drops what comes after a stop. Give each <StartStream> a WebSocket, and a pipeline, of "
+        "its own.",
+        listen="caller_sent",
+    )
