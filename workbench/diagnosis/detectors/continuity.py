@@ -83,6 +83,7 @@ def tail_lost(call: Call) -> Iterator[Finding]:
     ),
     change="leave resampler_clear_after_secs at None; look into the capture's /log.",
     accuracy=(Accuracy("unsent", 1.0, value_error=0.0),),
+    explains=("tail_lost",),
 )
 def audio_lost(call: Call) -> Iterator[Finding]:
     """Audio that went into the serializer and never came out."""
@@ -315,6 +316,7 @@ def upsampled(call: Call) -> Iterator[Finding]:
     limits="a voice that was synthesised at one rate and declared at another before it reached "
     "the serializer lasts as long as it is declared, and is not seen.",
     accuracy=(Accuracy("doubled_rate", 1.0, value_error=0.0),),
+    explains=("pacing", "tail_lost", "audio_lost", "upsampled"),
 )
 def wrong_rate(call: Call) -> Iterator[Finding]:
     """Audio that lasts longer or shorter than it should: deep voices, or chipmunks."""

@@ -57,6 +57,12 @@ IDLE: Final = 0.2
 #: More than any resampler holds back, in seconds.
 HELD: Final = 0.2
 
+#: What is measured of bytes that are no such samples means nothing.
+SPOILT: Final = (
+    "clipping", "dropout", "onset_pop", "underrun", "caller:noise", "dc_offset", "block_joint",
+    "aliasing", "caller:level_mismatch", "bot:level_mismatch", "upsampled", "bot:dead_air",
+)  # fmt: skip
+
 #: First bytes of audio files, and what they are.
 CONTAINERS: Final = {b"RIFF": "WAV", b"OggS": "Ogg", b"fLaC": "FLAC", b"ID3": "MP3"}
 
@@ -65,6 +71,7 @@ CONTAINERS: Final = {b"RIFF": "WAV", b"OggS": "Ogg", b"fLaC": "FLAC", b"ID3": "M
     title="File header in the audio",
     measured="audio frames that begin with the magic bytes of WAV, Ogg, FLAC or MP3.",
     change="ask the synthesis for raw PCM; leave add_wav_header at False.",
+    explains=("onset_pop",),
 )
 def container_header(call: Call) -> Iterator[Finding]:
     """The header of an audio file, sent as sound: a click before each prompt."""
@@ -102,6 +109,7 @@ def container_header(call: Call) -> Iterator[Finding]:
     limits="A-law read as mu-law keeps a correlation of 0.5 and is not told from speech; "
     "Bandwidth sends PCMU only.",
     accuracy=(Accuracy("misread", 1.0),),
+    explains=SPOILT,
 )
 def wrong_codec(call: Call) -> Iterator[Finding]:
     """Static: samples that are not what they are read as."""

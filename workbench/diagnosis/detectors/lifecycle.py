@@ -34,6 +34,7 @@ BACKLOG: Final = Threshold(
         Accuracy("late", 1.0, value_error=0.0, span_ms=0.0),
         Accuracy("piled_up", 1.0, value_error=0.0),
     ),
+    explains=("dead_air", "slow_response"),
 )
 def late_start(call: Call) -> Iterator[Finding]:
     """The caller picks up and hears nothing, or says something that nobody reads."""

@@ -55,6 +55,7 @@ JOINTS: Final = 50
     "does; let no processor send on what it had queued.",
     limits="a scrap that is fainter than -65 dBov is not told.",
     accuracy=(Accuracy("stale", 1.0, value_error=0.0, span_ms=0.0),),
+    explains=("onset_pop",),
 )
 def stale_audio(call: Call) -> Iterator[Finding]:
     """A scrap of the old sentence after an interruption."""
