@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipecat_bandwidth.encodings import FORMATS, PCMU
 from tests.captures import Scene, speech
 from workbench.audio import Audio
 from workbench.call import Call
