@@ -50,7 +50,7 @@ def yielding(ms: float) -> Scene:
 def test_every_detector_is_proved():
     others = {  # proved below: nothing plants these in any conversation
         "one_way", "bad_message", "capture_dropped", "hang_up_unconfirmed", "early_end",
-        "container_header", "own_track", "resampling", "rtvi_leak",
+        "container_header", "own_track", "resampling", "rtvi_leak", "wrong_layout",
     }  # fmt: skip
     assert {fault.kind for fault in planting.FAULTS} | others == DETECTORS.keys()
 

@@ -15,6 +15,8 @@ from workbench.diagnosis.detectors import (
     configuration,
     continuity,
     encoding,
+    joints,
+    leftovers,
     lifecycle,
     loudness,
     network,
@@ -36,6 +38,8 @@ _MODULES: Final = (
     continuity,
     lifecycle,
     seams,
+    leftovers,
+    joints,
     configuration,
 )
 
