@@ -29,10 +29,10 @@ _AT_ONCE: Final = 1_000_000  # samples: an hour takes no more memory than a minu
 #: Between two keys of a telephone there is nothing for 40 ms at least (ITU-T Q.24); some do with 35.
 BETWEEN_KEYS: Final = 0.035
 #: What stands right before and right after a hole, in seconds, and how much of that is its edge.
-FLANK, EDGE = 0.020, 0.003
+FLANK, EDGE = 0.020, 0.002
 #: Before a stop's closure a voice fades, by 15 dB and more in synthetic speech; a hole begins and
 #: ends at once, in the worst case where a period is at its quietest.
-STEEP_DB: Final = -7.0
+STEEP_DB: Final = -8.0
 #: Both flanks are in a word: so far below the loudest within a second, and so far apart at most.
 BELOW_DB, APART_DB = -15.0, 12.0
 #: Fainter than this there is the line's noise.
@@ -161,7 +161,7 @@ def _shortfalls(call: Call) -> list[Part]:
     harm=70,
     measured="runs of samples of at most two steps, up to 0.2 s, where messages are whole, in the "
     "middle of a word: the 20 ms on both sides are within 15 dB of the loudest within a second, and "
-    "their 3 ms next to the hole no more than 7 dB fainter than they. From 35 ms on silence between "
+    "their 2 ms next to the hole no more than 8 dB fainter than they. From 35 ms on silence between "
     "two tones is meant.",
     thresholds=(
         Threshold(

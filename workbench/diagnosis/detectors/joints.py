@@ -25,6 +25,9 @@ JOINTS: Final = 50
 IN_A_ROW: Final = 16
 #: Both sides of a joint must be louder than this, over so many samples, to tell what goes on.
 LOUD_DBOV, EDGE = -50.0, 40
+#: Where samples stray more than this from a straight line, as a share of their RMS, as in noise and
+#: high tones, nothing tells what goes on; and it must be nearer the line by this factor.
+SMOOTH, CLEARLY = 0.6, 0.7
 #: A longer pause of both, in seconds, parts one place from the next.
 PAUSE: Final = 3.0
 
@@ -146,14 +149,14 @@ def roughness(
     "the one after it, by a straight line through the last two; share of sixteen joints in a row.",
     thresholds=(
         Threshold(
-            80.0,
+            70.0,
             "%",
-            "One voice goes on in the block after the next at 3 to 15 % of its joints, at 62 % of "
-            "sixteen in a row at most; two that take turns at 94 to 100 %.",
+            "One voice goes on in the block after the next at 2 to 7 % of its joints, at half of "
+            "sixteen in a row at most; of two that take turns nine of ten do at 88 % and more.",
         ),
     ),
     change="let one source speak at a time: two answers, or two channels, go into one track.",
-    limits="where one of the two is silent, nothing tells that it is there.",
+    limits="where one of the two is silent, and in noise, nothing tells that they take turns.",
 )
 def wrong_layout(call: Call) -> Iterator[Finding]:
     """Two sources in one track, block by block: neither can be understood."""
@@ -218,9 +221,12 @@ def _taking_turns(blocks: list[bytes]) -> tuple[NDArray[np.intp], NDArray[np.flo
     first[there], last[there] = samples[:, edge[0]], samples[:, edge[1]]
     loud = (32768 * 10 ** (LOUD_DBOV / 20)) ** 2
     begins, ends = (np.mean(np.square(x), axis=1) > loud for x in (first, last))
+    bends = np.mean(np.square(np.diff(last, 2, axis=1)), axis=1)
+    ends &= bends < SMOOTH**2 * np.mean(np.square(last), axis=1)
     told = np.flatnonzero(ends[:-2] & begins[1:-1] & begins[2:])
     if len(told) < IN_A_ROW:
         return told, np.empty(0)
     expected = 2 * last[told, -1] - last[told, -2]
-    after_next = np.abs(first[told + 2, 0] - expected) < np.abs(first[told + 1, 0] - expected)
+    off_next, off_after = (np.abs(first[told + ahead, 0] - expected) for ahead in (1, 2))
+    after_next = off_after < CLEARLY * off_next
     return told, 100 * np.convolve(after_next, np.ones(IN_A_ROW) / IN_A_ROW, "valid")
