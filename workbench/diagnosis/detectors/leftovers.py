@@ -138,8 +138,8 @@ def _ending(head: NDArray[np.float32], tail: NDArray[np.float32]) -> tuple[float
         return 0.0, best
     length = int(np.flatnonzero(likeness > best - 0.01)[-1])
     # A sentence that was cut as soon as it had begun, and is said again, is alike too.
-    before = tail[: max(0, len(tail) - length - _SHIFTS)][-round(8 * stale_audio.threshold) :]
-    if not len(before) or float(np.mean(np.square(before))) < 10 ** (FAINTEST_DBOV / 10):
+    before = tail[: max(0, len(tail) - length - _SHIFTS)]
+    if not _in_mid_word(head[:length], before):
         return 0.0, best
     return length / 8, best
 
@@ -170,7 +170,7 @@ def _within(new: NDArray[np.float32], old: NDArray[np.float32]) -> tuple[float, 
 
 
 def _in_mid_word(head: NDArray[np.float32], before: NDArray[np.float32]) -> bool:
-    """Whether a piece begins as loud as it goes on, and what stood before it was as loud."""
+    """Whether a piece begins as loud as it goes on, and what stood before it in the old was too."""
     loud = float(np.mean(np.square(head[:320], dtype=float))) * 10 ** (MID_WORD_DB / 10)
     beginnings = before[-160:], head[:40]
     return all(len(x) and float(np.mean(np.square(x, dtype=float))) > loud for x in beginnings)
