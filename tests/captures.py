@@ -186,22 +186,25 @@ class Scene:
         ]
         received = [(t, body) for t, topic, body in self.extra if topic == "/ws/rx"]
         pieces: list[tuple[float, str, bytes]] = []
+        coded = PCMU.encode(Audio(self.caller, 8000).pcm())
+        # Converted as a stream, and cut into messages afterwards.
+        heard = Audio.from_pcm(PCMU.decode(coded), 8000).resampled(self.heard_rate).pcm()
+        size = round(MEDIA * self.heard_rate) * 2
         for index, (at, number) in enumerate(zip(self.arrival, self.number, strict=True)):
             if index in self.lost:
                 continue
-            pcm = Audio(self.caller[index * 160 : (index + 1) * 160], 8000).pcm()
-            payload = PCMU.encode(pcm)
+            payload = coded[index * 160 : (index + 1) * 160]
+            frame_pcm = heard[index * size : (index + 1) * size]
             text = messages.encode(messages.Media(payload, "inbound", str(number)))
             for copy in range(2 if index in self.twice else 1):
-                pieces.append((float(at) + copy * 1e-4 + 1e-6, text, PCMU.decode(payload)))
+                pieces.append((float(at) + copy * 1e-4 + 1e-6, text, frame_pcm))
         pieces.sort(key=lambda piece: piece[0])
         others = np.sort([0.0, *(t for t, _ in received)])
         for index, (at, text, pcm) in enumerate(pieces):
             cause = index + 1 + int(np.searchsorted(others, at, side="right"))
-            heard = Audio.from_pcm(pcm, 8000).resampled(self.heard_rate).pcm()
             records.append((at, "/ws/rx", text))
             frame = AudioFrame(
-                data=heard, format="pcm-s16", sample_rate=self.heard_rate, number_of_channels=1,
+                data=pcm, format="pcm-s16", sample_rate=self.heard_rate, number_of_channels=1,
                 frame="InputAudioRawFrame", cause=cause,
             )  # fmt: skip
             records.append((at + 2e-5, "/frames/in/audio", frame))

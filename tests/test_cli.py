@@ -246,7 +246,7 @@ def test_a_cut_capture_is_read_as_far_as_it_goes(
 
 
 def test_diagnose_prints_a_table_or_json(workbench: Callable[..., Run]) -> None:
-    found = json.loads(workbench("diagnose", CAPTURE, "--json").out)
+    found = json.loads(workbench("diagnose", CAPTURE, "--json").out)["findings"]
     table = workbench("diagnose", CAPTURE)
     assert table.code == 0
     for finding in found:
@@ -256,7 +256,9 @@ def test_diagnose_prints_a_table_or_json(workbench: Callable[..., Run]) -> None:
 
 
 def test_fail_on_gates(workbench: Callable[..., Run]) -> None:
-    severities = {f["severity"] for f in json.loads(workbench("diagnose", CAPTURE, "--json").out)}
+    severities = {
+        f["severity"] for f in json.loads(workbench("diagnose", CAPTURE, "--json").out)["findings"]
+    }
     for level, reached in {
         "info": bool(severities),
         "warning": bool(severities & {"warning", "error"}),
@@ -354,7 +356,7 @@ def test_a_call_in_which_the_bot_was_silent_has_a_report(
     scene = Scene(10.0)
     scene.say_caller(1.0, speech("caller/c05"))
     path = scene.write(tmp_path / "silent.mcap")
-    found = json.loads(workbench("diagnose", path, "--json").out)
+    found = json.loads(workbench("diagnose", path, "--json").out)["findings"]
     run = workbench("report", path, "-o", tmp_path / "r.html")
     assert run.code == 0 and "The bot said nothing" in run.out
     page = (tmp_path / "r.html").read_text()

@@ -186,7 +186,7 @@ def diagnose(
     before = opened(baseline) if baseline else None
     found = run(opened(capture), baseline=before)
     if as_json:
-        print(json.dumps([finding.as_dict() for finding in found], indent=2))
+        print(json.dumps(found.as_dict(), indent=2))
     else:
         print_findings(out, found)
     if junit:

@@ -44,6 +44,8 @@ def print_findings(console: Console, found: Findings) -> None:
         console.print(Padding(escape(finding.told), _INDENT))
         for heading, text in zip(("why", "change"), advice, strict=True):
             console.print(Padding(f"[dim]{heading}:[/] {escape(text)}", _INDENT))
+    if found.not_judged:
+        console.print(f"\n{found.not_judged}", markup=False)
     if found.changes is not None:
         console.print("\nAgainst the baseline:")
         for change in found.changes or ("nothing changed",):

@@ -191,3 +191,29 @@ def test_a_sentence_that_is_said_again_is_no_scrap(tmp_path):
     scene.say_caller(1.9, speech("caller/c08"))
     scene.say_bot(8.0, audio)
     assert found(scene, tmp_path, "stale_audio") == []
+
+
+def restarted(piece: Audio) -> Scene:
+    """An answer after a barge-in that begins with a piece of sound."""
+    scene = Scene(18.0)
+    scene.say_bot(1.0, speech("bot/b03"))
+    scene.interrupt(3.0)
+    scene.say_caller(2.7, speech("caller/c08"))
+    scene.say_bot(
+        8.0, Audio(np.concatenate([piece.samples, speech("bot/b07", 8000).samples]), 8000)
+    )
+    return scene
+
+
+@pytest.mark.parametrize(("start", "ms"), [(1.7, 380), (0.4, 200), (0.4, 600), (0.4, 1500)])
+def test_a_long_scrap_is_found(tmp_path, start, ms):
+    """It ends where the interrupted sentence was cut, or before."""
+    scrap = speech("bot/b03", 8000).span(start, start + ms / 1000)
+    (finding,) = found(restarted(scrap), tmp_path, "stale_audio")
+    assert finding.value == pytest.approx(ms, abs=15)
+    assert finding.parts[0].start == pytest.approx(8.0, abs=0.1)
+
+
+def test_a_phrase_that_is_said_again_is_no_scrap(tmp_path):
+    said = speech("bot/b03", 8000)
+    assert found(restarted(said.span(0.0, 1.5)), tmp_path, "stale_audio") == []

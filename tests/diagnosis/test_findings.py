@@ -51,6 +51,7 @@ def test_every_detector_is_proved():
     others = {  # proved below: nothing plants these in any conversation
         "one_way", "bad_message", "capture_dropped", "hang_up_unconfirmed", "early_end",
         "container_header", "own_track", "resampling", "rtvi_leak", "restart", "broke_off",
+        "wrong_layout",
     }  # fmt: skip
     assert {fault.kind for fault in planting.FAULTS} | others == DETECTORS.keys()
 
@@ -503,7 +504,8 @@ def test_the_cause_of_an_underrun_is_told_apart(tmp_path):
     blocked = conversation()
     blocked.hole(2.0, 0.2)
     blocked.stall_caller(2.0 - LEAD, 0.2 + LEAD)
-    heard, process = found(blocked, tmp_path, "underrun", "loop_lag")
+    (process,) = found(blocked, tmp_path, "underrun", "loop_lag")
+    (heard,) = process.followers
     assert (heard.kind, process.kind) == ("underrun", "loop_lag")
     assert "process stood still" in heard.cause
     assert heard.remedy == process.remedy, "one thing to change, said once"

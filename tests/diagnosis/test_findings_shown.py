@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-from copy import copy
 from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
@@ -21,7 +20,6 @@ from workbench.diagnosis import DETECTORS, Findings, Part, diagnose, excerpt, to
 from workbench.diagnosis.baseline import changes
 from workbench.diagnosis.catalogue import SYMPTOMS, page
 from workbench.diagnosis.detector import Detector, Threshold, detector
-from workbench.diagnosis.diagnosing import recorded
 from workbench.terminal import print_findings
 
 HOSTILE = "<img src=x onerror=alert(1)> & \x00\x1b[31m"
@@ -337,22 +335,3 @@ def test_nothing_is_said_of_nothing(tmp_path):
     writer.close()
     found = diagnose(Call.open(writer.path))
     assert found.sentence.startswith("Nothing can be said of this call")
-
-
-# -- where nobody can know --------------------------------------------------------------------------
-
-
-def test_a_part_in_a_hole_of_the_recording_is_no_fault(calls):
-    call = copy(calls[0.1])
-    call.unrecorded = ((11.0, 11.2),)
-    assert list(recorded(FINDING, calls[0.1])) == [FINDING]
-    assert list(recorded(FINDING, call)) == []
-    (left,) = recorded(HOLES, call)
-    assert [part.start for part in left.parts] == [9.72, 13.08]
-    assert (left.value, left.span) == (HOLES.value, (9.72, 13.48))
-    assert left.told == (
-        "stood still; 1 of its 3 places left out: the recording has holes there, "
-        "at 9.72 and 13.08 s"
-    )
-    dropped = replace(FINDING, kind="capture_dropped")
-    assert list(recorded(dropped, call)) == [dropped]

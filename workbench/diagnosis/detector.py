@@ -128,6 +128,9 @@ class Detector:
         thresholds: From where on it is reported; none where any is too many.
         limits: What it cannot tell.
         harm: How much a caller minds it beside other kinds, more being worse.
+        explains: Kinds of findings that follow from it where it is, of the same side;
+            ``"bot:dead_air"`` is a kind of the bot's whosever the cause is, ``"*"`` all that lies in
+            it. See :mod:`workbench.diagnosis.arbitration`.
         symptoms: Complaints that it answers.
         accuracy: How good it was measured to be, for each way to plant the fault; none for what is
             counted, not measured.
@@ -140,6 +143,7 @@ class Detector:
     thresholds: tuple[Threshold, ...] = ()
     limits: str = ""
     harm: int = 0
+    explains: tuple[str, ...] = ()
     symptoms: tuple[Symptom, ...] = ()
     accuracy: tuple[Accuracy, ...] = ()
 
@@ -222,6 +226,7 @@ def detector(
     thresholds: tuple[Threshold, ...] = (),
     limits: str = "",
     harm: int = 0,
+    explains: tuple[str, ...] = (),
     symptoms: tuple[Symptom, ...] = (),
     accuracy: tuple[Accuracy, ...] = (),
 ) -> Callable[[Find], Detector]:
@@ -236,6 +241,7 @@ def detector(
             thresholds=thresholds,
             limits=limits,
             harm=harm,
+            explains=explains,
             symptoms=symptoms,
             accuracy=accuracy,
         )

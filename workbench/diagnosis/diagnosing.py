@@ -13,14 +13,15 @@ import threading
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Final
 
 from workbench.audio import Audio
 from workbench.call import Call
+from workbench.diagnosis import coverage
+from workbench.diagnosis.arbitration import arbitrated
 from workbench.diagnosis.baseline import changes
 from workbench.diagnosis.detectors import DETECTORS
-from workbench.diagnosis.finding import SEVERITIES, Finding, Part
+from workbench.diagnosis.finding import SEVERITIES, Finding
 from workbench.diagnosis.findings import Findings
 
 __all__ = ["AROUND", "diagnose", "excerpt"]
@@ -28,9 +29,8 @@ __all__ = ["AROUND", "diagnose", "excerpt"]
 #: Heard before and after a finding, and at most of it, in seconds.
 AROUND, LONGEST = 1.0, 10.0
 
-#: Seconds beside a hole of the recording in which it makes faults out of nothing.
-_BESIDE: Final = 0.1
-
+#: Asked whatever is wanted: nobody knows what happened where the recording has holes.
+_ALWAYS: Final = "capture_dropped"
 #: Calls longer than this, in seconds, are not diagnosed in an instant: 10 minutes take 2 s.
 _LONG: Final = 300.0
 #: What all detectors build on and takes longest, in detectors: done first, it moves the bar evenly.
@@ -70,53 +70,33 @@ def diagnose(
     unknown = set(kinds or ()) - DETECTORS.keys()
     if unknown:
         raise ValueError(f"no detector {sorted(unknown)}, there are: {', '.join(DETECTORS)}")
-    wanted = DETECTORS if kinds is None else {name: DETECTORS[name] for name in kinds}
+    wanted = DETECTORS.keys() if kinds is None else set(kinds)
+    asked = [name for name in DETECTORS if name in wanted or name == _ALWAYS]
     groundwork = _GROUNDWORK if kinds is None else {}
     found: list[Finding] = []
-    with _progress(call, sum(groundwork.values()) + len(wanted)) as advance:
+    failed: dict[str, str] = {}
+    with _progress(call, sum(groundwork.values()) + len(asked)) as advance:
         for name, steps in groundwork.items():
             getattr(call, name)
             advance(steps)
-        for name, detector in wanted.items():
+        for name in asked:
             try:
-                found += detector(call)
+                found += DETECTORS[name](call)
             except Exception as error:
+                failed[name] = f"failed: {error!r}"
                 text = f"the detector {name} failed: {error!r}"
                 warnings.warn(text, RuntimeWarning, stacklevel=2)
             advance(1)
-    kept = sorted((f for whole in found for f in recorded(whole, call)), key=_rank)
+    judged = arbitrated(sorted(found, key=_rank), call.duration, DETECTORS)
+    kept = tuple(f for f in judged if f.kind in wanted or f.kind != _ALWAYS)
+    not_asked = dict.fromkeys(DETECTORS.keys() - wanted, "was not asked for")
+    left = coverage.unjudged(call, judged, not_asked | failed)
     is_silent = not len(call.inbound) and not len(call.outbound)
     against = None
     if baseline is not None:
         before = diagnose(baseline, kinds)
         against = changes(before, kept, baseline.duration, call.duration)
-    return Findings(tuple(kept), against, is_silent, is_whole=kinds is None)
-
-
-def recorded(finding: Finding, call: Call) -> Iterator[Finding]:
-    """The finding without the parts where the recording has holes: there nobody can know.
-
-    What was measured is that of all parts, and the words say so.
-    """
-    if finding.kind == "capture_dropped":
-        yield finding
-        return
-    holes = call.unrecorded
-    parts = tuple(part for part in finding.parts if not _lies_in(part, holes))
-    gone = len(finding.parts) - len(parts)
-    if not gone:
-        yield finding
-    elif parts:
-        unsure = (
-            f"; {gone} of its {len(finding.parts)} places left out: the recording has holes there"
-        )
-        yield replace(finding, parts=parts, measurement=finding.measurement + unsure)
-
-
-def _lies_in(part: Part, holes: Collection[tuple[float, float]]) -> bool:
-    start, end = part.start - _BESIDE, part.end + _BESIDE
-    covered = sum(max(0.0, min(end, last) - max(start, first)) for first, last in holes)
-    return covered > 0.3 * (end - start)
+    return Findings(kept, against, is_silent, is_whole=kinds is None, unjudged=left)
 
 
 @contextmanager

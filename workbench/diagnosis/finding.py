@@ -70,6 +70,7 @@ class Finding:
         confidence: How sure this is, 0 to 1. Below :data:`SURE` the measurement begins with
             "possibly".
         title: What people call the fault; by default its kind.
+        followers: Findings that follow from it, and are told here only.
 
     Raises:
         ValueError: If there are no parts, or one's place or ``value`` is not finite.
@@ -88,6 +89,7 @@ class Finding:
     listen: str = ""
     confidence: float = 1.0
     title: str = ""
+    followers: tuple[Finding, ...] = ()
 
     def __post_init__(self) -> None:
         places = [time for part in self.parts for time in part[:2]]
@@ -126,7 +128,11 @@ class Finding:
 
     @property
     def told(self) -> str:
-        """The measurement, and of several parts where they begin."""
+        """The measurement, of several parts where they begin, and what follows from it."""
+        return "; ".join(filter(None, (self._placed, self._followed)))
+
+    @property
+    def _placed(self) -> str:
         if len(self.parts) == 1:
             return self.measurement
         times = [f"{part.start:.2f}" for part in self.parts[:_NAMED]]
@@ -136,6 +142,21 @@ class Finding:
             listed = f"{', '.join(times)} s and {more} more"
         return f"{self.measurement}, at {listed}"
 
+    @property
+    def _followed(self) -> str:
+        """How many findings follow, and the worst of each kind."""
+        if not self.followers:
+            return ""
+        worst: dict[str, Finding] = {}
+        for finding in sorted(self.followers, key=lambda finding: finding.excess):
+            worst[finding.title] = finding
+        listed = ", ".join(
+            f"{name} ({f.value:.4g} {f.unit}".rstrip() + ")" for name, f in worst.items()
+        )
+        count = len(self.followers)
+        verb = "findings follow" if count > 1 else "finding follows"
+        return f"{count} {verb} from this: {listed}"
+
     def as_dict(self) -> dict[str, Any]:
         """All that is known of it, of JSON's types: a part's unknown value is ``None``."""
         own = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -143,7 +164,8 @@ class Finding:
             {**part._asdict(), "value": None if math.isnan(part.value) else part.value}
             for part in self.parts
         ]
-        return {**own, "span": list(self.span), "parts": parts}
+        followers = [finding.as_dict() for finding in self.followers]
+        return {**own, "span": list(self.span), "parts": parts, "followers": followers}
 
     def __str__(self) -> str:
         start, end = self.span

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
-from typing import overload
+from typing import Any, overload
 
 from workbench.diagnosis.baseline import Change
+from workbench.diagnosis.coverage import Unjudged, in_words
 from workbench.diagnosis.finding import SEVERITIES, Finding, Severity
 from workbench.looks import SEVERITY_LOOKS
 
@@ -23,12 +24,14 @@ class Findings(Sequence[Finding]):
         changes: Against the baseline that was given to ``diagnose``; ``None`` without one.
         is_silent: Whether the call had no audio to find anything in, of either side.
         is_whole: Whether they are all there is to find; a selection cannot call the call sound.
+        unjudged: What could not be judged; with any the call cannot be called sound.
     """
 
     found: tuple[Finding, ...] = ()
     changes: tuple[Change, ...] | None = None
     is_silent: bool = False
     is_whole: bool = True
+    unjudged: tuple[Unjudged, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "found", tuple(self.found))
@@ -52,6 +55,11 @@ class Findings(Sequence[Finding]):
     def of(self, *kinds: str) -> Findings:
         """Those of some kinds."""
         return self._selected(tuple(finding for finding in self if finding.kind in kinds))
+
+    @property
+    def silenced(self) -> tuple[Finding, ...]:
+        """What follows from others, and is told with its cause only."""
+        return tuple(follower for finding in self for follower in finding.followers)
 
     def failures(self, fail_on: Severity = "warning") -> Findings:
         """Those that shall fail a release.
@@ -82,7 +90,15 @@ class Findings(Sequence[Finding]):
             return "Nothing can be said of this call: the capture holds no audio of either side."
         if not self.is_whole:
             return "Of what was looked at, nothing a person on the phone would mind was found."
+        if self.unjudged:
+            return f"No fault was found in what could be judged; {in_words(self.unjudged)}."
         return "This call is sound: nothing a person on the phone would mind was found."
+
+    @property
+    def not_judged(self) -> str:
+        """What could not be judged, where the sentence does not say so; else empty."""
+        words = in_words(self.unjudged) if self.is_whole else ""
+        return "" if not words or words in self.sentence else f"Not judged: {words}."
 
     def advice(self) -> Iterator[tuple[str, str]]:
         """Cause and remedy of each; of what was said before, only where that was."""
@@ -98,12 +114,20 @@ class Findings(Sequence[Finding]):
             said = {text: finding.when for text in told} | said
             above = told
 
+    def as_dict(self) -> dict[str, Any]:
+        """All that is known of them, of JSON's types."""
+        return {
+            "sentence": self.sentence,
+            "findings": [finding.as_dict() for finding in self],
+            "unjudged": [row._asdict() for row in self.unjudged],
+        }
+
     def __repr__(self) -> str:
         kinds = ", ".join(finding.kind for finding in self)
         return f"<Findings: {kinds or 'none'}>"
 
     def __str__(self) -> str:
-        lines = [self.sentence, *map(str, self)]
+        lines = [self.sentence, *map(str, self), *([self.not_judged] if self.not_judged else [])]
         if self.changes is not None:
             lines += ["Against the baseline:", *(map(str, self.changes) if self.changes else ["-"])]
         return "\n".join(lines)
@@ -118,7 +142,8 @@ class Findings(Sequence[Finding]):
         if self.changes is not None:
             told = "".join(f"<li>{escape(str(change))}</li>" for change in self.changes)
             against = f"<p>Against the baseline:</p><ul>{told or '<li>nothing changed</li>'}</ul>"
-        return f"<p><b>{escape(self.sentence)}</b></p>{table}{against}"
+        rest = f"<p>{escape(self.not_judged)}</p>" if self.not_judged else ""
+        return f"<p><b>{escape(self.sentence)}</b></p>{table}{rest}{against}"
 
 
 def _finding(finding: Finding, advice: tuple[str, str]) -> str:

@@ -28,11 +28,16 @@ def to_junit(findings: Findings, fail_on: Severity = "warning", name: str = "cal
     """
     failed = findings.failures(fail_on)
     count = len({finding.kind for finding in failed})
+    found = {finding.kind for finding in findings}
+    skipped = {row.what: str(row) for row in findings.unjudged if row.what not in found}
     suite = ElementTree.Element(
-        "testsuite", name=_xml(name), tests=str(len(DETECTORS)), failures=str(count), errors="0"
-    )
+        "testsuite", name=_xml(name), tests=str(len(DETECTORS)), failures=str(count), errors="0",
+        skipped=str(len(skipped.keys() & DETECTORS.keys())),
+    )  # fmt: skip
     for kind in DETECTORS:
         case = ElementTree.SubElement(suite, "testcase", classname="workbench.diagnose", name=kind)
+        if kind in skipped:
+            ElementTree.SubElement(case, "skipped", message=_xml(skipped[kind])[:_ROOM_FOR])
         for number, finding in enumerate(f for f in failed if f.kind == kind):
             if not number:  # one is allowed
                 failure = ElementTree.SubElement(case, "failure")
@@ -44,6 +49,9 @@ def to_junit(findings: Findings, fail_on: Severity = "warning", name: str = "cal
         if others:
             out = ElementTree.SubElement(case, "system-out")
             out.text = "\n".join(_xml(_told(finding)) for finding in others)
+    if findings.unjudged:
+        out = ElementTree.SubElement(suite, "system-out")
+        out.text = _xml("\n".join(map(str, findings.unjudged)))
     return ElementTree.tostring(suite, "unicode", xml_declaration=True)
 
 

@@ -93,6 +93,7 @@ def write_report(
         day=css_variables(),
         night=css_variables(night=True),
         sentence=hidden(found.sentence),
+        not_judged=hidden(found.not_judged),
         subtitle=hidden(call.summary().partition("\n")[0]),
         findings=[
             {

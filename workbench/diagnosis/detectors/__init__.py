@@ -18,6 +18,8 @@ from workbench.diagnosis.detectors import (
     configuration,
     continuity,
     encoding,
+    joints,
+    leftovers,
     lifecycle,
     loudness,
     network,
@@ -42,6 +44,8 @@ _MODULES: Final = (
     beginning,
     lifecycle,
     seams,
+    leftovers,
+    joints,
     configuration,
 )
 

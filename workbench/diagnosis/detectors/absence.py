@@ -45,6 +45,15 @@ JUST_BEFORE: Final = 0.060
     "and the credentials of the synthesis.",
     limits="a line that pauses with digital silence, or sends nothing in its pauses, is taken to "
     "be quiet.",
+    explains=(
+        "bot:dead_air",
+        "bot:slow_response",
+        "bot:false_barge_in",
+        "late_start",
+        "jitter",
+        "wrong_rate",
+        "audio_lost",
+    ),
 )
 def one_way(call: Call) -> Iterator[Finding]:
     """One side is not there, for a while or at all, while the call is up."""

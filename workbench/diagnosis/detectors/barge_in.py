@@ -122,14 +122,11 @@ def _sureness(sounds: Sequence[Sound], start: float, end: float) -> float:
 )
 def slow_barge_in(call: Call) -> Iterator[Finding]:
     """The bot goes on talking although the caller does not let it."""
-    early = list(_early_answers(call))
     for barge_in in barge_ins(call):
         took, onset = barge_in.time_to_yield_ms, barge_in.onset
         # "Mhm" is no barge-in: the caller must keep at it for as long as is complained of.
         if min(took, 1000 * (barge_in.caller_end - onset)) < slow_barge_in.threshold:
             continue
-        if any(start - 0.05 <= onset < end for start, end, _, _ in early):
-            continue  # the caller had not finished: that is another fault
         cause, remedy = _who_was_slow(barge_in)
         sure = barge_in.confidence >= SURE
         yield slow_barge_in.finding(
@@ -188,6 +185,7 @@ def _who_was_slow(barge_in: BargeIn) -> tuple[str, str]:
     change="lengthen VADParams.stop_secs, or let a turn analyzer decide when a turn has ended.",
     limits="a caller who has finished, and happens to think of more just then, looks the same.",
     accuracy=(Accuracy("hasty", 1.0, value_error=5.0),),
+    explains=("slow_barge_in", "false_barge_in"),
 )
 def early_answer(call: Call) -> Iterator[Finding]:
     """The bot begins before the caller has finished."""

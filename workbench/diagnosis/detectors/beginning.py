@@ -36,6 +36,7 @@ TOGETHER: Final = 1.0
         Accuracy("late", 1.0, value_error=0.0, span_ms=0.0),
         Accuracy("piled_up", 1.0, value_error=0.0),
     ),
+    explains=("bot:dead_air", "bot:slow_response"),
 )
 def late_start(call: Call) -> Iterator[Finding]:
     """The caller picks up and hears nothing, or says something that nobody reads."""
@@ -77,6 +78,7 @@ def late_start(call: Call) -> Iterator[Finding]:
     measured="start messages after the first; and the caller's numbers that begin anew, with other "
     "audio.",
     change="give each stream a WebSocket of its own.",
+    explains=("caller:jitter", "caller:one_way", "bot:dead_air", "caller:duplicate"),
 )
 def restart(call: Call) -> Iterator[Finding]:
     """A second stream over the same WebSocket: the bot may hear nothing of it."""

@@ -92,6 +92,7 @@ def _queued(call: Call) -> float:
     "the pipeline went on to cancel; whether somebody was speaking, or the bot's sound was queued.",
     change="look at what lies between Bandwidth and the bot: proxies, their time limits, tunnels.",
     limits="that the bot cancelled its own pipeline looks the same where nothing else came between.",
+    explains=("dead_air", "cut_goodbye", "hang_up_unconfirmed", "early_end"),
 )
 def broke_off(call: Call) -> Iterator[Finding]:
     """The WebSocket is gone in the middle of the call, and nobody had said goodbye."""

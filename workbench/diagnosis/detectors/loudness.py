@@ -202,6 +202,7 @@ def level_mismatch(call: Call) -> Iterator[Finding]:
     change="deliver 16-bit signed little-endian samples; a high-pass in audio_in_filter takes the "
     "caller's out.",
     accuracy=(Accuracy("offset", 1.0, value_error=6.5),),
+    explains=("bot:dead_air", "bot:false_barge_in"),
 )
 def dc_offset(call: Call) -> Iterator[Finding]:
     """Audio that is not centred on zero: clicks at every start and stop."""

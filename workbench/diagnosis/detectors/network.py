@@ -61,6 +61,7 @@ _WAY: Final = (
     change="run the bot closer to Bandwidth's media servers, without a tunnel between, with CPU "
     "to spare.",
     accuracy=(Accuracy("lost", 1.0, value_error=0.0, span_ms=0.0),),
+    explains=("dropout",),
 )
 def sequence_gap(call: Call) -> Iterator[Finding]:
     """Numbers that were skipped: audio of the caller that never arrived."""
@@ -94,6 +95,7 @@ def sequence_gap(call: Call) -> Iterator[Finding]:
     ),
     change="take the proxy that repeats them out of the way.",
     accuracy=(Accuracy("doubled", 1.0, value_error=0.0, span_ms=0.0),),
+    explains=("jitter",),
 )
 def duplicate(call: Call) -> Iterator[Finding]:
     """Messages that came twice: the recogniser hears syllables stutter."""
@@ -173,6 +175,7 @@ def jitter(call: Call) -> Iterator[Finding]:
     change="move the blocking call to asyncio.to_thread; run one call per process.",
     limits="while the bot is silent a blocked loop looks like jitter, and is called so.",
     accuracy=(Accuracy("blocked", 1.0, value_error=0.0, span_ms=0.0),),
+    explains=("underrun", "caller:jitter"),
 )
 def loop_lag(call: Call) -> Iterator[Finding]:
     """Both directions stood still at once: not the network, the bot's own process."""
@@ -267,6 +270,7 @@ def read_nothing(call: Call, start: float, end: float) -> bool | None:
     change="place audio by arrival and sequence number, never by counting bytes, and let nothing "
     "other than Bandwidth's clock pace what a bridge sends on.",
     accuracy=(Accuracy("drifting", 1.0, value_error=0.1),),
+    explains=("jitter",),
 )
 def clock_drift(call: Call) -> Iterator[Finding]:
     """The caller's audio comes faster or slower than the clock: recordings run apart."""
@@ -293,6 +297,7 @@ def clock_drift(call: Call) -> Iterator[Finding]:
     symptoms=(Symptom(16, "the bot hears its own track", "`own_track`"),),
     measured="media messages of another track than inbound.",
     change='set <StartStream tracks="inbound">.',
+    explains=("echo",),
 )
 def own_track(call: Call) -> Iterator[Finding]:
     """The stream also carries what the bot says itself."""
@@ -346,9 +351,10 @@ def bad_message(call: Call) -> Iterator[Finding]:
     title="Recording incomplete",
     harm=230,
     measured="the recording's own count of what it dropped, what could not be read of the file, "
-    "and the records whose numbers are not there. No fault is reported that lies where "
-    "they are missing.",
+    "and the records whose numbers are not there. What seems to be a fault where they are missing "
+    "follows from it.",
     change="write captures to a local disk with room.",
+    explains=("*", "clock_drift"),
 )
 def capture_dropped(call: Call) -> Iterator[Finding]:
     """Records that the recording itself lost: what is said about this call may be wrong there."""
@@ -363,7 +369,9 @@ def capture_dropped(call: Call) -> Iterator[Finding]:
     damage = [f"the capture is damaged: {call.damage[0]}"] if call.damage else []
     yield capture_dropped.finding(
         side=None,
-        parts=[Part(*place, math.nan) for place in holes or when or [(0.0, call.duration)]],
+        parts=[
+            Part(*place, math.nan) for place in holes or when or [(call.duration, call.duration)]
+        ],
         severity="warning" if holes else "info",
         value=dropped,
         threshold=Threshold(1, "records"),

@@ -165,6 +165,7 @@ def _cushion(call: Call) -> str:
         Accuracy("ahead", 1.0, value_error=0.0),
         Accuracy("paced", 1.0, value_error=0.0),
     ),
+    explains=("unheard_speech", "missing_clear", "cut_goodbye"),
 )
 def pacing(call: Call) -> Iterator[Finding]:
     """Audio is not sent in real time: every interruption depends on ``clear``, or words run dry."""

@@ -1,4 +1,4 @@
-"""Faults at the seams of the bot's audio: where it begins, is cut off, or is joined."""
+"""Faults at the seams of the bot's audio: where it begins, and where it is cut off."""
 
 from __future__ import annotations
 
@@ -6,157 +6,21 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from workbench.audio import Audio
 from workbench.call import Call
 from workbench.call.unplayed import unplayed_secs
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.encoding import CONTAINERS, CORRELATION
 from workbench.diagnosis.detectors.tones import TONE_SECS, is_tone
-from workbench.diagnosis.finding import POSSIBLE, Finding, Part, graded, lasting
+from workbench.diagnosis.finding import Finding, Part, graded, lasting
 from workbench.metrics.speech import HOP, levels
 
-__all__ = ["ambience_gap", "block_joint", "onset_pop", "stale_audio", "unheard_speech"]
+__all__ = ["ambience_gap", "onset_pop", "unheard_speech"]
 
-#: Nobody answers so soon: what is sent this soon after an interruption belongs to before it.
-TOO_SOON: Final = 0.25
-#: More than any resampler holds back (soxr VHQ, 24 to 8 kHz: 152 ms at most).
-HELD_MS: Final = 160
-#: Likeness that makes two pieces of audio the same one, through mu-law and a resampler: of 3000
-#: pairs of sentences of one voice 3 are so alike. From the second on it is sure (1 of them).
-SAME, SURELY = 0.95, 0.97
-#: Faint, but more than mu-law's own noise, which two pieces do not share.
-FAINTEST_DBOV: Final = -65.0
-_SHIFTS: Final = 48  # samples at 8 kHz, 6 ms
 #: Frames of 10 ms in which a tone is known.
 FEW: Final = 4
 #: A shorter silence, in seconds, that is loud on both sides is a hole in a word, and no onset.
 PAUSE: Final = 1.0
-#: Fewer joints in sound than this tell nothing.
-JOINTS: Final = 50
-
-
-@detector(
-    title="Old speech after barge-in",
-    harm=90,
-    symptoms=(Symptom(5, "a burst of the old sentence after an interruption", "`stale_audio`"),),
-    measured="audio sent within 0.25 s after ``clear`` and not gone on with; or the beginning of "
-    "what is sent next, if it is the end of what was given to the serializer before "
-    "(correlation 0.95 at least; from 0.97 on it is called sure).",
-    thresholds=(
-        Threshold(
-            20.0,
-            "ms",
-            "A syllable lasts some 150 ms; 20 ms of one, one message of the telephone network, is "
-            "a blip.",
-        ),
-    ),
-    change="reset the serializer's resampler at the interruption, which this project's serializer "
-    "does; let no processor send on what it had queued.",
-    limits="a scrap that is fainter than -65 dBov is not told.",
-    accuracy=(Accuracy("stale", 1.0, value_error=0.0, span_ms=0.0),),
-)
-def stale_audio(call: Call) -> Iterator[Finding]:
-    """A scrap of the old sentence after an interruption."""
-    said, sent = call.audio_out, call.outbound
-    said_at = np.array([frame.time for frame in said], float)
-    for clear in call.times_of("clear").tolist():
-        after = int(np.searchsorted(sent.time, clear, side="right"))
-        if after == len(sent):
-            continue
-        ms, start = _too_soon(call, after, clear), float(sent.time[after])
-        likeness = 1.0
-        if not ms:
-            cut = int(np.searchsorted(said_at, clear))
-            held = b"".join(f.mono for f in said[max(0, cut - 10) : cut])
-            rate = said[cut - 1].sample_rate if cut else 0
-            if held and rate:
-                ms, likeness = _leftover(call, after, Audio.from_pcm(held, rate))
-        if ms >= stale_audio.threshold:
-            yield stale_audio.finding(
-                side="bot",
-                parts=(Part(start, start + ms / 1000, ms),),
-                severity=graded(ms, stale_audio.threshold, 200),
-                value=ms,
-                measurement=f"{ms:.0f} ms of the interrupted sentence were played after the "
-                "interruption",
-                cause="The resampler, or a queue behind the interruption, kept a piece of the old "
-                "audio.",
-                remedy="Reset the serializer's resampler at InterruptionFrame, as this project's "
-                "does, and look for a processor that sends on what it had queued.",
-                listen="bot_sent",
-                confidence=1.0 if likeness >= SURELY else POSSIBLE,
-            )
-
-
-def _too_soon(call: Call, first: int, clear: float) -> float:
-    """Milliseconds of a short run of messages that begins right after ``clear``."""
-    sent = call.outbound
-    if sent.time[first] - clear >= TOO_SOON:
-        return 0.0
-    last = first
-    while last + 1 < len(sent) and sent.time[last + 1] - sent.time[last] < TOO_SOON:
-        last += 1
-        if sent.time[last] - clear > 2 * TOO_SOON:
-            return 0.0  # it goes on: a quick answer
-    run = slice(first, last + 1)
-    if max(_level_of(call, i) for i in range(first, last + 1)) < -50:
-        return 0.0
-    return 1000 * float(sent.duration[run].sum())
-
-
-def _level_of(call: Call, index: int) -> float:
-    wire = call.outbound.formats[index]
-    return Audio.from_pcm(wire.decode(call.outbound.payloads[index]), wire.sample_rate).level
-
-
-def _leftover(call: Call, first: int, old: Audio) -> tuple[float, float]:
-    """How much of what is sent from message ``first`` on ends ``old``.
-
-    Returns:
-        Milliseconds, 0 for none, and the likeness of the two.
-    """
-    wire = call.outbound.formats[first]
-    pcm = b"".join(wire.decode(payload) for payload in call.outbound.payloads[first : first + 10])
-    new = Audio.from_pcm(pcm, wire.sample_rate).resampled(8000).samples
-    tail = old.resampled(8000).samples
-    likeness = _likeness(new[: 8 * HELD_MS], tail)
-    best = float(likeness.max(initial=0.0))
-    if best < SAME:
-        return 0.0, best
-    length = int(np.flatnonzero(likeness > best - 0.01)[-1])
-    # A sentence that was cut as soon as it had begun, and is said again, is alike too.
-    before = tail[: max(0, len(tail) - length - _SHIFTS)][-round(8 * stale_audio.threshold) :]
-    if not len(before) or float(np.mean(np.square(before))) < 10 ** (FAINTEST_DBOV / 10):
-        return 0.0, best
-    return length / 8, best
-
-
-def _likeness(head: NDArray[np.float32], tail: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Correlation of the beginning of one signal with the end of another, by its length.
-
-    Args:
-        head: At 8 kHz, shape ``(n,)``.
-        tail: At 8 kHz; the filters of both conversions may move it by :data:`_SHIFTS`.
-
-    Returns:
-        Shape ``(n + 1,)``; 0 where it is too short or too faint to tell.
-    """
-    least = round(8 * stale_audio.threshold)
-    found = np.zeros(len(head) + 1)
-    energy, energies = (np.append(0.0, np.cumsum(np.square(x, dtype=float))) for x in (head, tail))
-    for at in range(max(0, len(tail) - len(head) - _SHIFTS), len(tail) - least + 1):
-        # From here to the end, or some ms before it: one product gives all these lengths.
-        length = np.arange(max(least, len(tail) - at - _SHIFTS), min(len(head), len(tail) - at) + 1)
-        if not len(length):
-            continue
-        product = np.cumsum(head[: length[-1]] * tail[at : at + length[-1]], dtype=float)
-        scale = np.sqrt(energy[length] * (energies[at + length] - energies[at]))
-        audible = energy[length] > length * 10 ** (FAINTEST_DBOV / 10)
-        alike = np.where(audible, product[length - 1] / np.maximum(scale, 1e-9), 0.0)
-        found[length] = np.maximum(found[length], alike)
-    return found
 
 
 @detector(
@@ -341,100 +205,3 @@ def _onset(at: float, before: bytes, pcm: bytes, rate: int) -> Iterator[tuple[fl
             return
     peak = float(np.abs(head.astype(float)).max()) / 32768
     yield at, 20 * float(np.log10(max(peak, 1e-5)))
-
-
-@detector(
-    title="Clicks between blocks",
-    harm=30,
-    symptoms=(Symptom(6, "clicks at a fixed rate, a buzz", "`block_joint`"),),
-    measured="the third difference of the samples within 3 of each joint of two blocks, over that "
-    "of the 10 ms around it; median of all joints in sound.",
-    thresholds=(
-        Threshold(
-            1.5,
-            "times",
-            "Streaming conversion has 0.98 to 1.10, conversion of each block by itself 1.9 and "
-            "more.",
-        ),
-    ),
-    change="keep one resampler for the whole stream instead of one call for each block; leave out "
-    "no samples and pad none.",
-    limits="a steady tone tells nothing.",
-    accuracy=(Accuracy("jointed", 1.0),),
-)
-def block_joint(call: Call) -> Iterator[Finding]:
-    """Clicks or a buzz at a fixed rate: each block was treated by itself."""
-    inbound = call.inbound
-    ways = (
-        ("bot", "bot_said", call.speaking.start, call.speaking.kept),
-        ("bot", "bot_sent", call.sending.start, call.sending.kept),
-        ("caller", "caller_sent", inbound.start, np.where(inbound.duplicate, 0, inbound.duration)),
-    )
-    told = set[str]()
-    for side, name, start, length in ways:
-        if side in told or not len(start):
-            continue
-        ratio, count = roughness(call.signal(name), start, length)
-        if ratio < block_joint.threshold:
-            continue
-        told.add(side)
-        yield block_joint.finding(
-            side="bot" if side == "bot" else "caller",
-            parts=(Part(0.0, call.duration, ratio),),
-            severity=graded(ratio, 2 * block_joint.threshold, 10),
-            value=ratio,
-            measurement=f"a click at every joint of two blocks ({count} looked at): {ratio:.1f} "
-            "times as rough as between them",
-            cause={
-                "bot_said": "Each block was converted by itself before it reached the serializer.",
-                "bot_sent": "The serializer converts each frame by itself.",
-                "caller_sent": "Each message was converted by itself before it arrived.",
-            }[name],
-            remedy="Nothing in the bot causes it; give Bandwidth the call id."
-            if side == "caller"
-            else "Keep one resampler for the whole stream (soxr.ResampleStream, or this project's "
-            "serializer), not a call of resample() for each block, and pad no block with zeros.",
-            listen=name,
-        )
-
-
-def roughness(
-    audio: Audio, start: NDArray[np.float64], length: NDArray[np.float64]
-) -> tuple[float, int]:
-    """How much rougher a track is at its joints than around them.
-
-    Args:
-        audio: The track.
-        start: Where each block starts, in seconds.
-        length: Of each, in seconds.
-
-    Returns:
-        The ratio, 1 for none, and the number of joints that it was measured at.
-    """
-    rate, samples = audio.sample_rate, audio.samples
-    joined = np.abs(start[1:] - (start[:-1] + length[:-1])) < 1.5 / rate
-    joints = np.rint(start[1:][joined] * rate).astype(np.int64)
-    around = round(0.010 * rate)
-    joints = joints[(joints > around + 8) & (joints < len(samples) - around - 8)]
-    joints = joints[:: max(1, len(joints) // 5000)]
-    if len(joints) < JOINTS:
-        return 1.0, 0
-    windows = samples[joints[:, None] + np.arange(-around - 6, around + 6)].astype(np.float64)
-    power = np.mean(np.square(windows), axis=1)
-    windows = windows[power > 1e-5]
-    if len(windows) < JOINTS:
-        return 1.0, 0
-    bends = np.abs(np.diff(windows, 3, axis=1))
-    # Maxima over six differences: those that straddle the joint, and those of each place around.
-    places = bends[:, : bends.shape[1] // 6 * 6].reshape(len(bends), -1, 6).max(axis=2)
-    middle = around + 6
-    at = bends[:, middle - 4 : middle + 2].max(axis=1)
-    usual = np.median(places, axis=1)
-    # Of most joints: a few may stand where a tone begins or ends, or where a frame was late.
-    ratio = float(np.median((at + 1e-5) / (usual + 1e-5)))
-    if ratio >= block_joint.threshold:
-        # The joints of a tone all have the same phase, and the rounding of that.
-        tones = [is_tone(window) for window in windows[:: 1 + len(windows) // 100]]
-        if 2 * sum(tones) > len(tones):
-            return 1.0, 0
-    return ratio, len(windows)

@@ -181,6 +181,7 @@ def slow_response(call: Call) -> Iterator[Finding]:
     limits="the confidence is the correlation. In a room the loss is right within 3 dB; echo in "
     "constant double talk may be missed.",
     accuracy=(Accuracy("echoing", 1.0, value_error=0.3, span_ms=7.0, decibels=True),),
+    explains=("slow_barge_in", "false_barge_in", "caller:noise"),
 )
 def echo(call: Call) -> Iterator[Finding]:
     """The bot's own voice comes back: it may interrupt itself."""

@@ -1,0 +1,204 @@
+"""Faults inside the sound, and what only looks like them."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+
+from pipecat_bandwidth.encodings import FORMATS, PCMU
+from tests.captures import Scene, speech
+from workbench.audio import Audio
+from workbench.call import Call
+from workbench.diagnosis import Finding, diagnose
+
+PHRASES = ("caller/c05", "caller/c01")
+
+
+def found(scene: Scene, tmp_path, *kinds: str) -> list[Finding]:
+    return list(diagnose(Call.open(scene.write(tmp_path / "a.mcap")), kinds or None))
+
+
+def talk(**settings) -> Scene:
+    """Both sides speak twice in thirty seconds."""
+    scene = Scene(30.0, **settings)
+    for at, name in ((0.8, "bot/b03"), (16.3, "bot/b02")):
+        scene.say_bot(at, speech(name).span(0.0, 5.0))
+    for at, name in zip((10.1, 22.5), PHRASES, strict=True):
+        scene.say_caller(at, speech(name))
+    return scene
+
+
+# -- holes in words ----------------------------------------------------------------------------
+
+
+def formant(secs: float = 6.0, rate: int = 8000) -> Audio:
+    """Vowels of a synthesiser, parted by closures of digital silence into which they fade."""
+    rng, parts = np.random.default_rng(3), []
+    while sum(map(len, parts)) < secs * rate:
+        count = int(rng.uniform(0.09, 0.16) * rate)
+        time = np.arange(count) / rate
+        vowel = sum(np.sin(2 * np.pi * 120 * k * time) / k for k in range(1, 20))
+        fade = np.minimum(1, (count - np.arange(count)) / (0.02 * rate)) ** 3
+        attack = np.minimum(1, np.arange(count) / (0.004 * rate))
+        parts += [0.1 * vowel * fade * attack, np.zeros(int(rng.uniform(0.02, 0.08) * rate))]
+    return Audio(np.concatenate(parts).astype(np.float32), rate)
+
+
+def test_closures_of_a_synthesiser_are_no_dropouts(tmp_path):
+    scene = Scene(24.0)
+    scene.say_bot(1.0, formant())
+    scene.say_caller(10.0, formant())
+    assert found(scene, tmp_path, "dropout") == []
+
+
+@pytest.mark.parametrize("gain_db", [0, -26])
+@pytest.mark.parametrize("side", ["caller", "bot"])
+def test_holes_in_words_are_found_at_any_level(tmp_path, side, gain_db):
+    """In the loudest places of one phrase: 40 ms of zeros, of a caller at -49 dBov too."""
+    audio = speech("caller/c05", 8000)
+    samples = audio.samples * np.float32(10 ** (gain_db / 20))
+    power = np.convolve(np.square(samples), np.ones(800), "same")
+    places = [int(np.argmax(power[first : first + 8000])) + first for first in (2000, 12000, 22000)]
+    for at in places:
+        samples[at : at + 320] = 0
+    scene = Scene(12.0, noise_dbov=-200)
+    (scene.say_caller if side == "caller" else scene.say_bot)(1.0, Audio(samples, 8000))
+    findings = found(scene, tmp_path, "dropout")
+    assert {finding.side for finding in findings} == {side}
+    starts = [part.start for finding in findings for part in finding.parts]
+    assert starts == pytest.approx([1.0 + at / 8000 for at in places], abs=0.03)
+    assert sum(finding.value for finding in findings) == pytest.approx(120, abs=10)
+
+
+# -- bytes that are something else -----------------------------------------------------------------
+
+
+def alaw(audio: Audio) -> bytes:
+    """A-law by its definition: thirteen segments, every other bit inverted."""
+    linear = np.abs(audio.samples.astype(np.float64)) * 4096
+    exponent = np.clip(np.floor(np.log2(np.maximum(linear, 1))) - 4, 0, 7).astype(int)
+    step = 2.0 ** np.maximum(exponent, 1)
+    mantissa = np.clip(linear / step - np.where(exponent > 0, 16, 0), 0, 15).astype(int)
+    code = (exponent << 4 | mantissa) | np.where(audio.samples >= 0, 0x80, 0)
+    return bytes((code ^ 0x55).astype(np.uint8))
+
+
+def test_mu_law_handed_over_as_samples_is_named(tmp_path):
+    scene = talk()
+    scene.chunks = []
+    said = PCMU.encode(speech("bot/b03", 8000).pcm())
+    scene.say_bot(0.8, Audio.from_pcm(said[: len(said) // 2 * 2], 8000))
+    found_all = found(scene, tmp_path)
+    (finding,) = (finding for finding in found_all if finding.kind == "wrong_codec")
+    assert finding.side == "bot"
+    assert "are mu-law, read as 16-bit samples" in finding.measurement
+    assert not {f.kind for f in found_all} & {"dropout", "clipping", "level_mismatch"}
+
+
+def test_a_law_read_as_mu_law_is_named(tmp_path):
+    scene = talk(noise_dbov=-200)
+    heard = PCMU.decode(alaw(Audio(scene.caller, 8000)))
+    scene.caller = np.frombuffer(heard, "<i2").astype(np.float32) / 32768
+    (finding,) = found(scene, tmp_path, "wrong_codec", "noise", "clipping")
+    assert (finding.kind, finding.side) == ("wrong_codec", "caller")
+    assert "are A-law, read as mu-law" in finding.measurement
+
+
+@pytest.mark.parametrize("wire", FORMATS[1:], ids=str)
+def test_samples_swapped_on_the_wire_are_told_there(tmp_path, wire):
+    scene = talk(wire=wire, pipeline_rate=wire.sample_rate)
+    for chunk in scene.chunks:
+        chunk.payload = np.frombuffer(chunk.payload, "<i2").byteswap().tobytes()
+    (finding,) = found(scene, tmp_path, "wrong_codec")
+    assert (finding.side, finding.listen) == ("bot", "bot_sent")
+    assert "bytes swapped" in finding.measurement
+
+
+def test_what_came_wrong_is_told_once(tmp_path):
+    """The frames are swapped, and so is what was sent of them."""
+    scene = talk(wire=FORMATS[1], pipeline_rate=8000)
+    for chunk in scene.chunks:
+        chunk.frame = np.frombuffer(chunk.frame, "<i2").byteswap().tobytes()
+        chunk.payload = chunk.frame
+    (finding,) = found(scene, tmp_path, "wrong_codec")
+    assert finding.listen == "bot_said"
+
+
+@pytest.mark.parametrize("kind", ["hiss", "chirps", "fax"])
+def test_what_only_sounds_like_static_is_no_wrong_encoding(tmp_path, kind):
+    rng, time = np.random.default_rng(1), np.arange(4 * 8000) / 8000
+    symbol = (time * 2400).astype(int)
+    sound = {
+        "hiss": rng.standard_normal(len(time)),
+        "chirps": np.sin(2 * np.pi * (2100 + 300 * np.sign(np.sin(2 * np.pi * 2 * time))) * time),
+        # Quadrature modulation at 1800 Hz: 2400 symbols a second.
+        "fax": np.sin(2 * np.pi * 1800 * time + np.pi / 4 * rng.integers(0, 8, 9600)[symbol]),
+    }[kind]
+    scene = talk()
+    scene.say_caller(3.0, Audio((0.2 * sound / np.std(sound)).astype(np.float32), 8000))
+    assert found(scene, tmp_path, "wrong_codec") == []
+
+
+# -- where two blocks meet ---------------------------------------------------------------------------
+
+
+def test_two_answers_frame_by_frame_take_turns(tmp_path):
+    scene = talk()
+    scene.chunks = []
+    scene.say_bot(1.0, speech("bot/b03"))
+    one, scene.chunks = scene.chunks, []
+    scene.say_bot(1.0, speech("bot/b01"))
+    for index, pair in enumerate(zip(one, scene.chunks, strict=False)):
+        for half, chunk in enumerate(pair):
+            chunk.time = 1.0 + max(0.0, (2 * index + half) * 0.04 - 0.08)
+    scene.chunks = [chunk for pair in zip(one, scene.chunks, strict=False) for chunk in pair]
+    findings = found(scene, tmp_path, "wrong_layout", "block_joint", "dropout")
+    assert [(f.kind, f.side) for f in findings] == [("wrong_layout", "bot")]
+    assert findings[0].span[0] == pytest.approx(1.0, abs=0.3)
+
+
+def test_two_sources_on_the_callers_side_take_turns(tmp_path):
+    scene = Scene(20.0)
+    both = [speech(name, 8000).samples[8000:40000].reshape(-1, 160) for name in PHRASES]
+    count = min(map(len, both))
+    scene.caller[8000 : 8000 + 320 * count] = np.hstack([x[:count] for x in both]).ravel()
+    (finding,) = found(scene, tmp_path, "wrong_layout")
+    assert finding.side == "caller"
+
+
+def test_one_voice_takes_no_turns(tmp_path):
+    assert found(talk(), tmp_path, "wrong_layout", "block_joint", "wrong_codec") == []
+
+
+def test_messages_converted_one_by_one_are_heard_as_joints(tmp_path):
+    """The serializer makes 16 kHz of each message by itself."""
+    for name, whole in (("whole", True), ("alone", False)):
+        scene = talk(heard_rate=16000)
+        call = Call.open(scene.write(tmp_path / f"{name}.mcap"))
+        frames = [
+            frame if whole else replace_pcm(frame, Audio.from_pcm(frame.pcm, 16000))
+            for frame in call.frames_in
+        ]
+        call.frames_in = tuple(frames)
+        findings = list(diagnose(call, ["block_joint"]))
+        assert [(f.side, f.listen) for f in findings] == (
+            [] if whole else [("caller", "bot_heard")]
+        )
+
+
+def replace_pcm(frame, audio: Audio):
+    """The same frame as it comes of a filter that knows nothing beside it."""
+    alone = audio.resampled(8000).resampled(16000)
+    return msgspec.structs.replace(frame, pcm=alone.pcm())
+
+
+def test_each_step_at_a_start_is_a_part(tmp_path):
+    scene = Scene(30.0)
+    starts = (1.0, 8.0, 15.0, 22.0)
+    for at in starts:
+        samples = speech("bot/b03", 8000).span(0, 3.0).samples.copy()
+        samples[:80] = 0.1 * np.exp(-np.arange(80) / 20)
+        scene.say_bot(at, Audio(samples, 8000))
+    (finding,) = found(scene, tmp_path, "onset_pop")
+    assert [part.start for part in finding.parts] == pytest.approx(starts, abs=0.01)

@@ -1,0 +1,232 @@
+"""Faults of where two blocks of audio meet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.audio import Audio
+from workbench.call import Call
+from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
+from workbench.diagnosis.detectors.tones import is_tone
+from workbench.diagnosis.finding import Finding, Part, Side, graded, grouped, hull, lasting
+
+__all__ = ["block_joint", "roughness", "wrong_layout"]
+
+#: A track, and where each of its blocks starts and how long it lasts, in seconds.
+_Track: TypeAlias = tuple[Audio, NDArray[np.float64], NDArray[np.float64]]
+
+#: Fewer joints in sound than this tell nothing.
+JOINTS: Final = 50
+#: So many joints in a row tell whether two sources take turns.
+IN_A_ROW: Final = 16
+#: Both sides of a joint must be louder than this, over so many samples, to tell what goes on.
+LOUD_DBOV, EDGE = -50.0, 40
+#: Where samples stray more than this from a straight line, as a share of their RMS, as in noise and
+#: high tones, nothing tells what goes on; and it must be nearer the line by this factor.
+SMOOTH, CLEARLY = 0.6, 0.7
+#: A longer pause of both, in seconds, parts one place from the next.
+PAUSE: Final = 3.0
+
+
+@detector(
+    title="Clicks between blocks",
+    harm=30,
+    symptoms=(Symptom(6, "clicks at a fixed rate, a buzz", "`block_joint`"),),
+    measured="the third difference of the samples within 3 of each joint of two blocks, over that "
+    "of the 10 ms around it; median of all joints in sound.",
+    thresholds=(
+        Threshold(
+            1.5,
+            "times",
+            "Streaming conversion has 0.98 to 1.10, conversion of each block by itself 1.9 and "
+            "more.",
+        ),
+    ),
+    change="keep one resampler for the whole stream instead of one call for each block; leave out "
+    "no samples and pad none.",
+    limits="a steady tone tells nothing.",
+    accuracy=(Accuracy("jointed", 1.0),),
+)
+def block_joint(call: Call) -> Iterator[Finding]:
+    """Clicks or a buzz at a fixed rate: each block was treated by itself."""
+    told = set[Side]()
+    for side, name, (audio, start, length) in _tracks(call):
+        if side in told or not len(start):
+            continue
+        ratio, count = roughness(audio, start, length)
+        if ratio < block_joint.threshold:
+            continue
+        told.add(side)
+        yield block_joint.finding(
+            side=side,
+            parts=(Part(0.0, call.duration, ratio),),
+            severity=graded(ratio, 2 * block_joint.threshold, 10),
+            value=ratio,
+            measurement=f"a click at every joint of two blocks ({count} looked at): {ratio:.1f} "
+            "times as rough as between them",
+            cause={
+                "bot_said": "Each block was converted by itself before it reached the serializer.",
+                "bot_sent": "The serializer converts each frame by itself.",
+                "caller_sent": "Each message was converted by itself before it arrived.",
+                "bot_heard": "The serializer converts each message by itself.",
+            }[name],
+            remedy="Nothing in the bot causes it; give Bandwidth the call id."
+            if name == "caller_sent"
+            else "Keep one resampler for the whole stream (soxr.ResampleStream, or this project's "
+            "serializer), not a call of resample() for each block, and pad no block with zeros.",
+            listen=name,
+        )
+
+
+def _tracks(call: Call) -> Iterator[tuple[Side, str, _Track]]:
+    """The signals whose blocks are known, of each side the one first that came first."""
+    inbound, said, sent = call.inbound, call.speaking, call.sending
+    once = np.where(inbound.duplicate, 0, inbound.duration)
+    yield "bot", "bot_said", (call.bot_said, said.start, said.kept)
+    yield "bot", "bot_sent", (call.bot_sent, sent.start, sent.kept)
+    yield "caller", "caller_sent", (call.caller_sent, inbound.start, once)
+    frames = [frame for frame in call.frames_in if frame.pcm and frame.sample_rate]
+    if frames:
+        # One after the other: what stood between them is no matter.
+        rate = frames[0].sample_rate
+        same = [frame for frame in frames if frame.sample_rate == rate]
+        length = np.array([frame.duration for frame in same], float)
+        heard = Audio.from_pcm(b"".join(frame.mono for frame in same), rate)
+        yield "caller", "bot_heard", (heard, np.cumsum(length) - length, length)
+
+
+def roughness(
+    audio: Audio, start: NDArray[np.float64], length: NDArray[np.float64]
+) -> tuple[float, int]:
+    """How much rougher a track is at its joints than around them.
+
+    Args:
+        audio: The track.
+        start: Where each block starts, in seconds.
+        length: Of each, in seconds.
+
+    Returns:
+        The ratio, 1 for none, and the number of joints that it was measured at.
+    """
+    rate, samples = audio.sample_rate, audio.samples
+    joined = np.abs(start[1:] - (start[:-1] + length[:-1])) < 1.5 / rate
+    joints = np.rint(start[1:][joined] * rate).astype(np.int64)
+    around = round(0.010 * rate)
+    joints = joints[(joints > around + 8) & (joints < len(samples) - around - 8)]
+    joints = joints[:: max(1, len(joints) // 5000)]
+    if len(joints) < JOINTS:
+        return 1.0, 0
+    windows = samples[joints[:, None] + np.arange(-around - 6, around + 6)].astype(np.float64)
+    power = np.mean(np.square(windows), axis=1)
+    windows = windows[power > 1e-5]
+    if len(windows) < JOINTS:
+        return 1.0, 0
+    bends = np.abs(np.diff(windows, 3, axis=1))
+    # Maxima over six differences: those that straddle the joint, and those of each place around.
+    places = bends[:, : bends.shape[1] // 6 * 6].reshape(len(bends), -1, 6).max(axis=2)
+    middle = around + 6
+    at = bends[:, middle - 4 : middle + 2].max(axis=1)
+    usual = np.median(places, axis=1)
+    # Of most joints: a few may stand where a tone begins or ends, or where a frame was late.
+    ratio = float(np.median((at + 1e-5) / (usual + 1e-5)))
+    if ratio >= block_joint.threshold:
+        # The joints of a tone all have the same phase, and the rounding of that.
+        tones = [is_tone(window) for window in windows[:: 1 + len(windows) // 100]]
+        if 2 * sum(tones) > len(tones):
+            return 1.0, 0
+    return ratio, len(windows)
+
+
+@detector(
+    title="Two sources take turns",
+    harm=120,
+    explains=("dropout", "block_joint", "onset_pop", "upsampled"),
+    measured="at each joint of two blocks in sound: whether the samples go on in the next block or in "
+    "the one after it, by a straight line through the last two; share of sixteen joints in a row.",
+    thresholds=(
+        Threshold(
+            70.0,
+            "%",
+            "One voice goes on in the block after the next at 2 to 7 % of its joints, at half of "
+            "sixteen in a row at most; of two that take turns nine of ten do at 88 % and more.",
+        ),
+    ),
+    change="let one source speak at a time: two answers, or two channels, go into one track.",
+    limits="where one of the two is silent, and in noise, nothing tells that they take turns.",
+)
+def wrong_layout(call: Call) -> Iterator[Finding]:
+    """Two sources in one track, block by block: neither can be understood."""
+    inbound, said = call.inbound, call.speaking
+    once = np.flatnonzero(~inbound.duplicate)
+    pcm = inbound.pcm()
+    ways: tuple[tuple[Side, str, list[bytes], NDArray[np.float64], NDArray[np.float64]], ...] = (
+        (
+            "caller",
+            "caller_sent",
+            [pcm[i] for i in once],
+            inbound.start[once],
+            inbound.duration[once],
+        ),
+        ("bot", "bot_said", [frame.mono for frame in call.audio_out], said.start, said.duration),
+    )
+    for side, name, blocks, start, length in ways:
+        at, share = _taking_turns(blocks)
+        over = share >= wrong_layout.threshold - 1e-6
+        if not over.any():
+            continue
+        # Of each sixteen that take turns, all; a pause of one of the two is between them.
+        covers = np.convolve(over, np.ones(IN_A_ROW))[: len(at)] > 0
+        times = [(float(start[i]), float(start[i] + 2 * length[i])) for i in at[covers].tolist()]
+        parts = [Part(*hull(group), float(share.max())) for group in grouped(lasting(times), PAUSE)]
+        yield wrong_layout.finding(
+            side=side,
+            parts=parts,
+            severity="error",
+            value=float(share.max()),
+            measurement=f"two sources take turns: {np.count_nonzero(covers)} blocks go on in the block "
+            "after the next",
+            cause="Two answers are sent at once, block by block; or two channels, one after the other."
+            if side == "bot"
+            else "The stream carries two sources, message by message.",
+            remedy="Let an answer wait until the one before it is over or interrupted; push audio "
+            "from one task only."
+            if side == "bot"
+            else "Nothing in the bot causes it; give Bandwidth the call id.",
+            listen=name,
+        )
+
+
+def _taking_turns(blocks: list[bytes]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Where the samples go on in the block after the next.
+
+    Args:
+        blocks: PCM, int16, in order; those of the usual size are looked at.
+
+    Returns:
+        The blocks after which anything can be told, shape ``(n,)``, and of each sixteen of them in
+        a row the share, in per cent, that go on in the block after the next, ``(n - 15,)``.
+    """
+    sizes = np.array([len(block) for block in blocks], np.intp)
+    usual = int(np.median(sizes)) if len(sizes) else 0
+    there = np.flatnonzero(sizes == usual)
+    if usual < 2 * EDGE or len(there) < IN_A_ROW:
+        return np.empty(0, np.intp), np.empty(0)
+    edge = slice(EDGE), slice(usual // 2 - EDGE, usual // 2)
+    samples = np.frombuffer(b"".join(blocks[i] for i in there), "<i2").reshape(len(there), -1)
+    first, last = np.zeros((2, len(blocks), EDGE))
+    first[there], last[there] = samples[:, edge[0]], samples[:, edge[1]]
+    loud = (32768 * 10 ** (LOUD_DBOV / 20)) ** 2
+    begins, ends = (np.mean(np.square(x), axis=1) > loud for x in (first, last))
+    bends = np.mean(np.square(np.diff(last, 2, axis=1)), axis=1)
+    ends &= bends < SMOOTH**2 * np.mean(np.square(last), axis=1)
+    told = np.flatnonzero(ends[:-2] & begins[1:-1] & begins[2:])
+    if len(told) < IN_A_ROW:
+        return told, np.empty(0)
+    expected = 2 * last[told, -1] - last[told, -2]
+    off_next, off_after = (np.abs(first[told + ahead, 0] - expected) for ahead in (1, 2))
+    after_next = off_after < CLEARLY * off_next
+    return told, 100 * np.convolve(after_next, np.ones(IN_A_ROW) / IN_A_ROW, "valid")

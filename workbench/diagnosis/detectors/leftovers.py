@@ -1,0 +1,202 @@
+"""Faults of an interruption: what it should have thrown away is played after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.audio import Audio
+from workbench.call import Call
+from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
+from workbench.diagnosis.finding import POSSIBLE, Finding, Part, graded
+
+__all__ = ["stale_audio"]
+
+#: Nobody answers so soon: what is sent this soon after an interruption belongs to before it.
+TOO_SOON: Final = 0.25
+#: More than any resampler holds back (soxr VHQ, 24 to 8 kHz: 152 ms at most).
+HELD_MS: Final = 160
+#: Likeness that makes two pieces of audio the same one, through mu-law and a resampler: of 3000
+#: pairs of sentences of one voice 3 are so alike. From the second on it is sure (1 of them).
+SAME, SURELY = 0.95, 0.97
+#: Faint, but more than mu-law's own noise, which two pieces do not share.
+FAINTEST_DBOV: Final = -65.0
+_SHIFTS: Final = 48  # samples at 8 kHz, 6 ms
+#: A queue can keep more, from anywhere in what was said in the last seconds. Of 1300 pairs of
+#: phrases of one voice no first 160 ms of one are in the other by more than 0.93.
+OLD_SECS, LONGEST_SECS = 4.0, 2.0
+#: A scrap starts in mid-word: as loud there as it goes on, and so was what stood before it. A phrase
+#: that is said again starts with silence, or with a ramp.
+MID_WORD_DB: Final = -12.0
+_MANY: Final = 1000  # frames, more than there are in so long
+_BLOCK: Final = 80  # samples at 8 kHz in which two are compared on
+
+
+@detector(
+    title="Old speech after barge-in",
+    harm=90,
+    symptoms=(Symptom(5, "a burst of the old sentence after an interruption", "`stale_audio`"),),
+    measured="audio sent within 0.25 s after ``clear`` and not gone on with; or the beginning of "
+    "what is sent next, if it is the end of what was given to the serializer before, or a piece of "
+    "160 ms and more from the middle of a word of its last 4 s (correlation 0.95 at least; from "
+    "0.97 on it is called sure).",
+    thresholds=(
+        Threshold(
+            20.0,
+            "ms",
+            "A syllable lasts some 150 ms; 20 ms of one, one message of the telephone network, is "
+            "a blip.",
+        ),
+    ),
+    change="reset the serializer's resampler at the interruption, which this project's serializer "
+    "does; let no processor send on what it had queued.",
+    limits="a scrap that is fainter than -65 dBov is not told, nor a long one that begins in a pause: "
+    "it may be a phrase that is said again.",
+    accuracy=(Accuracy("stale", 1.0, value_error=0.0, span_ms=0.0),),
+    explains=("onset_pop",),
+)
+def stale_audio(call: Call) -> Iterator[Finding]:
+    """A scrap of the old sentence after an interruption."""
+    said, sent = call.audio_out, call.outbound
+    said_at = np.array([frame.time for frame in said], float)
+    for clear in call.times_of("clear").tolist():
+        after = int(np.searchsorted(sent.time, clear, side="right"))
+        if after == len(sent):
+            continue
+        ms, start = _too_soon(call, after, clear), float(sent.time[after])
+        likeness = 1.0
+        if not ms:
+            cut = int(np.searchsorted(said_at, clear))
+            given = [f for f in said[:cut][-_MANY:] if f.time > clear - 2 * OLD_SECS]
+            rate = said[cut - 1].sample_rate if cut else 0
+            if given and rate:
+                held = b"".join(f.mono for f in given if f.sample_rate == rate)
+                old = Audio.from_pcm(held, rate).samples[-round(OLD_SECS * rate) :]
+                ms, likeness = _leftover(call, after, Audio(old, rate))
+        if ms >= stale_audio.threshold:
+            yield stale_audio.finding(
+                side="bot",
+                parts=(Part(start, start + ms / 1000, ms),),
+                severity=graded(ms, stale_audio.threshold, 200),
+                value=ms,
+                measurement=f"{ms:.0f} ms of the interrupted sentence were played after the "
+                "interruption",
+                cause="The resampler, or a queue behind the interruption, kept a piece of the old "
+                "audio.",
+                remedy="Reset the serializer's resampler at InterruptionFrame, as this project's "
+                "does, and look for a processor that sends on what it had queued.",
+                listen="bot_sent",
+                confidence=1.0 if likeness >= SURELY else POSSIBLE,
+            )
+
+
+def _too_soon(call: Call, first: int, clear: float) -> float:
+    """Milliseconds of a short run of messages that begins right after ``clear``."""
+    sent = call.outbound
+    if sent.time[first] - clear >= TOO_SOON:
+        return 0.0
+    last = first
+    while last + 1 < len(sent) and sent.time[last + 1] - sent.time[last] < TOO_SOON:
+        last += 1
+        if sent.time[last] - clear > 2 * TOO_SOON:
+            return 0.0  # it goes on: a quick answer
+    run = slice(first, last + 1)
+    if max(_level_of(call, i) for i in range(first, last + 1)) < -50:
+        return 0.0
+    return 1000 * float(sent.duration[run].sum())
+
+
+def _level_of(call: Call, index: int) -> float:
+    wire = call.outbound.formats[index]
+    return Audio.from_pcm(wire.decode(call.outbound.payloads[index]), wire.sample_rate).level
+
+
+def _leftover(call: Call, first: int, old: Audio) -> tuple[float, float]:
+    """How much of what is sent from message ``first`` on was in ``old``.
+
+    Returns:
+        Milliseconds, 0 for none, and the likeness of the two.
+    """
+    sent = call.outbound
+    wire = sent.formats[first]
+    last = first + int(np.searchsorted(np.cumsum(sent.duration[first:]), LONGEST_SECS)) + 1
+    pcm = b"".join(wire.decode(payload) for payload in sent.payloads[first:last])
+    new = Audio.from_pcm(pcm, wire.sample_rate).resampled(8000).samples
+    tail = old.resampled(8000).samples
+    ms, likeness = _ending(new[: 8 * HELD_MS], tail)
+    return (ms, likeness) if ms else _within(new, tail)
+
+
+def _ending(head: NDArray[np.float32], tail: NDArray[np.float32]) -> tuple[float, float]:
+    """How much of the beginning of ``head`` ends ``tail``, as :func:`_leftover` says it."""
+    likeness = _likeness(head, tail)
+    best = float(likeness.max(initial=0.0))
+    if best < SAME:
+        return 0.0, best
+    length = int(np.flatnonzero(likeness > best - 0.01)[-1])
+    # A sentence that was cut as soon as it had begun, and is said again, is alike too.
+    before = tail[: max(0, len(tail) - length - _SHIFTS)]
+    if not _in_mid_word(head[:length], before):
+        return 0.0, best
+    return length / 8, best
+
+
+def _within(new: NDArray[np.float32], old: NDArray[np.float32]) -> tuple[float, float]:
+    """How much of the beginning of ``new`` is anywhere in ``old``, as :func:`_leftover` says it."""
+    head = new[: 8 * HELD_MS]
+    if len(head) < 8 * HELD_MS or len(old) <= len(head) + _BLOCK:
+        return 0.0, 0.0
+    size = 1 << (len(old) + len(head)).bit_length()
+    product = np.fft.irfft(np.fft.rfft(old, size) * np.conj(np.fft.rfft(head, size)), size)
+    energy = np.append(0.0, np.cumsum(np.square(old, dtype=float)))
+    windows = energy[len(head) :] - energy[: -len(head)]
+    own = float(np.square(head, dtype=float).sum())
+    faintest = len(head) * 10 ** (FAINTEST_DBOV / 10)
+    likeness = product[: len(windows)] / np.sqrt(np.maximum(windows * own, faintest**2))
+    at = int(np.argmax(likeness))
+    best = float(likeness[at])
+    if best < SAME or not _in_mid_word(head, old[:at]):
+        return 0.0, best
+    count = min(len(new), len(old) - at) // _BLOCK
+    ours, theirs = (x[: count * _BLOCK].reshape(-1, _BLOCK) for x in (new, old[at:]))
+    apart = np.mean(np.square(ours - theirs, dtype=float), axis=1)
+    power = np.mean(np.square(theirs, dtype=float), axis=1) + 10 ** (FAINTEST_DBOV / 10)
+    differs = np.flatnonzero(apart > 0.2 * power)
+    length = int(differs[0]) * _BLOCK if len(differs) else min(len(new), len(old) - at)
+    return max(length, len(head)) / 8, best
+
+
+def _in_mid_word(head: NDArray[np.float32], before: NDArray[np.float32]) -> bool:
+    """Whether a piece begins as loud as it goes on, and what stood before it in the old was too."""
+    loud = float(np.mean(np.square(head[:320], dtype=float))) * 10 ** (MID_WORD_DB / 10)
+    beginnings = before[-160:], head[:40]
+    return all(len(x) and float(np.mean(np.square(x, dtype=float))) > loud for x in beginnings)
+
+
+def _likeness(head: NDArray[np.float32], tail: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Correlation of the beginning of one signal with the end of another, by its length.
+
+    Args:
+        head: At 8 kHz, shape ``(n,)``.
+        tail: At 8 kHz; the filters of both conversions may move it by :data:`_SHIFTS`.
+
+    Returns:
+        Shape ``(n + 1,)``; 0 where it is too short or too faint to tell.
+    """
+    least = round(8 * stale_audio.threshold)
+    found = np.zeros(len(head) + 1)
+    energy, energies = (np.append(0.0, np.cumsum(np.square(x, dtype=float))) for x in (head, tail))
+    for at in range(max(0, len(tail) - len(head) - _SHIFTS), len(tail) - least + 1):
+        # From here to the end, or some ms before it: one product gives all these lengths.
+        length = np.arange(max(least, len(tail) - at - _SHIFTS), min(len(head), len(tail) - at) + 1)
+        if not len(length):
+            continue
+        product = np.cumsum(head[: length[-1]] * tail[at : at + length[-1]], dtype=float)
+        scale = np.sqrt(energy[length] * (energies[at + length] - energies[at]))
+        audible = energy[length] > length * 10 ** (FAINTEST_DBOV / 10)
+        alike = np.where(audible, product[length - 1] / np.maximum(scale, 1e-9), 0.0)
+        found[length] = np.maximum(found[length], alike)
+    return found
