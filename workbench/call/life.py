@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.call import unrecorded
-from workbench.call.unrecorded import Hole
+from workbench.call.unrecorded import Unrecorded
 from workbench.metrics.smoothing import running_minimum
 
 __all__ = ["AHEAD", "HELD", "PAUSED", "Life", "Spell", "State", "anchored", "life_of", "until"]
@@ -109,7 +109,7 @@ def life_of(
     duration: NDArray[np.float64],
     payloads: Sequence[bytes],
     begins: Sequence[float] = (),
-    holes: Sequence[Hole] = (),
+    holes: Sequence[Unrecorded] = (),
 ) -> Life:
     """Read the life of a stream.
 

@@ -25,7 +25,7 @@ from workbench.call.ending import Ending, ending_of, final_stop
 from workbench.call.life import life_of, until
 from workbench.call.playout import reconstruct
 from workbench.call.streams import Event, FrameRecord, HangUpRecord, PipelineRecord, Stream
-from workbench.call.unrecorded import Hole
+from workbench.call.unrecorded import Unrecorded
 from workbench.capture import (
     CaptureReader,
     HangUp,
@@ -412,7 +412,7 @@ def _sent(body: bytes) -> messages.Message:
 
 
 def _inbound(
-    stream: Stream, others: list[int], begins: Sequence[float], holes: Sequence[Hole]
+    stream: Stream, others: list[int], begins: Sequence[float], holes: Sequence[Unrecorded]
 ) -> Stream:
     """The caller's stream with its life; ``others`` are the numbers of media of the other track."""
     sequence = stream.sequence

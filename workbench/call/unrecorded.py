@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Hole", "but_for", "holes", "merged"]
+__all__ = ["Unrecorded", "but_for", "holes", "merged"]
 
 
-class Hole(NamedTuple):
+class Unrecorded(NamedTuple):
     """Records of one topic that the recording lost.
 
     Parameters:
@@ -26,7 +26,7 @@ class Hole(NamedTuple):
     missing: int
 
 
-def holes(numbers: array[int], times: array[float]) -> list[Hole]:
+def holes(numbers: array[int], times: array[float]) -> list[Unrecorded]:
     """Where records of a topic are missing, told by their numbers."""
     order = np.argsort(numbers, kind="stable")
     number, time = np.array(numbers, np.int64)[order], np.array(times)[order]
@@ -34,11 +34,11 @@ def holes(numbers: array[int], times: array[float]) -> list[Hole]:
     before = np.flatnonzero(np.diff(number) > 1)
     missing = np.diff(number)[before] - 1
     columns = time[before].tolist(), time[before + 1].tolist(), missing.tolist()
-    return list(map(Hole, *columns))
+    return list(map(Unrecorded, *columns))
 
 
 def but_for(
-    skipped: NDArray[np.int64], time: NDArray[np.float64], holes: Iterable[Hole]
+    skipped: NDArray[np.int64], time: NDArray[np.float64], holes: Iterable[Unrecorded]
 ) -> NDArray[np.int64]:
     """Take the messages that came and were not recorded out of those that were skipped.
 
@@ -60,7 +60,7 @@ def but_for(
 
 
 def merged(
-    holes: Mapping[str, Iterable[Hole]],
+    holes: Mapping[str, Iterable[Unrecorded]],
 ) -> tuple[tuple[float, float], ...]:
     """The holes of all topics, from when to when, one after the other.
 
