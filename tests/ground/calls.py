@@ -37,7 +37,16 @@ from tests.ground.scenarios import BY_NAME, Scenario
 from tests.ground.voices import Half, speakers
 from workbench import Call
 from workbench.audio import Audio
-from workbench.capture import AudioFrame, CaptureReader, CaptureWriter, OtherFrame, Record
+from workbench.call import version_1_0
+from workbench.capture import (
+    AudioFrame,
+    CaptureReader,
+    CaptureWriter,
+    HangUp,
+    LogRecord,
+    OtherFrame,
+    Record,
+)
 
 Written: TypeAlias = tuple[str, int, Any]  # topic, time, body
 
@@ -224,11 +233,18 @@ async def through(
     serializer = BandwidthFrameSerializer(
         metadata["call"]["stream_id"], params=params.model_copy(update=fixed)
     )
-    made = []
+    made: list[Written] = []
     for record in records:
         if not record.topic.startswith("/capture/"):  # the writer makes its own
             made.append((record.topic, record.time_ns, await _renewed(record, serializer, sound)))
+        if record.topic == "/log" and (body := _hang_up(record)):
+            made.append(("/hang_up", record.time_ns, body))
     return made
+
+
+def _hang_up(record: Record) -> HangUp | None:
+    """What a capture of format 1.0 says of a hang-up in its log; today it is a record of its own."""
+    return version_1_0.hang_up(msgspec.json.decode(record.body, type=LogRecord).message)
 
 
 async def _renewed(record: Record, serializer: BandwidthFrameSerializer, sound: Exchange) -> Any:

@@ -29,6 +29,9 @@ MOST: Final = 0.8
 QUIET_DB: Final = 25.0
 #: The sound of the bot that counts: fainter is the noise of a pause.
 SOUND_DBOV: Final = -60.0
+#: A bot that pauses for less, in seconds, is going on with what it says; its end of two seconds of
+#: silence is longer.
+GOES_ON: Final = 3.0
 #: The last of the audio before a pause: in it silence suppression has seen that there is none.
 JUST_BEFORE: Final = 0.060
 
@@ -117,7 +120,7 @@ def _caller_away(call: Call) -> Iterator[Finding]:
             "Nothing in the bot causes it; give Bandwidth the call id and these times.",
         )
     ended = _lasting([(last, call.duration)])
-    if ended and not is_quiet:
+    if ended and not is_quiet and not _winds_up(call, last):
         yield _caller(
             ended,
             f"the caller's media ends at {last:.0f} of {call.duration:.0f} s",
@@ -136,6 +139,19 @@ def _caller_away(call: Call) -> Iterator[Finding]:
             "Nothing in the bot causes it; if nobody pressed mute, give Bandwidth the call id and "
             "these times.",
         )
+
+
+def _winds_up(call: Call, since: float) -> bool:
+    """Whether the bot only said the rest of what it had to say before it ended the call.
+
+    Pipecat's input stops to read as soon as an EndFrame passes it, and its output ends when all
+    before that frame was sent: what the caller sends meanwhile is in no capture.
+    """
+    if call.ending.by != "bot" or not len(call.times_of("end")):
+        return False
+    sent = call.outbound.time[call.outbound.time > since]
+    waits = np.diff(np.concatenate([[since], sent, [call.ending.time]]))
+    return bool(waits.max() < GOES_ON)
 
 
 def _lasting(spans: list[tuple[float, float]]) -> tuple[Part, ...]:

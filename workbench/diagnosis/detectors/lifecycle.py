@@ -7,11 +7,12 @@ from typing import Final
 
 import numpy as np
 
+from workbench.audio import Audio
 from workbench.call import Call
 from workbench.call.unplayed import AUDIBLE_DBOV, unplayed_secs
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.finding import POSSIBLE, Finding, Part, Severity, graded
-from workbench.metrics.speech import HOP, levels
+from workbench.metrics.speech import HOP, Intervals, levels
 
 __all__ = [
     "broke_off",
@@ -23,6 +24,8 @@ __all__ = [
 
 #: Who spoke so shortly before the end had not finished: a pause between words is longer.
 MID_WORD: Final = 0.15
+#: The last 30 ms of a word are so much fainter than its loud part, unless it was cut.
+FADED_DB: Final = 10.0
 _CREDENTIALS: Final = (
     "Check client_id, client_secret, account_id and call_id, and that the credentials may use the "
     "Voice API."
@@ -112,10 +115,12 @@ def broke_off(call: Call) -> Iterator[Finding]:
         )
     else:
         cause = "The WebSocket was closed by something on the way, or by the far end."
+    # What a bot that cancels its pipeline cuts off are its own words only.
+    by_itself = who == "the bot" and bool((call.times_of("cancel") >= ending.time - 0.1).any())
     yield broke_off.finding(
         side=None,
         parts=(Part(ending.time, ending.time, 1.0),),
-        severity="error" if who else "info",
+        severity=("warning" if by_itself else "error") if who else "info",
         value=1,
         threshold=Threshold(1, "times"),
         measurement=f"the connection broke off while {who} spoke: no stop came, and nobody had "
@@ -127,18 +132,32 @@ def broke_off(call: Call) -> Iterator[Finding]:
         'of time, a tunnel, a restart. <StopStream wait="true"/> after <StartStream> decides '
         "what becomes of the call then.",
         listen="caller_heard",
-        confidence=POSSIBLE if was_up or not who or ending.by else 1.0,
+        confidence=POSSIBLE if was_up or by_itself or not who or ending.by else 1.0,
     )
 
 
 def _who_spoke(call: Call) -> str:
     """Who was in the middle of a word when the call ended, or had more to say; empty if nobody."""
-    sides = (("the caller", call.caller_speech), ("the bot", call.bot_speech))
-    since = call.ending.time - MID_WORD
-    spoke = [side for side, speech in sides if len(speech) and speech[-1, 1] >= since]
+    spoke = []
+    if _is_cut(call.caller_speech, call.caller_sent, call.ending.time):
+        spoke.append("the caller")
+    if _is_cut(call.bot_speech, call.caller_heard, call.ending.time):
+        spoke.append("the bot")
     if not spoke and 1000 * _queued(call) >= cut_goodbye.threshold:
         spoke = ["the bot"]
     return " and ".join(spoke)
+
+
+def _is_cut(speech: Intervals, audio: Audio, ending: float) -> bool:
+    """Whether the last speech reaches to the end of the call, and is still loud there.
+
+    A word that was said to its end fades away.
+    """
+    if not len(speech) or speech[-1, 1] < ending - MID_WORD:
+        return False
+    start, end = speech[-1]
+    level = levels(audio.span(start, min(end, ending)))
+    return bool(len(level) and level[-3:].mean() > np.percentile(level, 90) - FADED_DB)
 
 
 @detector(
