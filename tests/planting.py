@@ -391,10 +391,13 @@ def uncleared(rng: Rng, ms: float) -> Planted:
 def unheard(rng: Rng, ms: float) -> Planted:
     talk = Talk(rng, 12)
     scene = Scene(16.0, talk.scene.wire, talk.scene.pipeline_rate)
-    scene.say_bot(1.0, talk.say("bot", 12.0), lead=ms / 1000)
+    words = talk.say("bot", 12.0)
+    scene.say_bot(1.0, words, lead=ms / 1000)
     at = float(rng.uniform(3, 6))
     scene.interrupt(at)
-    return Planted(scene, (at, at), ms, "bot")
+    thrown_away = levels(words.resampled(8000).span(at - 1.0, at - 1.0 + ms / 1000))
+    heard = np.flatnonzero(thrown_away > AUDIBLE_DBOV)  # silence is no loss
+    return Planted(scene, (at, at), 1000 * HOP * float(heard[-1] + 1 - heard[0]), "bot")
 
 
 def stale(rng: Rng, ms: float) -> Planted:

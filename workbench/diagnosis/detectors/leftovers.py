@@ -165,7 +165,12 @@ def _within(new: NDArray[np.float32], old: NDArray[np.float32]) -> tuple[float, 
     apart = np.mean(np.square(ours - theirs, dtype=float), axis=1)
     power = np.mean(np.square(theirs, dtype=float), axis=1) + 10 ** (FAINTEST_DBOV / 10)
     differs = np.flatnonzero(apart > 0.2 * power)
-    length = int(differs[0]) * _BLOCK if len(differs) else min(len(new), len(old) - at)
+    if len(differs):
+        length = int(differs[0]) * _BLOCK
+    elif len(new) > len(old) - at:
+        length = len(old) - at
+    else:
+        return 0.0, best  # all of it: that is said again, no scrap before something new
     return max(length, len(head)) / 8, best
 
 
