@@ -164,3 +164,16 @@ def test_a_bot_that_waited_for_a_word_says_so(tmp_path):
     scene.say_bot(asked + 0.7, speech("bot/b02"))
     found = [f for f in told(scene, tmp_path, "dead_air") if f.span[0] > 5]
     assert found and "had been waiting" in found[0].cause
+
+
+def test_a_background_that_goes_on_is_not_the_bot_that_goes_on(tmp_path):
+    """A mixer plays under everything; the caller speaks when the bot has finished."""
+    scene = Scene(24.0, noise_dbov=-68)
+    music = speech("bot/hold_music").resampled(8000).samples
+    under = np.resize(music * np.float32(0.05), 22 * 8000)
+    for at, name in ((1.0, "bot/b07"), (12.0, "bot/b02")):
+        words = speech(name, 8000).samples
+        under[round(at * 8000) :][: len(words)] += words[: len(under) - round(at * 8000)]
+    scene.say_bot(0.5, Audio(under, 8000))
+    scene.say_caller(2.0 + speech("bot/b07").duration, speech("caller/c05"))
+    assert told(scene, tmp_path, "slow_barge_in", "early_answer", "stale_audio") == []

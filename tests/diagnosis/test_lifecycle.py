@@ -209,3 +209,33 @@ def test_a_bot_that_does_not_hang_up_waits_for_the_caller(tmp_path):
     (finding,) = found(opened(scene, tmp_path, auto_hang_up=False))
     assert "auto_hang_up is off" in finding.cause
     assert finding.span == pytest.approx((18.0, 30.0))
+
+
+def begun(tmp_path, at: float, *sounds: tuple[float, Audio]) -> list:
+    scene = Scene(round((at + 8) / 0.02) * 0.02, noise_dbov=-68)
+    for start, sound in sounds:
+        scene.say_caller(start, sound)
+    scene.say_bot(at, speech("bot/b07").span(0, 3.0))
+    scene.say_caller(at + 4.0, speech("caller/c05").span(0, 2.0))
+    return list(diagnose(opened(scene, tmp_path), ["late_start"]))
+
+
+def test_a_caller_who_waits_and_asks_is_kept_waiting(tmp_path):
+    hello = speech("caller/c05").span(0, 0.6)
+    (finding,) = begun(tmp_path, 4.5, (3.0, hello))
+    assert finding.value == pytest.approx(4.5, abs=0.2)
+
+
+def test_a_bot_that_lets_the_caller_begin_is_not_late(tmp_path):
+    assert begun(tmp_path, 4.0, (0.8, speech("caller/c05").span(0, 2.0))) == []
+
+
+def test_a_greeting_of_a_voicemail_is_no_late_start(tmp_path):
+    greeting = speech("caller/c05")
+    assert begun(tmp_path, 4.0 + greeting.duration, (2.4, greeting)) == []
+
+
+def test_a_telephone_that_rings_is_no_late_start(tmp_path):
+    time = np.arange(16000) / 8000
+    ring = Audio((0.1 * np.sin(2 * np.pi * 425 * time)).astype(np.float32), 8000)
+    assert begun(tmp_path, 5.5, (0.4, ring), (2.8, ring)) == []

@@ -268,6 +268,11 @@ class Call:
         return intervals_of(self.bot_sounds, "voice")
 
     @cached_property
+    def has_ambience(self) -> bool:
+        """Whether the bot sends sound in its pauses too: a background that a mixer puts under it."""
+        return turns.has_ambience(self.caller_heard, self.bot_speech)
+
+    @cached_property
     def echoes(self) -> tuple[Echo, ...]:
         """Where the bot's voice came back from the caller's side."""
         return turns.find_echoes(self.caller_sent, self.caller_heard, self.bot_speech)

@@ -208,6 +208,27 @@ def expected_echoes(echoes: Sequence[Echo], bot_speech: Intervals) -> Iterator[E
             yield Echo(start, end, delay, loss, 0.0)
 
 
+def has_ambience(bot: Audio, bot_speech: Intervals) -> bool:
+    """Whether the bot sends sound in its pauses too, as a background mixer does.
+
+    Args:
+        bot: What the caller heard.
+        bot_speech: Where the bot speaks in it.
+
+    Returns:
+        Whether there is sound in four fifths of three seconds and more of pauses.
+    """
+    level = levels(bot)
+    sound = np.flatnonzero(level > -70)
+    if not len(sound):
+        return False
+    pauses = np.zeros(len(level), bool)
+    pauses[sound[0] : sound[-1]] = True
+    for start, end in bot_speech:
+        pauses[max(0, int((start - 0.3) / HOP)) : int((end + 0.3) / HOP)] = False
+    return bool(pauses.sum() > 3 / HOP and (level[pauses] > -70).mean() > 0.8)
+
+
 def find_turns(caller_speech: Intervals, bot_speech: Intervals) -> tuple[Turn, ...]:
     """Join stretches to turns.
 

@@ -351,8 +351,13 @@ def missing_clear(call: Call) -> Iterator[Finding]:
 
 
 def audible_runs(call: Call, clears: NDArray[np.float64]) -> Intervals:
-    """Where the bot is heard, pauses inside sentences bridged but not a ``clear``."""
+    """Where the bot is heard to speak, pauses inside sentences bridged but not a ``clear``."""
     loud = levels(call.caller_heard) > AUDIBLE_DBOV
+    if call.has_ambience:  # which goes on when the bot has finished
+        spoken_in = np.zeros(len(loud), bool)
+        for start, end in call.bot_speech.tolist():
+            spoken_in[round(start / HOP) : round(end / HOP)] = True
+        loud &= spoken_in
     runs: list[list[float]] = []
     for start, end in runs_of(loud, HOP).tolist():
         cleared = runs and ((clears >= runs[-1][1] - 2 * HOP) & (clears <= start)).any()

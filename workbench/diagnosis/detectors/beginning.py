@@ -20,6 +20,10 @@ START: Final = Threshold(
 BACKLOG: Final = Threshold(
     0.5, "s", "Audio that piled up before it was read. A clean start has one message, 20 ms."
 )
+#: A "hello?" of somebody who waits comes no sooner, in seconds.
+IMPATIENT: Final = 2.0
+#: And it is not longer, in seconds.
+HELLO: Final = 1.5
 #: Numbers that begin anew so close to a start belong to it, in seconds.
 TOGETHER: Final = 1.0
 
@@ -28,7 +32,8 @@ TOGETHER: Final = 1.0
     title="Late start",
     harm=120,
     symptoms=(Symptom(24, "the first words are lost, silence at the start", "`late_start`"),),
-    measured="time to the first sound above -50 dBov; and how much of the caller's audio had "
+    measured="time to the first sound above -50 dBov, where the caller neither speaks first nor is "
+    "heard for long (a greeting, a telephone that rings); and how much of the caller's audio had "
     "piled up when it was first read.",
     thresholds=(START, BACKLOG),
     change="connect services before the call is answered, and queue a fixed greeting.",
@@ -41,8 +46,7 @@ TOGETHER: Final = 1.0
 def late_start(call: Call) -> Iterator[Finding]:
     """The caller picks up and hears nothing, or says something that nobody reads."""
     first = np.flatnonzero(levels(call.caller_heard) > -50)
-    spoken = float(call.caller_speech[0, 0]) if len(call.caller_speech) else np.inf
-    if len(first) and START.value <= (secs := float(first[0] * HOP)) < spoken + START.value:
+    if len(first) and (secs := float(first[0] * HOP)) >= START.value and _waited(call, secs):
         sent = float(call.outbound.time[0])
         yield late_start.finding(
             side="bot",
@@ -70,6 +74,18 @@ def late_start(call: Call) -> Iterator[Finding]:
             "first.",
             listen="caller_sent",
         )
+
+
+def _waited(call: Call, secs: float) -> bool:
+    """Whether the caller waited for the bot all that time.
+
+    Whoever speaks first is not waiting: a bot may mean to let the caller begin. Nor is a voicemail's
+    greeting, or a telephone that still rings.
+    """
+    sounds = [sound for sound in call.caller_sounds if sound.start < secs]
+    heard = sum(min(sound.end, secs) - sound.start for sound in sounds)
+    asked = min((sound.start for sound in sounds if sound.kind == "voice"), default=secs)
+    return asked > IMPATIENT and heard < HELLO
 
 
 @detector(

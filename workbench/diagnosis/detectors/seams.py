@@ -13,7 +13,6 @@ from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.encoding import CONTAINERS, CORRELATION
 from workbench.diagnosis.detectors.tones import TONE_SECS, is_tone
 from workbench.diagnosis.finding import Finding, Part, graded, lasting
-from workbench.metrics.speech import HOP, levels
 
 __all__ = ["ambience_gap", "onset_pop", "unheard_speech"]
 
@@ -83,7 +82,7 @@ def unheard_speech(call: Call) -> Iterator[Finding]:
 def ambience_gap(call: Call) -> Iterator[Finding]:
     """The background sound under the bot's voice stops at an interruption."""
     clears = call.times_of("clear")
-    if not len(clears) or not _has_ambience(call):
+    if not len(clears) or not call.has_ambience:
         return
     playout = call.playout
     starts = np.sort(playout.start[~np.isnan(playout.start)])
@@ -105,19 +104,6 @@ def ambience_gap(call: Call) -> Iterator[Finding]:
         "less is lost.",
         listen="caller_heard",
     )
-
-
-def _has_ambience(call: Call) -> bool:
-    """Whether the bot is heard in at least four fifths of the time in which it does not speak."""
-    level = levels(call.caller_heard)
-    sound = np.flatnonzero(level > -70)
-    if not len(sound):
-        return False
-    pauses = np.zeros(len(level), bool)
-    pauses[sound[0] : sound[-1]] = True
-    for start, end in call.bot_speech:
-        pauses[max(0, int((start - 0.3) / HOP)) : int((end + 0.3) / HOP)] = False
-    return bool(pauses.sum() > 3 / HOP and (level[pauses] > -70).mean() > 0.8)
 
 
 @detector(
