@@ -250,9 +250,7 @@ def headed(take: Take, present: float) -> Planted:
 def narrow(take: Take, present: float) -> Planted:
     """Speech of 8 kHz is sent at 24."""
     if present >= 1:
-        params = take.metadata["serializer"]["params"]
-        wide = params.replace('"outbound_encoding":"PCMU"', '"outbound_encoding":"PCM"')
-        take.metadata["serializer"]["params"] = wide
+        take.rewire(24000)
     return Planted()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -169,12 +168,11 @@ def hole(take: Take, ms: float) -> Planted:
     frame = joint(take, take.slot(2.5))
     index = take.frames.index(frame)
     dry = float(take.played()[index - 1]) + take.frames[index - 1].size / take.rate
-    late = dry + ms / 1000 - frame.time
     rest = [e for e in take.entries if e.topic in OUTBOUND and e.time >= frame.time]
     times = np.array([entry.time for entry in rest])
-    pauses = np.flatnonzero(np.diff(times) > late + 0.3)
+    pauses = np.flatnonzero(np.diff(times) > ms / 1000 + 0.3)
     for entry in rest[: pauses[0] + 1] if len(pauses) else rest:
-        entry.time += late
+        entry.time = max(entry.time, dry) + ms / 1000
     take.sort()
     return Planted(((dry, dry + ms / 1000),), ms)
 
@@ -282,11 +280,7 @@ def swapped_on_wire(take: Take, present: float) -> Planted:
     """16-bit samples, big-endian."""
     if present < 1:
         return Planted()
-    params = take.metadata["serializer"]["params"]
-    take.metadata["serializer"]["params"] = re.sub(
-        r'"outbound_encoding":"PCMU","outbound_pcm_sample_rate":\d+',
-        '"outbound_encoding":"PCM","outbound_pcm_sample_rate":8000', params,
-    )  # fmt: skip
+    take.rewire(RATE)
     return on_the_wire(take, lambda data, _, __: np.frombuffer(data, "<i2").byteswap().tobytes())
 
 

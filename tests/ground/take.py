@@ -7,6 +7,7 @@ seconds on the call's clock, 0 being the ``start`` message.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Iterable
 from copy import copy
 from dataclasses import dataclass
@@ -236,6 +237,15 @@ class Take:
             for a, b in self.slots
         ]
 
+    def rewire(self, rate: int) -> None:
+        """Let the serializer send PCM at another rate."""
+        params = json.loads(self.metadata["serializer"]["params"])
+        params |= {"outbound_encoding": "PCM", "outbound_pcm_sample_rate": rate}
+        self.metadata["serializer"]["params"] = json.dumps(params)
+        # The rest that a resampler held back until the end need not be there.
+        rests = [e for e in self.of(TX) if e.cause and e.cause.topic == OTHER and not is_clear(e)]
+        self.remove(rests)
+
     def number(self) -> None:
         """Number the caller's messages from 1."""
         for number, entry in enumerate(self.media, 1):
@@ -249,10 +259,14 @@ class Take:
         return (self.rng.standard_normal(size) * level).astype(np.float32)
 
     def slot(self, secs: float) -> tuple[int, int]:
-        """One of the bot's sentences that lasts so long; one is made longer if there is none."""
-        fits = [s for s in self.slots if s[1] - s[0] >= secs * self.rate]
+        """One of the bot's sentences that lasts so long; one is made longer if there is none.
+
+        While the caller is heard: what ends the pipeline ends his side first.
+        """
+        during = [s for s in self.slots if self.within(s)[-1].time < self.duration - 0.1]
+        fits = [s for s in during if s[1] - s[0] >= secs * self.rate]
         if not fits:
-            index = int(np.argmax([b - a for a, b in self.slots]))
+            index = self.slots.index(max(during, key=lambda s: s[1] - s[0]))
             first, last = self.slots[index]
             at = self.frames[self.frame_at(last - 1)].time + 1e-3
             self.stretch(at, secs - (last - first) / self.rate + 0.1, speaks=True)

@@ -47,13 +47,15 @@ class Trial(NamedTuple):
     run: int
 
 
-def attempt(fault: Fault, times: float, half: Half, seed: int) -> Trial | None:
-    """Plant a fault and diagnose the call; ``None`` if it fits into no call."""
+def attempt(
+    fault: Fault, times: float, half: Half, seed: int, *, whole: bool = True
+) -> Trial | None:
+    """Plant a fault and diagnose the call, or look only for its kind; ``None`` if it fits nowhere."""
     try:
         take, there = planted(fault, times, half, seed)
     except Unfit:
         return None
-    findings = diagnose(take.call())
+    findings = diagnose(take.call(), None if whole else [fault.kind])
     late = () if fault.kind in STALLS else take.run.late
     new = tuple(finding for finding in findings if not is_true(finding, (), late))
     near = [finding for finding in new if over(finding, there)]
