@@ -230,6 +230,21 @@ def misread(take: Take, present: float, side: Side, wrong: Callable[[Samples], S
     return Planted()
 
 
+def interleaved(take: Take, present: float) -> Planted:
+    """Every other frame of a sentence is of another one, which is said at the same time."""
+    if present < 1:
+        return Planted()
+    slot = take.slot(2.5)
+    sizes = [frame.size for frame in take.frames]
+    secs = (slot[1] - slot[0]) / take.rate
+    other = Audio(take.bot(secs, False), RATE).resampled(take.rate).samples
+    for index in range(take.frame_at(slot[0]), take.frame_at(slot[1] - 1), 2):
+        last = int(take.ends[index])
+        first = max(last - sizes[index], slot[0])
+        take.said[first:last] = other[first - slot[0] :][: last - first]
+    return Planted(((take.heard(slot[0]), take.heard(slot[1] - 1)),))
+
+
 def headed(take: Take, present: float) -> Planted:
     """Each sentence is a WAV file, header and all."""
     if present < 1:

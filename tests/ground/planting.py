@@ -13,6 +13,7 @@ import numpy as np
 
 from tests.ground import planted_sound as sound
 from tests.ground import planted_time as time
+from tests.ground import planted_turns as turns
 from tests.ground.planted_sound import Plant, Planted, Side
 from tests.ground.take import Take, Unfit
 from tests.ground.voices import Half
@@ -120,6 +121,8 @@ FAULTS = tuple(
         ),
         Fault("wrong_codec", "A-law on the wire", "bot", time.alaw_on_wire, "once"),
         Fault("wrong_codec", "swapped on the wire", "bot", time.swapped_on_wire, "once"),
+        Fault("wrong_codec", "mu-law as PCM on the wire", "bot", time.ulaw_as_pcm_on_wire, "once"),
+        Fault("wrong_layout", "two in turns", "bot", sound.interleaved, "once"),
         Fault("container_header", "WAV header", "bot", sound.headed, "once"),
         *(
             Fault("noise", colour, "caller", partial(sound.noisy, colour=colour), "db")
@@ -130,29 +133,29 @@ FAULTS = tuple(
         Fault("onset_pop", "one", "bot", partial(sound.popping, count=1), "db"),
         Fault("onset_pop", "several", "bot", partial(sound.popping, count=4), "db"),
         # turns
-        Fault("dead_air", "after the caller", "bot", time.dead, also=("slow_response",)),
-        Fault("slow_response", "waiting", "bot", time.waiting, also=("dead_air",)),
-        Fault("late_start", "late", "bot", time.late),
-        Fault("slow_barge_in", "yielding", "bot", time.yielding),
-        Fault("missing_clear", "uncleared", "bot", time.uncleared),
-        Fault("unheard_speech", "unheard", "bot", time.unheard),
-        Fault("false_barge_in", "unprompted", "bot", time.unprompted, "once"),
-        Fault("early_answer", "hasty", "bot", time.hasty),
-        Fault("stale_audio", "stale", "bot", time.stale),
-        Fault("stale_audio", "100 to 400 ms", "bot", time.long_stale, "once"),
+        Fault("dead_air", "after the caller", "bot", turns.dead, also=("slow_response",)),
+        Fault("slow_response", "waiting", "bot", turns.waiting, also=("dead_air",)),
+        Fault("late_start", "late", "bot", turns.late),
+        Fault("slow_barge_in", "yielding", "bot", turns.yielding),
+        Fault("missing_clear", "uncleared", "bot", turns.uncleared),
+        Fault("unheard_speech", "unheard", "bot", turns.unheard),
+        Fault("false_barge_in", "unprompted", "bot", turns.unprompted, "once"),
+        Fault("early_answer", "hasty", "bot", turns.hasty),
+        Fault("stale_audio", "stale", "bot", turns.stale),
+        Fault("stale_audio", "100 to 400 ms", "bot", turns.long_stale, "once"),
         # the end
-        Fault("cut_goodbye", "cut off", "bot", time.cut_off),
-        Fault("broke_off", "in mid-word", None, time.broken_off, "once", also=("cut_goodbye",)),
-        Fault("slow_shutdown", "lingering", "bot", time.lingering),
+        Fault("cut_goodbye", "cut off", "bot", turns.cut_off),
+        Fault("broke_off", "in mid-word", None, turns.broken_off, "once", also=("cut_goodbye",)),
+        Fault("slow_shutdown", "lingering", "bot", turns.lingering),
     )
 )
 #: Of kinds that there is no detector for.
 UNKNOWN = tuple(fault for fault in FAULTS if fault.kind not in DETECTORS)
 KNOWN = tuple(fault for fault in FAULTS if fault.kind in DETECTORS)
-#: What is planted and is no fault, by the sizes that are drawn from.
+#: What is planted and is no fault.
 DECOYS = {
     "clock 100 ppm slow": partial(time.drifting, ms=6.0),
-    "goodbye not cut": partial(time.cut_off, ms=800.0, audible=False),
+    "goodbye not cut": partial(turns.cut_off, ms=800.0, audible=False),
     "recording with a hole": time.unrecorded,
 }
 
