@@ -1,4 +1,4 @@
-"""Faults of the course of a ground call: what comes late, twice, or never, and other bytes than it should."""
+"""Faults of a ground call's messages: they come late, twice, never, or with other bytes in them."""
 
 from __future__ import annotations
 

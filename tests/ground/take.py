@@ -31,8 +31,7 @@ from workbench.capture import AudioFrame, CaptureReader, OtherFrame, Record
 RX, HEARD, OTHER, TX = "/ws/rx", "/frames/in/audio", "/frames/out/other", "/ws/tx"
 OUTBOUND = (SAID, OTHER, TX, "/pipeline")
 LOUD_DB = 12.0  # below the loudest: still in the middle of a word
-#: Runs in which nothing is told rightly, and nothing is waited for.
-PLAIN_LATE_MS = 60.0
+LATE_MS = 60.0  # that a run may be late
 
 
 class Unfit(Exception):
@@ -51,10 +50,13 @@ class Entry:
 
 
 def material(half: Half, rng: np.random.Generator) -> tuple[Run, Fill, Fill]:
-    """A run, and voices for its caller and its bot; the clips where no voice is installed."""
+    """A run with nothing wrong in it, and voices for its caller and its bot.
+
+    Where no voice is installed they are the clips of that half.
+    """
     plain = [
         run
-        for run in runs(half=half, most_late_ms=PLAIN_LATE_MS)
+        for run in runs(half=half, most_late_ms=LATE_MS)
         if run.scenario.group == "ordinary" and not (run.scenario.rightly or run.scenario.idle)
     ]
     voices = list(speakers(half, "voice", 20).values())
@@ -157,7 +159,7 @@ class Take:
     def heard(self, sample: int) -> float:
         """When a sample of the bot is heard."""
         index = self.frame_at(sample)
-        inside = sample - (self.ends[index] - self.frames[index].size)
+        inside = sample - int(self.ends[index]) + self.frames[index].size
         return float(self.played()[index]) + inside / self.rate
 
     def loud(self, samples: Samples, rate: int, span: tuple[int, int], size: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.house.test_layers import ROOT
 
 #: Tests of no single room: of the whole, in a browser, and what only measures.
-OTHERS = {"house", "browser", "benchmarks"}
+OTHERS = {"house", "browser", "benchmarks", "ground"}
 
 
 def rooms() -> set[str]:
