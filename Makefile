@@ -51,8 +51,9 @@ bench: $(OK)
 fuzz: $(OK)
 	$(V)/bin/python -m tests.fuzz --cases 200000
 
+# For example: make faults FAULTS="--hours 2 --seeds 3 --kinds echo"
 faults: $(OK)
-	$(V)/bin/python -m tests.benchmarks faults
+	$(V)/bin/python -m tests.benchmarks.faults $(FAULTS)
 
 # Records every scenario on each Pipecat, in real time: about an hour. tests/ground/runs has some of them.
 ground: $(OK)

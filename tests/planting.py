@@ -63,15 +63,18 @@ class Fault:
         return next(row for row in rows if row.planted == self.plant.__name__)
 
     def size(self, times: float) -> float:
-        if self.scale == "once":
-            return times
-        decibels = 20 * float(np.log10(times))
-        return {
-            "times": self.threshold * times,
-            "db": self.threshold + decibels,
-            "-db": self.threshold - decibels,
-            "over": 1 + (self.threshold - 1) * times,
-        }[self.scale]
+        return times if self.scale == "once" else scaled(self.threshold, self.scale, times)
+
+
+def scaled(threshold: float, scale: str, times: float) -> float:
+    """The size that is so many times beyond a threshold, counted as :class:`Fault` says."""
+    decibels = 20 * float(np.log10(times))
+    return {
+        "times": threshold * times,
+        "db": threshold + decibels,
+        "-db": threshold - decibels,
+        "over": 1 + (threshold - 1) * times,
+    }[scale]
 
 
 # -- in any conversation ------------------------------------------------------------------------

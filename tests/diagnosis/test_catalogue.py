@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.benchmarks.faults import attempt
+from tests.benchmarks.synthetic import attempt
 from tests.captures import Scene, speech
 from tests.planting import FAULTS
 from workbench.audio import Audio

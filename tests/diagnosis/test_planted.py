@@ -1,11 +1,11 @@
-"""What is planted at random places of random calls is found: a reduced form of ``make faults``."""
+"""What is planted at random places of random calls is found: a reduced form of the synthetic benchmark."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tests.benchmarks.faults import alarms, attempt, error_of, judged, opened, together
+from tests.benchmarks.synthetic import alarms, attempt, error_of, judged, opened, together
 from tests.planting import FAULTS, Planted
 from workbench.diagnosis import diagnose
 

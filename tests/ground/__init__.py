@@ -7,6 +7,9 @@
 ``caller``                 Bandwidth's side of one call, and what it knows to be true of it
 ``record``                 runs the table, on any Pipecat
 ``calls``                  recorded runs with their voices exchanged: hours of clean calls
+``take``                   one of these calls in the making, its sound and records still open
+``planting``               faults of known size, planted into them: ``planted_sound``, ``_time``, ``_turns``
+``trials``                 what the diagnosis says of one planted fault
 ``judge``                  what the diagnosis says of them, by kind
 ========================= ==========================================================================
 

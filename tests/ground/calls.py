@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -156,7 +156,10 @@ def with_sound(
     """Give a run new sound: what caller and bot say, and the scenario's own sounds, by name."""
     with CaptureReader(run.path) as reader:
         records, metadata = list(reader.records()), reader.metadata
-    sound = Exchange(_line(run, sounds, caller, rng), iter(_resaid(run, records, sounds, bot, rng)))
+    sizes = sizes_of(records)
+    line = line_of(run, sounds, caller, rng)
+    said = said_by(run, sum(sizes), sounds, bot, rng)
+    sound = Exchange(line, framed(said, run.scenario.out_rate, sizes))
     written = asyncio.run(through(records, run.scenario, metadata, sound))
     with TemporaryDirectory() as folder:
         return Call.open(write(written, metadata, Path(folder, run.path.name)))
@@ -169,7 +172,7 @@ def _of(sound: Sound, rng: np.random.Generator) -> Fill:
 # -- the new sound -------------------------------------------------------------------------------
 
 
-def _line(run: Run, sounds: dict[str, Sound], caller: Fill, rng: np.random.Generator) -> Samples:
+def line_of(run: Run, sounds: dict[str, Sound], caller: Fill, rng: np.random.Generator) -> Samples:
     """All that the caller sends, at 8 kHz: a line's noise, and words where there were words."""
     length = run.truth["sent"] * SIZE
     line = np.zeros(length, np.float32)
@@ -185,18 +188,12 @@ def _line(run: Run, sounds: dict[str, Sound], caller: Fill, rng: np.random.Gener
     return line
 
 
-def _resaid(
-    run: Run,
-    records: list[Record],
-    sounds: dict[str, Sound],
-    bot: Fill,
-    rng: np.random.Generator,
-) -> list[bytes]:
-    """The data of each of the bot's frames, with other phrases where there was sound."""
-    frames = [msgspec.json.decode(r.body, type=AudioFrame) for r in records if r.topic == SAID]
-    sizes = [len(frame.data) // 2 for frame in frames]
+def said_by(
+    run: Run, size: int, sounds: dict[str, Sound], bot: Fill, rng: np.random.Generator
+) -> Samples:
+    """All that the bot's frames hold, at their rate: other phrases where there was sound."""
     rate = run.scenario.out_rate
-    out = np.zeros(sum(sizes), np.float32)
+    out = np.zeros(size, np.float32)
     for first, last, cut in run.truth["slots"]:
         words = Audio(bot((last - first) / rate, bool(cut)), RATE).resampled(rate).samples
         words = words[: last - first]
@@ -204,10 +201,20 @@ def _resaid(
     if run.scenario.mixer:
         music = sounds["music"](rng, len(out) / rate + 0.1).resampled(rate)
         out += np.float32(0.1) * music.samples[: len(out)]
-    pcm = Audio(np.clip(out, -1, 1), rate).pcm()
-    return [
-        pcm[2 * (end - size) : 2 * end] for end, size in zip(np.cumsum(sizes), sizes, strict=True)
-    ]
+    return out
+
+
+def sizes_of(records: Iterable[Record]) -> list[int]:
+    """Samples of each of the bot's frames."""
+    frames = (msgspec.json.decode(r.body, type=AudioFrame) for r in records if r.topic == SAID)
+    return [len(frame.data) // 2 for frame in frames]
+
+
+def framed(samples: Samples, rate: int, sizes: list[int]) -> Iterator[bytes]:
+    """Divide what the bot says into its frames."""
+    pcm = Audio(np.clip(samples, -1, 1), rate).pcm()
+    for end, size in zip(np.cumsum(sizes), sizes, strict=True):
+        yield pcm[2 * (end - size) : 2 * end]
 
 
 # -- the capture ---------------------------------------------------------------------------------
@@ -283,15 +290,25 @@ def _keep(text: str | bytes | None, sound: Exchange) -> None:
         sound.sent.append(str(text))
 
 
-def write(records: list[Written], metadata: dict[str, dict[str, str]], path: Path) -> Path:
-    """Write a capture of these records."""
+def write(
+    records: list[Written],
+    metadata: dict[str, dict[str, str]],
+    path: Path,
+    unwritten: Sequence[int] | None = None,
+) -> Path:
+    """Write a capture of these records, but for a span that a full disk had no room for."""
     serializer = metadata["serializer"]
     about = {"class": serializer["class"], "params": json.loads(serializer["params"])}
     writer = CaptureWriter(
         path, call=metadata["call"], serializer=about, max_records=10**7, max_bytes=2**31
     )
     shift = monotonic_ns() - records[0][1]
+    first, last = unwritten or (0, 0)
     for topic, time_ns, body in records:
+        if first <= time_ns < last:
+            writer._sequences[topic] += 1
+            writer.count_lost("the disk is full")
+            continue
         writer.record(topic, time_ns + shift, body)
     writer.close()
     return writer.path

@@ -60,17 +60,22 @@ def judged_calls(
 
 def judged(ground: Ground) -> Judged:
     """Diagnose a call, and tell what is true from what is an alarm."""
-    name, group, voices, rightly, late, call = ground
     alarms, true = [], []
-    for finding in diagnose(call):
-        stalled = finding.kind in STALLS and any(_over(finding, span) for span in late)
-        # When messages came is as it was recorded.
-        stalled |= finding.kind == "late_start" and finding.side == "caller"
-        if finding.kind in rightly or stalled:
+    for finding in diagnose(ground.call):
+        if is_true(finding, ground.rightly, ground.late):
             true.append(finding.kind)
         elif finding.severity != "info":
-            alarms.append((finding.kind, finding.severity, str(finding).replace("\n", " ")))
-    return Judged(name, group, voices, call.duration, alarms, true)
+            words = str(finding).replace("\n", " ")
+            alarms.append((finding.kind, finding.severity, words))
+    return Judged(ground.name, ground.group, ground.voices, ground.call.duration, alarms, true)
+
+
+def is_true(finding: Finding, rightly: Iterable[str], late: Iterable[tuple[float, float]]) -> bool:
+    """Whether a finding tells what was so when the run was recorded."""
+    stalled = finding.kind in STALLS and any(_over(finding, span) for span in late)
+    # When messages came is as it was recorded.
+    piled_up = finding.kind == "late_start" and finding.side == "caller"
+    return finding.kind in rightly or stalled or piled_up
 
 
 def _over(finding: Finding, span: tuple[float, float]) -> bool:

@@ -1,0 +1,35 @@
+"""Many jobs in some processes, and how far they are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+from loguru import logger
+from rich.console import Console
+from rich.progress import Progress
+
+
+def spread(
+    jobs: Sequence[tuple[Any, ...]], console: Console, workers: int | None = None, chunk: int = 4
+) -> Iterator[Any]:
+    """Do the jobs, functions with their arguments: on a terminal a bar tells how far they are."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    live = console.is_terminal
+    with (
+        ProcessPoolExecutor(workers or os.cpu_count(), initializer=logger.remove) as pool,
+        Progress(console=console, disable=not live) as progress,
+    ):
+        task = progress.add_task("Diagnosing", total=len(jobs))
+        for done, result in enumerate(pool.map(_call, jobs, chunksize=chunk), 1):
+            progress.advance(task)
+            if not live and done * 20 // len(jobs) > (done - 1) * 20 // len(jobs):
+                console.print(f"{done} of {len(jobs)} done")
+            yield result
+
+
+def _call(job: tuple[Any, ...]) -> Any:
+    function, *arguments = job
+    return function(*arguments)
