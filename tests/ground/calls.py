@@ -242,10 +242,12 @@ async def through(
     )
     made: list[Written] = []
     for record in records:
-        if not record.topic.startswith("/capture/"):  # the writer makes its own
-            made.append((record.topic, record.time_ns, await _renewed(record, serializer, sound)))
+        if record.topic.startswith("/capture/"):
+            continue  # the writer makes its own
         if record.topic == "/log" and (body := _hang_up(record)):
             made.append(("/hang_up", record.time_ns, body))
+        else:
+            made.append((record.topic, record.time_ns, await _renewed(record, serializer, sound)))
     return made
 
 

@@ -324,8 +324,8 @@ class Take:
         sound = Exchange(self.line.copy(), framed(self.said, self.rate, sizes))
         records = [Record(e.topic, 0, 0, _bytes(e.body)) for e in self.entries]
         written = asyncio.run(through(records, self.run.scenario, self.metadata, sound))
-        for entry, (_, _, body) in zip(self.entries, written, strict=True):
-            entry.body = body
+        for entry, (topic, _, body) in zip(self.entries, written, strict=True):
+            entry.topic, entry.body = topic, body
 
     def write(self, path: Path) -> Path:
         """Write the capture."""

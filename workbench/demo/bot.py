@@ -190,9 +190,6 @@ async def _converse(
         FastAPIWebsocketParams(
             audio_in_enabled=True,
             audio_out_enabled=True,
-            # Pipecat would send 2 s of silence in one message before the hang-up, to make up for
-            # a goodbye that is still being played; this bot waits for its goodbye.
-            audio_out_end_silence_secs=0,
             serializer=serializer,
         ),
     )
