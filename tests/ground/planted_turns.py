@@ -17,39 +17,39 @@ END = msgspec.json.encode(OtherFrame(frame="EndFrame", result="none"))
 # -- turns ---------------------------------------------------------------------------------------
 
 
-def answers(take: Take) -> list[tuple[float, float]]:
-    """When the caller has finished and when the bot then begins, for each answer."""
+def answers(take: Take) -> list[tuple[int, int]]:
+    """Numbers of the words of the caller and of the bot's sentence that answers them."""
     begins = np.array([take.heard(first) for first, _ in take.slots])
     found = []
-    for _, last in take.words:
-        end = take.sent(last)
-        later = begins[begins > end]
-        if len(later) and later[0] - end < 5:
-            found.append((end, float(later[0])))
+    for number, (_, last) in enumerate(take.words):
+        later = np.flatnonzero(begins > take.sent(last))
+        if len(later) and begins[later[0]] - take.sent(last) < 5:
+            found.append((number, int(later[0])))
+    if not found:
+        raise Unfit
     return found
 
 
-def dead(take: Take, secs: float) -> Planted:
-    """The bot answers only after so many seconds."""
-    known = answers(take)
-    end, begin = known[take.rng.integers(len(known))]
+def delayed(take: Take, answer: tuple[int, int], secs: float) -> tuple[float, float]:
+    """Let an answer come so long after the caller, or when it did if that is later."""
+    words, sentence = answer
+    end, begin = take.sent(take.words[words][1]), take.heard(take.slots[sentence][0])
     if secs > begin - end:
         take.stretch(begin - 0.3, secs - (begin - end))
-        begin = end + secs
+    return end, take.heard(take.slots[sentence][0])
+
+
+def dead(take: Take, secs: float) -> Planted:
+    """One answer comes only after so many seconds."""
+    known = answers(take)
+    end, begin = delayed(take, known[take.rng.integers(len(known))], secs)
     return Planted(((end, begin),), begin - end)
 
 
 def waiting(take: Take, ms: float) -> Planted:
-    """Each answer comes after so long, but not before it did."""
-    parts, values = [], []
-    for index in range(len(answers(take))):
-        end, begin = answers(take)[index]
-        if ms / 1000 > begin - end:
-            take.stretch(begin - 0.3, ms / 1000 - (begin - end))
-        end, begin = answers(take)[index]
-        parts.append((end, begin))
-        values.append(1000 * (begin - end))
-    return Planted(tuple(parts), float(np.median(values)))
+    """Each answer comes only after so long."""
+    parts = [delayed(take, answer, ms / 1000) for answer in answers(take)]
+    return Planted(tuple(parts), float(np.median(np.diff(parts))) * 1000)
 
 
 def late(take: Take, secs: float) -> Planted:
