@@ -271,7 +271,6 @@ def test_a_message_that_came_late_or_twice_spoils_no_other(tmp_path, how, rate):
     call = opened(scene, tmp_path)
     sent = Audio.from_pcm(PCMU.decode(PCMU.encode(Audio(scene.caller, 8000).pcm())), 8000)
     assert call.caller_sent.pcm() == sent.pcm()
-    each = [sent.samples[at : at + 160] for at in range(0, len(sent), 160)]
     heard = sent.resampled(rate).samples
     assert np.abs(call.bot_heard.samples - heard).max() < 1e-4
 
