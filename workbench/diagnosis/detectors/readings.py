@@ -28,9 +28,12 @@ Bytes = NDArray[np.uint8]
 #: What is judged at once, and how long it must go on, in seconds.
 _PIECE: Final = 0.25
 READ_SECS: Final = 0.5
-#: Quieter pieces tell nothing; and speech in its own encoding correlates by more than the second: of
-#: 1900 pieces of misread speech two in a hundred do.
-_LOUD_DBOV, _LIKE_SPEECH = -35.0, 0.88
+#: Misread bytes are louder than this, whatever they are: of 16-bit samples every byte counts as the
+#: high one, and A-law's faintest sound is a loud one of mu-law.
+_LOUD_DBOV: Final[dict[Declared, float]] = {"PCMU": -35.0, "PCM": -20.0}
+#: Speech in its own encoding may correlate by more than this; of 1900 pieces of misread speech two
+#: in a hundred do.
+_LIKE_SPEECH: Final = 0.88
 #: The other reading must correlate like speech (of which 98 % have 0.75 at 8 kHz), leave so many
 #: times less of a sample unexplained by the one before it, and be so much fainter.
 _CORRELATION, _BETTER, _FAINTER_DB = 0.6, 1.5, 3.0
@@ -97,12 +100,12 @@ def misread(audio: Audio, declared: Declared) -> Iterator[Misread]:
     pieces = audio.samples[: len(audio) // size * size].reshape(-1, size)
     others = [name for name in _READINGS if name != _DECLARED[declared]]
     own, scores = np.ones(len(pieces)), np.zeros((len(others), len(pieces)))
-    goes_on = np.zeros(len(pieces), np.bool_)
+    goes_on, loud = np.zeros(len(pieces), np.bool_), _LOUD_DBOV[declared]
     for first in range(0, len(pieces), _AT_ONCE):
         part = pieces[first : first + _AT_ONCE]
         correlation, level = _correlation(part)
         own[first : first + _AT_ONCE] = correlation
-        doubtful = np.flatnonzero((level > _LOUD_DBOV) & (correlation < _LIKE_SPEECH))
+        doubtful = np.flatnonzero((level > loud) & (correlation < _LIKE_SPEECH))
         if not len(doubtful):
             continue
         data = _bytes_of(part[doubtful], declared)
@@ -118,7 +121,7 @@ def misread(audio: Audio, declared: Declared) -> Iterator[Misread]:
         wins = scores[:, inside] > 0
         if step * np.count_nonzero(wins.any(axis=0)) >= READ_SECS:
             name = others[int(np.argmax(scores[:, inside].sum(axis=1)))]
-            begins, ends = to_sound(start, end, levels(audio), _LOUD_DBOV, round(_PIECE / HOP))
+            begins, ends = to_sound(start, end, levels(audio), loud, round(_PIECE / HOP))
             yield Misread(begins, ends, float(np.median(own[inside])), name)
 
 
