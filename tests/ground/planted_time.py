@@ -191,7 +191,7 @@ def hurried(take: Take, present: float) -> Planted:
         return Planted()
     for slot in take.slots:
         paced_slot(take, slot, 2.0)
-    return Planted((), 2.0)
+    return Planted()  # it is told as a ratio or as a lead
 
 
 def paced_slot(take: Take, slot: tuple[int, int], ratio: float) -> None:
