@@ -100,9 +100,14 @@ def _queued(call: Call) -> float:
 def broke_off(call: Call) -> Iterator[Finding]:
     """The WebSocket is gone in the middle of the call, and nobody had said goodbye."""
     ending = call.ending
-    if ending.how != "socket" or ending.by == "bot":
+    # A recording that was closed in mid-word had nothing more to record.
+    is_open = ending.how == "open" and call.finished
+    if not (ending.how == "socket" or is_open) or ending.by == "bot":
         return
-    who = _who_spoke(call)
+    last = _last_message(call) if is_open else ending.time
+    who = _who_spoke(call, last)
+    if is_open and not who:
+        return
     was_up = any(hang_up.outcome == "ended" for hang_up in call.hang_ups)
     if was_up and not who:
         return  # the bot's own quiet end
@@ -119,7 +124,7 @@ def broke_off(call: Call) -> Iterator[Finding]:
     by_itself = who == "the bot" and bool((call.times_of("cancel") >= ending.time - 0.1).any())
     yield broke_off.finding(
         side=None,
-        parts=(Part(ending.time, ending.time, 1.0),),
+        parts=(Part(last, last, 1.0),),
         severity=("warning" if by_itself else "error") if who else "info",
         value=1,
         threshold=Threshold(1, "times"),
@@ -136,12 +141,18 @@ def broke_off(call: Call) -> Iterator[Finding]:
     )
 
 
-def _who_spoke(call: Call) -> str:
+def _last_message(call: Call) -> float:
+    """When the last audio went by, in either direction, and was over."""
+    ends = [s.time[-1] + s.duration[-1] for s in (call.inbound, call.outbound) if len(s)]
+    return min(call.duration, float(max(ends, default=call.duration)))
+
+
+def _who_spoke(call: Call, last: float) -> str:
     """Who was in the middle of a word when the call ended, or had more to say; empty if nobody."""
     spoke = []
-    if _is_cut(call.caller_speech, call.caller_sent, call.ending.time):
+    if _is_cut(call.caller_speech, call.caller_sent, last):
         spoke.append("the caller")
-    if _is_cut(call.bot_speech, call.caller_heard, call.ending.time):
+    if _is_cut(call.bot_speech, call.caller_heard, last):
         spoke.append("the bot")
     if not spoke and 1000 * _queued(call) >= cut_goodbye.threshold:
         spoke = ["the bot"]

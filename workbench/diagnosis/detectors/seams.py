@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workbench.call import Call
 from workbench.call.unplayed import unplayed_secs
@@ -18,6 +19,8 @@ __all__ = ["ambience_gap", "onset_pop", "unheard_speech"]
 
 #: Frames of 10 ms in which a tone is known.
 FEW: Final = 4
+#: A piece with no larger sample is silent: mu-law's smallest step is 8.
+STILL: Final = 8
 #: A shorter silence, in seconds, that is loud on both sides is a hole in a word, and no onset.
 PAUSE: Final = 1.0
 
@@ -151,29 +154,51 @@ def onset_pop(call: Call) -> Iterator[Finding]:
 
 def _said_onsets(call: Call) -> Iterator[tuple[float, float]]:
     frames, queue = call.audio_out, call.speaking
-    ends = queue.end
-    for index in range(len(frames)):
-        silent = queue.time[index] - ends[index - 1] if index else np.inf
-        if silent < 0.2:
-            continue
-        before = frames[index - 1].mono if silent < PAUSE else b""
-        pcm = b"".join(frame.mono for frame in frames[index : index + FEW])
-        if not pcm.startswith(tuple(CONTAINERS)):
-            yield from _onset(float(queue.start[index]), before, pcm, frames[index].sample_rate)
+    pcm = [frame.mono for frame in frames]
+    for index, silent in _begins(queue.time, queue.end, pcm):
+        before = pcm[index - 1] if index and silent < PAUSE else b""
+        head = b"".join(pcm[index : index + FEW])
+        if not head.startswith(tuple(CONTAINERS)):
+            yield from _onset(float(queue.start[index]), before, head, frames[index].sample_rate)
 
 
 def _sent_onsets(call: Call) -> Iterator[tuple[float, float]]:
     sent, queue = call.outbound, call.sending
-    ends = queue.end
-    for index in range(len(sent)):
-        silent = queue.time[index] - ends[index - 1] if index else np.inf
-        if silent < 0.2:
+    pcm = sent.pcm()
+    for index, silent in _begins(queue.time, queue.end, pcm):
+        before = pcm[index - 1] if index and silent < PAUSE else b""
+        rate = sent.formats[index].sample_rate
+        yield from _onset(
+            float(queue.start[index]), before, b"".join(pcm[index : index + FEW]), rate
+        )
+
+
+def _begins(
+    time: NDArray[np.float64], ends: NDArray[np.float64], pcm: Sequence[bytes]
+) -> Iterator[tuple[int, float]]:
+    """Find the pieces that begin an utterance: after 0.2 s without a piece, or of silent ones.
+
+    Args:
+        time: When each came.
+        ends: When each would have been played.
+        pcm: Its samples.
+
+    Yields:
+        Its index, and for how long there was no sound.
+    """
+    sounded = -np.inf  # when the last sound was over
+    for index, piece in enumerate(pcm):
+        if len(piece) < 2 or not piece.strip(b"\0") or _peak(piece) <= STILL:
             continue
-        wire = sent.formats[index]
-        last = sent.formats[index - 1].decode(sent.payloads[index - 1]) if index else b""
-        before = last if silent < PAUSE else b""
-        pcm = wire.decode(b"".join(sent.payloads[index : index + FEW]))
-        yield from _onset(float(sent.time[index]), before, pcm, wire.sample_rate)
+        silent = float(time[index]) - sounded
+        if silent >= 0.2:
+            yield index, silent
+        sounded = float(ends[index])
+
+
+def _peak(pcm: bytes) -> int:
+    samples = np.frombuffer(pcm, "<i2", len(pcm) // 2).astype(np.int32)
+    return int(np.abs(samples).max())
 
 
 def _onset(at: float, before: bytes, pcm: bytes, rate: int) -> Iterator[tuple[float, float]]:
