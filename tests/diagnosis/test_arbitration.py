@@ -18,7 +18,7 @@ from workbench.diagnosis.finding import POSSIBLE
 
 SECS = 60.0
 #: Kinds that are named before they are declared: their detectors are on their way.
-NOT_YET = {"broke_off", "restart", "early_answer", "overflow"}
+NOT_YET = {"overflow"}
 
 
 def of(kind: str, *spans: tuple[float, float], side="bot", **more) -> Finding:

@@ -139,8 +139,8 @@ def _ending(head: NDArray[np.float32], tail: NDArray[np.float32]) -> tuple[float
         return 0.0, best
     length = int(np.flatnonzero(likeness > best - 0.01)[-1])
     # A sentence that was cut as soon as it had begun, and is said again, is alike too.
-    before = tail[: max(0, len(tail) - length - _SHIFTS)]
-    if not _in_mid_word(head[:length], before):
+    before = tail[: max(0, len(tail) - length - _SHIFTS)][-round(8 * stale_audio.threshold) :]
+    if not len(before) or float(np.mean(np.square(before))) < 10 ** (FAINTEST_DBOV / 10):
         return 0.0, best
     return length / 8, best
 
@@ -201,8 +201,10 @@ def _likeness(head: NDArray[np.float32], tail: NDArray[np.float32]) -> NDArray[n
         if not len(length):
             continue
         product = np.cumsum(head[: length[-1]] * tail[at : at + length[-1]], dtype=float)
-        scale = np.sqrt(energy[length] * (energies[at + length] - energies[at]))
-        audible = energy[length] > length * 10 ** (FAINTEST_DBOV / 10)
+        theirs = energies[at + length] - energies[at]
+        scale = np.sqrt(energy[length] * theirs)
+        # Of what is faint on either side the likeness is that of roundings.
+        audible = np.minimum(energy[length], theirs) > length * 10 ** (FAINTEST_DBOV / 10)
         alike = np.where(audible, product[length - 1] / np.maximum(scale, 1e-9), 0.0)
         found[length] = np.maximum(found[length], alike)
     return found

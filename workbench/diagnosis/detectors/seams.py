@@ -19,6 +19,8 @@ __all__ = ["ambience_gap", "onset_pop", "unheard_speech"]
 
 #: Frames of 10 ms in which a tone is known.
 FEW: Final = 4
+#: What is so much smaller 5 ms behind a step, as a share of it, was a click and nothing more.
+ISOLATED: Final = 0.03
 #: A piece with no larger sample is silent: mu-law's smallest step is 8.
 STILL: Final = 8
 #: A shorter silence, in seconds, that is loud on both sides is a hole in a word, and no onset.
@@ -159,7 +161,8 @@ def _said_onsets(call: Call) -> Iterator[tuple[float, float]]:
         before = pcm[index - 1] if index and silent < PAUSE else b""
         head = b"".join(pcm[index : index + FEW])
         if not head.startswith(tuple(CONTAINERS)):
-            yield from _onset(float(queue.start[index]), before, head, frames[index].sample_rate)
+            start, rate = float(queue.start[index]), frames[index].sample_rate
+            yield from _onset(start, before, head, rate)
 
 
 def _sent_onsets(call: Call) -> Iterator[tuple[float, float]]:
@@ -202,12 +205,18 @@ def _peak(pcm: bytes) -> int:
 
 
 def _onset(at: float, before: bytes, pcm: bytes, rate: int) -> Iterator[tuple[float, float]]:
-    """Level of the step at which ``pcm`` begins, unless a hole in a word is over there."""
+    """Level of the step at which ``pcm`` begins to sound, unless a hole in a word is over there."""
+    silent = int(np.argmax(np.abs(np.frombuffer(pcm, "<i2", len(pcm) // 2)) > STILL))
+    if silent:
+        at, pcm, before = at + silent / rate, pcm[2 * silent :], before + pcm[: 2 * silent]
     tail = np.frombuffer(before[-round(0.01 * rate) * 2 :], "<i2")
     head = np.frombuffer(pcm, "<i2", min(len(pcm) // 2, max(4, rate // 2000)))
     if not len(head) or (len(tail) and np.abs(tail.astype(float)).max() > 300):
         return
     wave = np.frombuffer(pcm[: round(TONE_SECS * rate) * 2], "<i2").astype(np.float32)
+    going_on = np.abs(np.frombuffer(pcm, "<i2", len(pcm) // 2)[round(0.005 * rate) :].astype(float))
+    if not len(going_on) or going_on.max() < ISOLATED * np.abs(wave).max():
+        return  # a click by itself begins nothing
     steps = np.abs(np.diff(wave, prepend=0.0))
     steepest = float(steps[: len(head)].max())
     if steepest <= 1.25 * float(steps[len(head) :].max(initial=0.0)):
