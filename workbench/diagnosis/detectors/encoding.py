@@ -16,7 +16,7 @@ from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.readings import Declared, Misread, misread
 from workbench.diagnosis.detectors.tones import in_tones
 from workbench.diagnosis.finding import Finding, Part, Side, counted, graded
-from workbench.metrics.sounds import intervals_of, sounds
+from workbench.metrics.sounds import intervals_of
 from workbench.metrics.speech import HOP, hop_edges, levels, runs_of
 
 __all__ = ["CONTAINERS", "CORRELATION", "aliasing", "container_header", "wrong_codec"]
@@ -199,7 +199,7 @@ def _overlaps(one: Misread, others: list[Misread]) -> bool:
 
 def _is_machine(call: Call, static: Misread) -> bool:
     """Whether the caller's side is for the most what sounds like static and is none: a fax, a hiss."""
-    found = intervals_of(sounds(call.caller_sent), "modem", "music", "tone", "noise")
+    found = intervals_of(call.caller_sounds, "modem", "music", "tone", "noise")
     inside = np.minimum(found[:, 1], static.end) - np.maximum(found[:, 0], static.start)
     return float(inside.clip(0).sum()) > 0.5 * (static.end - static.start)
 
