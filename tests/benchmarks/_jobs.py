@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
@@ -31,5 +32,10 @@ def spread(
 
 
 def _call(job: tuple[Any, ...]) -> Any:
+    """Do one job; one that fails is told, and costs none of the others."""
     function, *arguments = job
-    return function(*arguments)
+    try:
+        return function(*arguments)
+    except Exception:
+        print(f"failed: {function.__name__} {arguments}\n{traceback.format_exc()}", flush=True)
+        return None

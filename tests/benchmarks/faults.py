@@ -61,7 +61,7 @@ def run(
         (judged_calls, half, RUNS, seed, PIECE, LATE_MS) for seed in range(round(hours / PIECE))
     ]
     results = list(spread([*clean, *decoys, *planting], console))
-    judged = [one for piece in results[: len(clean)] for one in piece]
+    judged = [one for piece in results[: len(clean)] for one in piece or ()]
     judged += [one for one in results[len(clean) : len(clean) + len(decoys)] if one]
     trials = results[len(clean) + len(decoys) :]
     table = faults(console, [t for t in trials if t], wanted)

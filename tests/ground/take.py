@@ -23,6 +23,7 @@ from pipecat_bandwidth.messages import Clear, Stop, encode, parse
 from tests.ground.caller import RATE, SIZE, STEP
 from tests.ground.calls import Exchange, Run, framed, line_of, runs, said_by, through, write
 from tests.ground.filling import SAID, Fill, Samples, speech
+from tests.ground.noises import callers
 from tests.ground.voices import Half, clips, half_of, speakers
 from workbench import Call
 from workbench.audio import Audio
@@ -91,7 +92,9 @@ class Take:
             self.metadata = {name: dict(value) for name, value in reader.metadata.items()}
         self.entries = _entries(records)
         self.line = line_of(self.run, {}, self.caller, rng)
-        self.said = said_by(self.run, sum(f.size for f in self.frames), {}, self.bot, rng)
+        self.said = said_by(
+            self.run, sum(f.size for f in self.frames), callers(half), self.bot, rng
+        )
         self.words = [(first, last) for first, last, _ in self.run.truth["said"]]
         self.slots = [(first, last) for first, last, _ in self.run.truth["slots"]]
 
