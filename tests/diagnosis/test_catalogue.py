@@ -13,7 +13,7 @@ from tests.planting import FAULTS
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.diagnosis import DETECTORS, Finding, Part, diagnose
-from workbench.diagnosis.catalogue import ALARMS, page
+from workbench.diagnosis.catalogue import ALARMS, FOUND, RECORDED, page
 from workbench.diagnosis.detector import Accuracy
 from workbench.diagnosis.finding import SURE
 
@@ -100,6 +100,13 @@ def test_false_alarms_are_rarer_than_one_in_ten_hours():
     assert hours >= 5
     assert count < 0.1 * hours
     assert all(count == 0 for _, count in ALARMS.values())
+
+
+def test_the_page_tells_what_real_calls_gave():
+    text = page()
+    assert f"{FOUND:.0%} of such faults were found" in text
+    for hours, count in RECORDED.values():
+        assert f"{count} alarms in {hours:.1f} h" in text
 
 
 def test_the_page_says_how_good_each_is():

@@ -9,13 +9,23 @@ from typing import Final
 from workbench.diagnosis.detector import Detector, Symptom
 from workbench.diagnosis.detectors import DETECTORS
 
-__all__ = ["ALARMS", "SYMPTOMS", "page"]
+__all__ = ["ALARMS", "FOUND", "RECORDED", "SYMPTOMS", "page"]
 
-#: What was found in calls with nothing wrong, and in calls with what only looks like a fault: how
-#: many hours of each, and how many findings.
+#: What was found in conversations made up of phrases, with nothing wrong and with what only looks
+#: like a fault: how many hours of each, and how many findings.
 ALARMS: Final[dict[str, tuple[float, int]]] = {
     "with nothing wrong": (5.1, 0),
     "with what only looks like a fault": (2.5, 0),
+}
+
+#: What was found in recorded runs of real pipelines, with the half of the voices that is only
+#: measured: share of the faults of twice their threshold; then hours of clean calls and alarms
+#: (warnings and errors) in them.
+FOUND: Final = 0.92
+RECORDED: Final[dict[str, tuple[float, int]]] = {
+    "ordinary speech": (15.6, 357),
+    "callers that are no voice": (11.9, 299),
+    "formant synthesis": (4.0, 175),
 }
 
 #: What no capture can show.
@@ -34,14 +44,22 @@ SYMPTOMS: Final[tuple[Symptom, ...]] = tuple(
 )
 
 _INTRODUCTION: Final = (
-    "How good each is was measured by `make faults` on faults of known size, planted at random into "
-    "random conversations: nine of ten errors are smaller than what is said here. What is not sure "
-    'begins with "possibly". Where nothing was planted there were '
+    "How good each is was measured on faults of known size, planted at random into conversations made "
+    "up of phrases (`python -m tests.benchmarks synthetic`): nine of ten errors are smaller than what "
+    'is said here. What is not sure begins with "possibly". Where nothing was planted there were '
     + " and ".join(
         f"{count} findings in {hours:.1f} h of calls {what}"
         for what, (hours, count) in ALARMS.items()
     )
-    + ". What is counted, not measured, has no such figures."
+    + ". Real calls are harder. In recorded runs of real pipelines, with voices that were only "
+    f"measured (`make faults`), {FOUND:.0%} of such faults were found, and of calls with nothing "
+    "planted there were "
+    + ", ".join(
+        f"{count} alarms in {hours:.1f} h of {what}" for what, (hours, count) in RECORDED.items()
+    )
+    + ": nearly all of them `slow_barge_in` (a background that a mixer plays, a television) and "
+    "`stale_audio` (a frame that passes just behind an interruption). What is counted, not measured, "
+    "has no such figures."
 )
 
 
