@@ -177,7 +177,7 @@ def _within(new: NDArray[np.float32], old: NDArray[np.float32]) -> tuple[float, 
 
 def _in_mid_word(head: NDArray[np.float32], before: NDArray[np.float32]) -> bool:
     """Whether a piece begins as loud as it goes on, and what stood before it in the old was too."""
-    loud = float(np.mean(np.square(head[:320], dtype=float))) * 10 ** (MID_WORD_DB / 10)
+    loud = float(np.mean(np.square(head, dtype=float))) * 10 ** (MID_WORD_DB / 10)
     beginnings = before[-160:], head[:40]
     return all(len(x) and float(np.mean(np.square(x, dtype=float))) > loud for x in beginnings)
 
