@@ -1,8 +1,8 @@
 """The detectors: each takes a call and yields its findings, none when all is well.
 
 Every threshold is the value from which on a fault is reported. Each detector is proved on planted
-faults of known size: found at twice the threshold, not found at half of it; ``make faults`` prints
-how often, and how exactly. A new one is a function under
+faults of known size: found at twice the threshold, not found at half of it. ``python -m tests.benchmarks synthetic``
+prints how often, and how exactly; ``make faults`` judges on recorded calls. A new one is a function under
 :func:`workbench.diagnosis.detector.detector` in one of these modules, and its tests.
 """
 
