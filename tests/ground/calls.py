@@ -65,6 +65,7 @@ class Ground(NamedTuple):
         rightly: Kinds of findings that are true of it.
         late: Stretches of the call in which event loop or caller were late, in truth.
         call: The call.
+        passed: Moments at which a frame went out behind an interruption, in truth.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Ground(NamedTuple):
     rightly: tuple[str, ...]
     late: list[tuple[float, float]]
     call: Call
+    passed: list[float] = []
 
 
 class Run(NamedTuple):
@@ -90,6 +92,20 @@ class Run(NamedTuple):
         """Stretches of the call's clock, 0.3 s wider each, in which event loop or caller were late."""
         moments = self.truth["lag"] + self.truth["late"]
         return [(at - ms / 1000 - 0.3, at + 0.3) for at, ms in moments]
+
+
+def passed_by(call: Call) -> list[float]:
+    """When one frame was given to the serializer right behind an interruption, and none after it.
+
+    Pipecat's transport does so now and then: it was just about to send it.
+    """
+    given = np.array([frame.time for frame in call.audio_out], float)
+    found = []
+    for noticed in call.times_of("interruption").tolist():
+        behind = given[(given > noticed) & (given < noticed + 0.3)]
+        if len(behind) == 1 and behind[0] < noticed + 0.1:
+            found.append(float(behind[0]))
+    return found
 
 
 def runs(folder: Path = RUNS, half: Half | None = None, most_late_ms: float = 60.0) -> list[Run]:
@@ -147,7 +163,7 @@ def exchanged(run: Run, half: Half, group: str, rng: np.random.Generator) -> Gro
     rightly = run.scenario.rightly
     if group == "no voice":  # who spoke is a cough now, and the bot was interrupted all the same
         rightly = (*rightly, "false_barge_in")
-    return Ground(run.path.stem, shown, " / ".join(who), rightly, run.late, call)
+    return Ground(run.path.stem, shown, " / ".join(who), rightly, run.late, call, passed_by(call))
 
 
 def with_sound(

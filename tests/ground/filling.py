@@ -21,19 +21,20 @@ Fill: TypeAlias = Callable[[float, bool], Samples]
 
 SAID = "/frames/out/audio"
 AUDIBLE_DBOV = -48.0  # of 20 ms, where a phrase begins and ends
+WORDS_DBOV = -33.0  # the same over a background of -43 dBov
 HOP = 0.020
 PAUSE = 0.4  # seconds; a longer one divides two phrases
 BETWEEN = 0.3  # seconds between two phrases, at least
 NEAR = 0.05  # seconds that a phrase may be too short
 
 
-def audible(samples: Samples, rate: int) -> NDArray[np.int_]:
-    """First and last sample of each stretch of sound, shape ``(n, 2)``; short pauses are in it."""
+def audible(samples: Samples, rate: int, dbov: float = AUDIBLE_DBOV) -> NDArray[np.int_]:
+    """First and last sample of each stretch louder than that, shape ``(n, 2)``; short pauses are in it."""
     size = round(HOP * rate)
     count = -(-len(samples) // size)
     padded = np.pad(samples, (0, count * size - len(samples))).reshape(count, size)
     power = np.mean(np.square(padded, dtype=np.float64), axis=1)
-    loud = np.flatnonzero(power > 10 ** (AUDIBLE_DBOV / 10))
+    loud = np.flatnonzero(power > 10 ** (dbov / 10))
     if not len(loud):
         return np.empty((0, 2), int)
     breaks = np.flatnonzero(np.diff(loud) * HOP > PAUSE)
@@ -92,8 +93,10 @@ def speech(phrases: Sequence[Phrase], rng: np.random.Generator) -> Fill:
     return fill
 
 
-def slots(records: list[Record]) -> list[list[int]]:
+def slots(records: list[Record], mixed: bool = False) -> list[list[int]]:
     """Where the bot says something: first and last sample, and whether it is cut.
+
+    Words stand out from a background that is ``mixed`` with them, which has no pauses.
 
     Samples count through the audio of its frames. It is cut where an interruption, or the end of the recording, follows at once.
     """
@@ -109,7 +112,9 @@ def slots(records: list[Record]) -> list[list[int]]:
     parted = ends[:-1][np.diff(times) > 0.2]  # frames that did not come one after the other
     found = []
     for begin, end in zip([0, *parted], [*parted, len(stream)], strict=True):
-        for first, last in audible(stream[begin:end], rate) + begin:
+        for first, last in (
+            audible(stream[begin:end], rate, WORDS_DBOV if mixed else AUDIBLE_DBOV) + begin
+        ):
             at = times[min(int(np.searchsorted(ends, last)), len(times) - 1)]
             broken = bool(((breaks >= at) & (breaks < at + 0.25)).any())
             found.append([int(first), int(last), int(broken and last > end - 0.06 * rate)])

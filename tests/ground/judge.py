@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +17,7 @@ import numpy as np
 from loguru import logger
 from rich.console import Console
 
-from tests.ground.calls import RUNS, Ground, Run, clean_calls, runs
+from tests.ground.calls import RUNS, Ground, Run, clean_calls, passed_by, runs
 from tests.ground.voices import Half
 from workbench import Call, Finding, diagnose
 
@@ -41,7 +41,8 @@ def judged_run(run: Run) -> Judged:
     voices = f"{run.truth['caller_voice']} / {run.truth['bot_voice']}"
     rightly = run.scenario.rightly
     call = Call.open(run.path)
-    return judged(Ground(run.path.stem, run.scenario.group, voices, rightly, run.late, call))
+    group, passed = run.scenario.group, passed_by(call)
+    return judged(Ground(run.path.stem, group, voices, rightly, run.late, call, passed))
 
 
 def judged_calls(
@@ -62,7 +63,7 @@ def judged(ground: Ground) -> Judged:
     """Diagnose a call, and tell what is true from what is an alarm."""
     alarms, true = [], []
     for finding in diagnose(ground.call):
-        if is_true(finding, ground.rightly, ground.late):
+        if is_true(finding, ground.rightly, ground.late, ground.passed):
             true.append(finding.kind)
         elif finding.severity != "info":
             words = str(finding).replace("\n", " ")
@@ -70,12 +71,20 @@ def judged(ground: Ground) -> Judged:
     return Judged(ground.name, ground.group, ground.voices, ground.call.duration, alarms, true)
 
 
-def is_true(finding: Finding, rightly: Iterable[str], late: Iterable[tuple[float, float]]) -> bool:
+def is_true(
+    finding: Finding,
+    rightly: Iterable[str],
+    late: Iterable[tuple[float, float]],
+    passed: Sequence[float] = (),
+) -> bool:
     """Whether a finding tells what was so when the run was recorded."""
     stalled = finding.kind in STALLS and any(_over(finding, span) for span in late)
     # When messages came is as it was recorded.
     piled_up = finding.kind == "late_start" and finding.side == "caller"
-    return finding.kind in rightly or stalled or piled_up
+    behind = finding.kind == "stale_audio" and any(
+        abs(part.start - time) < 0.1 for part in finding.parts for time in passed
+    )
+    return finding.kind in rightly or stalled or piled_up or behind
 
 
 def _over(finding: Finding, span: tuple[float, float]) -> bool:

@@ -113,6 +113,7 @@ async def _called(
                 truth = await caller.run(f"ws://127.0.0.1:{port}/stream/{names[run]}")
                 told = await client.get(f"http://127.0.0.1:{port}/said/{names[run]}")
             truths[run] = truth = {"caller_voice": voice, **truth, **told.json()}
+            (folder / f"{run}.truth.json").write_text(json.dumps(truth), encoding="utf-8")
             console.print(
                 f"{run}: {truth['sent'] * 0.02:.0f} s, ended by {truth['ended_by']},"
                 f" late {late_ms(truth):.0f} ms",
@@ -129,7 +130,7 @@ def _store(folder: Path, run: str, scenario: Scenario, truth: dict[str, Any]) ->
         return
     capture = folder / NEW / f"{run}.mcap"
     with CaptureReader(capture) as reader:
-        said = slots(list(reader.records()))
+        said = slots(list(reader.records()), scenario.mixer)
     about = {
         "scenario": scenario.name, "pipecat": run.partition("-")[0], "half": half_of(run),
         "group": scenario.group, "rightly": scenario.rightly, "slots": said,
@@ -155,7 +156,7 @@ def zero_ns(path: Path) -> int:
     with CaptureReader(path) as reader:
         record = next(iter(reader.records("/capture/clock")))
     clock = msgspec.json.decode(record.body, type=Clock).monotonic
-    return clock.sec * 10**9 + clock.nsec - record.time_ns + Call.open(path).contents.anchor_ns
+    return clock.sec * 10**9 + clock.nsec - record.time_ns + Call.open(path).anchor_ns
 
 
 def on_call_clock(truth: dict[str, Any], zero: int) -> dict[str, Any]:

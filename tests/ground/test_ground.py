@@ -8,6 +8,7 @@ from tests.ground.caller import ulaw_decode, ulaw_encode
 from tests.ground.calls import Run, runs, with_sound
 from tests.ground.filling import audible, speech
 from tests.ground.noises import callers
+from tests.ground.record import zero_ns
 from tests.ground.scenarios import SCENARIOS
 from tests.ground.voices import clips
 from workbench import Call
@@ -27,6 +28,21 @@ def test_an_exchange_keeps_every_time_and_size(run: Run) -> None:
         (e.kind, round(e.time, 6)) for e in kept.events
     ]
     assert kept.bot_sent.level < -60 < -40 < made.bot_sent.level
+
+
+def test_words_are_parted_from_a_background_that_has_no_pauses() -> None:
+    """Or the bot would be taken to speak for the whole of a call with a mixer."""
+    mixed = [run for run in runs() if run.scenario.mixer]
+    assert mixed
+    for run in mixed:
+        said = sum(last - first for first, last, _ in run.truth["slots"]) / run.scenario.out_rate
+        assert 5 < said < 0.7 * Call.open(run.path).duration
+
+
+def test_zero_of_a_run_is_on_the_monotonic_clock() -> None:
+    run = runs()[0]
+    call = Call.open(run.path)
+    assert 0 < zero_ns(run.path) < call.anchor_ns  # a machine is not up since 1970
 
 
 def test_speech_fills_a_length_from_its_beginning_to_its_end() -> None:
