@@ -139,7 +139,7 @@ def test_misread_bytes_are_static(tmp_path, misread):
     findings = found(scene, tmp_path, "wrong_codec")
     assert {finding.side for finding in findings} == {"bot"}
     assert sum(finding.span[1] - finding.span[0] for finding in findings) > 3
-    assert all(abs(finding.value) < 0.2 for finding in findings)
+    assert all(finding.value > 1.5 for finding in findings)
 
 
 def test_a_file_header_in_the_audio_is_named(tmp_path):

@@ -13,6 +13,7 @@ from typing import Final
 from workbench.diagnosis.detector import Detector
 from workbench.diagnosis.detectors import (
     absence,
+    aliasing,
     barge_in,
     beginning,
     configuration,
@@ -40,6 +41,7 @@ _MODULES: Final = (
     network,
     absence,
     encoding,
+    aliasing,
     continuity,
     beginning,
     lifecycle,

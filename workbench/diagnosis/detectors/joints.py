@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
+from workbench.diagnosis.detectors.encoding import misreadings
+from workbench.diagnosis.detectors.readings import TWO_CHANNELS
 from workbench.diagnosis.detectors.tones import is_tone
 from workbench.diagnosis.finding import Finding, Part, Side, graded, grouped, hull, lasting
 
@@ -159,7 +161,8 @@ def roughness(
     limits="where one of the two is silent, and in noise, nothing tells that they take turns.",
 )
 def wrong_layout(call: Call) -> Iterator[Finding]:
-    """Two sources in one track, block by block: neither can be understood."""
+    """Two sources in one track, in turns: neither can be understood."""
+    yield from _beside_each_other(call)
     inbound, said = call.inbound, call.speaking
     once = np.flatnonzero(~inbound.duplicate)
     pcm = inbound.pcm()
@@ -196,6 +199,27 @@ def wrong_layout(call: Call) -> Iterator[Finding]:
             "from one task only."
             if side == "bot"
             else "Nothing in the bot causes it; give Bandwidth the call id.",
+            listen=name,
+        )
+
+
+def _beside_each_other(call: Call) -> Iterator[Finding]:
+    """Two channels whose samples take turns, read as one."""
+    for side, name, found in misreadings(call):
+        mine = [m for m in found if m.really.name == TWO_CHANNELS]
+        if not mine:
+            continue
+        secs, really = sum(m.end - m.start for m in mine), mine[0].really
+        yield wrong_layout.finding(
+            side=side,
+            parts=[Part(m.start, m.end, m.bits) for m in mine],
+            severity="error",
+            value=float(np.median([m.bits for m in mine])),
+            threshold=Threshold(really.margin, "bits per byte"),
+            measurement=f"{secs:.1f} s of {name} are two channels read as one: samples go on in the "
+            "sample after the next",
+            cause="Stereo is delivered in frames that are declared to be mono.",
+            remedy=f"{really.setting[0].upper()}{really.setting[1:]}.",
             listen=name,
         )
 

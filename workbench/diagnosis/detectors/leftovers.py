@@ -78,6 +78,8 @@ def stale_audio(call: Call) -> Iterator[Finding]:
                 old = Audio.from_pcm(held, rate).samples[-round(OLD_SECS * rate) :]
                 ms, likeness = _leftover(call, after, Audio(old, rate))
         if ms >= stale_audio.threshold:
+            behind = ((said_at > clear) & (said_at < start + TOO_SOON)).any()
+            cause, remedy = _PASSED if behind and likeness == 1.0 else _KEPT
             yield stale_audio.finding(
                 side="bot",
                 parts=(Part(start, start + ms / 1000, ms),),
@@ -85,13 +87,25 @@ def stale_audio(call: Call) -> Iterator[Finding]:
                 value=ms,
                 measurement=f"{ms:.0f} ms of the interrupted sentence were played after the "
                 "interruption",
-                cause="The resampler, or a queue behind the interruption, kept a piece of the old "
-                "audio.",
-                remedy="Reset the serializer's resampler at InterruptionFrame, as this project's "
-                "does, and look for a processor that sends on what it had queued.",
+                cause=cause,
+                remedy=remedy,
                 listen="bot_sent",
                 confidence=1.0 if likeness >= SURELY else POSSIBLE,
             )
+
+
+#: Cause and remedy, by whether the pipeline gave the serializer a frame behind the interruption.
+_PASSED: Final = (
+    "The pipeline gave the serializer audio behind the InterruptionFrame: the transport was just "
+    "sending a frame, or a processor sends on what it had queued.",
+    "One frame now and then is Pipecat's transport, which goes on sending what it has begun with; of "
+    "more, look for a processor behind the speech synthesis that keeps audio of its own.",
+)
+_KEPT: Final = (
+    "The resampler, or a queue behind the interruption, kept a piece of the old audio.",
+    "Reset the serializer's resampler at InterruptionFrame, as this project's does, and look for a "
+    "processor that sends on what it had queued.",
+)
 
 
 def _too_soon(call: Call, first: int, clear: float) -> float:

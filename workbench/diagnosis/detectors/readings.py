@@ -1,73 +1,71 @@
-"""What the bytes of a signal would be, read as something else: which reading sounds like speech.
+"""What the bytes of a signal are: the reading of them that takes the fewest bits to write down.
 
-A sample of speech is much like the one before it. Read as what they are not, bytes lose that, and
-they are louder: the wrong bits weigh the most. One reading of several is taken only if it clearly
-beats the declared one in both.
-
-References:
-    .. [1] ITU-T G.711, "Pulse code modulation (PCM) of voice frequencies".
+What the bytes really are has a code shorter than all else, by 1.5 bits of each byte and more, whatever
+it is that sounds: a voice, music, a modem, noise. Of silence all readings are as short. See
+:mod:`workbench.metrics.code_length`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipecat_bandwidth.encodings import PCMU
 from workbench.audio import Audio
-from workbench.metrics.speech import HOP, levels, runs_of, to_sound
+from workbench.metrics import code_length
+from workbench.metrics.code_length import ALAW, MULAW, Bytes, CodeLength, Lengths, shortest, words
+from workbench.metrics.speech import joined, runs_of
 
-__all__ = ["READ_SECS", "Declared", "Misread", "misread"]
+__all__ = ["MARGIN", "TWO_CHANNELS", "Declared", "Misread", "Reading", "as_meant", "misread"]
 
-Declared = Literal["PCMU", "PCM"]
-Bytes = NDArray[np.uint8]
+Declared: TypeAlias = Literal["PCMU", "PCM"]
+Samples: TypeAlias = NDArray[np.float32]
 
 #: What is judged at once, and how long it must go on, in seconds.
-_PIECE: Final = 0.25
-READ_SECS: Final = 0.5
-#: Misread bytes are louder than this, whatever they are: of 16-bit samples every byte counts as the
-#: high one, and A-law's faintest sound is a loud one of mu-law.
-_LOUD_DBOV: Final[dict[Declared, float]] = {"PCMU": -35.0, "PCM": -20.0}
-#: Speech in its own encoding may correlate by more than this; of 1900 pieces of misread speech two
-#: in a hundred do.
-_LIKE_SPEECH: Final = 0.88
-#: The other reading must correlate like speech (of which 98 % have 0.75 at 8 kHz), leave so many
-#: times less of a sample unexplained by the one before it, and be so much fainter.
-_CORRELATION, _BETTER, _FAINTER_DB = 0.6, 1.5, 3.0
-#: Where the other reading is fainter by this, it is a pause between the words that it found.
-_SILENT_DB: Final = 10.0
-_AT_ONCE: Final = 240  # pieces, a minute
+_PIECE, _READ_SECS = 0.25, 0.5
+#: So much of a piece is looked at, so many times: samples as they were read.
+_FRAME, _FRAMES = 512, 2
+#: By so many bits a byte another code must be shorter. Of 7 hours of sound that is what it is declared
+#: to be, none is by 0.9.
+MARGIN: Final = 1.0
+#: What takes less than this, in bits a byte, is too faint to tell; what takes more may be anything; and
+#: what takes so much in its best reading too is no sound.
+_FAINT, _DOUBTFUL, _NO_SOUND = 2.5, 6.0, 7.5
+#: What is read as this has no sound in it.
+_SILENT_DBOV: Final = -60.0
+#: A shorter stretch that tells nothing is a pause in the one around it, in seconds.
+_PAUSE: Final = 1.0
+#: Samples wrap around in so many frames, no further apart than that, or it was something else.
+_OFTEN: Final = 3
+#: Of eight parts of a frame half have this share of the power of the loudest; and of its samples fewer
+#: than this share are its highest or lowest.
+_EVEN, _AT_RAIL = 0.01, 0.15
+_AT_ONCE: Final = 480  # pieces, two minutes
 
 
-def _alaw() -> NDArray[np.float32]:
-    """Value of each byte of A-law, full scale being 1."""
-    code = np.arange(256) ^ 0x55
-    exponent, mantissa = code >> 4 & 7, 2 * (code & 15) + 1
-    value = np.where(exponent, (mantissa + 32) << np.maximum(exponent - 1, 0), mantissa) * 8
-    signed: NDArray[np.int_] = np.where(code & 0x80, value, -value)
-    return signed.astype(np.float32) / np.float32(32768)
+class Reading(NamedTuple):
+    """One way to read bytes.
 
+    Parameters:
+        name: In words.
+        length: Its code length, see :mod:`workbench.metrics.code_length`.
+        setting: What to do about it, in the imperative.
+        decode: Makes samples of bytes; ``None`` where they are none.
+        against: Code length of the declared reading, foretold in the same way; by default as it is.
+        margin: By so many bits a byte it must be shorter.
+        rate: What it most likely was, in hertz; ``None``: the declared one.
+    """
 
-_ALAW: Final = _alaw()
-_MULAW: Final = (np.frombuffer(PCMU.decode(bytes(range(256))), "<i2") / 32768).astype(np.float32)
-
-
-def _pcm(pieces: Bytes, kind: str = "<i2") -> NDArray[np.float32]:
-    return np.ascontiguousarray(pieces).view(kind).astype(np.float32) / np.float32(32768)
-
-
-#: What bytes may be, in words; each takes bytes of shape ``(pieces, n)``.
-_READINGS: Final[dict[str, Callable[[Bytes], NDArray[np.float32]]]] = {
-    "mu-law": lambda pieces: _MULAW[pieces],
-    "A-law": lambda pieces: _ALAW[pieces],
-    "16-bit samples": _pcm,
-    "16-bit samples with their bytes swapped": lambda pieces: _pcm(pieces, ">i2"),
-    "16-bit samples from an odd byte on": lambda pieces: _pcm(pieces[:, 1:-1]),
-}
-_DECLARED: Final[dict[Declared, str]] = {"PCMU": "mu-law", "PCM": "16-bit samples"}
+    name: str
+    length: CodeLength
+    setting: str
+    decode: Callable[[bytes], Samples] | None = None
+    against: CodeLength | None = None
+    margin: float = MARGIN
+    rate: int | None = None
 
 
 class Misread(NamedTuple):
@@ -76,66 +74,289 @@ class Misread(NamedTuple):
     Parameters:
         start: In seconds.
         end: In seconds.
-        correlation: Of neighbouring samples, as they were read.
-        really: What the bytes are, in words; empty if no reading is speech.
+        bits: By how many bits a byte the other code is shorter.
+        really: What the bytes are.
     """
 
     start: float
     end: float
-    correlation: float
-    really: str
+    bits: float
+    really: Reading
+
+
+# -- how they are decoded ------------------------------------------------------------------------
+
+
+def _looked_up(values: Samples) -> Callable[[bytes], Samples]:
+    return lambda data: values[np.frombuffer(data, np.uint8)]
+
+
+def _whole(kind: str, scale: float, first: int = 0, zero: int = 0) -> Callable[[bytes], Samples]:
+    """Integers of a kind, from a byte on."""
+    size = np.dtype(kind).itemsize
+
+    def decode(data: bytes) -> Samples:
+        count = (len(data) - first) // size
+        values = np.frombuffer(data, kind, count, first).astype(np.float64)
+        samples: Samples = ((values - zero) / scale).astype(np.float32)
+        return samples
+
+    return decode
+
+
+def _at_best(
+    lengths: list[CodeLength], decode: Callable[[bytes], Samples]
+) -> Callable[[bytes], Samples]:
+    """From the byte on from which the code is the shortest."""
+
+    def decoded(data: bytes) -> Samples:
+        size = 1020  # whole samples of 2, 3 and 4 bytes
+        whole = np.frombuffer(data, np.uint8, len(data) // size * size).reshape(-1, size)
+        means = [float(np.median(length(whole))) if len(whole) else 0.0 for length in lengths]
+        return decode(data[int(np.argmin(means)) :])
+
+    return decoded
+
+
+def _three_bytes(data: bytes) -> Samples:
+    parts = np.frombuffer(data, np.uint8, len(data) // 3 * 3).reshape(-1, 3)
+    wide = np.pad(parts, ((0, 0), (1, 0))).tobytes()
+    return _whole("<i4", 2.0**31)(wide)
+
+
+def _floating(data: bytes) -> Samples:
+    samples: Samples = np.frombuffer(data, "<f4", len(data) // 4).clip(-1, 1)
+    return np.nan_to_num(samples).astype(np.float32)
+
+
+def _mixed(data: bytes) -> Samples:
+    """Two channels as one."""
+    both: Samples = _whole("<i2", 32768.0)(data[: len(data) // 4 * 4]).reshape(-1, 2).mean(axis=1)
+    return both
+
+
+def _unwrapped(data: bytes) -> Samples:
+    """Half as loud, so that there is room for it."""
+    pcm = np.frombuffer(data, "<i2", len(data) // 2).astype(np.int64)
+    steps = (np.diff(pcm, prepend=pcm[:1]) + 32768) % 65536 - 32768
+    samples: Samples = ((np.cumsum(steps) + pcm[:1].sum()) / 65536).astype(np.float32)
+    return samples
+
+
+def _other_law(known: Samples, meant: Samples) -> Callable[[bytes], Samples]:
+    """Samples of one law, as codes of the other."""
+    order = np.argsort(known, kind="stable")
+
+    def decode(data: bytes) -> Samples:
+        samples = _whole("<i2", 32768.0)(data)
+        found: Samples = meant[order[np.searchsorted(known[order], samples).clip(0, 255)]]
+        return found
+
+    return decode
+
+
+# -- the readings --------------------------------------------------------------------------------
+
+_HEX = b"0123456789abcdefABCDEF\r\n"
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_\r\n"
+_TEXT = bytes(range(32, 127)) + b"\t\r\n"
+_MU, _A = code_length.table(MULAW), code_length.table(ALAW)
+_PACKED = [code_length.packed_24_bit(first) for first in range(3)]
+_LONG = [words("<i4", first) for first in (0, 1, 3)]  # from 2 on it is two channels, one silent
+_FLOATS = [code_length.floating_point(first) for first in range(4)]
+_AS_PCM: Final = "ask the speech service for 16-bit PCM (pcm_24000, linear16, s16le)"
+_ENCODE: Final = "encode them as mu-law before they are called so"
+TWO_CHANNELS: Final = "two channels"
+
+_NO_SAMPLES: Final = (
+    Reading("text in hexadecimal digits", code_length.letters(_HEX), "decode it (bytes.fromhex)"),
+    Reading("text in base64", code_length.letters(_BASE64), "decode it (base64.b64decode)"),
+    Reading("text", code_length.letters(_TEXT),
+            "look at it: JSON, or an error message; check the status of the answer before it is played"),
+    Reading("MP3", code_length.mp3, f"{_AS_PCM}, not mp3, or decode it"),
+    Reading("AAC", code_length.aac, f"{_AS_PCM}, not aac, or decode it"),
+)  # fmt: skip
+
+WRAPPED: Final = Reading(
+    "16-bit samples that wrapped around at full scale",
+    code_length.wrapped,
+    "limit (clip) sums and gains before they become integers",
+    _unwrapped,
+    margin=0.4,
+)
+
+#: What bytes that are declared to be something may be instead.
+_READINGS: Final[dict[Declared, tuple[Reading, ...]]] = {
+    "PCM": (
+        Reading(TWO_CHANNELS, code_length.two_channels,
+                "set num_channels=2 in the frames, or ask for one channel",
+                _mixed, code_length.alone, 0.6),
+        Reading("signed 8-bit samples", code_length.signed_bytes, _AS_PCM, _whole("i1", 128.0)),
+        Reading("A-law, decoded as mu-law", code_length.recoded(MULAW, _A), "decode it as A-law",
+                _other_law(MULAW, ALAW)),
+        Reading("mu-law, decoded as A-law", code_length.recoded(ALAW, _MU), "decode it as mu-law",
+                _other_law(ALAW, MULAW)),
+        Reading("mu-law", _MU, f"{_AS_PCM}, not ulaw_8000, or decode it", _looked_up(MULAW), rate=8000),
+        Reading("A-law", _A, f"{_AS_PCM}, not alaw_8000, or decode it", _looked_up(ALAW), rate=8000),
+        Reading("unsigned 8-bit samples", words("u1"), _AS_PCM, _whole("u1", 128.0, zero=128)),
+        Reading("16-bit samples with their bytes swapped", words(">i2"),
+                "swap them (byteswap), or ask for little-endian", _whole(">i2", 32768.0)),
+        Reading("16-bit samples from an odd byte on", words("<i2", 1),
+                "keep the odd byte at the end of a chunk for the next one", _whole("<i2", 32768.0, 1)),
+        Reading("24-bit samples", shortest(*_PACKED), _AS_PCM, _at_best(_PACKED, _three_bytes)),
+        Reading("32-bit samples", shortest(*_LONG), _AS_PCM, _whole("<i4", 2.0**31)),
+        Reading("32-bit floating-point samples", shortest(*_FLOATS), f"{_AS_PCM}, not pcm_f32le",
+                _at_best(_FLOATS, _floating)),
+        *_NO_SAMPLES,
+    ),
+    "PCMU": (
+        Reading("A-law", _A, "decode it as A-law, or ask for PCMU", _looked_up(ALAW)),
+        Reading("16-bit samples", shortest(words("<i2"), words("<i2", 1)), _ENCODE,
+                _at_best([words("<i2"), words("<i2", 1)], _whole("<i2", 32768.0))),
+        Reading("16-bit samples with their bytes swapped", words(">i2"), _ENCODE,
+                _whole(">i2", 32768.0)),
+        *_NO_SAMPLES,
+    ),
+}  # fmt: skip
+#: So many of them are looked at everywhere: read as samples they sound much like sound.
+_FIRST: Final[dict[Declared, int]] = {"PCM": 4, "PCMU": 0}
+
+_OWN: Final[dict[Declared, CodeLength]] = {
+    "PCM": shortest(words("<i2"), code_length.recoded(MULAW, _MU), code_length.recoded(ALAW, _A)),
+    "PCMU": _MU,
+}
 
 
 def misread(audio: Audio, declared: Declared) -> Iterator[Misread]:
-    """Find where another reading of the bytes is speech, and the declared one is not.
+    """Find where another reading of the bytes is sound, and the declared one is not.
 
     Args:
         audio: As it was decoded.
         declared: What its bytes were read as.
 
     Yields:
-        Stretches of :data:`READ_SECS` and more, in order.
+        Stretches of :data:`_READ_SECS` and more, in order.
     """
-    size = round(_PIECE * audio.sample_rate) // 2 * 2
+    readings = _READINGS[declared]
+    size = max(_FRAME, round(_PIECE * audio.sample_rate) // 2 * 2)
     pieces = audio.samples[: len(audio) // size * size].reshape(-1, size)
-    others = [name for name in _READINGS if name != _DECLARED[declared]]
-    own, scores = np.ones(len(pieces)), np.zeros((len(others), len(pieces)))
-    goes_on, loud = np.zeros(len(pieces), np.bool_), _LOUD_DBOV[declared]
+    own, (length, margins) = np.empty(len(pieces)), np.empty((2, len(readings), len(pieces)))
     for first in range(0, len(pieces), _AT_ONCE):
-        part = pieces[first : first + _AT_ONCE]
-        correlation, level = _correlation(part)
-        own[first : first + _AT_ONCE] = correlation
-        doubtful = np.flatnonzero((level > loud) & (correlation < _LIKE_SPEECH))
-        if not len(doubtful):
-            continue
-        data = _bytes_of(part[doubtful], declared)
-        for row, name in zip(scores, others, strict=True):
-            other, fainter = _correlation(_READINGS[name](data))
-            wins = (other > _CORRELATION) & (fainter < level[doubtful] - _FAINTER_DB)
-            wins &= 1 - correlation[doubtful] > _BETTER * (1 - other)
-            row[first + doubtful] = np.where(wins, other, 0.0)
-            goes_on[first + doubtful] |= wins | (fainter < level[doubtful] - _SILENT_DB)
-    step = size / audio.sample_rate
-    for start, end in runs_of(goes_on, step).tolist():
-        inside = slice(round(start / step), round(end / step))
-        wins = scores[:, inside] > 0
-        if step * np.count_nonzero(wins.any(axis=0)) >= READ_SECS:
-            name = others[int(np.argmax(scores[:, inside].sum(axis=1)))]
-            begins, ends = to_sound(start, end, levels(audio), loud, round(_PIECE / HOP))
-            yield Misread(begins, ends, float(np.median(own[inside])), name)
+        part = slice(first, first + _AT_ONCE)
+        own[part], length[:, part], margins[:, part] = _compared(pieces[part], declared)
+    best = margins.max(axis=0, initial=-np.inf)
+    step, wins = size / audio.sample_rate, best > 1
+    untold = best == -np.inf
+    # Nothing can be told of silence; but of what is misread it is loud, and goes on with the rest. A
+    # pause belongs to what is before it and behind it.
+    power = np.array([np.vdot(piece, piece) for piece in pieces]) / size
+    goes_on = runs_of(wins | (untold & (power > 10 ** (_SILENT_DBOV / 10))), step)
+    fine = ~untold & ~wins & (own < _DOUBTFUL)
+    elsewhere = np.asarray((np.flatnonzero(fine) + 0.5) * step, np.float64)
+    told = list[tuple[float, float]]()
+    for start, end in joined(goes_on, _PAUSE, elsewhere).tolist():
+        inside = np.flatnonzero(wins[round(start / step) : round(end / step)])
+        inside += round(start / step)
+        if step * len(inside) >= _READ_SECS:
+            margin = np.median(margins[:, inside], axis=1).tolist()
+            bits = max(m * one.margin for m, one in zip(margin, readings, strict=True))
+            shortest_of_all = int(np.argmin(length[:, inside].mean(axis=1)))
+            yield Misread(start, end, bits, readings[shortest_of_all])
+            told.append((start, end))
+    if declared == "PCM":
+        yield from (
+            one
+            for one in _wrapped_around(audio)
+            if not any(one.start < end and start < one.end for start, end in told)
+        )
 
 
-def _correlation(
-    pieces: NDArray[np.float32],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Of each piece how much neighbouring samples correlate, and the level in dBov."""
-    centred = pieces - pieces.mean(axis=1, keepdims=True)
-    energy = np.einsum("ij,ij->i", centred, centred).astype(np.float64)
-    product = np.einsum("ij,ij->i", centred[:, 1:], centred[:, :-1]).astype(np.float64)
-    return product / np.maximum(energy, 1e-9), 10 * np.log10(energy / pieces.shape[1] + 1e-10)
+def _wrapped_around(audio: Audio) -> Iterator[Misread]:
+    """Find where loud samples come back at the other end: in a moment, where the steps are that large."""
+    framed = audio.samples[: len(audio) // _FRAME * _FRAME].reshape(-1, _FRAME)
+    loud = np.flatnonzero((framed.max(axis=1) > 0.5) & (framed.min(axis=1) < -0.5))
+    jumping = loud[(np.abs(np.diff(framed[loud], axis=1)) > 1).any(axis=1)]
+    if len(jumping) < _OFTEN:
+        return
+    first, frames = jumping * _FRAME, framed[jumping]
+    data = _bytes_of(frames, "PCM")
+    length = code_length.wrapped(data)
+    shorter = _OWN["PCM"](data) - length
+    wins = (shorter > WRAPPED.margin) & (length < _NO_SOUND) & _is_steady(frames)
+    times, bits = first[wins] / audio.sample_rate, shorter[wins]
+    for run in np.split(np.arange(len(times)), np.flatnonzero(np.diff(times) > _PAUSE) + 1):
+        if len(run) >= _OFTEN:
+            end = float(times[run[-1]]) + _FRAME / audio.sample_rate
+            yield Misread(float(times[run[0]]), end, float(np.median(bits[run])), WRAPPED)
 
 
-def _bytes_of(pieces: NDArray[np.float32], declared: Declared) -> Bytes:
-    pcm = np.rint(pieces * 32768).clip(-32768, 32767).astype("<i2")
+def _compared(pieces: NDArray[np.float32], declared: Declared) -> tuple[Lengths, Lengths, Lengths]:
+    """How long the codes of each reading are, and by how much shorter than that of the declared one.
+
+    Args:
+        pieces: Shape ``(n, samples)``.
+        declared: What they were read as.
+
+    Returns:
+        Code length of the declared reading, shape ``(n,)``, and of the others, ``(readings, n)``, in
+        bits a byte; and how much shorter those are, in margins, minus infinity where nothing can be
+        told.
+    """
+    size = pieces.shape[1]
+    begins = np.linspace(0, size - _FRAME, min(_FRAMES, size // _FRAME)).astype(int) // 2 * 2
+    frames = np.stack([pieces[:, first : first + _FRAME] for first in begins.tolist()])
+    frames = frames.reshape(-1, _FRAME)
+    data = _bytes_of(frames, declared)
+    own = _OWN[declared](data)
+    told = np.flatnonzero((own > _FAINT) & _is_steady(frames))
+    length, margins = np.full((2, len(_READINGS[declared]), len(data)), -np.inf)
+    length[:, told], margins[:, told] = _NO_SOUND, 0.0
+    for number, reading in enumerate(_READINGS[declared]):
+        if number == _FIRST[declared]:
+            told = told[(own[told] > _DOUBTFUL) | (margins[:, told] > 1).any(axis=0)]
+        if not len(told):
+            break
+        length[number, told] = np.minimum(reading.length(data[told]), _NO_SOUND)
+        before = own[told] if reading.against is None else reading.against(data[told])
+        shorter = np.where(length[number, told] < _NO_SOUND, before - length[number, told], 0.0)
+        margins[number, told] = shorter / reading.margin
+    shape = len(length), len(begins), -1
+    return (
+        own.reshape(shape[1:]).max(axis=0),
+        length.reshape(shape).min(axis=1, initial=_NO_SOUND, where=length.reshape(shape) > -np.inf),
+        margins.reshape(shape).max(axis=1),
+    )
+
+
+def _is_steady(frames: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether one length fits all of a frame: no click in silence, and not cut off at the rail."""
+    power = np.square(frames, dtype=np.float64).reshape(len(frames), 8, -1).mean(axis=2)
+    even = np.median(power, axis=1) > _EVEN * power.max(axis=1)
+    ends = frames.max(axis=1, keepdims=True), frames.min(axis=1, keepdims=True)
+    at_rail = sum((frames == end).mean(axis=1) for end in ends)
+    steady: NDArray[np.bool_] = even & (at_rail < _AT_RAIL)
+    return steady
+
+
+def _bytes_of(frames: NDArray[np.float32], declared: Declared) -> Bytes:
+    pcm = np.rint(frames * 32768).clip(-32768, 32767).astype("<i2")
     data = pcm.tobytes() if declared == "PCM" else PCMU.encode(pcm.tobytes())
-    return np.frombuffer(data, np.uint8).reshape(len(pieces), -1)
+    return np.frombuffer(data, np.uint8).reshape(len(frames), -1)
+
+
+def as_meant(audio: Audio, declared: Declared) -> Audio | None:
+    """Read the bytes of a stretch as what they are.
+
+    Args:
+        audio: As it was decoded, of the stretch only.
+        declared: What its bytes were read as.
+
+    Returns:
+        The sound, as long as it was meant to be; ``None`` where the declared reading is right, or
+        where what they are is no samples.
+    """
+    found = max(misread(audio, declared), key=lambda m: m.end - m.start, default=None)
+    if found is None or found.really.decode is None:
+        return None
+    data = _bytes_of(audio.samples[None], declared).tobytes()
+    return Audio(found.really.decode(data), found.really.rate or audio.sample_rate)

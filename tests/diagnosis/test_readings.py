@@ -1,0 +1,184 @@
+"""What bytes are is told, whatever they are declared to be; and what they are declared to be is believed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+
+import numpy as np
+import pytest
+
+from pipecat_bandwidth.encodings import PCMU
+from tests.ground.noises import callers
+from tests.ground.planted_sound import alaw_encode
+from tests.ground.voices import Phrase, clips
+from workbench.audio import Audio
+from workbench.diagnosis.detectors.readings import as_meant, misread
+
+RATES = (8000, 16000, 24000)
+
+
+def whole(audio: Audio, bits: int = 16) -> np.ndarray:
+    return np.rint(audio.samples.astype(float) * (2 ** (bits - 1) - 1)).astype(np.int64)
+
+
+def three_bytes(values: np.ndarray) -> bytes:
+    return np.ascontiguousarray(values.astype("<i4")[:, None].view(np.uint8)[:, :3]).tobytes()
+
+
+def second(audio: Audio) -> np.ndarray:
+    """Another voice, as loud."""
+    other = clips()[0].audio(audio.sample_rate).samples
+    return np.rint(np.resize(other, len(audio)) * 32767).astype("<i2")
+
+
+#: Name of the reading, and how a speech service would come to send it.
+WRONG = {
+    "two channels": lambda a: np.repeat(whole(a).astype("<i2"), 2).tobytes(),
+    "two channels, two voices": lambda a: (
+        np.column_stack([whole(a), second(a)]).astype("<i2").tobytes()
+    ),
+    "two channels, one silent": lambda a: (
+        np.column_stack([whole(a), 0 * whole(a)]).astype("<i2").tobytes()
+    ),
+    "signed 8-bit": lambda a: whole(a, 8).astype("i1").tobytes(),
+    "unsigned 8-bit": lambda a: (whole(a, 8) + 128).astype("u1").tobytes(),
+    "mu-law": lambda a: PCMU.encode(a.pcm()),
+    "A-law": lambda a: alaw_encode(a.samples),
+    "A-law, decoded as mu-law": lambda a: PCMU.decode(alaw_encode(a.samples)),
+    "bytes swapped": lambda a: whole(a).astype(">i2").tobytes(),
+    "an odd byte on": lambda a: a.pcm()[1:] + b"\0",
+    "24-bit": lambda a: three_bytes(whole(a, 24)),
+    "24-bit samples": lambda a: three_bytes(whole(a) << 8),
+    "32-bit samples": lambda a: (
+        (whole(a, 32) ^ np.arange(len(a)) * 40_503 % 65_536).astype("<i4").tobytes()
+    ),
+    "32-bit floating-point": lambda a: a.samples.astype("<f4").tobytes(),
+    "floating-point": lambda a: (whole(a) / 32768).astype("<f4").tobytes(),
+    "wrapped around": lambda a: ((4 * whole(a) + 32768) % 65536 - 32768).astype("<i2").tobytes(),
+    "text in hexadecimal digits": lambda a: a.pcm().hex().encode(),
+    "text in base64": lambda a: base64.b64encode(a.pcm()),
+    "text": lambda a: json.dumps({"audio": whole(a).tolist()}).encode(),
+}
+TEXT = {name for name in WRONG if name.startswith("text")}
+
+
+def as_samples(data: bytes, rate: int) -> Audio:
+    return Audio.from_pcm(data[: len(data) // 2 * 2], rate)
+
+
+def named(audio: Audio, declared: str = "PCM") -> dict[str, float]:
+    """Seconds of each reading."""
+    found: dict[str, float] = {}
+    for one in misread(audio, declared):
+        found[one.really.name] = found.get(one.really.name, 0.0) + one.end - one.start
+    return found
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_samples_are_named(name: str, rate: int) -> None:
+    if "wrapped" in name and rate == 8000:
+        pytest.skip("samples of 8 kHz are too far apart to tell")
+    for phrase in clips()[1::7]:
+        audio = as_samples(WRONG[name](phrase.audio(rate)), rate)
+        found = named(audio)
+        (really,) = found
+        assert name.partition(", two")[0].partition(", one")[0] in really
+        assert found[really] > 0.8 * audio.duration or "wrapped" in name
+
+
+@pytest.mark.parametrize("name", sorted(set(WRONG) - TEXT - {"two channels, two voices"}))
+def test_wrong_samples_are_heard_as_they_were_meant(name: str) -> None:
+    meant = clips()[2].audio(16000)
+    again = as_meant(as_samples(WRONG[name](meant), 16000), "PCM")
+    assert again is not None
+    size = min(len(again), len(meant)) - 8000
+    assert size > 4000
+    ours = again.samples[4000 : 4000 + size]
+    # An odd byte, or a piece of two bytes of three, may be left out at the beginning.
+    theirs = [meant.samples[4000 + shift : 4000 + shift + size] for shift in (-1, 0, 1)]
+    assert max(np.corrcoef(ours, one)[0, 1] for one in theirs) > 0.98
+
+
+@pytest.mark.parametrize(
+    ("name", "encode"),
+    [
+        ("A-law", lambda a: alaw_encode(a.samples)),
+        ("16-bit samples", lambda a: a.pcm()),
+        ("16-bit samples with their bytes swapped", WRONG["bytes swapped"]),
+        ("text in base64", WRONG["text in base64"]),
+    ],
+)
+def test_wrong_bytes_on_the_wire_are_named(name: str, encode) -> None:
+    for phrase in clips()[1::7]:
+        read = Audio.from_pcm(PCMU.decode(encode(phrase.audio(8000))), 8000)
+        assert set(named(read, "PCMU")) == {name}
+
+
+@pytest.mark.parametrize("phrase", clips(), ids=lambda phrase: phrase.name)
+def test_a_voice_is_what_it_is(phrase: Phrase) -> None:
+    for rate in RATES:
+        for gain_db in (-20, 0, 12):  # faint, usual, clipped
+            audio = phrase.audio(rate)
+            audio = Audio(np.clip(audio.samples * np.float32(10 ** (gain_db / 20)), -1, 1), rate)
+            coded = Audio.from_pcm(PCMU.decode(PCMU.encode(audio.pcm())), rate)
+            assert not named(audio) | named(coded) | named(coded, "PCMU")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "keys",
+        "ringing",
+        "busy",
+        "beep",
+        "fax",
+        "modem",
+        "comfort_noise",
+        "cough",
+        "laughter",
+        "clicks",
+    ],
+)
+def test_a_machine_or_a_cough_is_what_it_is(name: str) -> None:
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    for _ in range(4):
+        sound = callers("work")[name](rng, 4.0)
+        for rate in RATES:
+            assert not named(sound.resampled(rate))
+        assert not named(Audio.from_pcm(PCMU.decode(PCMU.encode(sound.pcm())), 8000), "PCMU")
+
+
+@pytest.mark.parametrize("dbov", [-60.0, -40.0, -20.0, -10.0])
+def test_noise_and_silence_are_what_they_are(dbov: float) -> None:
+    noise = np.random.default_rng(4).standard_normal(24000) * 10 ** (dbov / 20)
+    audio = Audio(np.clip(noise, -1, 1).astype(np.float32), 8000)
+    assert not named(audio) | named(audio, "PCMU")
+    assert not named(Audio(np.zeros(24000, np.float32), 8000))
+
+
+def test_compressed_audio_is_told_by_its_packets() -> None:
+    """MPEG-2 layer III of 64 kbit/s at 24 kHz has 192 bytes a packet; ADTS says the length."""
+    rng = np.random.default_rng(5)
+
+    def packets(header: bytes, size: int) -> Audio:
+        filling = [
+            header + rng.integers(0, 256, size - len(header), np.uint8).tobytes()
+            for _ in range(300)
+        ]
+        return as_samples(b"".join(filling), 24000)
+
+    assert set(named(packets(bytes([0xFF, 0xF3, 0x84, 0xC4]), 192))) == {"MP3"}
+    adts = bytes([0xFF, 0xF1, 0x58, 0x40 | 160 >> 11, 160 >> 3 & 255, (160 & 7) << 5 | 0x1F, 0xFC])
+    assert set(named(packets(adts, 160))) == {"AAC"}
+    assert not named(as_samples(rng.integers(0, 256, 60000, np.uint8).tobytes(), 24000))
+
+
+def test_a_stretch_is_told_where_it_is() -> None:
+    voice = clips()[3].audio(16000)
+    wrong = as_samples(WRONG["bytes swapped"](voice), 16000)
+    found = list(misread(Audio(np.concatenate([voice.samples, wrong.samples]), 16000), "PCM"))
+    assert found[0].start == pytest.approx(voice.duration, abs=0.3)
+    assert found[-1].end == pytest.approx(2 * voice.duration, abs=0.3)
