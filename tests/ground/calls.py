@@ -257,10 +257,11 @@ async def through(
         metadata["call"]["stream_id"], params=params.model_copy(update=fixed)
     )
     made: list[Written] = []
+    has_hang_ups = any(record.topic == "/hang_up" for record in records)
     for record in records:
         if record.topic.startswith("/capture/"):
             continue  # the writer makes its own
-        if record.topic == "/log" and (body := _hang_up(record)):
+        if record.topic == "/log" and not has_hang_ups and (body := _hang_up(record)):
             made.append(("/hang_up", record.time_ns, body))
         else:
             made.append((record.topic, record.time_ns, await _renewed(record, serializer, sound)))
