@@ -18,15 +18,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.audio import Audio
-from workbench.metrics.smoothing import one_pole
+from workbench.metrics.smoothing import one_pole, running_maximum
 from workbench.metrics.speech import (
     HOP,
+    MIN_SPEECH,
     Intervals,
     as_intervals,
     joined,
@@ -77,8 +79,14 @@ HARDLY_VOICE: Final = 0.3
 #: What is so much fainter than the loud parts of a stretch, and for longer, is behind the talker.
 _BEHIND_DB: Final = 22.0
 _SOFT: Final = 0.3
-#: Voices that are so much fainter than the nearest one are in the background.
-_BACKGROUND_DB: Final = 15.0
+#: What is softer than the loudest syllable (of so many hops before and after) by this, for so many seconds, is
+#: not the same talker.
+_SYLLABLE: Final = 25
+_SOFTER_DB, _SOFTER_SECS = 6.0, 1.0
+#: So much speech is the nearest voice's, in seconds; voices that are fainter than it by the first
+#: may be in the background, those by the second most likely are.
+_NEAREST_SECS: Final = 2.0
+_BACKGROUND_DB: Final = (6.0, 12.0)
 
 _KEYS: Final = {
     (low, high): "123A456B789C*0#D"[4 * row + column]
@@ -178,20 +186,34 @@ class _Look:
         self.flat = np.concatenate([flat for _, flat in spectra] or [np.empty(0)])
 
     def foreground(self, start: float, end: float) -> list[tuple[float, float]]:
-        """Leave out of a stretch of speech what goes on behind the talker, before and after it.
+        """Part a stretch of speech where a talker begins or ends over what goes on behind him.
 
-        A talker begins and ends softly, but not for long.
+        A talker begins and ends softly, but not for long; voices behind him go on at their level.
         """
         first, last = round(start / HOP), max(round(start / HOP) + 1, round(end / HOP))
         part = self.level[first:last]
         near = part > np.percentile(part, 90) - _BEHIND_DB if len(part) else np.empty(0, np.bool_)
         parts = joined(runs_of(near, HOP), _SOFT) + first * HOP
-        return [
+        spoken = [
             (max(start, begin - _SOFT), min(end, stop + _SOFT))
             if begin - start > _SOFT or end - stop > _SOFT or len(parts) > 1
             else (start, end)
             for begin, stop in parts.tolist()
         ]
+        return [piece for one in spoken for piece in self._by_loudness(*one)]
+
+    def _by_loudness(self, start: float, end: float) -> Iterator[tuple[float, float]]:
+        """Part a stretch where it is far softer for longer than a talker is within a sentence."""
+        part = self.level[round(start / HOP) : round(end / HOP)]
+        loudness = running_maximum(part, _SYLLABLE, _SYLLABLE)
+        edges = [start]
+        for begin, stop in runs_of(loudness < part.max(initial=-100) - _SOFTER_DB, HOP).tolist():
+            # The loudest syllable reaches beyond its own ends.
+            begin -= _SYLLABLE * HOP if begin > 0 else 0.0
+            stop += _SYLLABLE * HOP if stop < len(part) * HOP else 0.0
+            if stop - begin >= _SOFTER_SECS:
+                edges += [start + begin, start + stop]
+        yield from (pair for pair in pairwise([*edges, end]) if pair[1] - pair[0] >= MIN_SPEECH)
 
     def voice(self, start: float, end: float) -> Sound:
         """A stretch that a detector calls speech, and how much it is like a voice."""
@@ -385,16 +407,17 @@ def _joined(found: list[Sound]) -> list[Sound]:
 
 
 def _in_the_foreground(voices: list[Sound]) -> list[Sound]:
-    """Voices, those that are far fainter than the nearest one held for less sure."""
-    sure = [voice for voice in voices if voice.confidence >= SURELY_VOICE]
-    if not sure:
+    """Voices, those that are fainter than the nearest one held for less sure."""
+    loudest = sorted(
+        (voice for voice in voices if voice.confidence >= SURELY_VOICE), key=lambda v: -v.level
+    )
+    if not loudest:
         return voices
-    order = sorted(sure, key=lambda voice: voice.level)
-    weights = np.cumsum([voice.duration for voice in order])
-    near = order[int(np.searchsorted(weights, 0.7 * weights[-1]))].level
+    # A voice behind the talker may go on for longer than his own, but is not louder.
+    secs = np.cumsum([voice.duration for voice in loudest])
+    near = loudest[min(int(np.searchsorted(secs, _NEAREST_SECS)), len(loudest) - 1)].level
+    fainter = np.array([near - voice.level for voice in voices])
+    share = np.interp(fainter, _BACKGROUND_DB, (1.0, 0.5)).tolist()
     return [
-        voice
-        if voice.level > near - _BACKGROUND_DB
-        else Sound("voice", voice.start, voice.end, voice.level, 0.5 * voice.confidence)
-        for voice in voices
+        replace(v, confidence=part * v.confidence) for v, part in zip(voices, share, strict=True)
     ]

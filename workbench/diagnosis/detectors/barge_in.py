@@ -49,7 +49,7 @@ class BargeIn:
         interruption: When the pipeline noticed; ``None`` if it did not.
         clear: When the far end's queue was emptied; ``None`` if it was not.
         silent: When the last sound of the bot was over.
-        confidence: How sure it is that the caller spoke, and not a crowd or a television.
+        confidence: How sure it is that the caller spoke over the bot, and not a crowd or a television.
     """
 
     onset: float
@@ -83,7 +83,7 @@ def barge_ins(call: Call) -> tuple[BargeIn, ...]:
                 _first(noticed, onset - 0.1, silent + 0.5),
                 _first(clears, onset - 0.1, silent + 0.5),
                 silent,
-                _sureness(call.caller_sounds, onset, end),
+                _sureness(call.caller_sounds, onset, min(end, silent)),
             )
         )
     return tuple(found)
@@ -234,7 +234,7 @@ def _early_answers(call: Call) -> Iterator[tuple[float, float, float, float]]:
         going_on = grouped(lasting(after.tolist()), TURN_PAUSE)
         _, finished = hull(next(iter(going_on)))
         start, end = max(resumed, begins), min(finished, ends)
-        if end <= start or _sureness(call.caller_sounds, resumed, finished) < SURE:
+        if end <= start or _sureness(call.caller_sounds, resumed, end) < SURE:
             continue
         yield start, end, begins - paused, end - start
 
