@@ -10,7 +10,8 @@ from pipecat_bandwidth.encodings import FORMATS, PCMU
 from tests.captures import Scene, speech
 from workbench.audio import Audio
 from workbench.call import Call
-from workbench.diagnosis import Finding, diagnose
+from workbench.diagnosis import Finding, diagnose, excerpt
+from workbench.metrics.speech import levels
 
 PHRASES = ("caller/c05", "caller/c01")
 
@@ -94,6 +95,26 @@ def test_mu_law_handed_over_as_samples_is_named(tmp_path):
     assert finding.side == "bot"
     assert "are mu-law, read as 16-bit samples" in finding.measurement
     assert not {f.kind for f in found_all} & {"dropout", "clipping", "level_mismatch"}
+
+
+def test_misread_bytes_are_heard_as_what_they_are(tmp_path):
+    scene = talk()
+    scene.chunks = []
+    voice = speech("bot/b03", 8000)
+    said = PCMU.encode(voice.pcm())
+    scene.say_bot(0.8, Audio.from_pcm(said[: len(said) // 2 * 2], 8000))
+    call = Call.open(scene.write(tmp_path / "call.mcap"))
+    (finding,) = diagnose(call, ["wrong_codec"])
+    meant = excerpt(call, finding, as_meant=True)
+    assert meant.sample_rate == 8000
+    # Two codes were in each sample that was read: it lasts twice as long as it seemed to.
+    assert meant.duration == pytest.approx(2 * (finding.span[1] - finding.span[0]), rel=0.02)
+    ours, theirs = levels(meant)[200:1200], levels(voice)
+    lag = int(np.argmax(np.correlate(theirs + 100, ours - ours.mean(), "valid")))
+    assert np.corrcoef(ours, theirs[lag : lag + len(ours)])[0, 1] > 0.95
+    sound = Call.open(talk().write(tmp_path / "sound.mcap"))
+    with pytest.raises(ValueError, match="bot_said is not known to be anything else"):
+        excerpt(sound, finding, as_meant=True)
 
 
 def test_a_law_read_as_mu_law_is_named(tmp_path):

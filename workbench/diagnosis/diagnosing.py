@@ -20,7 +20,8 @@ from workbench.call import Call
 from workbench.diagnosis import coverage
 from workbench.diagnosis.arbitration import arbitrated
 from workbench.diagnosis.baseline import changes
-from workbench.diagnosis.detectors import DETECTORS
+from workbench.diagnosis.detectors import DETECTORS, readings
+from workbench.diagnosis.detectors.encoding import declared
 from workbench.diagnosis.finding import SEVERITIES, Finding
 from workbench.diagnosis.findings import Findings
 
@@ -122,23 +123,32 @@ def _progress(call: Call, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda steps: bar.advance(task, steps)
 
 
-def excerpt(call: Call, finding: Finding) -> Audio:
+def excerpt(call: Call, finding: Finding, *, as_meant: bool = False) -> Audio:
     """Cut out what a finding is about, with a second before and after it.
 
     Args:
         call: The call that it was found in.
         finding: Any that can be heard: its first part and those that follow it within ten seconds;
             of a longer part, the first ten seconds.
+        as_meant: Of bytes that are no such samples (``wrong_codec``, ``wrong_layout``): as what they
+            are, at most ten seconds of the first part.
 
     Raises:
-        ValueError: If it cannot be heard: its ``listen`` is empty.
+        ValueError: If it cannot be heard: its ``listen`` is empty; or ``as_meant``, if the bytes are
+            not known to be anything else.
     """
     if not finding.listen:
         raise ValueError(f"{finding.kind} cannot be heard, see its measurement")
     audio = call.signal(finding.listen)
     begin = finding.parts[0].start
-    heard = [part.end for part in finding.parts if part.end <= begin + LONGEST]
+    if as_meant:
+        stretch = audio.span(begin, min(finding.parts[0].end, begin + LONGEST))
+        meant = readings.as_meant(stretch, declared(call, finding.listen))
+        if meant is None:
+            raise ValueError(f"{finding.listen} is not known to be anything else at {finding.when}")
+        return meant
     start = min(begin, audio.duration)
+    heard = [part.end for part in finding.parts if part.end <= begin + LONGEST]
     end = max([start, *heard]) if heard else start + LONGEST
     return audio.span(max(0.0, start - AROUND), end + AROUND)
 

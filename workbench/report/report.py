@@ -10,6 +10,7 @@ import base64
 import io
 import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -35,6 +36,8 @@ from workbench.tuning.tuning import TuningResult
 
 __all__ = ["write_report"]
 
+#: Kinds whose bytes may be heard as what they are.
+_MISREAD: Final = ("wrong_codec", "wrong_layout")
 #: Length of the excerpt that all settings are compared by ear on, in seconds.
 EXCERPT_SECS: Final = 5.0
 #: Level that players of a comparison share, so that louder is not taken for better.
@@ -142,8 +145,12 @@ def _finding(finding: Finding, call: Call, sides: Collection[str]) -> dict[str, 
     row: dict[str, str] = {name: getattr(finding, name) for name in names}
     audible = finding.listen and SIGNALS[finding.listen].side in sides
     audio = _mp3(excerpt(call, finding)) if audible else ""
+    meant = ""
+    if audible:
+        with suppress(ValueError):  # most sound is what it is
+            meant = _mp3(excerpt(call, finding, as_meant=True)) if finding.kind in _MISREAD else ""
     begins = f"{max(0.0, min(finding.parts[0].start, call.duration) - AROUND):.3f}"
-    return {**row, "side": finding.side or "", "audio": audio, "begins": begins}
+    return {**row, "side": finding.side or "", "audio": audio, "meant": meant, "begins": begins}
 
 
 def _overview(call: Call, findings: Sequence[Finding]) -> dict[str, Any]:
