@@ -57,6 +57,7 @@ class Scene:
     jitter_ms: float = 1.0
     stop: bool = True
     heard_rate: int = 8000
+    doubled: bool = False
     frame: str = "TTSAudioRawFrame"
     lost: set[int] = field(default_factory=set)
     twice: set[int] = field(default_factory=set)
@@ -189,6 +190,9 @@ class Scene:
         coded = PCMU.encode(Audio(self.caller, 8000).pcm())
         # Converted as a stream, and cut into messages afterwards.
         heard = Audio.from_pcm(PCMU.decode(coded), 8000).resampled(self.heard_rate).pcm()
+        if self.doubled:  # without a filter
+            narrow = np.frombuffer(PCMU.decode(coded), "<i2")
+            heard = narrow.repeat(self.heard_rate // 8000).tobytes()
         size = round(MEDIA * self.heard_rate) * 2
         for index, (at, number) in enumerate(zip(self.arrival, self.number, strict=True)):
             if index in self.lost:

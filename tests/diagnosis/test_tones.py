@@ -176,6 +176,35 @@ def test_samples_that_were_repeated_are_found_though_frames_are_late(wire, tmp_p
     assert finding.value < 25
 
 
+@pytest.mark.parametrize(
+    ("rate", "wire"),
+    [(24000, FORMATS[2]), (44100, FORMATS[2]), (22050, PCMU), (44100, PCMU)],
+    ids=str,
+)
+def test_rates_without_a_common_measure_are_told_too(rate, wire, tmp_path):
+    """By a straight line between two samples, which lets through nearly all that lies above."""
+
+    def by_lines(samples: np.ndarray) -> np.ndarray:
+        at = np.arange(len(samples) * wire.sample_rate // rate) * rate / wire.sample_rate
+        return np.interp(at, np.arange(len(samples)), samples).astype("<i2")
+
+    (finding,) = found(spoilt(rate, wire, by_lines), tmp_path, "aliasing")
+    assert finding.value < 12
+    assert (
+        found(played(speech("bot/b01", rate).span(0, 6), wire, late=True), tmp_path, "aliasing")
+        == []
+    )
+
+
+@pytest.mark.parametrize("rate", [16000, 24000])
+def test_the_callers_samples_that_were_repeated_are_found(rate, tmp_path):
+    for doubled in (False, True):
+        scene = Scene(10.0, heard_rate=rate, doubled=doubled)
+        scene.say_caller(1.0, speech("caller/c05", 8000))
+        findings = found(scene, tmp_path, "aliasing")
+        assert [finding.side for finding in findings] == ["caller"] * doubled
+
+
 def test_a_tone_that_begins_in_the_middle_of_a_wave_pops(tmp_path):
     audio = Audio(tone(8000, 3, 440, phase=np.pi / 2).astype(np.float32), 8000)
     (finding,) = found(played(audio, PCMU), tmp_path, "onset_pop")

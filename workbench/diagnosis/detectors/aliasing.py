@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from math import gcd
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 
 from workbench.audio import Audio
 from workbench.call import Call
+from workbench.call.streams import FrameRecord
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
-from workbench.diagnosis.finding import Finding, Part, graded
+from workbench.diagnosis.finding import Finding, Part, Side, graded
 
 __all__ = ["aliasing"]
 
@@ -58,52 +60,63 @@ HELD: Final = 0.2
     ),
     measured="the bot's audio is reduced to the rate of the wire twice, with a filter and "
     "without; the difference is what would fold back, and its share in what was really "
-    "sent is estimated by least squares. From a low rate to a high one: the level above "
-    "the old band against that below.",
+    "sent is estimated by least squares. From a low rate to a high one, the caller's too: the level "
+    "above the old band against that below.",
     thresholds=(REJECTION_DB, IMAGES_DB),
     change="convert with a filter (soxr LQ and better, or this project's serializer), never by "
     "taking every third sample, nor with soxr QQ.",
-    limits="only what the serializer does can be seen, and only where one rate is a multiple of "
-    "the other: what was folded before it looks like any voice. Steady tones tell nothing.",
+    limits="only what the serializer does can be seen: what was folded before it looks like any voice. "
+    "Steady tones tell nothing.",
     accuracy=(Accuracy("folded", 1.0, value_error=0.2, decibels=True),),
 )
 def aliasing(call: Call) -> Iterator[Finding]:
     """A harsh, metallic voice: what lies above the wire's band is folded into it, or mirrored."""
     said, sent = (int(call.stats.get(f"{name}_out_hz", 0)) for name in ("pipeline", "wire"))
-    if said == sent or not said or not sent:
-        return
-    measure, threshold = (_folded, REJECTION_DB) if said > sent else (_mirrored, IMAGES_DB)
-    found = [value for piece in _pieces(call, said, sent) if (value := measure(*piece)) is not None]
+    if said and sent and said != sent:
+        yield from _told(call, "bot", _pieces(call, said, sent), said, sent)
+    came, heard = (int(call.stats.get(f"{name}_in_hz", 0)) for name in ("wire", "pipeline"))
+    if 0 < came < heard:
+        yield from _told(call, "caller", _pieces_heard(call, came, heard), came, heard)
+
+
+def _told(
+    call: Call, side: Side, pieces: Sequence[_Piece], before: int, after: int
+) -> Iterator[Finding]:
+    """What became of one side in the conversion from one rate to another."""
+    measure, threshold = (_folded, REJECTION_DB) if before > after else (_mirrored, IMAGES_DB)
+    found = [value for piece in pieces if (value := measure(*piece)) is not None]
     if len(found) < 2:
         return
     rejection = float(np.median(found))
     if rejection > threshold.value:
         return
     value = max(rejection, 0.0)
+    setting = "audio_out_sample_rate" if side == "bot" else "audio_in_sample_rate"
+    wire = after if side == "bot" else before
     yield aliasing.finding(
-        side="bot",
+        side=side,
         parts=(Part(0.0, call.duration, value),),
         severity=graded(-value, 6 - threshold.value, 15 - threshold.value),
         value=value,
         threshold=threshold,
-        measurement=f"the conversion from {said} to {sent} Hz rejects what does not fit by "
+        measurement=f"the conversion from {before} to {after} Hz rejects what does not fit by "
         f"{value:.0f} dB only",
         cause="Samples are left out, or doubled, without a filter.",
-        remedy=f"Set audio_out_sample_rate={sent} in PipelineParams, so that nothing is "
-        "converted here; or convert with soxr LQ or better, never QQ.",
-        listen="bot_sent",
+        remedy=f"Set {setting}={wire} in PipelineParams, so that nothing is converted here; or convert "
+        "with soxr LQ or better, never QQ.",
+        listen="bot_sent" if side == "bot" else "bot_heard",
     )
 
 
 class _Piece(NamedTuple):
-    """About a second of what the bot said, without the time between frames.
+    """About a second of what one side said, without the time between frames.
 
     Late frames leave holes in the tracks of the call, in ``bot_sent`` behind the filter: their
     edges, which no filter has seen, would be taken for what it let through.
 
     Parameters:
         said: What went into the serializer.
-        sent: What came out from then on, what it had held back first, :data:`HELD` longer.
+        sent: What came out from then on, what it had held back first; of the bot :data:`HELD` longer.
     """
 
     said: Audio
@@ -141,6 +154,28 @@ def _pieces(call: Call, said_rate: int, sent_rate: int) -> list[_Piece]:
     return pieces
 
 
+def _pieces_heard(call: Call, came_rate: int, heard_rate: int) -> list[_Piece]:
+    """The same of the caller: what came in the messages, and the frames that were made of them."""
+    inbound, pairs = call.inbound, list[tuple[int, FrameRecord]]()
+    for frame in call.frames_in:
+        index = call.rx_index.get(frame.cause or 0)
+        if frame.pcm and frame.sample_rate == heard_rate and index is not None:
+            if inbound.formats[index].sample_rate == came_rate:
+                pairs.append((index, frame))
+    secs = np.cumsum([frame.duration for _, frame in pairs])
+    found = list[tuple[float, _Piece]]()
+    for part in np.split(
+        np.arange(len(pairs)), np.searchsorted(secs, np.arange(1, secs.max(initial=0)))
+    ):
+        mine = [pairs[i] for i in part.tolist()]
+        came = b"".join(inbound.formats[i].decode(inbound.payloads[i]) for i, _ in mine)
+        heard = b"".join(frame.mono for _, frame in mine)
+        piece = _Piece(Audio.from_pcm(came, came_rate), Audio.from_pcm(heard, heard_rate))
+        if (power := _power(came)) > 1e-5:
+            found.append((power, piece))
+    return [piece for _, piece in sorted(found, key=lambda row: -row[0])[:LOOKED_AT]]
+
+
 def _power(pcm: bytes) -> float:
     samples = np.frombuffer(pcm, "<i2").astype(np.float32)
     return float(samples @ samples) / (max(1, len(samples)) * 32768.0**2)
@@ -149,22 +184,23 @@ def _power(pcm: bytes) -> float:
 def _folded(said: Audio, sent: Audio) -> float | None:
     """Rejection of what folds back in a piece of audio, in dB; ``None`` if it cannot be told."""
     low, high = sent.sample_rate, said.sample_rate
-    if high % low or (lag := _lag(said, sent)) is None:
+    if (lag := _lag(said, sent)) is None:
         return None
-    step = high // low
-    first = -(-lag // step)
-    # The sample of ``said`` that the sample ``first`` of ``sent`` was taken at.
-    offset = first * step - lag
-    plain = said.samples[offset::step]
-    clean = _lowpassed(said.samples, step)[offset::step]
-    taken = sent.samples[first : first + len(plain)]
-    if len(taken) < 0.4 * low:
+    first = -(-lag * low // high)
+    unit = low // gcd(low, high)  # so many samples last as long as whole ones of the other rate
+    usable = min(len(sent) - first, len(said) * low // high)
+    count = usable // unit * unit
+    if count < 0.4 * low:
         return None
     # Windowed, and only where the filter is flat: edges and its slope are no aliases.
-    window = np.hanning(len(taken))
-    band = slice(round(FLAT * len(taken) / 2))
-    whole, fits, got = (np.fft.rfft(x[: len(taken)] * window)[band] for x in (plain, clean, taken))
-    alias = whole - fits
+    spectrum = np.fft.rfft(_windowed(said.samples[: count * high // low])) * low / high
+    # The first sample of the lower rate was taken so much later than the first of the higher.
+    turned = first * high - lag * low
+    spectrum *= np.exp(2j * np.pi * np.arange(len(spectrum)) * turned / (count * high))
+    band = slice(round(FLAT * count / 2))
+    fits = spectrum[band]
+    alias = _refolded(spectrum, count)[band] - fits
+    got = np.fft.rfft(_windowed(sent.samples[first : first + count]))[band]
     speech, folded = _product(fits, fits), _product(alias, alias)
     if speech <= 0 or folded < speech * 10 ** (FOLDED_DB / 10):
         return None
@@ -173,6 +209,28 @@ def _folded(said: Audio, sent: Audio) -> float | None:
         return None  # these two have nothing to do with each other
     share = _product(alias, got - gain * fits) / folded / gain
     return -20 * float(np.log10(max(share, 1e-4)))
+
+
+def _windowed(samples: NDArray[np.float32]) -> NDArray[np.float64]:
+    return samples * np.hanning(len(samples))
+
+
+def _refolded(spectrum: NDArray[np.complex128], count: int) -> NDArray[np.complex128]:
+    """Spectrum of ``count`` samples that were taken without a filter: all above half the rate comes back.
+
+    Args:
+        spectrum: One-sided, of the signal at a higher rate, of which a sample is its sum.
+        count: How many samples were taken of it.
+    """
+    at = np.arange(len(spectrum)) % count
+    mirrored = at > count // 2
+    at = np.where(mirrored, count - at, at)
+    value = np.where(mirrored, np.conj(spectrum), spectrum)
+    size = count // 2 + 1
+    found: NDArray[np.complex128] = np.bincount(at, value.real, size) + 1j * np.bincount(
+        at, value.imag, size
+    )
+    return found
 
 
 def _product(a: NDArray[np.complex128], b: NDArray[np.complex128]) -> float:
@@ -195,14 +253,6 @@ def _lag(said: Audio, sent: Audio) -> int | None:
     after = int(outside[at]) if at < len(outside) else len(lags)
     others = max(lags[:before].max(initial=0.0), lags[after:].max(initial=0.0))
     return lag if others < AMBIGUOUS * lags[lag] else None
-
-
-def _lowpassed(samples: NDArray[np.float32], step: int) -> NDArray[np.float32]:
-    """Only what a rate of one in ``step`` holds."""
-    spectrum = np.fft.rfft(samples)
-    spectrum[len(spectrum) // step :] = 0
-    low: NDArray[np.float32] = np.fft.irfft(spectrum, len(samples)).astype(np.float32)
-    return low
 
 
 def _mirrored(said: Audio, sent: Audio) -> float | None:
