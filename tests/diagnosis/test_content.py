@@ -223,3 +223,43 @@ def test_each_step_at_a_start_is_a_part(tmp_path):
         scene.say_bot(at, Audio(samples, 8000))
     (finding,) = found(scene, tmp_path, "onset_pop")
     assert [part.start for part in finding.parts] == pytest.approx(starts, abs=0.01)
+
+
+# -- what the serializer does -------------------------------------------------------------------
+
+
+def zeros(samples: np.ndarray) -> np.ndarray:
+    """A hole of 30 ms in the loudest place of each second."""
+    out = samples.copy()
+    for first in range(0, len(out) - 8000, 8000):
+        at = (
+            first
+            + 800
+            + int(np.argmax(np.convolve(np.abs(out[first + 800 : first + 7200]), np.ones(240))))
+        )
+        out[at - 120 : at + 120] = 0
+    return out
+
+
+SPOILT = {
+    "clipping": lambda x: np.clip(3.0 * x, -29_000, 29_000),
+    "dc_offset": lambda x: x + 1500.0,
+    "dropout": zeros,
+}
+
+
+@pytest.mark.parametrize("kind", SPOILT)
+def test_what_the_serializer_spoils_is_told_of_it(tmp_path, kind):
+    """Of what it was given nothing is told."""
+    scene = talk(wire=FORMATS[1], pipeline_rate=8000)
+    said = np.concatenate([np.frombuffer(chunk.frame, "<i2") for chunk in scene.chunks])
+    spoilt = np.rint(SPOILT[kind](said.astype(float))).astype("<i2")
+    sizes = np.cumsum([len(chunk.frame) // 2 for chunk in scene.chunks])
+    for chunk, part in zip(scene.chunks, np.split(spoilt, sizes[:-1]), strict=True):
+        chunk.payload = part.tobytes()
+    findings = found(scene, tmp_path, kind)
+    assert {(finding.side, finding.listen) for finding in findings} == {("bot", "bot_sent")}
+    for chunk in scene.chunks:
+        chunk.frame = chunk.payload
+    findings = found(scene, tmp_path, kind)
+    assert {(finding.side, finding.listen) for finding in findings} == {("bot", "bot_said")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["SIGNALS", "Signal"]
+__all__ = ["SIGNALS", "WAYS", "Signal"]
 
 
 @dataclass(frozen=True)
@@ -33,4 +33,10 @@ SIGNALS: Final[dict[str, Signal]] = {
         Signal("bot_sent", "bot", "the bot, as it left on the wire"),
         Signal("caller_heard", "bot", "the bot, as the caller heard it"),
     )
+}
+
+#: What each side's audio is before the serializer, and what becomes of it there.
+WAYS: Final[dict[Literal["caller", "bot"], tuple[str, str]]] = {
+    "caller": ("caller_sent", "bot_heard"),
+    "bot": ("bot_said", "bot_sent"),
 }

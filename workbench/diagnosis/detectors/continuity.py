@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
@@ -12,11 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.audio import Audio
 from workbench.call import Call
+from workbench.call.signals import WAYS
 from workbench.call.unplayed import not_passed
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.absence import unsent
 from workbench.diagnosis.detectors.tones import TONE_SECS, is_tone
-from workbench.diagnosis.finding import Finding, Part, graded, grouped, lasting
+from workbench.diagnosis.finding import Finding, Part, Side, graded, grouped, lasting
 from workbench.exceptions import MetricWarning
 from workbench.metrics.spectra import effective_bandwidth
 from workbench.metrics.speech import HOP, levels
@@ -190,34 +191,66 @@ def _shortfalls(call: Call) -> list[Part]:
 )
 def dropout(call: Call) -> Iterator[Finding]:
     """Holes of digital silence inside words."""
-    inbound, said = call.inbound, call.speaking
-    starts = np.where(inbound.duplicate, np.nan, inbound.start)
-    for side, name, gaps in (
-        ("caller", "caller_sent", _gaps(starts, inbound.duration)),
-        ("bot", "bot_said", _gaps(said.start, said.kept)),
-    ):
-        # Where no message was, another detector speaks.
-        holes = [h for h in _holes(call.signal(name)) if not _touches(gaps, *h)]
-        for parts in grouped(lasting(holes), 5.0):
-            total = sum(part.value for part in parts)
-            caller = side == "caller"
-            yield dropout.finding(
-                side="caller" if caller else "bot",
-                parts=parts,
-                severity=graded(total, 20, 100),
-                value=total,
-                measurement=f"{total:.0f} ms of digital silence inside words, in {len(parts)} "
-                "holes",
-                cause="The carrier filled lost packets with silence."
-                if caller
-                else "Silence was put between frames before they reached the serializer: a mixer, "
-                "or a queue that ran dry.",
-                remedy="Nothing in the bot causes it; give Bandwidth the call id and these times."
-                if caller
-                else "Look for a processor that pads frames with zeros, such as a mixer or a recorder "
-                "in the path.",
-                listen=name,
-            )
+    inbound, said, sent = call.inbound, call.speaking, call.sending
+    came = _gaps(np.where(inbound.duplicate, np.nan, inbound.start), inbound.duration)
+    where = {
+        "caller_sent": came,
+        "bot_heard": came,
+        "bot_said": _gaps(said.start, said.kept),
+        "bot_sent": _gaps(sent.start, sent.kept),
+    }
+    for side, names in WAYS.items():
+        told: list[tuple[float, float]] = []
+        for name in names:
+            # Where no message was, another detector speaks; what came in goes on.
+            holes = [
+                hole
+                for hole in _holes(call.signal(name))
+                if not _touches(where[name], *hole) and not _near(told, *hole)
+            ]
+            told += holes
+            for parts in grouped(lasting(holes), 5.0):
+                yield _dropout(side, name, parts)
+
+
+def _dropout(side: Side, name: str, parts: Sequence[Part]) -> Finding:
+    total = sum(part.value for part in parts)
+    cause, remedy = _FILLED[name]
+    return dropout.finding(
+        side=side,
+        parts=parts,
+        severity=graded(total, 20, 100),
+        value=total,
+        measurement=f"{total:.0f} ms of digital silence inside words, in {len(parts)} holes",
+        cause=cause,
+        remedy=remedy,
+        listen=name,
+    )
+
+
+def _near(holes: Sequence[tuple[float, float]], start: float, end: float) -> bool:
+    """Whether a hole was told already; a conversion may move it by what it holds back."""
+    return any(start < b + IDLE and end > a - IDLE for a, b in holes)
+
+
+_BY_THE_SERIALIZER: Final = (
+    "The serializer puts silence into what it converts.",
+    "Use this project's serializer, or one that keeps one resampler for the whole stream.",
+)
+#: Cause and remedy, by the signal in which it stands first.
+_FILLED: Final = {
+    "caller_sent": (
+        "The carrier filled lost packets with silence.",
+        "Nothing in the bot causes it; give Bandwidth the call id and these times.",
+    ),
+    "bot_said": (
+        "Silence was put between frames before they reached the serializer: a mixer, or a queue that "
+        "ran dry.",
+        "Look for a processor that pads frames with zeros, such as a mixer or a recorder in the path.",
+    ),
+    "bot_heard": _BY_THE_SERIALIZER,
+    "bot_sent": _BY_THE_SERIALIZER,
+}
 
 
 def _holes(audio: Audio) -> list[tuple[float, float]]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from workbench.audio import Audio
 from workbench.call import Call
+from workbench.call.signals import WAYS
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.readings import (
     MARGIN,
@@ -56,11 +57,6 @@ SPOILT: Final = (
     "wrong_layout",
 )  # fmt: skip
 
-#: The signals of each side, the one that came first first.
-_WAYS: Final[dict[Side, tuple[str, str]]] = {
-    "caller": ("caller_sent", "bot_heard"),
-    "bot": ("bot_said", "bot_sent"),
-}
 #: Who read or wrote a signal's bytes, and what to change there; empty if that depends on what they
 #: are.
 _WHOSE: Final = {
@@ -156,7 +152,7 @@ def misreadings(call: Call) -> Iterator[tuple[Side, str, list[Misread]]]:
     Yields:
         Side, signal, and stretches in order, of signals that differ from the one they are made of.
     """
-    for side, (source, twin) in _WAYS.items():
+    for side, (source, twin) in WAYS.items():
         told: list[Misread] = []
         is_same = np.array_equal(call.signal(source).samples, call.signal(twin).samples)
         for name in (source,) if is_same else (source, twin):

@@ -10,9 +10,19 @@ from numpy.typing import NDArray
 
 from workbench.audio import Audio
 from workbench.call import Call
+from workbench.call.signals import WAYS
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.tones import in_tones
-from workbench.diagnosis.finding import POSSIBLE, Finding, Part, graded, grouped, hull, lasting
+from workbench.diagnosis.finding import (
+    POSSIBLE,
+    Finding,
+    Part,
+    Side,
+    graded,
+    grouped,
+    hull,
+    lasting,
+)
 from workbench.metrics.sounds import SURELY_VOICE, intervals_of
 
 __all__ = ["clipping", "dc_offset", "level_mismatch"]
@@ -28,7 +38,7 @@ MANY: Final = 30
 STEP: Final = 1.5 / 32768
 _AT_ONCE: Final = 1_000_000  # samples: an hour takes no more memory than a minute
 #: A rail lies this high: a quieter extreme is only the loudest sample.
-RAIL: Final = 0.25
+RAIL: Final = 0.1
 #: What stands at the rail less than so many seconds apart is one word.
 WORD: Final = 0.2
 
@@ -58,12 +68,18 @@ WORD: Final = 0.2
 )
 def clipping(call: Call) -> Iterator[Finding]:
     """A distorted voice: its peaks stand at the rail."""
-    for side, name in (("caller", "caller_sent"), ("bot", "bot_said")):
+    for side, names in WAYS.items():
         turns = [(turn.start, turn.end) for turn in call.turns if turn.side == side]
-        yield from _clipping(call.signal(name), side, turns)
+        for name in names:
+            found = list(_clipping(call.signal(name), side, name, turns))
+            yield from found
+            if found:  # what came clipped goes on clipped
+                break
 
 
-def _clipping(audio: Audio, side: str, turns: Sequence[tuple[float, float]]) -> Iterator[Finding]:
+def _clipping(
+    audio: Audio, side: Side, name: str, turns: Sequence[tuple[float, float]]
+) -> Iterator[Finding]:
     samples = audio.samples
     # The signal's own extreme, because clipped audio may have been attenuated afterwards.
     top = max(float(samples.max(initial=0.0)), -float(samples.min(initial=0.0)))
@@ -99,25 +115,39 @@ def _clipping(audio: Audio, side: str, turns: Sequence[tuple[float, float]]) -> 
         percent = 100 * clipped / max(1.0, (last - first) * rate)
         if percent < clipping.threshold:
             continue
-        caller = side == "caller"
+        cause, remedy = _CLIPPED[name]
         yield clipping.finding(
-            side="caller" if caller else "bot",
+            side=side,
             parts=_words(runs, rate, percent / clipped),
             severity=graded(percent, 0.3, 3),
             value=percent,
             measurement=f"{percent:.2g} % of the speech stands at the rail, in {len(runs)} places",
-            cause="The caller's telephone or network drives its microphone too far; it arrived "
-            "like this."
-            if caller
-            else "The audio was clipped before it reached the serializer: too loud a voice, or a "
-            "mixer that adds sounds over full scale.",
-            remedy="Nothing in the bot can undo it. Do not rely on the transcript here."
-            if caller
-            else "Lower the gain of the speech synthesis or of the mixer by 6 dB; peaks of -6 to "
-            "-12 dBov suit G.711 best.",
-            listen="caller_sent" if caller else "bot_said",
+            cause=cause,
+            remedy=remedy,
+            listen=name,
             confidence=1.0 if sure else POSSIBLE,
         )
+
+
+_AT_FULL_SCALE: Final = (
+    "The conversion in the serializer goes over full scale, and cuts it off.",
+    "Lower the gain before it by 3 dB: between two samples a wave is higher than at them.",
+)
+#: Cause and remedy, by the signal in which it stands first.
+_CLIPPED: Final = {
+    "caller_sent": (
+        "The caller's telephone or network drives its microphone too far; it arrived like this.",
+        "Nothing in the bot can undo it. Do not rely on the transcript here.",
+    ),
+    "bot_said": (
+        "The audio was clipped before it reached the serializer: too loud a voice, or a mixer that "
+        "adds sounds over full scale.",
+        "Lower the gain of the speech synthesis or of the mixer by 6 dB; peaks of -6 to -12 dBov suit "
+        "G.711 best.",
+    ),
+    "bot_heard": _AT_FULL_SCALE,
+    "bot_sent": _AT_FULL_SCALE,
+}
 
 
 def _words(runs: NDArray[np.int_], rate: int, percent: float) -> Iterator[Part]:
@@ -206,29 +236,50 @@ def level_mismatch(call: Call) -> Iterator[Finding]:
 )
 def dc_offset(call: Call) -> Iterator[Finding]:
     """Audio that is not centred on zero: clicks at every start and stop."""
-    sides = (("caller", "caller_sent"), ("bot", "bot_said"))
-    for side, name in sides:
-        audio = call.signal(name)
-        # A million samples tell it as well as a hundred.
-        thinned = audio.samples[:: 1 + len(audio) // 1_000_000]
-        sounding = thinned[thinned != 0]
-        if len(sounding) * (1 + len(audio) // 1_000_000) < audio.sample_rate:
-            continue
-        # The median too: lopsided speech has a mean, but not a median.
-        offset = min(abs(float(sounding.mean())), abs(float(np.median(sounding))))
-        percent = 100 * offset
-        if percent < dc_offset.threshold:
-            continue
-        yield dc_offset.finding(
-            side="caller" if side == "caller" else "bot",
-            parts=(Part(0.0, call.duration, percent),),
-            severity=graded(percent, 3, 10),
-            value=percent,
-            measurement=f"the {side}'s audio stands {percent:.1f} % of full scale off centre",
-            cause="An unsigned sample read as signed, or a cheap sound card.",
-            remedy="Check the sample format that the speech synthesis delivers: 16-bit signed "
-            "little-endian is wanted."
-            if side == "bot"
-            else "Nothing in the bot causes it; a high-pass in audio_in_filter takes it out.",
-            listen=name,
-        )
+    for side, names in WAYS.items():
+        for name in names:
+            percent = _off_centre(call.signal(name))
+            if percent >= dc_offset.threshold:
+                cause, remedy = _OFF_CENTRE[name]
+                yield dc_offset.finding(
+                    side=side,
+                    parts=(Part(0.0, call.duration, percent),),
+                    severity=graded(percent, 3, 10),
+                    value=percent,
+                    measurement=f"the {side}'s audio stands {percent:.1f} % of full scale off centre",
+                    cause=cause,
+                    remedy=remedy,
+                    listen=name,
+                )
+                break
+
+
+def _off_centre(audio: Audio) -> float:
+    """How far a signal stands from zero, in per cent of full scale; 0 for less than a second of sound."""
+    # A million samples tell it as well as a hundred.
+    every = 1 + len(audio) // 1_000_000
+    thinned = audio.samples[::every]
+    sounding = thinned[thinned != 0]
+    if len(sounding) * every < audio.sample_rate:
+        return 0.0
+    # The median too: lopsided speech has a mean, but not a median.
+    return 100 * min(abs(float(sounding.mean())), abs(float(np.median(sounding))))
+
+
+_SHIFTED: Final = (
+    "The serializer's conversion adds it.",
+    "Use this project's serializer, or look at how unsigned samples are made signed.",
+)
+_OFF_CENTRE: Final = {
+    "caller_sent": (
+        "An unsigned sample read as signed, or a cheap sound card.",
+        "Nothing in the bot causes it; a high-pass in audio_in_filter takes it out.",
+    ),
+    "bot_said": (
+        "An unsigned sample read as signed, or a cheap sound card.",
+        "Check the sample format that the speech synthesis delivers: 16-bit signed little-endian is "
+        "wanted.",
+    ),
+    "bot_heard": _SHIFTED,
+    "bot_sent": _SHIFTED,
+}
