@@ -273,10 +273,10 @@ def test_static_is_placed_at_any_rate_of_the_pipeline(tmp_path):
     """At 22,050 Hz ten milliseconds are no whole number of samples."""
     scene = Scene(60.0, pipeline_rate=22_050)
     scene.say_bot(0.5, speech("bot/b07"))
-    static = scene.rng.standard_normal(3 * 22_050) * 0.2
+    static = scene.rng.uniform(-1, 1, 3 * 22_050)  # as of encrypted bytes
     scene.say_bot(50.0, Audio(static.astype(np.float32), 22_050))
     (finding,) = found(scene, tmp_path, "wrong_codec")
-    assert finding.span == pytest.approx((50.0, 53.0), abs=0.06)
+    assert finding.span == pytest.approx((50.0, 53.0), abs=0.26)
 
 
 def test_what_was_interrupted_before_is_no_cut_goodbye(tmp_path):

@@ -68,6 +68,8 @@ _TONE: Final = 0.97
 _HELD: Final = 0.25
 #: Spread of the level, dB, over half a second: a modem has 0.0, music 1, voices 2 to 6.
 _STEADY_DB: Final = 0.5
+#: Noise goes on, if not at one level: street noise has 3; a cough, which dies away, 6 and more.
+_NOISE_SPREAD_DB: Final = 5.0
 #: A modem is as loud as a voice; and its parts follow each other within so many seconds.
 _FAINTEST_MODEM: Final = -40.0
 _NEAR: Final = 2.0
@@ -243,7 +245,7 @@ class _Look:
             elif self._middle(self.held, start, end) > _HELD:
                 kind = "music"
         if kind == "other" and flat > _FLAT and end - start >= 0.1:
-            kind = "noise"
+            kind = "noise" if self._spread(start, end) < _NOISE_SPREAD_DB else "other"
         return Sound(kind, start, end, level, 0.8)
 
     # -- small things ----------------------------------------------------------------------

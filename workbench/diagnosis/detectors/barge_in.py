@@ -24,6 +24,7 @@ __all__ = [
     "missing_clear",
     "slow_barge_in",
     "spoken",
+    "sureness",
 ]
 
 #: What can be heard at all.
@@ -83,13 +84,13 @@ def barge_ins(call: Call) -> tuple[BargeIn, ...]:
                 _first(noticed, onset - 0.1, silent + 0.5),
                 _first(clears, onset - 0.1, silent + 0.5),
                 silent,
-                _sureness(call.caller_sounds, onset, min(end, silent)),
+                sureness(call.caller_sounds, onset, min(end, silent)),
             )
         )
     return tuple(found)
 
 
-def _sureness(sounds: Sequence[Sound], start: float, end: float) -> float:
+def sureness(sounds: Sequence[Sound], start: float, end: float) -> float:
     """How sure it is that somebody speaks between two times: that of most of it."""
     voices = [(s, min(s.end, end) - max(s.start, start)) for s in sounds if s.kind == "voice"]
     shared = [(sound.confidence, secs) for sound, secs in voices if secs > 0]
@@ -234,7 +235,7 @@ def _early_answers(call: Call) -> Iterator[tuple[float, float, float, float]]:
         going_on = grouped(lasting(after.tolist()), TURN_PAUSE)
         _, finished = hull(next(iter(going_on)))
         start, end = max(resumed, begins), min(finished, ends)
-        if end <= start or _sureness(call.caller_sounds, resumed, end) < SURE:
+        if end <= start or sureness(call.caller_sounds, resumed, end) < SURE:
             continue
         yield start, end, begins - paused, end - start
 

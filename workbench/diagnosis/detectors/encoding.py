@@ -7,7 +7,6 @@ from typing import Final
 
 import numpy as np
 
-from workbench.audio import Audio
 from workbench.call import Call
 from workbench.call.signals import WAYS
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
@@ -18,14 +17,11 @@ from workbench.diagnosis.detectors.readings import (
     Misread,
     misread,
 )
-from workbench.diagnosis.detectors.tones import in_tones
 from workbench.diagnosis.finding import Finding, Part, Side, counted
-from workbench.metrics.sounds import intervals_of
-from workbench.metrics.speech import HOP, hop_edges, levels, runs_of
+from workbench.metrics.speech import HOP, levels
 
 __all__ = [
     "CONTAINERS",
-    "CORRELATION",
     "container_header",
     "declared",
     "misreadings",
@@ -38,18 +34,8 @@ CHEAPER: Final = Threshold(
     "What the bytes are is cheaper by 1.5 and more; of sound that is what it is declared to be no "
     "reading is cheaper by 0.9.",
 )
-CORRELATION: Final = Threshold(
-    0.3,
-    "",
-    "Speech correlates with itself one sample later by 0.75; with its bytes swapped, or read from "
-    "an odd byte on, by 0.0.",
-)
 #: What can be heard at all.
 AUDIBLE_DBOV: Final = -60.0
-#: Misread speech is louder than any: every byte counts as the high one.
-LOUD_DBOV: Final = -25.0
-#: An "s" is as white, but not for so long.
-STATIC_SECS: Final = 0.5
 #: What is measured of bytes that are no such samples means nothing.
 SPOILT: Final = (
     "clipping", "dropout", "onset_pop", "underrun", "caller:noise", "dc_offset", "block_joint",
@@ -119,31 +105,22 @@ def container_header(call: Call) -> Iterator[Finding]:
     symptoms=(Symptom(8, "static", "`wrong_codec`"),),
     measured="in stretches of half a second: the bits that the bytes of each signal cost, read as they "
     "are declared and in sixteen other ways (mu-law, A-law, 8, 24 and 32 bits, floating point, swapped, "
-    "from an odd byte on, wrapped around, text, MP3, AAC); the cheapest is what they are. Or, louder "
-    "than -25 dBov, neighbouring samples do not correlate at all, unless it is a tone, or on the "
-    "caller's side a modem, music or noise.",
-    thresholds=(CHEAPER, CORRELATION),
+    "from an odd byte on, wrapped around, text, MP3, AAC); the cheapest is what they are. What costs "
+    "as much as bytes drawn by lot in all of them is in no known encoding.",
+    thresholds=(CHEAPER,),
     change="deliver 16-bit signed little-endian samples, whole samples per frame; expect PCMU "
     "from Bandwidth.",
-    limits="a fault of bytes that are none of these is called static only; what was misread and then "
-    "converted to another rate cannot be read again.",
+    limits="what was misread and then converted to another rate cannot be read again; noise at full "
+    "scale is like bytes drawn by lot.",
     accuracy=(Accuracy("misread", 1.0),),
     explains=SPOILT,
 )
 def wrong_codec(call: Call) -> Iterator[Finding]:
     """Static: samples that are not what they are read as."""
-    told: dict[Side, list[Part]] = {"caller": [], "bot": []}
     for side, name, found in misreadings(call):
         mine = [m for m in found if m.really.name != TWO_CHANNELS]
         for really in dict.fromkeys(m.really for m in mine):
             yield _misread(call, side, name, [m for m in mine if m.really is really])
-        told[side] += [Part(*m[:3]) for m in found]
-        static = [part for part in _static(call.signal(name)) if not _overlaps(part, told[side])]
-        if side == "caller":
-            static = [part for part in static if not _is_machine(call, part)]
-        told[side] += static
-        if static:
-            yield _unknown(side, name, static)
 
 
 def misreadings(call: Call) -> Iterator[tuple[Side, str, list[Misread]]]:
@@ -183,28 +160,6 @@ def _misread(call: Call, side: Side, name: str, found: list[Misread]) -> Finding
     )
 
 
-def _unknown(side: Side, name: str, found: list[Part]) -> Finding:
-    """What is no sound in any reading."""
-    secs = sum(one.end - one.start for one in found)
-    correlation = float(np.median([one.value for one in found]))
-    _, remedy = _WHOSE[name]
-    return wrong_codec.finding(
-        side=side,
-        parts=found,
-        severity="error",
-        value=correlation,
-        threshold=CORRELATION,
-        measurement=f"loud static for {secs:.1f} s: neighbouring samples have nothing to do with each "
-        f"other (correlation {correlation:.2f})",
-        cause="Bytes are read as what they are not: compressed or encrypted audio, or something else "
-        "that is in no known encoding.",
-        remedy=remedy
-        or "Check what the speech synthesis delivers: 16-bit signed little-endian, whole "
-        "samples per frame.",
-        listen=name,
-    )
-
-
 def declared(call: Call, name: str) -> Declared:
     """What the bytes of a signal were read as, most of them."""
     formats = {"caller_sent": call.inbound.formats, "bot_sent": call.outbound.formats}
@@ -214,35 +169,5 @@ def declared(call: Call, name: str) -> Declared:
     )
 
 
-def _overlaps(one: Misread | Part, others: Sequence[Misread | Part]) -> bool:
+def _overlaps(one: Misread, others: Sequence[Misread]) -> bool:
     return any(one.start < other.end and other.start < one.end for other in others)
-
-
-def _is_machine(call: Call, static: Part) -> bool:
-    """Whether the caller's side is for the most what sounds like static and is none: a fax, a hiss."""
-    found = intervals_of(call.caller_sounds, "modem", "music", "tone", "noise")
-    inside = np.minimum(found[:, 1], static.end) - np.maximum(found[:, 0], static.start)
-    return float(inside.clip(0).sum()) > 0.5 * (static.end - static.start)
-
-
-def _static(audio: Audio) -> Iterator[Part]:
-    edges = hop_edges(len(audio), audio.sample_rate)
-    count = len(edges) - 1
-    if count < STATIC_SECS / HOP:
-        return
-    products, energies = np.empty(count), np.empty(count)
-    for first in range(0, count, 6000):  # a minute: an hour as float64 would take a gigabyte
-        few = edges[first : first + 6001]
-        part = audio.samples[few[0] : few[-1]].astype(np.float64)
-        begins = few[:-1] - few[0]
-        products[first : first + 6000] = np.add.reduceat(part[1:] * part[:-1], begins)
-        energies[first : first + 6000] = np.add.reduceat(part * part, begins)
-    white = (products < CORRELATION.value * energies) & (levels(audio) > LOUD_DBOV)
-    # A louder syllable may pass for speech now and then.
-    share = np.convolve(white, np.ones(20) / 20, "same") > 0.7
-    for start, end in runs_of(share, HOP).tolist():
-        if end - start >= STATIC_SECS:
-            hops = slice(round(start / HOP), round(end / HOP))
-            if in_tones(audio, edges[hops].tolist()):
-                continue
-            yield Part(start, end, float(products[hops].sum() / energies[hops].sum()))

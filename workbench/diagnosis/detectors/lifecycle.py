@@ -152,7 +152,9 @@ def _who_spoke(call: Call, last: float) -> str:
     spoke = []
     if _is_cut(call.caller_speech, call.caller_sent, last):
         spoke.append("the caller")
-    if _is_cut(call.bot_speech, call.caller_heard, last):
+    given = call.audio_out[-1].time if call.audio_out else -np.inf
+    # A bot in mid-word was still sending.
+    if given > last - MID_WORD and _is_cut(call.bot_speech, call.caller_heard, last):
         spoke.append("the bot")
     if not spoke and 1000 * _queued(call) >= cut_goodbye.threshold:
         spoke = ["the bot"]

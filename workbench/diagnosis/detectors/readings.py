@@ -19,7 +19,16 @@ from workbench.metrics import code_length
 from workbench.metrics.code_length import ALAW, MULAW, Bytes, CodeLength, Lengths, shortest, words
 from workbench.metrics.speech import joined, runs_of
 
-__all__ = ["MARGIN", "TWO_CHANNELS", "Declared", "Misread", "Reading", "as_meant", "misread"]
+__all__ = [
+    "MARGIN",
+    "TWO_CHANNELS",
+    "UNKNOWN",
+    "Declared",
+    "Misread",
+    "Reading",
+    "as_meant",
+    "misread",
+]
 
 Declared: TypeAlias = Literal["PCMU", "PCM"]
 Samples: TypeAlias = NDArray[np.float32]
@@ -218,6 +227,15 @@ _READINGS: Final[dict[Declared, tuple[Reading, ...]]] = {
         *_NO_SAMPLES,
     ),
 }  # fmt: skip
+#: What is as long in any reading as bytes drawn by lot: compressed or encrypted, or noise at full scale.
+UNKNOWN: Final = Reading(
+    "no sound in any known encoding",
+    words("u1"),
+    "look at what delivers them: compressed or encrypted audio is not decoded",
+)
+#: Bits a byte of such bytes: of those by lot 8.1 as 16-bit samples and 8.7 as mu-law, of white noise of
+#: -10 dBov 7.7 and 7.5.
+_BY_LOT: Final[dict[Declared, float]] = {"PCM": 8.0, "PCMU": 8.3}
 #: So many of them are looked at everywhere: read as samples they sound much like sound.
 _FIRST: Final[dict[Declared, int]] = {"PCM": 4, "PCMU": 0}
 
@@ -240,10 +258,13 @@ def misread(audio: Audio, declared: Declared) -> Iterator[Misread]:
     readings = _READINGS[declared]
     size = max(_FRAME, round(_PIECE * audio.sample_rate) // 2 * 2)
     pieces = audio.samples[: len(audio) // size * size].reshape(-1, size)
-    own, (length, margins) = np.empty(len(pieces)), np.empty((2, len(readings), len(pieces)))
+    own, (length, margins) = (
+        np.empty((min(_FRAMES, size // _FRAME), len(pieces))),
+        np.empty((2, len(readings), len(pieces))),
+    )
     for first in range(0, len(pieces), _AT_ONCE):
         part = slice(first, first + _AT_ONCE)
-        own[part], length[:, part], margins[:, part] = _compared(pieces[part], declared)
+        own[:, part], length[:, part], margins[:, part] = _compared(pieces[part], declared)
     best = margins.max(axis=0, initial=-np.inf)
     step, wins = size / audio.sample_rate, best > 1
     untold = best == -np.inf
@@ -251,7 +272,7 @@ def misread(audio: Audio, declared: Declared) -> Iterator[Misread]:
     # pause belongs to what is before it and behind it.
     power = np.array([np.vdot(piece, piece) for piece in pieces]) / size
     goes_on = runs_of(wins | (untold & (power > 10 ** (_SILENT_DBOV / 10))), step)
-    fine = ~untold & ~wins & (own < _DOUBTFUL)
+    fine = ~untold & ~wins & ~(own >= _DOUBTFUL).any(axis=0)
     elsewhere = np.asarray((np.flatnonzero(fine) + 0.5) * step, np.float64)
     told = list[tuple[float, float]]()
     for start, end in joined(goes_on, _PAUSE, elsewhere).tolist():
@@ -263,12 +284,11 @@ def misread(audio: Audio, declared: Declared) -> Iterator[Misread]:
             shortest_of_all = int(np.argmin(length[:, inside].mean(axis=1)))
             yield Misread(start, end, bits, readings[shortest_of_all])
             told.append((start, end))
-    if declared == "PCM":
-        yield from (
-            one
-            for one in _wrapped_around(audio)
-            if not any(one.start < end and start < one.end for start, end in told)
-        )
+    rest = list(_wrapped_around(audio)) if declared == "PCM" else []
+    for start, end in runs_of(~wins & (own > _BY_LOT[declared]).all(axis=0), step).tolist():
+        if end - start >= _READ_SECS:
+            rest.append(Misread(start, end, _BY_LOT[declared] - _DOUBTFUL, UNKNOWN))
+    yield from (m for m in rest if not any(m.start < end and start < m.end for start, end in told))
 
 
 def _wrapped_around(audio: Audio) -> Iterator[Misread]:
@@ -298,7 +318,7 @@ def _compared(pieces: NDArray[np.float32], declared: Declared) -> tuple[Lengths,
         declared: What they were read as.
 
     Returns:
-        Code length of the declared reading, shape ``(n,)``, and of the others, ``(readings, n)``, in
+        Code length of the declared reading, shape ``(frames, n)``, and of the others, ``(readings, n)``, in
         bits a byte; and how much shorter those are, in margins, minus infinity where nothing can be
         told.
     """
@@ -308,7 +328,8 @@ def _compared(pieces: NDArray[np.float32], declared: Declared) -> tuple[Lengths,
     frames = frames.reshape(-1, _FRAME)
     data = _bytes_of(frames, declared)
     own = _OWN[declared](data)
-    told = np.flatnonzero((own > _FAINT) & _is_steady(frames))
+    steady = _is_steady(frames)
+    told = np.flatnonzero((own > _FAINT) & steady)
     length, margins = np.full((2, len(_READINGS[declared]), len(data)), -np.inf)
     length[:, told], margins[:, told] = _NO_SOUND, 0.0
     for number, reading in enumerate(_READINGS[declared]):
@@ -321,8 +342,9 @@ def _compared(pieces: NDArray[np.float32], declared: Declared) -> tuple[Lengths,
         shorter = np.where(length[number, told] < _NO_SOUND, before - length[number, told], 0.0)
         margins[number, told] = shorter / reading.margin
     shape = len(length), len(begins), -1
+    own[~steady] = np.nan
     return (
-        own.reshape(shape[1:]).max(axis=0),
+        own.reshape(shape[1:]),
         length.reshape(shape).min(axis=1, initial=_NO_SOUND, where=length.reshape(shape) > -np.inf),
         margins.reshape(shape).max(axis=1),
     )

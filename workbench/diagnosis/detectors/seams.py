@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from workbench.call import Call
 from workbench.call.unplayed import unplayed_secs
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
-from workbench.diagnosis.detectors.encoding import CONTAINERS, CORRELATION
+from workbench.diagnosis.detectors.encoding import CONTAINERS
 from workbench.diagnosis.detectors.tones import TONE_SECS, is_tone
 from workbench.diagnosis.finding import Finding, Part, graded, lasting
 
@@ -23,6 +23,8 @@ FEW: Final = 4
 ISOLATED: Final = 0.03
 #: A piece with no larger sample is silent: mu-law's smallest step is 8.
 STILL: Final = 8
+#: Speech correlates with itself one sample later by 0.75, a hiss by less than this.
+CORRELATION: Final = 0.3
 #: A shorter silence, in seconds, that is loud on both sides is a hole in a word, and no onset.
 PAUSE: Final = 1.0
 
@@ -220,7 +222,7 @@ def _onset(at: float, before: bytes, pcm: bytes, rate: int) -> Iterator[tuple[fl
     steps = np.abs(np.diff(wave, prepend=0.0))
     steepest = float(steps[: len(head)].max())
     if steepest <= 1.25 * float(steps[len(head) :].max(initial=0.0)):
-        hisses = float(wave[1:] @ wave[:-1]) < CORRELATION.value * float(wave @ wave)
+        hisses = float(wave[1:] @ wave[:-1]) < CORRELATION * float(wave @ wave)
         if hisses or is_tone(wave):
             return
     peak = float(np.abs(head.astype(float)).max()) / 32768

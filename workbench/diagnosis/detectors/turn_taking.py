@@ -9,8 +9,8 @@ import numpy as np
 
 from workbench.call import Call
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
-from workbench.diagnosis.detectors.barge_in import AUDIBLE_DBOV, spoken
-from workbench.diagnosis.finding import Finding, Part, graded
+from workbench.diagnosis.detectors.barge_in import AUDIBLE_DBOV, spoken, sureness
+from workbench.diagnosis.finding import POSSIBLE, SURE, Finding, Part, graded
 from workbench.metrics.speech import (
     HOP,
     joined,
@@ -26,6 +26,8 @@ __all__ = ["dead_air", "echo", "slow_response"]
 TAIL: Final = 30
 #: How much longer the caller may be silent than the bot.
 PATIENCE: Final = 3
+#: Seconds before an answer in which the caller's last words are.
+LAST_WORDS: Final = 4.0
 #: What lasts so long, in seconds, is heard as somebody, whatever it is.
 LASTING: Final = 0.3
 
@@ -153,10 +155,16 @@ def slow_response(call: Call) -> Iterator[Finding]:
         Part(turn.start - latency / 1000, turn.start, latency)
         for turn, latency in zip(answers, latencies.tolist(), strict=True)
     ]
+    # Of a crowd nobody can say when it has finished.
+    before = (sureness(call.caller_sounds, wait.start - LAST_WORDS, wait.start) for wait in waits)
+    sure = float(np.median(list(before))) >= SURE
     yield slow_response.finding(
         side="bot",
         parts=[wait for wait in waits if wait.value >= slow_response.threshold],
-        severity=graded(middle, slow_response.threshold, 2 * slow_response.threshold),
+        severity=graded(middle, slow_response.threshold, 2 * slow_response.threshold)
+        if sure
+        else "info",
+        confidence=1.0 if sure else POSSIBLE,
         value=middle,
         measurement=f"the bot answers after {middle / 1000:.1f} s (half of {len(answers)} "
         f"answers; the slowest after {longest / 1000:.1f} s)",
