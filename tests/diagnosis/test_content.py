@@ -263,3 +263,20 @@ def test_what_the_serializer_spoils_is_told_of_it(tmp_path, kind):
         chunk.frame = chunk.payload
     findings = found(scene, tmp_path, kind)
     assert {(finding.side, finding.listen) for finding in findings} == {("bot", "bot_said")}
+
+
+@pytest.mark.parametrize(
+    ("name", "factor", "told"),
+    [
+        ("bot/b01", 1.0, False),
+        ("caller/c05", 1.0, False),
+        ("caller/c05", 0.4, True),
+        ("bot/b01", 2.4, True),
+    ],
+)
+def test_a_voice_that_is_nobodys_was_declared_wrongly(tmp_path, name, factor, told):
+    scene = Scene(60.0, pipeline_rate=24000)
+    voice = speech(name, 24000)
+    scene.say_bot(1.0, Audio(voice.samples, round(24000 * factor)).resampled(24000))
+    findings = found(scene, tmp_path, "wrong_rate")
+    assert [(finding.side, finding.possible) for finding in findings] == [("bot", True)] * told

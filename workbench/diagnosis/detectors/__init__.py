@@ -26,6 +26,7 @@ from workbench.diagnosis.detectors import (
     network,
     noise,
     pacing,
+    rates,
     seams,
     turn_taking,
 )
@@ -42,6 +43,7 @@ _MODULES: Final = (
     absence,
     encoding,
     aliasing,
+    rates,
     continuity,
     beginning,
     lifecycle,

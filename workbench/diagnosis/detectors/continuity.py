@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.call.signals import WAYS
-from workbench.call.unplayed import not_passed
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.absence import unsent
 from workbench.diagnosis.detectors.tones import TONE_SECS, is_tone
 from workbench.diagnosis.finding import Finding, Part, Side, graded, grouped, lasting
-from workbench.exceptions import MetricWarning
-from workbench.metrics.spectra import effective_bandwidth
 from workbench.metrics.speech import HOP, levels
 
-__all__ = ["audio_lost", "dropout", "tail_lost", "upsampled", "wrong_rate"]
+__all__ = ["NOTHING", "WRONG_RATE", "audio_lost", "dropout", "tail_lost", "wire_rate"]
 
 #: A frame this much later than the last one was over begins an utterance.
 IDLE: Final = 0.2
 #: So much audio, in seconds, of which nothing came out was lost, not held back by a resampler.
 NOTHING: Final = 0.5
+#: Rates are wrong by 2, 3, or 3/2: from this ratio on nothing was lost, it was another rate.
+WRONG_RATE: Final = 1.3
 #: Pauses in synthetic speech are digital silence too, but longer.
 LONGEST_HOLE: Final = 0.2
 _AT_ONCE: Final = 1_000_000  # samples: an hour takes no more memory than a minute
@@ -74,7 +72,7 @@ def tail_lost(call: Call) -> Iterator[Finding]:
         measurement=f"{len(short)} utterances lost their end, the worst {worst:.0f} ms of it",
         cause="The serializer's resampler holds the end back and is never flushed; it may come "
         "out as a ghost at the start of the next utterance.",
-        remedy=f"Set audio_out_sample_rate={_wire_rate(call)} in PipelineParams, the rate of the "
+        remedy=f"Set audio_out_sample_rate={wire_rate(call)} in PipelineParams, the rate of the "
         "wire, or use this project's serializer, which holds 4 ms.",
         listen="bot_sent",
     )
@@ -122,11 +120,7 @@ def audio_lost(call: Call) -> Iterator[Finding]:
     arrived = 1000 * float(call.inbound.duration[call.inbound.time <= stop].sum())
     heard = 1000 * sum(frame.duration for frame in call.frames_in if frame.time <= stop + IDLE)
     missing = arrived - heard
-    if (
-        call.frames_in
-        and missing >= audio_lost.threshold
-        and arrived < wrong_rate.threshold * heard
-    ):
+    if call.frames_in and missing >= audio_lost.threshold and arrived < WRONG_RATE * heard:
         yield audio_lost.finding(
             side="caller",
             parts=(Part(0.0, call.duration, missing),),
@@ -312,146 +306,6 @@ def _touches(gaps: NDArray[np.float64], start: float, end: float) -> bool:
     return bool(((gaps[:, 0] < end) & (gaps[:, 1] > start)).any())
 
 
-@detector(
-    title="Narrowband sent as wideband",
-    symptoms=(
-        Symptom(
-            10,
-            "muffled although it is sent at 24 kHz",
-            "`upsampled`; that the carrier narrows it afterwards is not in the capture: "
-            "`workbench compare` assumes it",
-        ),
-    ),
-    measured="the highest frequency within 50 dB of the speech's peak, over the band of the wire.",
-    thresholds=(
-        Threshold(
-            0.7,
-            "of half the rate of the wire",
-            "Speech at its own rate reaches 0.88 of the band and more; from 16 up to 24 kHz, 0.64.",
-        ),
-    ),
-    change="set audio_out_sample_rate to the rate of the wire and ask the synthesis for it, or "
-    "send PCMU.",
-    accuracy=(Accuracy("narrow", 1.0),),
-)
-def upsampled(call: Call) -> Iterator[Finding]:
-    """A wide wire that carries narrow speech: bytes for nothing."""
-    rate = _wire_rate(call)
-    if rate <= 8000 or float((call.bot_speech[:, 1] - call.bot_speech[:, 0]).sum()) < 2.0:
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", MetricWarning)
-        reach = effective_bandwidth(call.bot_sent)
-    share = reach / (rate / 2)
-    if not share < upsampled.threshold:
-        return
-    said = call.stats.get("pipeline_out_hz", 0)
-    narrow = said < rate
-    yield upsampled.finding(
-        side="bot",
-        parts=(Part(0.0, call.duration, reach),),
-        severity="info",
-        value=reach,
-        threshold=Threshold(upsampled.threshold * rate / 2, "Hz"),
-        measurement=f"sent at {rate} Hz, but nothing in it lies above {reach / 1000:.1f} kHz",
-        cause=f"The pipeline runs at {said:.0f} Hz, below the rate of the wire."
-        if narrow
-        else "The voice itself is narrower than the pipeline: speech synthesis at a lower rate.",
-        remedy=f"Set audio_out_sample_rate={rate} in PipelineParams and ask the synthesis for it; "
-        "or send what there is, with outbound_encoding='PCMU' or a lower outbound_pcm_sample_rate.",
-        listen="bot_sent",
-    )
-
-
-@detector(
-    title="Wrong sample rate",
-    harm=180,
-    symptoms=(
-        Symptom(
-            9,
-            "chipmunks, deep voices",
-            "`wrong_rate`, where the serializer or the wire is wrong; a voice that was declared "
-            "wrongly before it got there lasts as long as it says, and only ears can tell",
-        ),
-    ),
-    measured="seconds of audio out of the serializer over seconds into it, each way, where "
-    "anything came out; and seconds of the caller's audio per second of the clock.",
-    thresholds=(
-        Threshold(
-            1.3, "times", "Rates are wrong by 2, 3, or 3/2: far from what jitter and loss can do."
-        ),
-    ),
-    change="let frames carry the real sample_rate; leave sample_rate unset in InputParams.",
-    limits="a voice that was synthesised at one rate and declared at another before it reached "
-    "the serializer lasts as long as it is declared, and is not seen.",
-    accuracy=(Accuracy("doubled_rate", 1.0, value_error=0.0),),
-    explains=("pacing", "tail_lost", "audio_lost", "upsampled"),
-)
-def wrong_rate(call: Call) -> Iterator[Finding]:
-    """Audio that lasts longer or shorter than it should: deep voices, or chipmunks."""
-    said, heard = call.audio_out, [frame for frame in call.frames_in if frame.duration]
-    sent, arrived = call.outbound, call.inbound
-    ways = (
-        (
-            "bot",
-            float(sent.duration.sum()),
-            _passed([f.time for f in said], [f.duration for f in said], sent.time),
-            "what the bot sent",
-            "what it said",
-        ),
-        (
-            "caller",
-            sum(frame.duration for frame in heard),
-            _passed(arrived.time, arrived.duration, [frame.time for frame in heard]),
-            "what the pipeline got of the caller",
-            "what arrived",
-        ),
-        (
-            "caller",
-            _seconds_per_second(call),
-            1.0,
-            "a second of the caller's audio",
-            "a second of the clock",
-        ),
-    )
-    for side, after, before, what, against in ways:
-        if (
-            min(after, before) < 0.5
-            or 1 / wrong_rate.threshold < after / before < wrong_rate.threshold
-        ):
-            continue
-        ratio = after / before
-        yield wrong_rate.finding(
-            side="caller" if side == "caller" else "bot",
-            parts=(Part(0.0, call.duration, ratio),),
-            severity="error",
-            value=ratio,
-            measurement=f"{what} lasts {ratio:.2f} times as long as {against}",
-            cause="A sample rate is declared that is not the real one.",
-            remedy="Let the frames carry the synthesis' real sample_rate, and leave sample_rate "
-            "unset in InputParams so that the pipeline's own is taken."
-            if side == "bot"
-            else "Leave sample_rate unset in InputParams, and check the media format in start.",
-            listen="caller_heard" if side == "bot" else "bot_heard",
-        )
-
-
-def _passed(time: ArrayLike, duration: ArrayLike, out: ArrayLike) -> float:
-    """Seconds of audio that went into the serializer, but for stretches of which nothing came."""
-    times, secs = np.asarray(time, float), np.asarray(duration, float)
-    lost = not_passed(times, secs, np.asarray(out, float), NOTHING)
-    return float(secs.sum() - sum(secs[run].sum() for run in lost))
-
-
-def _seconds_per_second(call: Call) -> float:
-    """How much audio of the caller arrives in a second, in the middle of all seconds with any."""
-    stream = call.inbound
-    if len(stream) < 100:
-        return 1.0
-    arrived = np.bincount(np.maximum(stream.time, 0).astype(int), stream.duration)[1:-1]
-    arrived = arrived[arrived > 0]
-    return float(np.median(arrived)) if len(arrived) >= 3 else 1.0
-
-
-def _wire_rate(call: Call) -> int:
+def wire_rate(call: Call) -> int:
+    """Rate of most of what was sent, in hertz."""
     return int(call.stats.get("wire_out_hz", 8000))

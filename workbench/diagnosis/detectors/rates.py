@@ -1,0 +1,202 @@
+"""Faults of sample rates: declared wrongly, or higher than what is in the audio."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from workbench.audio import Audio
+from workbench.call import Call
+from workbench.call.unplayed import not_passed
+from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
+from workbench.diagnosis.detectors.continuity import NOTHING, WRONG_RATE, wire_rate
+from workbench.diagnosis.finding import POSSIBLE, Finding, Part
+from workbench.exceptions import MetricWarning
+from workbench.metrics.pitch import median_pitch
+from workbench.metrics.spectra import effective_bandwidth
+
+__all__ = ["upsampled", "wrong_rate"]
+
+#: Men speak at 85 to 155 Hz, women at 165 to 255, children of three at 300: a whole call's median lies
+#: beyond these for nobody. At least so many seconds must be voiced to tell.
+LOWEST_HZ, HIGHEST_HZ = 65.0, 350.0
+ENOUGH: Final = 1.5
+
+
+@detector(
+    title="Narrowband sent as wideband",
+    symptoms=(
+        Symptom(
+            10,
+            "muffled although it is sent at 24 kHz",
+            "`upsampled`; that the carrier narrows it afterwards is not in the capture: "
+            "`workbench compare` assumes it",
+        ),
+    ),
+    measured="the highest frequency within 50 dB of the speech's peak, over the band of the wire.",
+    thresholds=(
+        Threshold(
+            0.7,
+            "of half the rate of the wire",
+            "Speech at its own rate reaches 0.88 of the band and more; from 16 up to 24 kHz, 0.64.",
+        ),
+    ),
+    change="set audio_out_sample_rate to the rate of the wire and ask the synthesis for it, or "
+    "send PCMU.",
+    accuracy=(Accuracy("narrow", 1.0),),
+)
+def upsampled(call: Call) -> Iterator[Finding]:
+    """A wide wire that carries narrow speech: bytes for nothing."""
+    rate = wire_rate(call)
+    if rate <= 8000 or float((call.bot_speech[:, 1] - call.bot_speech[:, 0]).sum()) < 2.0:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MetricWarning)
+        reach = effective_bandwidth(call.bot_sent)
+    share = reach / (rate / 2)
+    if not share < upsampled.threshold:
+        return
+    said = call.stats.get("pipeline_out_hz", 0)
+    narrow = said < rate
+    yield upsampled.finding(
+        side="bot",
+        parts=(Part(0.0, call.duration, reach),),
+        severity="info",
+        value=reach,
+        threshold=Threshold(upsampled.threshold * rate / 2, "Hz"),
+        measurement=f"sent at {rate} Hz, but nothing in it lies above {reach / 1000:.1f} kHz",
+        cause=f"The pipeline runs at {said:.0f} Hz, below the rate of the wire."
+        if narrow
+        else "The voice itself is narrower than the pipeline: speech synthesis at a lower rate.",
+        remedy=f"Set audio_out_sample_rate={rate} in PipelineParams and ask the synthesis for it; "
+        "or send what there is, with outbound_encoding='PCMU' or a lower outbound_pcm_sample_rate.",
+        listen="bot_sent",
+    )
+
+
+@detector(
+    title="Wrong sample rate",
+    harm=180,
+    symptoms=(
+        Symptom(
+            9,
+            "chipmunks, deep voices",
+            "`wrong_rate`; of a voice that was declared wrongly before it got to the serializer only "
+            "if nobody speaks so low or so high",
+        ),
+    ),
+    measured="seconds of audio out of the serializer over seconds into it, each way, where "
+    "anything came out; seconds of the caller's audio per second of the clock; and the median pitch of "
+    "the bot's voice, which is nobody's below 65 Hz or above 350.",
+    thresholds=(
+        Threshold(
+            WRONG_RATE,
+            "times",
+            "Rates are wrong by 2, 3, or 3/2: far from what jitter and loss can do.",
+        ),
+    ),
+    change="let frames carry the real sample_rate; leave sample_rate unset in InputParams.",
+    limits="a voice that was synthesised at one rate and declared at another before it reached "
+    "the serializer lasts as long as it is declared: of men at half the speed and of women at twice it "
+    "half are told by their pitch, as possible; the others sound like somebody else.",
+    accuracy=(Accuracy("doubled_rate", 1.0, value_error=0.0),),
+    explains=("pacing", "tail_lost", "audio_lost", "upsampled"),
+)
+def wrong_rate(call: Call) -> Iterator[Finding]:
+    """Audio that lasts longer or shorter than it should: deep voices, or chipmunks."""
+    said, heard = call.audio_out, [frame for frame in call.frames_in if frame.duration]
+    sent, arrived = call.outbound, call.inbound
+    ways = (
+        (
+            "bot",
+            float(sent.duration.sum()),
+            _passed([f.time for f in said], [f.duration for f in said], sent.time),
+            "what the bot sent",
+            "what it said",
+        ),
+        (
+            "caller",
+            sum(frame.duration for frame in heard),
+            _passed(arrived.time, arrived.duration, [frame.time for frame in heard]),
+            "what the pipeline got of the caller",
+            "what arrived",
+        ),
+        (
+            "caller",
+            _seconds_per_second(call),
+            1.0,
+            "a second of the caller's audio",
+            "a second of the clock",
+        ),
+    )
+    told = False
+    for side, after, before, what, against in ways:
+        if min(after, before) < 0.5 or 1 / WRONG_RATE < after / before < WRONG_RATE:
+            continue
+        told = True
+        ratio = after / before
+        yield wrong_rate.finding(
+            side="caller" if side == "caller" else "bot",
+            parts=(Part(0.0, call.duration, ratio),),
+            severity="error",
+            value=ratio,
+            measurement=f"{what} lasts {ratio:.2f} times as long as {against}",
+            cause="A sample rate is declared that is not the real one.",
+            remedy="Let the frames carry the synthesis' real sample_rate, and leave sample_rate "
+            "unset in InputParams so that the pipeline's own is taken."
+            if side == "bot"
+            else "Leave sample_rate unset in InputParams, and check the media format in start.",
+            listen="caller_heard" if side == "bot" else "bot_heard",
+        )
+    if not told:
+        yield from _by_pitch(call)
+
+
+def _by_pitch(call: Call) -> Iterator[Finding]:
+    """A voice of the bot that is lower or higher than anybody's: its rate was wrong before it came."""
+    said, spoken = call.bot_said, call.bot_speech
+    if float((spoken[:, 1] - spoken[:, 0]).sum()) < ENOUGH or call.has_ambience:
+        return
+    words = np.concatenate([said.span(*pair).samples for pair in spoken.tolist()])
+    pitch, voiced = median_pitch(Audio(words, said.sample_rate))
+    if voiced < ENOUGH or LOWEST_HZ <= pitch <= HIGHEST_HZ:
+        return
+    slow = pitch < LOWEST_HZ
+    yield wrong_rate.finding(
+        side="bot",
+        parts=(Part(float(spoken[0, 0]), float(spoken[-1, 1]), pitch),),
+        severity="warning",
+        value=pitch,
+        threshold=_PITCHES[slow],
+        measurement=f"the bot speaks at {pitch:.0f} Hz, {'lower' if slow else 'higher'} than people do",
+        cause="The speech synthesis delivers another rate than its frames are declared to have: "
+        + ("a higher one." if slow else "a lower one."),
+        remedy="Set the speech service's sample_rate to what it really delivers.",
+        listen="bot_said",
+        confidence=POSSIBLE,
+    )
+
+
+#: By whether the voice is too low.
+_PITCHES: Final = {True: Threshold(LOWEST_HZ, "Hz"), False: Threshold(HIGHEST_HZ, "Hz")}
+
+
+def _passed(time: ArrayLike, duration: ArrayLike, out: ArrayLike) -> float:
+    """Seconds of audio that went into the serializer, but for stretches of which nothing came."""
+    times, secs = np.asarray(time, float), np.asarray(duration, float)
+    lost = not_passed(times, secs, np.asarray(out, float), NOTHING)
+    return float(secs.sum() - sum(secs[run].sum() for run in lost))
+
+
+def _seconds_per_second(call: Call) -> float:
+    """How much audio of the caller arrives in a second, in the middle of all seconds with any."""
+    stream = call.inbound
+    if len(stream) < 100:
+        return 1.0
+    arrived = np.bincount(np.maximum(stream.time, 0).astype(int), stream.duration)[1:-1]
+    arrived = arrived[arrived > 0]
+    return float(np.median(arrived)) if len(arrived) >= 3 else 1.0
