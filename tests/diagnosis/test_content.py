@@ -268,10 +268,10 @@ def test_what_the_serializer_spoils_is_told_of_it(tmp_path, kind):
 @pytest.mark.parametrize(
     ("name", "factor", "told"),
     [
-        ("bot/b01", 1.0, False),
+        ("bot/b03", 1.0, False),
         ("caller/c05", 1.0, False),
-        ("caller/c05", 0.4, True),
-        ("bot/b01", 2.4, True),
+        ("caller/c05", 0.5, True),
+        ("bot/b03", 2.0, True),
     ],
 )
 def test_a_voice_that_is_nobodys_was_declared_wrongly(tmp_path, name, factor, told):

@@ -24,12 +24,13 @@ _Track: TypeAlias = tuple[Audio, NDArray[np.float64], NDArray[np.float64]]
 #: Fewer joints in sound than this tell nothing.
 JOINTS: Final = 50
 #: So many joints in a row tell whether two sources take turns.
-IN_A_ROW: Final = 16
+IN_A_ROW: Final = 8
 #: Both sides of a joint must be louder than this, over so many samples, to tell what goes on.
-LOUD_DBOV, EDGE = -50.0, 40
-#: Where samples stray more than this from a straight line, as a share of their RMS, as in noise and
-#: high tones, nothing tells what goes on; and it must be nearer the line by this factor.
-SMOOTH, CLEARLY = 0.6, 0.7
+LOUD_DBOV, EDGE = -50.0, 32
+#: What goes on is foretold from so many samples before the joint, each from so many before it, for so
+#: many behind it; errors below a step of mu-law's middle are none.
+PAST, _ORDER, _FORETOLD, STEP = 160, 4, 3, 30.0
+_AT_ONCE: Final = 4000  # joints
 #: A longer pause of both, in seconds, parts one place from the next.
 PAUSE: Final = 3.0
 
@@ -147,14 +148,14 @@ def roughness(
     title="Two sources take turns",
     harm=120,
     explains=("dropout", "block_joint", "onset_pop", "upsampled"),
-    measured="at each joint of two blocks in sound: whether the samples go on in the next block or in "
-    "the one after it, by a straight line through the last two; share of sixteen joints in a row.",
+    measured="at each joint of two blocks in sound: how much better the samples go on in the block "
+    "after the next than in the next one, foretold from those before; logarithm of the errors' ratio, "
+    "mean of eight joints in a row. Two channels read as one: see wrong_codec.",
     thresholds=(
         Threshold(
-            70.0,
-            "%",
-            "One voice goes on in the block after the next at 2 to 7 % of its joints, at half of "
-            "sixteen in a row at most; of two that take turns nine of ten do at 88 % and more.",
+            0.7,
+            "",
+            "One voice has 0.2 at most, two that take turns 1.2 and more.",
         ),
     ),
     change="let one source speak at a time: two answers, or two channels, go into one track.",
@@ -177,19 +178,21 @@ def wrong_layout(call: Call) -> Iterator[Finding]:
         ("bot", "bot_said", [frame.mono for frame in call.audio_out], said.start, said.duration),
     )
     for side, name, blocks, start, length in ways:
-        at, share = _taking_turns(blocks)
-        over = share >= wrong_layout.threshold - 1e-6
+        at, better = _taking_turns(blocks)
+        over = better >= wrong_layout.threshold
         if not over.any():
             continue
-        # Of each sixteen that take turns, all; a pause of one of the two is between them.
+        # Of each eight that take turns, all; a pause of one of the two is between them.
         covers = np.convolve(over, np.ones(IN_A_ROW))[: len(at)] > 0
         times = [(float(start[i]), float(start[i] + 2 * length[i])) for i in at[covers].tolist()]
-        parts = [Part(*hull(group), float(share.max())) for group in grouped(lasting(times), PAUSE)]
+        parts = [
+            Part(*hull(group), float(better.max())) for group in grouped(lasting(times), PAUSE)
+        ]
         yield wrong_layout.finding(
             side=side,
             parts=parts,
             severity="error",
-            value=float(share.max()),
+            value=float(better.max()),
             measurement=f"two sources take turns: {np.count_nonzero(covers)} blocks go on in the block "
             "after the next",
             cause="Two answers are sent at once, block by block; or two channels, one after the other."
@@ -231,26 +234,60 @@ def _taking_turns(blocks: list[bytes]) -> tuple[NDArray[np.intp], NDArray[np.flo
         blocks: PCM, int16, in order; those of the usual size are looked at.
 
     Returns:
-        The blocks after which anything can be told, shape ``(n,)``, and of each sixteen of them in
-        a row the share, in per cent, that go on in the block after the next, ``(n - 15,)``.
+        The blocks after which anything can be told, shape ``(n,)``, and over each eight of them in a
+        row how much better the block after the next goes on than the next, ``(n - 7,)``.
     """
     sizes = np.array([len(block) for block in blocks], np.intp)
     usual = int(np.median(sizes)) if len(sizes) else 0
     there = np.flatnonzero(sizes == usual)
-    if usual < 2 * EDGE or len(there) < IN_A_ROW:
+    size = min(usual // 2, PAST)
+    if size < 2 * EDGE or len(there) < IN_A_ROW:
         return np.empty(0, np.intp), np.empty(0)
-    edge = slice(EDGE), slice(usual // 2 - EDGE, usual // 2)
-    samples = np.frombuffer(b"".join(blocks[i] for i in there), "<i2").reshape(len(there), -1)
-    first, last = np.zeros((2, len(blocks), EDGE))
-    first[there], last[there] = samples[:, edge[0]], samples[:, edge[1]]
+    first, last = np.zeros((len(blocks), EDGE)), np.zeros((len(blocks), size))
+    for at in range(0, len(there), _AT_ONCE):
+        few = there[at : at + _AT_ONCE]
+        samples = np.frombuffer(b"".join(blocks[i] for i in few), "<i2").reshape(len(few), -1)
+        first[few], last[few] = samples[:, :EDGE], samples[:, -size:]
     loud = (32768 * 10 ** (LOUD_DBOV / 20)) ** 2
-    begins, ends = (np.mean(np.square(x), axis=1) > loud for x in (first, last))
-    bends = np.mean(np.square(np.diff(last, 2, axis=1)), axis=1)
-    ends &= bends < SMOOTH**2 * np.mean(np.square(last), axis=1)
+    begins, ends = (np.mean(np.square(x), axis=1) > loud for x in (first, last[:, -EDGE:]))
     told = np.flatnonzero(ends[:-2] & begins[1:-1] & begins[2:])
     if len(told) < IN_A_ROW:
         return told, np.empty(0)
-    expected = 2 * last[told, -1] - last[told, -2]
-    off_next, off_after = (np.abs(first[told + ahead, 0] - expected) for ahead in (1, 2))
-    after_next = off_after < CLEARLY * off_next
-    return told, 100 * np.convolve(after_next, np.ones(IN_A_ROW) / IN_A_ROW, "valid")
+    better = np.concatenate(
+        [
+            _better(last[few], first[few + 1], first[few + 2])
+            for few in np.split(told, range(_AT_ONCE, len(told), _AT_ONCE))
+        ]
+    )
+    return told, np.convolve(better, np.ones(IN_A_ROW) / IN_A_ROW, "valid")
+
+
+def _better(
+    last: NDArray[np.float64], following: NDArray[np.float64], after: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """How much better what comes later goes on than what follows: logarithm of the errors' ratio.
+
+    The next samples are foretold from the last ones by linear prediction, fitted to the block's end.
+
+    Args:
+        last: Ends of blocks, shape ``(n, samples)``.
+        following: Beginnings of the next blocks, ``(n, EDGE)``.
+        after: Beginnings of those behind them.
+    """
+    windows = np.lib.stride_tricks.sliding_window_view(last, _ORDER + 1, axis=1)
+    past, now = windows[..., :_ORDER], windows[..., _ORDER]
+    products = np.einsum("nij,nik->njk", past, past)
+    power = np.mean(np.square(last), axis=1)
+    products += 1e-5 * (power * past.shape[1])[:, None, None] * np.eye(_ORDER)
+    weights = np.linalg.solve(products, np.einsum("nij,ni->nj", past, now)[..., None])[..., 0]
+    usual = np.sqrt(np.mean(np.square(np.einsum("nij,nj->ni", past, weights) - now), axis=1)) + STEP
+
+    def error(beginning: NDArray[np.float64]) -> NDArray[np.float64]:
+        joined = np.concatenate((last[:, -_ORDER:], beginning[:, :_FORETOLD]), axis=1)
+        windows = np.lib.stride_tricks.sliding_window_view(joined, _ORDER + 1, axis=1)
+        off = np.einsum("nij,nj->ni", windows[..., :_ORDER], weights) - windows[..., _ORDER]
+        rms: NDArray[np.float64] = np.sqrt(np.mean(np.square(off), axis=1)) + usual
+        return rms
+
+    found: NDArray[np.float64] = np.log(error(following) / error(after)).clip(-2, 2)
+    return found
