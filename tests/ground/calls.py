@@ -52,8 +52,12 @@ Written: TypeAlias = tuple[str, int, Any]  # topic, time, body
 
 RUNS = Path(__file__).parent / "runs"
 SHARES = {"ordinary": 0.6, "formant": 0.15, "no voice": 0.25}
-#: Callers that are made fainter than any voice.
-LEVELS = {"television": ("level_mismatch",), "comfort_noise": ("level_mismatch",)}
+#: What is true of callers as they are made: fainter than any voice, cut off at the rail.
+TRUE_OF = {
+    "television": ("level_mismatch",),
+    "comfort_noise": ("level_mismatch",),
+    "gain_control": ("clipping",),
+}
 _FRAMES = {"InterruptionFrame": InterruptionFrame, "EndFrame": EndFrame}
 
 
@@ -164,7 +168,7 @@ def exchanged(run: Run, half: Half, group: str, rng: np.random.Generator) -> Gro
     shown = own if own != "ordinary" else group
     rightly = run.scenario.rightly
     if group == "no voice":  # who spoke is a cough now, and the bot was interrupted all the same
-        rightly = (*rightly, "false_barge_in", *LEVELS.get(who[0], ()))
+        rightly = (*rightly, "false_barge_in", *TRUE_OF.get(who[0], ()))
     return Ground(run.path.stem, shown, " / ".join(who), rightly, run.late, call, passed_by(call))
 
 

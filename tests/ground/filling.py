@@ -65,11 +65,19 @@ def speech(phrases: Sequence[Phrase], rng: np.random.Generator) -> Fill:
     def one(fits: NDArray[np.bool_]) -> Samples:
         return known[rng.choice(np.flatnonzero(fits))]
 
+    def ending(size: int) -> Samples:
+        """The last of a longer phrase."""
+        out = one(lengths > size)[-size:].copy()
+        out[:80] *= np.linspace(0, 1, min(80, size), dtype=np.float32)
+        return out
+
     def placed(size: int) -> Samples:
         out = np.zeros(size, np.float32)
         near = (lengths <= size) & (lengths > size - NEAR * RATE)
         room = size - lengths.min() - round(BETWEEN * RATE)
         if not near.any() and room < lengths.min():  # too long for one, too short for two
+            if (lengths > size).any():
+                return ending(size)
             near = lengths == lengths[lengths <= size].max()
         if near.any():
             last = one(near)

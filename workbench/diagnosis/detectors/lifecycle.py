@@ -24,8 +24,8 @@ __all__ = [
 
 #: Who spoke so shortly before the end had not finished: a pause between words is longer.
 MID_WORD: Final = 0.15
-#: The last 30 ms of a word are so much fainter than its loud part, unless it was cut.
-FADED_DB: Final = 10.0
+#: The last 60 ms of a word, in hops, are so much fainter than its loud part, unless it was cut.
+FADED_DB, LAST_HOPS = 10.0, 6
 _CREDENTIALS: Final = (
     "Check client_id, client_secret, account_id and call_id, and that the credentials may use the "
     "Voice API."
@@ -170,7 +170,7 @@ def _is_cut(speech: Intervals, audio: Audio, ending: float) -> bool:
         return False
     start, end = speech[-1]
     level = levels(audio.span(start, min(end, ending)))
-    return bool(len(level) and level[-3:].mean() > np.percentile(level, 90) - FADED_DB)
+    return bool(len(level) and level[-LAST_HOPS:].max() > np.percentile(level, 90) - FADED_DB)
 
 
 @detector(
