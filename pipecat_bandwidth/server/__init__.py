@@ -1,0 +1,57 @@
+"""A server for bots on Bandwidth calls: the webhook, the media stream, and the end of both.
+
+::
+
+    async def bot(websocket, serializer):  # one call, from its start message to its end
+        ...
+
+    app = create_app(bot, username=..., password=..., voice_api=VoiceAPI(...))
+    run(app)
+
+======================================= ============================================================
+what comes                              what is done
+======================================= ============================================================
+``POST /webhook``, ``initiate``         answered with BXML: a stream to this server, with a one-time
+or ``answer``                           token as its password, and a wait for that stream's end
+``POST /webhook``, any other event      204
+WebSocket ``/stream`` with a token      the bot gets it, and a serializer for the call of that token
+any HTTP request without the password   401, and none of its body is read
+SIGTERM or Ctrl-C, under :func:`run`    live calls are hung up or handed over, then it ends
+======================================= ============================================================
+
+The modules, in the order in which a call meets them: :mod:`.gate` (who may post, how much),
+:mod:`.tokens` (which stream belongs to which call), :mod:`.switchboard` (streams that wait, live
+calls), :mod:`.app` (the three as one application), :mod:`.serving` (uvicorn's settings).
+
+It needs the extra ``server``: FastAPI and uvicorn.
+"""
+
+from __future__ import annotations
+
+try:
+    from pipecat_bandwidth.server.app import bxml, create_app
+    from pipecat_bandwidth.server.gate import Gate, credentials
+    from pipecat_bandwidth.server.serving import Server, configured, run
+    from pipecat_bandwidth.server.switchboard import Limits, Switchboard
+    from pipecat_bandwidth.server.tokens import MemoryTokens, Tokens
+except ModuleNotFoundError as error:
+    if error.name not in ("fastapi", "starlette", "uvicorn"):
+        raise
+    raise ModuleNotFoundError(
+        f"pipecat_bandwidth.server needs {error.name}: pip install 'pipecat-bandwidth[server]'",
+        name=error.name,
+    ) from error
+
+__all__ = [
+    "Gate",
+    "Limits",
+    "MemoryTokens",
+    "Server",
+    "Switchboard",
+    "Tokens",
+    "bxml",
+    "configured",
+    "create_app",
+    "credentials",
+    "run",
+]
