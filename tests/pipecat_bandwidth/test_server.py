@@ -301,9 +301,11 @@ async def test_a_shutdown_hangs_up_closes_and_then_ends_the_captures() -> None:
 
     async def bot(websocket: WebSocket, serializer: BandwidthFrameSerializer) -> None:
         try:
+            if serializer.call_id == "c-2":  # it does not look at its socket
+                await asyncio.sleep(60)
             await echo(websocket, serializer)
         finally:
-            order.append("bot over")
+            order.append(f"bot of {serializer.call_id}")
 
     async with live_call(["c-1", "c-2"], bot=bot, on_shutdown=lambda: order.append("captures")) as (
         sockets,
@@ -314,7 +316,7 @@ async def test_a_shutdown_hangs_up_closes_and_then_ends_the_captures() -> None:
         assert [request.status for request in far.hang_ups(call)] == [200]
         await closed(websocket)
         assert websocket.close_code == 1001
-    assert order == ["bot over", "bot over", "captures"]
+    assert order == ["bot of c-1", "bot of c-2", "captures"]
 
 
 async def test_a_call_that_is_handed_over_is_not_hung_up() -> None:
