@@ -145,16 +145,17 @@ class _Server(server.Server):
 
 
 @asynccontextmanager
-async def serve(app: FastAPI) -> AsyncIterator[str]:
-    """Serve an application on a free port of the loopback interface.
+async def serve(app: FastAPI, port: int = 0) -> AsyncIterator[str]:
+    """Serve an application on the loopback interface.
 
     Args:
-        app: From :func:`create_app`.
+        app: From :func:`create_app`, or any other.
+        port: Where; 0 for a port that is free.
 
     Yields:
         Its root, ``http://127.0.0.1:port``.
     """
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", port))
     config = server.configured(app, log_config=None, ws_ping_interval=None)
     serving = _Server(config)
     running = asyncio.create_task(serving.serve(sockets=[listener]), name="bot-server")
