@@ -46,7 +46,7 @@ lab: $(OK)
 	LOGURU_LEVEL=WARNING $(V)/bin/jupyter lab notebooks
 
 bench: $(OK)
-	$(V)/bin/python -m tests.benchmarks imports serializer tap calls tuning
+	$(V)/bin/python -m tests.benchmarks imports serializer server tap calls tuning
 
 fuzz: $(OK)
 	$(V)/bin/python -m tests.fuzz --cases 200000

@@ -1,7 +1,8 @@
 """A bot's server to knock at: in a process of its own, and what comes to it from Bandwidth's side.
 
 ``python -m tests.pipecat_bandwidth.served '{"limits": {"waiting": 20}}'`` serves on a free port and
-prints it; what it is given goes to `create_app` (limits) and to uvicorn (settings).
+prints it. What it is given goes to `create_app` (limits) and to uvicorn (settings); with figures, it
+tells what it costs.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 import httpx
-from fastapi import WebSocket
+from fastapi import FastAPI, WebSocket
 from pipecat.frames.frames import InputAudioRawFrame, OutputAudioRawFrame
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -135,11 +137,35 @@ def process(**options: Any) -> Iterator[Process]:
         child.communicate()
 
 
+def _tell_figures(app: FastAPI) -> None:
+    """Answer with what the process has used, and how late its event loop was, since last asked."""
+    lags: list[float] = []
+    used = time.process_time()
+
+    async def watch() -> None:
+        while True:
+            due = time.monotonic() + 0.01
+            await asyncio.sleep(0.01)
+            lags.append(time.monotonic() - due)
+
+    @app.get("/figures")
+    async def figures() -> dict[str, Any]:
+        nonlocal used
+        if not hasattr(app.state, "watching"):
+            app.state.watching = asyncio.create_task(watch())
+        told = {"cpu": time.process_time() - used, "lags": lags.copy()}
+        used = time.process_time()
+        lags.clear()
+        return told
+
+
 def main() -> None:
     options = json.loads(sys.argv[1])
     params = BandwidthFrameSerializer.InputParams(auto_hang_up=False)
     limits = Limits(**options.pop("limits", {}))
     app = create_app(echo, username=USER[0], password=USER[1], params=params, limits=limits)
+    if options.pop("figures", False):
+        _tell_figures(app)
     listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
     print(listener.getsockname()[1], flush=True)
     Server(configured(app, **options)).run(sockets=[listener])
