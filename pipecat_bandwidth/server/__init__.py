@@ -19,7 +19,7 @@ any HTTP request without the password   401, and none of its body is read
 SIGTERM or Ctrl-C, under :func:`run`    live calls are hung up or handed over, then it ends
 ======================================= ============================================================
 
-The modules, in the order in which a call meets them: :mod:`.gate` (who may post, how much),
+The modules, in the order in which a call meets them: :mod:`.guard` (who may post, how much),
 :mod:`.tokens` (which stream belongs to which call), :mod:`.switchboard` (streams that wait, live
 calls), :mod:`.app` (the three as one application), :mod:`.serving` (uvicorn's settings).
 
@@ -30,7 +30,7 @@ from __future__ import annotations
 
 try:
     from pipecat_bandwidth.server.app import bxml, create_app
-    from pipecat_bandwidth.server.gate import Gate, credentials
+    from pipecat_bandwidth.server.guard import Guard, credentials
     from pipecat_bandwidth.server.serving import Server, configured, run
     from pipecat_bandwidth.server.switchboard import Limits, Switchboard
     from pipecat_bandwidth.server.tokens import MemoryTokens, Tokens
@@ -43,7 +43,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 __all__ = [
-    "Gate",
+    "Guard",
     "Limits",
     "MemoryTokens",
     "Server",

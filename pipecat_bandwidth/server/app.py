@@ -1,4 +1,4 @@
-"""The application: gate, webhook and stream, and what happens when it ends.
+"""The application: guard, webhook and stream, and what happens when it ends.
 
 References:
     Bandwidth, Programmable Voice: the ``initiate``, ``answer`` and asynchronous webhooks; BXML
@@ -17,7 +17,7 @@ import msgspec
 from fastapi import FastAPI, Request, Response, WebSocket
 
 from pipecat_bandwidth.serializer import BandwidthFrameSerializer
-from pipecat_bandwidth.server.gate import Gate, credentials
+from pipecat_bandwidth.server.guard import Guard, credentials
 from pipecat_bandwidth.server.switchboard import Bot, HandOver, Limits, Switchboard
 from pipecat_bandwidth.server.tokens import MemoryTokens, Tokens
 from pipecat_bandwidth.voice_api import VoiceAPI, identifier
@@ -130,7 +130,7 @@ def create_app(
     app = FastAPI(openapi_url=None, lifespan=lifespan)
     app.state.switchboard = switchboard
     app.add_middleware(
-        Gate,
+        Guard,
         wanted=wanted,
         body_bytes=limits.body_bytes,
         body_secs=limits.body_secs,

@@ -11,7 +11,7 @@ import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final, TypeAlias
 
 from fastapi import Response, WebSocket, WebSocketDisconnect
@@ -21,7 +21,7 @@ from starlette.types import Message
 from pipecat_bandwidth.exceptions import ProtocolError
 from pipecat_bandwidth.messages import MAX_MESSAGE_SIZE, Start, parse
 from pipecat_bandwidth.serializer import BandwidthFrameSerializer
-from pipecat_bandwidth.server.gate import given_credentials
+from pipecat_bandwidth.server.guard import given_credentials
 from pipecat_bandwidth.server.tokens import Tokens
 from pipecat_bandwidth.voice_api import VoiceAPI
 
@@ -66,6 +66,17 @@ class Limits:
     start_bytes: int = MAX_MESSAGE_SIZE
     drain_secs: float = 0.0
     end_secs: float = 5.0
+
+    def __post_init__(self) -> None:
+        """Refuse what no server could work with.
+
+        Raises:
+            ValueError: If one is negative, or another than ``drain_secs`` is zero.
+        """
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value < 0 or (value == 0 and field.name != "drain_secs"):
+                raise ValueError(f"{field.name}={value!r} must be positive")
 
 
 class _Refused(Exception):
@@ -158,6 +169,7 @@ class Switchboard:
         _, _, token = given_credentials(websocket.scope).partition(b":")
         call = await self._tokens.take(_key(token.decode("latin-1")))
         if call is None:
+            logger.info("a stream without a token that is expected: 401")
             await _deny(websocket, 401)
         elif self._is_closed or self._waiting >= self._limits.waiting:
             why = "the server ends" if self._is_closed else f"{self._waiting} wait for start"

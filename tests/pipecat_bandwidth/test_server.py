@@ -17,6 +17,7 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request, WebSocket
 from loguru import logger
+from pipecat.frames.frames import CancelFrame
 from websockets.asyncio.client import ClientConnection
 
 import pipecat_bandwidth
@@ -123,7 +124,7 @@ async def test_the_public_url_the_paths_and_the_bxml_are_arguments() -> None:
         assert answer.text == "<Response>wss://bot.example/calls/media</Response>"
 
 
-async def test_routes_that_are_added_stand_behind_the_same_gate() -> None:
+async def test_routes_that_are_added_stand_behind_the_same_guard() -> None:
     app = app_of(open_paths=["/health"], limits=Limits(body_bytes=100))
 
     @app.post("/dtmf")
@@ -155,6 +156,13 @@ async def test_routes_that_are_added_stand_behind_the_same_gate() -> None:
 def test_what_cannot_work_is_refused_at_once(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         app_of(**wrong)
+
+
+def test_limits_that_are_none_are_refused() -> None:
+    assert Limits(drain_secs=0).drain_secs == 0
+    for name, value in {"waiting": 0, "token_secs": 0.0, "drain_secs": -1.0}.items():
+        with pytest.raises(ValueError, match=f"{name}={value} must be positive"):
+            Limits(**{name: value})
 
 
 # -- the stream --------------------------------------------------------------------------------
@@ -305,6 +313,7 @@ async def test_a_shutdown_hangs_up_closes_and_then_ends_the_captures() -> None:
                 await asyncio.sleep(60)
             await echo(websocket, serializer)
         finally:
+            await serializer.serialize(CancelFrame())  # as a pipeline does that is cancelled
             order.append(f"bot of {serializer.call_id}")
 
     async with live_call(["c-1", "c-2"], bot=bot, on_shutdown=lambda: order.append("captures")) as (
@@ -326,10 +335,17 @@ async def test_a_call_that_is_handed_over_is_not_hung_up() -> None:
         if serializer.call_id == "c-slow":
             await asyncio.sleep(60)
 
+    async def bot(websocket: WebSocket, serializer: BandwidthFrameSerializer) -> None:
+        try:
+            await echo(websocket, serializer)
+        finally:
+            await serializer.serialize(CancelFrame())  # as a pipeline does that is cancelled
+
     log: list[str] = []
     sink = logger.add(lambda message: log.append(str(message)), level="ERROR")
     try:
-        async with live_call(["c-taken", "c-refused", "c-slow"], hand_over=take) as (_, far):
+        calls = ["c-taken", "c-refused", "c-slow"]
+        async with live_call(calls, bot=bot, hand_over=take) as (_, far):
             pass
     finally:
         logger.remove(sink)

@@ -18,7 +18,7 @@ from fastapi import Response
 from loguru import logger
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["Gate", "credentials", "given_credentials"]
+__all__ = ["Guard", "credentials", "given_credentials"]
 
 #: A request whose answer comes before its body is over cannot be followed by another.
 _CLOSE: Final = {"Connection": "close"}
@@ -34,12 +34,12 @@ class _Refused(Exception):
     """The request goes no further; its argument is the HTTP status."""
 
 
-class Gate:
+class Guard:
     """ASGI middleware that lets an HTTP request through with the right password and a short body.
 
     Without the password the answer is 401, whatever else is wrong, and nothing of the body is
     asked for. With it, a longer ``Content-Length`` is refused before the body as well, and a body
-    of unknown length as soon as it is too long. What is behind the gate gets the body whole.
+    of unknown length as soon as it is too long. What is behind it gets the body whole.
 
     WebSockets pass: they are admitted by :class:`pipecat_bandwidth.server.Switchboard`.
     """
@@ -56,7 +56,7 @@ class Gate:
         """Stand before an application.
 
         Args:
-            app: What is behind the gate.
+            app: What is guarded.
             wanted: The credentials, as :func:`credentials` makes them.
             body_bytes: Longest body; a webhook of Bandwidth's has one to two thousand bytes.
             body_secs: Longest time from the head of a request to the end of its body.
@@ -113,7 +113,7 @@ class Gate:
 
 
 def credentials(username: str, password: str) -> bytes:
-    """Make what a :class:`Gate` compares with: a digest, which keeps nobody's password.
+    """Make what a :class:`Guard` compares with: a digest, which keeps nobody's password.
 
     Args:
         username: HTTP Basic user.
