@@ -19,9 +19,13 @@ any HTTP request without the password   401, and none of its body is read
 SIGTERM or Ctrl-C, under :func:`run`    live calls are hung up or handed over, then it ends
 ======================================= ============================================================
 
-The modules, in the order in which a call meets them: :mod:`.guard` (who may post, how much),
-:mod:`.tokens` (which stream belongs to which call), :mod:`.switchboard` (streams that wait, live
-calls), :mod:`.app` (the three as one application), :mod:`.serving` (uvicorn's settings).
+The modules, in the order in which a call meets them:
+
+- :mod:`pipecat_bandwidth.server.guard`: who may post, and how much;
+- :mod:`pipecat_bandwidth.server.tokens`: which stream belongs to which call;
+- :mod:`pipecat_bandwidth.server.switchboard`: streams that wait, live calls, their end;
+- :mod:`pipecat_bandwidth.server.app`: these as one application;
+- :mod:`pipecat_bandwidth.server.serving`: uvicorn, set up for it.
 
 It needs the extra ``server``: FastAPI and uvicorn.
 """

@@ -48,7 +48,8 @@ def app_of(bot: Any = echo, **options: Any) -> FastAPI:
 
 @contextlib.asynccontextmanager
 async def posting(url: str, auth: Any = USER) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=url, auth=auth, trust_env=False) as client:
+    options = {"auth": auth, "headers": {"Content-Type": "application/json"}, "trust_env": False}
+    async with httpx.AsyncClient(base_url=url, **options) as client:
         yield client
 
 
