@@ -1,4 +1,4 @@
-"""Hanging up a call through Bandwidth's Voice API: the only network code of this package.
+"""Ending or redirecting a call through Bandwidth's Voice API: the only requests that this package makes.
 
 One :class:`VoiceAPI` serves any number of calls at once: they share a token and connections. A
 hang-up is idempotent, so whatever may pass is tried again until the deadline:
@@ -211,19 +211,43 @@ class VoiceAPI:
             ValueError: If an id is not 1 to 256 letters, digits, ``-`` or ``_``.
             VoiceAPIError: If the call may still be up.
         """
-        account, call = identifier("account_id", account_id), identifier("call_id", call_id)
-        await self._open()
-        url = f"{self._base_url}/accounts/{account}/calls/{call}"
         started = time.monotonic()
-        answer = await self._complete(url, started + self._deadline_secs)
+        answer = await self._change("hang up", account_id, call_id, {"state": "completed"})
         took = time.monotonic() - started
         over = answer.status in (404, 409)
         logger.log(
             "WARNING" if answer.status == 409 else "INFO",
-            f"Call {call} {'was already over' if over else 'hung up'}"
+            f"Call {call_id} {'was already over' if over else 'hung up'}"
             f" (HTTP {answer.status}, attempts: {answer.attempts}, {took:.2f} s)",
         )
         return HangUp("already_over" if over else "completed", answer.status, answer.attempts, took)
+
+    async def redirect(
+        self, account_id: str, call_id: str, url: str, *, username: str = "", password: str = ""
+    ) -> None:
+        """Have a call go on elsewhere: Bandwidth posts a ``redirect`` event there, and takes BXML.
+
+        The verb in progress ends, and the rest of its document is skipped.
+
+        Args:
+            account_id: Bandwidth account, from a trusted source.
+            call_id: The call, from a trusted source.
+            url: The webhook that gets the event.
+            username: HTTP Basic user of that webhook; ``""`` for none.
+            password: Its password.
+
+        Raises:
+            ValueError: If an id is not 1 to 256 letters, digits, ``-`` or ``_``, or the address not
+                http(s), or with a user, query or fragment.
+            VoiceAPIError: If the call is over, or may go on where it was.
+        """
+        body = {"state": "active", "redirectUrl": _url("url", url)}
+        if username or password:
+            body |= {"username": username, "password": password}
+        answer = await self._change("redirect", account_id, call_id, body)
+        if answer.status in (404, 409):
+            raise VoiceAPIError("redirect", "the call is over", answer.status)
+        logger.info(f"Call {call_id} redirected (HTTP {answer.status})")
 
     async def aclose(self) -> None:
         """Close the connections; hang-ups still under way fail. A later one opens new ones."""
@@ -244,26 +268,30 @@ class VoiceAPI:
         """Close the connections."""
         await self.aclose()
 
-    # -- the two operations ----------------------------------------------------------------------
+    # -- what they have in common ----------------------------------------------------------------
 
-    async def _complete(self, url: str, deadline: float) -> Answer:
-        """Ask for the call's end until the answer settles it."""
-        attempts, refused, completed = 0, False, {"state": "completed"}
+    async def _change(
+        self, operation: str, account_id: str, call_id: str, body: dict[str, str]
+    ) -> Answer:
+        """Ask for another state of a call until the answer settles it."""
+        account, call = identifier("account_id", account_id), identifier("call_id", call_id)
+        await self._open()
+        deadline = time.monotonic() + self._deadline_secs
+        url = f"{self._base_url}/accounts/{account}/calls/{call}"
+        attempts, refused = 0, False
         while True:
             token = await self._fresh_token(deadline)
-            answer = await self._send("hang up", url, deadline, auth=token, json=completed)
+            answer = await self._send(operation, url, deadline, auth=token, json=body)
             attempts += answer.attempts
             if _settles(answer):
                 return replace(answer, attempts=attempts)
             if answer.status == 409:
                 await asyncio.sleep(min(_CONFLICT_PAUSE_SECS, _left(deadline) / 2))
-                again = await self._send(
-                    "hang up", url, deadline, answer, auth=token, json=completed
-                )
+                again = await self._send(operation, url, deadline, answer, auth=token, json=body)
                 attempts += again.attempts
                 return replace(again if _settles(again) else answer, attempts=attempts)
             if answer.status != 401 or refused:
-                raise VoiceAPIError("hang up", _meaning(answer.status), answer.status)
+                raise VoiceAPIError(operation, _meaning(answer.status), answer.status)
             refused = True
             if self._token is token:
                 self._token = None

@@ -11,8 +11,8 @@
 ======================================= ============================================================
 what comes                              what is done
 ======================================= ============================================================
-``POST /webhook``, ``initiate``         answered with BXML: a stream to this server, with a one-time
-or ``answer``                           token as its password, and a wait for that stream's end
+``POST /webhook``, ``initiate``,        answered with BXML: a stream to this server, with a one-time
+``answer`` or ``redirect``              token as its password, and a wait for that stream's end
 ``POST /webhook``, any other event      204
 WebSocket ``/stream`` with a token      the bot gets it, and a serializer for the call of that token
 any HTTP request without the password   401, and none of its body is read

@@ -1,7 +1,7 @@
 """The application: guard, webhook and stream, and what happens when it ends.
 
 References:
-    Bandwidth, Programmable Voice: the ``initiate``, ``answer`` and asynchronous webhooks; BXML
+    Bandwidth, Programmable Voice: the ``initiate``, ``answer``, ``redirect`` and other webhooks; BXML
     ``<StartStream>`` and ``<StopStream>``.
 """
 
@@ -24,8 +24,9 @@ from pipecat_bandwidth.voice_api import VoiceAPI, identifier
 
 __all__ = ["bxml", "create_app"]
 
-#: The webhooks that begin a call's BXML: an inbound call, and an outbound one that was answered.
-_BEGINNINGS: Final = ("initiate", "answer")
+#: The webhooks that want a stream: an inbound call, an outbound one that was answered, and a call
+#: that comes from elsewhere.
+_BEGINNINGS: Final = ("initiate", "answer", "redirect")
 
 
 class _Event(msgspec.Struct):
@@ -96,7 +97,9 @@ def create_app(
         tokens: Where calls are kept between webhook and stream; by default in this process.
         limits: How much, how many, how long.
         bxml: Makes the answer of destination, user and password of the stream.
-        hand_over: Asked to take each live call at shutdown; without it, calls are hung up.
+        hand_over: Asked to take each live call at shutdown; without it, calls are hung up. It may
+            be ``lambda call: voice_api.redirect(call.account_id, call.call_id, url)``, where
+            ``url`` is the webhook of another server like this one.
         on_shutdown: Called in a thread after the last call, such as
             ``workbench.tap.close_all``, which ends the captures.
 

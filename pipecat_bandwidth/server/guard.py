@@ -18,10 +18,12 @@ from fastapi import Response
 from loguru import logger
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["Guard", "credentials", "given_credentials"]
+__all__ = ["CHALLENGE", "Guard", "credentials", "given_credentials"]
 
 #: A request whose answer comes before its body is over cannot be followed by another.
 _CLOSE: Final = {"Connection": "close"}
+#: What RFC 7617 wants beside a 401.
+CHALLENGE: Final = {"WWW-Authenticate": 'Basic realm="bot", charset="UTF-8"'}
 _MEANING: Final = {
     400: "the body breaks off",
     401: "it wants HTTP Basic credentials",
@@ -80,7 +82,7 @@ class Guard:
         except _Refused as refusal:
             (status,) = refusal.args
             logger.info(f"{scope['method']} {scope['path'][:100]!r}: {status} {_MEANING[status]}")
-            challenge = {"WWW-Authenticate": "Basic"} if status == 401 else {}
+            challenge = CHALLENGE if status == 401 else {}
             answer = Response(_MEANING[status], status, _CLOSE | challenge, "text/plain")
             await answer(scope, receive, send)
             return

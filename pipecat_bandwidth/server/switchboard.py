@@ -21,7 +21,7 @@ from starlette.types import Message
 from pipecat_bandwidth.exceptions import ProtocolError
 from pipecat_bandwidth.messages import MAX_MESSAGE_SIZE, Start, parse
 from pipecat_bandwidth.serializer import BandwidthFrameSerializer
-from pipecat_bandwidth.server.guard import given_credentials
+from pipecat_bandwidth.server.guard import CHALLENGE, given_credentials
 from pipecat_bandwidth.server.tokens import Tokens
 from pipecat_bandwidth.voice_api import VoiceAPI
 
@@ -297,7 +297,7 @@ def _key(token: str) -> str:
 
 async def _deny(websocket: WebSocket, status: int) -> None:
     """Answer instead of upgrading."""
-    challenge = {"WWW-Authenticate": "Basic"} if status == 401 else None
+    challenge = CHALLENGE if status == 401 else None
     await websocket.send_denial_response(Response(status_code=status, headers=challenge))
 
 

@@ -62,6 +62,10 @@ async def expected(url: str, call_id: str = "c-1", auth: tuple[str, str] = USER)
     """Post `initiate`, and read the answer."""
     async with httpx.AsyncClient(auth=auth, trust_env=False) as client:
         answer = await client.post(f"{url}/webhook", json={**INITIATE, "callId": call_id})
+    return destination_of(answer)
+
+
+def destination_of(answer: httpx.Response) -> Destination:
     answer.raise_for_status()
     stream, stop = ElementTree.fromstring(answer.text)
     if (stop.tag, stop.get("wait"), stop.get("name")) != ("StopStream", "true", stream.get("name")):

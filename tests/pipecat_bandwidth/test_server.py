@@ -29,6 +29,7 @@ from tests.pipecat_bandwidth.served import (
     START,
     USER,
     closed,
+    destination_of,
     echo,
     expected,
     knock,
@@ -65,7 +66,7 @@ async def test_without_the_password_everything_is_401() -> None:
                 for body in [json.dumps(INITIATE).encode(), *BAD]:
                     answer = await client.post("/webhook", content=body)
                     assert answer.status_code == 401, (auth, body[:20])
-                    assert answer.headers["www-authenticate"] == "Basic"
+                    assert answer.headers["www-authenticate"].startswith("Basic realm=")
                 for method, path in [("GET", "/webhook"), ("GET", "/"), ("POST", "/other")]:
                     assert (await client.request(method, path)).status_code == 401
 
@@ -100,7 +101,7 @@ async def test_ids_that_are_none_are_400() -> None:
 
 async def test_a_call_is_answered_with_a_stream_and_other_events_with_nothing() -> None:
     async with serve(app_of()) as url, posting(url) as client:
-        for event in ("initiate", "answer"):
+        for event in ("initiate", "answer", "redirect"):
             answer = await client.post("/webhook", json={**INITIATE, "eventType": event})
             assert answer.status_code == 200
             assert answer.headers["content-type"].startswith("application/xml")
@@ -283,7 +284,7 @@ async def live(app: FastAPI, calls: int) -> None:
 @contextlib.asynccontextmanager
 async def live_call(
     calls: list[str], **options: Any
-) -> AsyncIterator[tuple[list[ClientConnection], VoiceAPIServer]]:
+) -> AsyncIterator[tuple[list[ClientConnection], VoiceAPIServer, VoiceAPI]]:
     """A server with live calls that goes down when the block ends."""
     async with (
         VoiceAPIServer() as far,
@@ -302,7 +303,7 @@ async def live_call(
                 sockets.append(await stack.enter_async_context(opened(destination)))
                 await sockets[-1].send(START)
             await live(app, len(calls))
-            yield sockets, far
+            yield sockets, far, near
 
 
 async def test_a_shutdown_hangs_up_closes_and_then_ends_the_captures() -> None:
@@ -320,6 +321,7 @@ async def test_a_shutdown_hangs_up_closes_and_then_ends_the_captures() -> None:
     async with live_call(["c-1", "c-2"], bot=bot, on_shutdown=lambda: order.append("captures")) as (
         sockets,
         far,
+        _,
     ):
         pass
     for call, websocket in zip(["c-1", "c-2"], sockets, strict=True):
@@ -346,7 +348,7 @@ async def test_a_call_that_is_handed_over_is_not_hung_up() -> None:
     sink = logger.add(lambda message: log.append(str(message)), level="ERROR")
     try:
         calls = ["c-taken", "c-refused", "c-slow"]
-        async with live_call(calls, bot=bot, hand_over=take) as (_, far):
+        async with live_call(calls, bot=bot, hand_over=take) as (_, far, _):
             pass
     finally:
         logger.remove(sink)
@@ -354,6 +356,31 @@ async def test_a_call_that_is_handed_over_is_not_hung_up() -> None:
     assert len(far.hang_ups("c-refused")) == len(far.hang_ups("c-slow")) == 1
     assert sorted(line.partition("call ")[2].split()[0] for line in log) == ["c-refused", "c-slow"]
     assert any("ConnectionError: nobody there" in line for line in log)
+
+
+async def test_a_call_is_redirected_to_another_server() -> None:
+    heard: list[str | None] = []
+
+    async def bot(websocket: WebSocket, serializer: BandwidthFrameSerializer) -> None:
+        heard.append(serializer.call_id)
+
+    async with serve(app_of(bot)) as other:
+
+        async def redirect(call: Any) -> None:
+            there = {"url": f"{other}/webhook", "username": USER[0], "password": USER[1]}
+            await near.redirect(call.account_id, call.call_id, **there)
+
+        async with live_call(["c-1"], hand_over=redirect) as (_, far, near):
+            pass
+        (asked,) = [request for request in far.requests if request.operation == "redirect"]
+        assert asked.status == 200 and far.hang_ups("c-1") == []
+        # What Bandwidth does then.
+        async with posting(other, (asked.fields["username"], asked.fields["password"])) as client:
+            event = {**INITIATE, "eventType": "redirect"}
+            answer = await client.post(asked.fields["redirectUrl"], json=event)
+        destination = destination_of(answer)
+        assert await knock(destination, START) == 1000
+    assert heard == ["c-1"]
 
 
 async def test_a_shutdown_lets_calls_finish_and_takes_no_new_ones() -> None:

@@ -794,3 +794,34 @@ def test_errors_are_copied_and_pickled(status: int | None) -> None:
         assert type(twin) is VoiceAPIError and str(twin) == str(error)
         assert (twin.operation, twin.status_code) == ("hang up", status)
         assert twin.__notes__ == ["of the call c-1"]
+
+
+# -- elsewhere ---------------------------------------------------------------------------------
+
+ELSEWHERE = "https://bot.example/webhook"
+
+
+async def test_a_redirect_names_the_webhook_and_its_password(server: Server) -> None:
+    server.on("/api", Answer(503), Answer(200))
+    async with client(server) as api:
+        await api.redirect(ACCOUNT, CALL, ELSEWHERE, username="u", password="p")
+    request = server.requests[-1]
+    assert request.path == f"/api/v2/accounts/{ACCOUNT}/calls/{CALL}"
+    wanted = {"state": "active", "redirectUrl": ELSEWHERE, "username": "u", "password": "p"}
+    assert request.json == wanted
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(404, "the call is over"), (409, "the call is over"), (403, "these credentials lack")],
+)
+async def test_a_call_that_cannot_be_redirected_is_told(
+    server: Server, status: int, reason: str
+) -> None:
+    server.on("/api", Answer(status))
+    async with client(server) as api:
+        with pytest.raises(VoiceAPIError, match=reason) as failed:
+            await api.redirect(ACCOUNT, CALL, ELSEWHERE)
+        assert (failed.value.operation, failed.value.status_code) == ("redirect", status)
+        with pytest.raises(ValueError, match="url must be"):
+            await api.redirect(ACCOUNT, CALL, "bot.example")
