@@ -97,9 +97,9 @@ def create_app(
         tokens: Where calls are kept between webhook and stream; by default in this process.
         limits: How much, how many, how long.
         bxml: Makes the answer of destination, user and password of the stream.
-        hand_over: Asked to take each live call at shutdown; without it, calls are hung up. It may
-            be ``lambda call: voice_api.redirect(call.account_id, call.call_id, url)``, where
-            ``url`` is the webhook of another server like this one.
+        hand_over: Asked to take each live call at shutdown, such as by
+            :meth:`pipecat_bandwidth.VoiceAPI.redirect` to the webhook of another server like this
+            one; without it, calls are hung up.
         on_shutdown: Called in a thread after the last call, such as
             ``workbench.tap.close_all``, which ends the captures.
 

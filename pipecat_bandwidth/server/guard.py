@@ -11,6 +11,7 @@ import base64
 import binascii
 import hashlib
 import secrets
+import time
 from collections.abc import Collection
 from typing import Final
 
@@ -18,18 +19,37 @@ from fastapi import Response
 from loguru import logger
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["CHALLENGE", "Guard", "credentials", "given_credentials"]
+__all__ = ["CHALLENGE", "Guard", "Refusals", "credentials", "given_credentials"]
 
 #: A request whose answer comes before its body is over cannot be followed by another.
 _CLOSE: Final = {"Connection": "close"}
 #: What RFC 7617 wants beside a 401.
 CHALLENGE: Final = {"WWW-Authenticate": 'Basic realm="bot", charset="UTF-8"'}
+#: Seconds between two log lines about strangers: they must not fill a disk.
+_LOG_EVERY_SECS: Final = 10.0
 _MEANING: Final = {
     400: "the body breaks off",
     401: "it wants HTTP Basic credentials",
     408: "the body takes too long",
     413: "the body is too long",
 }
+
+
+class Refusals:
+    """Tells of refusals: the first, and then at most one line per interval, with their number."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._number = 0
+        self._next_log = 0.0
+
+    def tell(self, text: str) -> None:
+        """Count a refusal, and log it if none was a short while ago."""
+        self._number += 1
+        now = time.monotonic()
+        if now >= self._next_log:
+            self._next_log = now + _LOG_EVERY_SECS
+            logger.warning(f"refused: {text} (number {self._number})")
 
 
 class _Refused(Exception):
@@ -70,6 +90,7 @@ class Guard:
         self._body_bytes = body_bytes
         self._body_secs = body_secs
         self._open_paths = frozenset(open_paths)
+        self._refusals = Refusals()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it."""
@@ -81,7 +102,8 @@ class Guard:
             body = await self._read(receive)
         except _Refused as refusal:
             (status,) = refusal.args
-            logger.info(f"{scope['method']} {scope['path'][:100]!r}: {status} {_MEANING[status]}")
+            request = f"{scope['method']} {scope['path'][:100]!r}"
+            self._refusals.tell(f"{request}: {status}, {_MEANING[status]}")
             challenge = CHALLENGE if status == 401 else {}
             answer = Response(_MEANING[status], status, _CLOSE | challenge, "text/plain")
             await answer(scope, receive, send)

@@ -21,7 +21,7 @@ from starlette.types import Message
 from pipecat_bandwidth.exceptions import ProtocolError
 from pipecat_bandwidth.messages import MAX_MESSAGE_SIZE, Start, parse
 from pipecat_bandwidth.serializer import BandwidthFrameSerializer
-from pipecat_bandwidth.server.guard import CHALLENGE, given_credentials
+from pipecat_bandwidth.server.guard import CHALLENGE, Refusals, given_credentials
 from pipecat_bandwidth.server.tokens import Tokens
 from pipecat_bandwidth.voice_api import VoiceAPI
 
@@ -30,7 +30,12 @@ __all__ = ["Bot", "HandOver", "Limits", "Switchboard"]
 #: Talks to a call until it is over. The WebSocket is accepted; the first message that it gives is
 #: ``start``.
 Bot: TypeAlias = Callable[[WebSocket, BandwidthFrameSerializer], Awaitable[None]]
-#: Gives a live call to somebody else, for example by redirecting it with Bandwidth's Voice API.
+#: Gives a live call to somebody else, such as another server like this one::
+#:
+#:     async def hand_over(call):
+#:         await voice_api.redirect(
+#:             call.account_id, call.call_id, webhook, username=username, password=password
+#:         )
 HandOver: TypeAlias = Callable[[BandwidthFrameSerializer], Awaitable[None]]
 
 _NORMAL: Final = 1000
@@ -119,7 +124,8 @@ class Switchboard:
             params: The serializers'.
             limits: How much, how many, how long.
             hand_over: Asked to take each live call at shutdown, with its serializer. Without it,
-                and where it raises or takes too long, the call is hung up.
+                and where it raises or takes too long, the call is hung up. Whether Bandwidth ends a
+                stream whose call it redirects is not documented: after ``end_secs`` it is closed.
 
         Raises:
             ValueError: If no serializer can be made of ``params`` and ``voice_api``.
@@ -130,6 +136,7 @@ class Switchboard:
         self._params = params
         self._limits = limits or Limits()
         self._hand_over = hand_over
+        self._refusals = Refusals()
         self._waiting = 0
         self._live: dict[asyncio.Task[None], tuple[WebSocket, BandwidthFrameSerializer]] = {}
         self._is_draining = self._is_closed = False
@@ -169,7 +176,7 @@ class Switchboard:
         _, _, token = given_credentials(websocket.scope).partition(b":")
         call = await self._tokens.take(_key(token.decode("latin-1")))
         if call is None:
-            logger.info("a stream without a token that is expected: 401")
+            self._refusals.tell("a stream without a token that is expected: 401")
             await _deny(websocket, 401)
         elif self._is_closed or self._waiting >= self._limits.waiting:
             why = "the server ends" if self._is_closed else f"{self._waiting} wait for start"

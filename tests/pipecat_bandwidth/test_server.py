@@ -28,6 +28,7 @@ from tests.pipecat_bandwidth.served import (
     INITIATE,
     START,
     USER,
+    Destination,
     closed,
     destination_of,
     echo,
@@ -232,6 +233,22 @@ async def test_nothing_secret_is_logged(capfd: pytest.CaptureFixture[str]) -> No
     assert token not in text and USER[1] not in text
 
 
+async def test_strangers_do_not_fill_the_log() -> None:
+    log: list[str] = []
+    sink = logger.add(lambda message: log.append(message.record["message"]), level="INFO")
+    try:
+        async with serve(app_of()) as url, posting(url, None) as client:
+            for _ in range(30):
+                await client.post("/webhook", json=INITIATE)
+                await knock(Destination(f"{url.replace('http', 'ws')}/stream", {}))
+    finally:
+        logger.remove(sink)
+    assert log == [
+        "refused: POST '/webhook': 401, it wants HTTP Basic credentials (number 1)",
+        "refused: a stream without a token that is expected: 401 (number 1)",
+    ]
+
+
 # -- tokens ------------------------------------------------------------------------------------
 
 
@@ -329,6 +346,14 @@ async def test_a_shutdown_hangs_up_closes_and_then_ends_the_captures() -> None:
         await closed(websocket)
         assert websocket.close_code == 1001
     assert order == ["bot of c-1", "bot of c-2", "captures"]
+
+
+async def test_under_another_server_the_lifespan_ends_the_captures() -> None:
+    ended: list[str] = []
+    app = app_of(on_shutdown=lambda: ended.append("captures"))
+    async with app.router.lifespan_context(app):
+        assert ended == []
+    assert ended == ["captures"]
 
 
 async def test_a_call_that_is_handed_over_is_not_hung_up() -> None:
