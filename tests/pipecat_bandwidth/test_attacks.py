@@ -305,6 +305,7 @@ async def test_ten_calls_at_once_get_all_their_answers(server: Process) -> None:
     assert answers == [50] * 10
 
 
+@pytest.mark.slow
 async def test_a_signal_closes_live_calls_and_ends_the_process() -> None:
     with process() as server:
         async with opened(await expected(server.url)) as websocket:
