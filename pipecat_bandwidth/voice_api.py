@@ -1,4 +1,4 @@
-"""Ending or redirecting a call through Bandwidth's Voice API: the only requests that this package makes.
+"""Ending or redirecting a call through Bandwidth's Voice API: all requests of this package.
 
 One :class:`VoiceAPI` serves any number of calls at once: they share a token and connections. A
 hang-up is idempotent, so whatever may pass is tried again until the deadline:
@@ -17,7 +17,7 @@ any other status, redirects    :class:`pipecat_bandwidth.exceptions.VoiceAPIErro
 token answer without a token   the same
 ============================== ==============================================================
 
-Client secret and token appear in no message, no log line and no ``repr``, nor in the variables
+Client secret, token and a webhook's password appear in no message, no log line and no ``repr``, nor in the variables
 that loguru prints beside a traceback; bodies of answers are never quoted.
 
 References:
@@ -72,6 +72,9 @@ _LONGEST_LIFETIME_SECS: Final = 7 * 24 * 3600.0
 #: Path segments of an authenticated request: no dot, no slash, no line break.
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+
+_JSON: Final = {"Content-Type": "application/json"}
+_COMPLETED: Final = b'{"state":"completed"}'
 
 #: RFC 6749, section 5.2: the only words of a body that are ever repeated.
 _OAUTH_ERRORS: Final = frozenset(
@@ -130,6 +133,13 @@ class _Authorization:
         """Put it into a request, as httpx's ``auth`` does."""
         request.headers["Authorization"] = self._authorization
         return request
+
+
+class _Body(bytes):
+    """A body that does not show itself: it may hold a webhook's password."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes>"
 
 
 class _Refusal(NamedTuple):
@@ -212,7 +222,7 @@ class VoiceAPI:
             VoiceAPIError: If the call may still be up.
         """
         started = time.monotonic()
-        answer = await self._change("hang up", account_id, call_id, {"state": "completed"})
+        answer = await self._change("hang up", account_id, call_id, _COMPLETED)
         took = time.monotonic() - started
         over = answer.status in (404, 409)
         logger.log(
@@ -241,9 +251,12 @@ class VoiceAPI:
                 http(s), or with a user, query or fragment.
             VoiceAPIError: If the call is over, or may go on where it was.
         """
-        body = {"state": "active", "redirectUrl": _url("url", url)}
+        fields = {"state": "active", "redirectUrl": url}
         if username or password:
-            body |= {"username": username, "password": password}
+            fields |= {"username": username, "password": password}
+        body = _Body(msgspec.json.encode(fields))
+        del fields, username, password  # tools look into the frames of an error
+        _url("url", url)
         answer = await self._change("redirect", account_id, call_id, body)
         if answer.status in (404, 409):
             raise VoiceAPIError("redirect", "the call is over", answer.status)
@@ -270,24 +283,23 @@ class VoiceAPI:
 
     # -- what they have in common ----------------------------------------------------------------
 
-    async def _change(
-        self, operation: str, account_id: str, call_id: str, body: dict[str, str]
-    ) -> Answer:
+    async def _change(self, operation: str, account_id: str, call_id: str, body: bytes) -> Answer:
         """Ask for another state of a call until the answer settles it."""
         account, call = identifier("account_id", account_id), identifier("call_id", call_id)
         await self._open()
         deadline = time.monotonic() + self._deadline_secs
         url = f"{self._base_url}/accounts/{account}/calls/{call}"
+        request: dict[str, Any] = {"content": body, "headers": _JSON}
         attempts, refused = 0, False
         while True:
             token = await self._fresh_token(deadline)
-            answer = await self._send(operation, url, deadline, auth=token, json=body)
+            answer = await self._send(operation, url, deadline, auth=token, **request)
             attempts += answer.attempts
             if _settles(answer):
                 return replace(answer, attempts=attempts)
             if answer.status == 409:
                 await asyncio.sleep(min(_CONFLICT_PAUSE_SECS, _left(deadline) / 2))
-                again = await self._send(operation, url, deadline, answer, auth=token, json=body)
+                again = await self._send(operation, url, deadline, answer, auth=token, **request)
                 attempts += again.attempts
                 return replace(again if _settles(again) else answer, attempts=attempts)
             if answer.status != 401 or refused:
