@@ -286,7 +286,7 @@ class VoiceAPI:
     async def _change(self, operation: str, account_id: str, call_id: str, body: bytes) -> Answer:
         """Ask for another state of a call until the answer settles it."""
         account, call = identifier("account_id", account_id), identifier("call_id", call_id)
-        await self._open()
+        await self._open(operation)
         deadline = time.monotonic() + self._deadline_secs
         url = f"{self._base_url}/accounts/{account}/calls/{call}"
         request: dict[str, Any] = {"content": body, "headers": _JSON}
@@ -339,7 +339,7 @@ class VoiceAPI:
 
     # -- requests --------------------------------------------------------------------------------
 
-    async def _open(self) -> None:
+    async def _open(self, operation: str) -> None:
         """Make the client of the running loop, unless there is one."""
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
@@ -355,7 +355,7 @@ class VoiceAPI:
             client = new_client(self._transport)
         except (ImportError, OSError, ValueError) as error:  # a proxy of the environment's, mostly
             reason = re.sub(r"[^ -~]", " ", str(error)[:120])
-            raise VoiceAPIError("hang up", f"no client ({reason})") from None
+            raise VoiceAPIError(operation, f"no client ({reason})") from None
         self._loop, self._token_lock, self._client = loop, asyncio.Lock(), client
 
     async def _send(
