@@ -3,7 +3,7 @@ PY ?= python3
 V  := .venv
 OK := $(V)/.ok
 
-.PHONY: setup demo test coverage lab bench fuzz faults ground compat check docs lock clean browser-and-tshark
+.PHONY: setup demo test coverage lab bench fuzz faults ground compat check docs lock clean system-packages
 .DEFAULT_GOAL := demo
 
 setup: $(OK)
@@ -21,13 +21,13 @@ $(OK): requirements.lock pyproject.toml
 demo: $(OK)
 	$(V)/bin/workbench demo
 
-test: $(OK) browser-and-tshark
+test: $(OK) system-packages
 	$(V)/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 # One room's: make coverage TESTS=tests/metrics
 TESTS ?= tests
 ROOMS := pipecat_bandwidth $(patsubst %/__init__.py,%,$(wildcard workbench/*/__init__.py))
-coverage: $(OK) browser-and-tshark
+coverage: $(OK) system-packages
 	$(V)/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --cov --cov-report= $(TESTS)
 	@for room in $(ROOMS) workbench; do \
 	  [ $$room = workbench ] && files="workbench/*.py" || files="$$room/**"; \
@@ -35,18 +35,18 @@ coverage: $(OK) browser-and-tshark
 
 # What only tests need from the system. As root on Debian it is installed; elsewhere its tests skip.
 # Playwright brings a node of its own, which wants libatomic.
-browser-and-tshark: $(OK)
-	@if command -v chromium >/dev/null && command -v tshark >/dev/null && $(V)/bin/playwright --version >/dev/null 2>&1; then :; \
+system-packages: $(OK)
+	@if command -v chromium >/dev/null && command -v tshark >/dev/null && command -v redis-check-rdb >/dev/null && $(V)/bin/playwright --version >/dev/null 2>&1; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo "Installing chromium and tshark for the tests"; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium tshark libatomic1 >/dev/null; \
-	else echo "chromium and tshark are not both here: the tests that need them are skipped"; fi
+	  echo "Installing chromium, tshark and Redis for the tests"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium tshark redis-tools libatomic1 >/dev/null; \
+	else echo "chromium, tshark and Redis are not all here: the tests that need them are skipped"; fi
 
 lab: $(OK)
 	LOGURU_LEVEL=WARNING $(V)/bin/jupyter lab notebooks
 
 bench: $(OK)
-	$(V)/bin/python -m tests.benchmarks imports serializer tap calls tuning
+	$(V)/bin/python -m tests.benchmarks imports serializer server tap calls tuning
 
 fuzz: $(OK)
 	$(V)/bin/python -m tests.fuzz --cases 200000

@@ -27,7 +27,7 @@ class VoiceAPIError(BandwidthError):
     """A request to the Voice API, or to its token endpoint, failed for good.
 
     Attributes:
-        operation: What was attempted: ``"token"`` or ``"hang up"``.
+        operation: What was attempted: ``"token"``, ``"hang up"`` or ``"redirect"``.
         status_code: HTTP status of the last answer; ``None`` when there was no answer.
     """
 
@@ -35,7 +35,7 @@ class VoiceAPIError(BandwidthError):
         """Build the sentence from its facts.
 
         Args:
-            operation: ``"token"`` or ``"hang up"``.
+            operation: ``"token"``, ``"hang up"`` or ``"redirect"``.
             reason: What went wrong, without any secret or body.
             status_code: HTTP status of the last answer, if there was one.
         """

@@ -82,10 +82,17 @@ class HangingUp:
         self._voice_api = voice_api or VoiceAPI(client_id or "", client_secret or "")
         self._task: asyncio.Task[None] | None = None
         self._is_over = False
+        self._is_released = False
         self.listeners: list[Callable[[Outcome], None]] = []
+
+    def release(self) -> None:
+        """Leave the call to somebody else: from now on a request does nothing."""
+        self._is_released = True
 
     async def request(self) -> None:
         """Wait for the attempt under way, or for a new one if there is none or it failed."""
+        if self._is_released:
+            return
         if self._task is None or (self._task.done() and not self._is_over):
             self._task = start(self._attempt())
         await asyncio.wait((self._task,))

@@ -1,4 +1,4 @@
-"""Hanging up a call through Bandwidth's Voice API: the only network code of this package.
+"""Ending or redirecting a call through Bandwidth's Voice API: all requests of this package.
 
 One :class:`VoiceAPI` serves any number of calls at once: they share a token and connections. A
 hang-up is idempotent, so whatever may pass is tried again until the deadline:
@@ -17,7 +17,7 @@ any other status, redirects    :class:`pipecat_bandwidth.exceptions.VoiceAPIErro
 token answer without a token   the same
 ============================== ==============================================================
 
-Client secret and token appear in no message, no log line and no ``repr``, nor in the variables
+Client secret, token and a webhook's password appear in no message, no log line and no ``repr``, nor in the variables
 that loguru prints beside a traceback; bodies of answers are never quoted.
 
 References:
@@ -72,6 +72,9 @@ _LONGEST_LIFETIME_SECS: Final = 7 * 24 * 3600.0
 #: Path segments of an authenticated request: no dot, no slash, no line break.
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+
+_JSON: Final = {"Content-Type": "application/json"}
+_COMPLETED: Final = b'{"state":"completed"}'
 
 #: RFC 6749, section 5.2: the only words of a body that are ever repeated.
 _OAUTH_ERRORS: Final = frozenset(
@@ -130,6 +133,13 @@ class _Authorization:
         """Put it into a request, as httpx's ``auth`` does."""
         request.headers["Authorization"] = self._authorization
         return request
+
+
+class _Body(bytes):
+    """A body that does not show itself: it may hold a webhook's password."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes>"
 
 
 class _Refusal(NamedTuple):
@@ -211,19 +221,46 @@ class VoiceAPI:
             ValueError: If an id is not 1 to 256 letters, digits, ``-`` or ``_``.
             VoiceAPIError: If the call may still be up.
         """
-        account, call = identifier("account_id", account_id), identifier("call_id", call_id)
-        await self._open()
-        url = f"{self._base_url}/accounts/{account}/calls/{call}"
         started = time.monotonic()
-        answer = await self._complete(url, started + self._deadline_secs)
+        answer = await self._change("hang up", account_id, call_id, _COMPLETED)
         took = time.monotonic() - started
         over = answer.status in (404, 409)
         logger.log(
             "WARNING" if answer.status == 409 else "INFO",
-            f"Call {call} {'was already over' if over else 'hung up'}"
+            f"Call {call_id} {'was already over' if over else 'hung up'}"
             f" (HTTP {answer.status}, attempts: {answer.attempts}, {took:.2f} s)",
         )
         return HangUp("already_over" if over else "completed", answer.status, answer.attempts, took)
+
+    async def redirect(
+        self, account_id: str, call_id: str, url: str, *, username: str = "", password: str = ""
+    ) -> None:
+        """Have a call go on elsewhere: Bandwidth posts a ``redirect`` event there, and takes BXML.
+
+        The verb in progress ends, and the rest of its document is skipped.
+
+        Args:
+            account_id: Bandwidth account, from a trusted source.
+            call_id: The call, from a trusted source.
+            url: The webhook that gets the event.
+            username: HTTP Basic user of that webhook; ``""`` for none.
+            password: Its password.
+
+        Raises:
+            ValueError: If an id is not 1 to 256 letters, digits, ``-`` or ``_``, or the address not
+                http(s), or with a user, query or fragment.
+            VoiceAPIError: If the call is over, or may go on where it was.
+        """
+        fields = {"state": "active", "redirectUrl": url}
+        if username or password:
+            fields |= {"username": username, "password": password}
+        body = _Body(msgspec.json.encode(fields))
+        del fields, username, password  # tools look into the frames of an error
+        _url("url", url)
+        answer = await self._change("redirect", account_id, call_id, body)
+        if answer.status in (404, 409):
+            raise VoiceAPIError("redirect", "the call is over", answer.status)
+        logger.info(f"Call {call_id} redirected (HTTP {answer.status})")
 
     async def aclose(self) -> None:
         """Close the connections; hang-ups still under way fail. A later one opens new ones."""
@@ -244,26 +281,29 @@ class VoiceAPI:
         """Close the connections."""
         await self.aclose()
 
-    # -- the two operations ----------------------------------------------------------------------
+    # -- what they have in common ----------------------------------------------------------------
 
-    async def _complete(self, url: str, deadline: float) -> Answer:
-        """Ask for the call's end until the answer settles it."""
-        attempts, refused, completed = 0, False, {"state": "completed"}
+    async def _change(self, operation: str, account_id: str, call_id: str, body: bytes) -> Answer:
+        """Ask for another state of a call until the answer settles it."""
+        account, call = identifier("account_id", account_id), identifier("call_id", call_id)
+        await self._open(operation)
+        deadline = time.monotonic() + self._deadline_secs
+        url = f"{self._base_url}/accounts/{account}/calls/{call}"
+        request: dict[str, Any] = {"content": body, "headers": _JSON}
+        attempts, refused = 0, False
         while True:
             token = await self._fresh_token(deadline)
-            answer = await self._send("hang up", url, deadline, auth=token, json=completed)
+            answer = await self._send(operation, url, deadline, auth=token, **request)
             attempts += answer.attempts
             if _settles(answer):
                 return replace(answer, attempts=attempts)
             if answer.status == 409:
                 await asyncio.sleep(min(_CONFLICT_PAUSE_SECS, _left(deadline) / 2))
-                again = await self._send(
-                    "hang up", url, deadline, answer, auth=token, json=completed
-                )
+                again = await self._send(operation, url, deadline, answer, auth=token, **request)
                 attempts += again.attempts
                 return replace(again if _settles(again) else answer, attempts=attempts)
             if answer.status != 401 or refused:
-                raise VoiceAPIError("hang up", _meaning(answer.status), answer.status)
+                raise VoiceAPIError(operation, _meaning(answer.status), answer.status)
             refused = True
             if self._token is token:
                 self._token = None
@@ -299,7 +339,7 @@ class VoiceAPI:
 
     # -- requests --------------------------------------------------------------------------------
 
-    async def _open(self) -> None:
+    async def _open(self, operation: str) -> None:
         """Make the client of the running loop, unless there is one."""
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
@@ -315,7 +355,7 @@ class VoiceAPI:
             client = new_client(self._transport)
         except (ImportError, OSError, ValueError) as error:  # a proxy of the environment's, mostly
             reason = re.sub(r"[^ -~]", " ", str(error)[:120])
-            raise VoiceAPIError("hang up", f"no client ({reason})") from None
+            raise VoiceAPIError(operation, f"no client ({reason})") from None
         self._loop, self._token_lock, self._client = loop, asyncio.Lock(), client
 
     async def _send(

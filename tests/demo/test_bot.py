@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
-import httpx
 import msgspec
 import numpy as np
 import pytest
@@ -19,12 +16,12 @@ from loguru import logger
 from pipecat.frames.frames import EndFrame, Frame, InterruptionFrame, TTSAudioRawFrame
 from pipecat.serializers.base_serializer import FrameSerializer
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from pipecat_bandwidth import BandwidthFrameSerializer
 from pipecat_bandwidth.messages import Start, encode
 from pipecat_bandwidth.stats import Stats
 from pipecat_bandwidth.voice_api import VoiceAPI
+from tests.pipecat_bandwidth.served import expected, knock
 from workbench.demo.bot import create_app, serve
 from workbench.simulator import Fault, Script, SimulatedCall, VoiceAPIServer, simulate
 from workbench.simulator.script import Channel, Rule, Turn
@@ -112,8 +109,8 @@ async def converse(script: Script, params: Params | None = None, **rates: int) -
     try:
         async with bot(script, params=params, wrap=listen, **rates) as (url, far):
             call = await simulate(
-                f"{url}/webhooks/voice", script, username="u", password="p",
-                status_url=f"{url}/webhooks/status", voice_api=far,
+                f"{url}/webhook", script, username="u", password="p",
+                status_url=f"{url}/webhook", voice_api=far,
             )  # fmt: skip
         others = asyncio.all_tasks() - {asyncio.current_task()}
         _, tasks = await asyncio.wait(others, timeout=10) if others else ((), ())
@@ -237,7 +234,7 @@ async def test_a_bot_with_other_settings_and_a_voice_api_that_fails_once() -> No
         ) as (url, far):
             far.fail("hang up", Fault(503))
             call = await simulate(
-                f"{url}/webhooks/voice", monologue(), username="u", password="p", voice_api=far
+                f"{url}/webhook", monologue(), username="u", password="p", voice_api=far
             )
     finally:
         logger.remove(sink)
@@ -250,91 +247,12 @@ async def test_a_bot_with_other_settings_and_a_voice_api_that_fails_once() -> No
 
 # -- who is let in -----------------------------------------------------------------------------
 
-INITIATE = {"eventType": "initiate", "callId": "c-1", "accountId": "9900000"}
-
-
-async def admitted(url: str) -> tuple[str, dict[str, str]]:
-    """The stream's destination and the headers that belong to it."""
-    async with httpx.AsyncClient(auth=("u", "p"), trust_env=False) as client:
-        answer = await client.post(f"{url}/webhooks/voice", json=INITIATE)
-    assert answer.headers["content-type"].startswith("application/xml")
-    stream, stop = ElementTree.fromstring(answer.text)
-    assert (stop.tag, stop.get("wait"), stop.get("name")) == ("StopStream", "true", "bot")
-    basic = httpx.BasicAuth(
-        stream.get("destinationUsername") or "", stream.get("destinationPassword") or ""
-    )
-    request = next(basic.auth_flow(httpx.Request("GET", "http://x/")))
-    return stream.get("destination") or "", {"Authorization": request.headers["Authorization"]}
-
-
-async def knock(destination: str, headers: dict[str, str], first: str | bytes | None) -> int:
-    """Open the stream; the HTTP status of a refusal, or the close code."""
-    try:
-        async with connect(destination, additional_headers=headers, proxy=None) as websocket:
-            if first is not None:
-                await websocket.send(first)
-            try:
-                async with asyncio.timeout(3.0):
-                    await websocket.recv()
-            except (ConnectionClosed, TimeoutError):
-                pass
-            return websocket.close_code or 0
-    except InvalidStatus as refusal:
-        return refusal.response.status_code
-
-
-@pytest.mark.parametrize(
-    ("auth", "body", "status"),
-    [
-        (None, INITIATE, 401),
-        (("u", "wrong"), INITIATE, 401),
-        (("wrong", "p"), INITIATE, 401),
-        (("ü", "p"), INITIATE, 401),
-        (("u", "p"), INITIATE, 200),
-        (("u", "p"), {**INITIATE, "callId": "../../accounts"}, 422),
-        (("u", "p"), {**INITIATE, "accountId": "9900000\n"}, 422),
-        (("u", "p"), {**INITIATE, "eventType": "answer"}, 422),
-        (("u", "p"), [INITIATE], 422),
-    ],
-)
-async def test_the_webhook_wants_its_password_and_a_call(
-    auth: tuple[str, str] | None, body: Any, status: int
-) -> None:
-    async with bot(short_script()) as (url, _), httpx.AsyncClient(trust_env=False) as client:
-        answer = await client.post(f"{url}/webhooks/voice", json=body, auth=auth)
-        assert answer.status_code == status
-        status_answer = await client.post(f"{url}/webhooks/status", json={}, auth=auth)
-        assert status_answer.status_code == (401 if status == 401 else 204)
-
-
-async def test_the_stream_wants_a_fresh_token_and_its_password() -> None:
-    now = [100.0]
-    async with bot(short_script(), clock=lambda: now[0]) as (url, _):
-        destination, headers = await admitted(url)
-        assert re.fullmatch(r"ws://127\.0\.0\.1:\d+/stream/[\w-]{32}", destination)
-        assert await knock(destination, {}, None) == 401
-        assert await knock(destination, {"Authorization": "Basic !"}, None) == 401
-        assert await knock(destination, {"Authorization": "Basic dTpw"}, None) == 401
-        assert await knock(f"{destination}x", headers, None) == 403
-        # All these have not used the token up; a call does, whatever comes of it.
-        assert await knock(destination, headers, '{"eventType":"media"}') == 1008
-        assert await knock(destination, headers, None) == 403
-        late, headers = await admitted(url)
-        now[0] += 61.0
-        assert await knock(late, headers, None) == 403
-
-
-@pytest.mark.parametrize("first", ["junk", b"\x00", "[]", encode(Start())])
-async def test_a_stream_that_does_not_begin_with_start_is_closed(first: str | bytes) -> None:
-    async with bot(short_script()) as (url, _):
-        assert await knock(*await admitted(url), first) == 1008
-
 
 async def test_the_ids_of_the_start_message_are_not_trusted() -> None:
     """A stream that claims another call must not be able to end that call."""
     async with bot(monologue()) as (url, far):
         mine, other = far.add("9900000", "c-1"), far.add("9900000", "c-2")
-        destination, headers = await admitted(url)
+        destination, headers = await expected(url, auth=("u", "p"))
         async with connect(destination, additional_headers=headers, proxy=None) as websocket:
             await websocket.send(encode(Start("s-1", "c-2", "9900000", "bot")))
             async for _ in websocket:
@@ -342,6 +260,14 @@ async def test_the_ids_of_the_start_message_are_not_trusted() -> None:
         assert mine.is_set()
         assert not other.is_set()
         assert far.hang_ups("c-2") == []
+
+
+async def test_a_token_expires_by_the_clock_that_is_handed_in() -> None:
+    now = [100.0]
+    async with bot(monologue(), clock=lambda: now[0]) as (url, _):
+        late = await expected(url, auth=("u", "p"))
+        now[0] += 61.0
+        assert await knock(late) == 401
 
 
 def test_a_server_without_a_password_is_refused() -> None:

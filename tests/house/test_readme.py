@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -14,13 +16,14 @@ from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.transports.websocket.fastapi import FastAPIWebsocketTransport
 from pipecat.workers.runner import WorkerRunner
 
+import pipecat_bandwidth
 from pipecat_bandwidth import BandwidthFrameSerializer
 from pipecat_bandwidth.voice_api import VoiceAPI
 from workbench.call import Call
 from workbench.demo.bot import serve
 from workbench.diagnosis import diagnose
 from workbench.simulator import Script, VoiceAPIServer, simulate
-from workbench.tap import Tap, close_all
+from workbench.tap import Tap
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -87,20 +90,19 @@ async def test_the_server_takes_a_call(tmp_path: Path, monkeypatch: pytest.Monke
     async with VoiceAPIServer() as far:
         monkeypatch.setenv("BANDWIDTH_CLIENT_ID", far.client_id)
         monkeypatch.setenv("BANDWIDTH_CLIENT_SECRET", far.client_secret)
-        monkeypatch.setenv("WEBHOOK_AUTH", "user:secret")
+        monkeypatch.setenv("WEBHOOK_PASSWORD", "secret")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        monkeypatch.setenv("PUBLIC_URL", f"ws://127.0.0.1:{port}")
+        here = {"base_url": far.base_url, "token_url": far.token_url}
+        monkeypatch.setattr(pipecat_bandwidth, "VoiceAPI", functools.partial(VoiceAPI, **here))
         names = {"run_bot": run_bot}
         exec(compile(BLOCKS[1], "README", "exec"), names)  # the README is ours
-        near = VoiceAPI(
-            far.client_id, far.client_secret, base_url=far.base_url, token_url=far.token_url
-        )
-        async with near, serve(names["app"]) as url:
-            names["voice_api"] = near
-            monkeypatch.setenv("PUBLIC_URL", url.replace("http", "ws"))
+        async with serve(names["app"], port) as url:
             truth = await simulate(
-                f"{url}/webhook", script, username="user", password="secret", voice_api=far
+                f"{url}/webhook", script, username="bandwidth", password="secret", voice_api=far
             )
     assert truth.ended_by == "hang up" and not truth.protocol_errors
-    close_all()
     (capture,) = (tmp_path / "captures").glob("*.mcap")
     call = Call.open(capture)
     assert call.stats["bot_sent_ms"] >= 1000 * greeting.audio().duration

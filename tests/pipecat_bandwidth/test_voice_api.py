@@ -794,3 +794,45 @@ def test_errors_are_copied_and_pickled(status: int | None) -> None:
         assert type(twin) is VoiceAPIError and str(twin) == str(error)
         assert (twin.operation, twin.status_code) == ("hang up", status)
         assert twin.__notes__ == ["of the call c-1"]
+
+
+# -- elsewhere ---------------------------------------------------------------------------------
+
+ELSEWHERE = "https://bot.example/webhook"
+
+
+def password() -> str:
+    """Not a variable: loguru would print that of the line here, which is not ours to keep secret."""
+    return SECRET
+
+
+async def test_a_redirect_names_the_webhook_and_its_password(server: Server) -> None:
+    server.on("/api", Answer(503), Answer(200))
+    async with client(server) as api:
+        await api.redirect(ACCOUNT, CALL, ELSEWHERE, username="u", password=password())
+    request = server.requests[-1]
+    assert request.path == f"/api/v2/accounts/{ACCOUNT}/calls/{CALL}"
+    assert request.headers["content-type"] == "application/json"
+    wanted = {"state": "active", "redirectUrl": ELSEWHERE, "username": "u", "password": SECRET}
+    assert request.json == wanted
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(404, "the call is over"), (409, "the call is over"), (403, "these credentials lack")],
+)
+async def test_a_call_that_cannot_be_redirected_is_told(
+    server: Server, status: int, reason: str
+) -> None:
+    server.on("/api", Answer(status))
+    async with client(server) as api:
+        with failure("redirect", reason, status):
+            await api.redirect(ACCOUNT, CALL, ELSEWHERE, username="u", password=password())
+
+
+async def test_a_redirect_to_nowhere_is_refused(server: Server) -> None:
+    async with client(server) as api:
+        with pytest.raises(ValueError, match="url must be") as refused:
+            await api.redirect(ACCOUNT, CALL, "bot.example", username="u", password=password())
+    assert SECRET not in local_variables(refused.value)
+    assert server.requests == []

@@ -143,8 +143,8 @@ async def record_call(
 
     async with VoiceAPIServer() as far, _apart(bot(far)) as url:
         truth = await simulate(
-            f"{url}/webhooks/voice", script, username=_USERNAME, password=_PASSWORD,
-            status_url=f"{url}/webhooks/status", voice_api=far, on_progress=on_progress,
+            f"{url}/webhook", script, username=_USERNAME, password=_PASSWORD,
+            status_url=f"{url}/webhook", voice_api=far, on_progress=on_progress,
         )  # fmt: skip
     await asyncio.to_thread(taps[0].close)
     return folder / taps[0].path.name, truth

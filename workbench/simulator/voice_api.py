@@ -2,12 +2,13 @@
 
 A real HTTP/1.1 server, because the faults worth having are those of a connection: an answer that
 comes late, or a reset in its place. It knows the calls that :meth:`VoiceAPIServer.add` told it of,
-and ends them when asked to.
+and ends them when asked to. A call that is redirected stays up.
 
 ============================================ ===================================================
 ``POST /api/v1/oauth2/token``                200 with a token, 401 for wrong client credentials
-``POST /api/v2/accounts/{a}/calls/{c}``      200 for ``{"state": "completed"}``, 400 for another
-                                             body, 401 without a good token, 404 for a call that
+``POST /api/v2/accounts/{a}/calls/{c}``      200 for ``{"state": "completed"}``, and for
+                                             ``{"state": "active", "redirectUrl": ...}``; 400 for
+                                             another body, 401 without a good token, 404 for a call that
                                              is unknown or over
 ============================================ ===================================================
 
@@ -26,14 +27,14 @@ import time
 from base64 import b64encode
 from collections import defaultdict, deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeAlias
 
 __all__ = ["Fault", "Request", "VoiceAPIServer"]
 
-Operation: TypeAlias = Literal["token", "hang up"]
+Operation: TypeAlias = Literal["token", "hang up", "redirect"]
 
 _TOKEN_PATH: Final = "/api/v1/oauth2/token"
 _CALL_PATH: Final = re.compile(r"/api/v2/accounts/([\w-]+)/calls/([\w-]+)")
@@ -63,10 +64,11 @@ class Request:
 
     Parameters:
         time: ``time.monotonic()`` when it had been read.
-        operation: ``"token"`` or ``"hang up"``; ``""`` for any other address.
+        operation: ``"token"``, ``"hang up"`` or ``"redirect"``; ``""`` for any other address.
         account_id: As in its path.
         call_id: As in its path.
         status: What was answered; 0 for a connection that was broken.
+        fields: What was asked of the call.
     """
 
     time: float
@@ -74,6 +76,7 @@ class Request:
     account_id: str
     call_id: str
     status: int
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 class VoiceAPIServer:
@@ -191,9 +194,11 @@ class VoiceAPIServer:
         received = time.monotonic()
         call = _CALL_PATH.fullmatch(path)
         operation: Operation | Literal[""] = "token" if path == _TOKEN_PATH else ""
-        account_id, call_id = "", ""
+        account_id, call_id, fields = "", "", {}
         if call:
-            operation, (account_id, call_id) = "hang up", call.groups()
+            fields = _fields(body)
+            operation = "redirect" if fields.get("state") == "active" else "hang up"
+            account_id, call_id = call.groups()
         fault = Fault()
         if operation and self._faults[operation]:
             fault = self._faults[operation].popleft()
@@ -202,18 +207,23 @@ class VoiceAPIServer:
             self.requests.append(Request(received, operation, account_id, call_id, 0))
             writer.transport.abort()
             return False
-        status, fields = fault.status, None
+        status, answer = fault.status, None
         if status is None:
-            status, fields = self._answer(
-                operation if method == "POST" else "", account_id, call_id, headers, body
+            status, answer = self._answer(
+                operation if method == "POST" else "", account_id, call_id, headers, fields
             )
-        self.requests.append(Request(received, operation, account_id, call_id, status))
-        writer.write(_response(status, fields, fault.retry_after))
+        self.requests.append(Request(received, operation, account_id, call_id, status, fields))
+        writer.write(_response(status, answer, fault.retry_after))
         await writer.drain()
         return headers.get("connection", "").lower() != "close"
 
     def _answer(
-        self, operation: str, account_id: str, call_id: str, headers: Mapping[str, str], body: bytes
+        self,
+        operation: str,
+        account_id: str,
+        call_id: str,
+        headers: Mapping[str, str],
+        fields: Mapping[str, Any],
     ) -> tuple[int, dict[str, Any] | None]:
         """Answer properly: status and JSON fields."""
         given = headers.get("authorization", "").encode()
@@ -225,24 +235,28 @@ class VoiceAPIServer:
             self._tokens.add(token)
             lifetime = {"token_type": "Bearer", "expires_in": _TOKEN_LIFETIME_SECS}
             return 200, {"access_token": token, **lifetime}
-        if operation != "hang up":
+        if operation not in ("hang up", "redirect"):
             return 404, _problem("not-found", "There is nothing at this address")
         if given.decode().removeprefix("Bearer ") not in self._tokens:
             return 401, _problem("authentication-required", "The token is missing or not valid")
         if (account_id, call_id) not in self._calls:
             return 404, _problem("not-found", f"Call {call_id} is not active")
-        if not _asks_for_completion(body):
-            return 400, _problem("bad-request", 'The body must be {"state": "completed"}')
+        if operation == "redirect" and isinstance(fields.get("redirectUrl"), str):
+            return 200, None
+        if fields != {"state": "completed"}:
+            return 400, _problem("bad-request", "The body must end or redirect the call")
         self._calls[account_id, call_id].set()
         self.remove(account_id, call_id)
         return 200, None
 
 
-def _asks_for_completion(body: bytes) -> bool:
+def _fields(body: bytes) -> dict[str, Any]:
+    """Read a JSON object; none of its fields where it is no such thing."""
     try:
-        return bool(json.loads(body) == {"state": "completed"})
+        fields = json.loads(body)
     except ValueError:
-        return False
+        return {}
+    return fields if isinstance(fields, dict) else {}
 
 
 def _problem(kind: str, description: str) -> dict[str, Any]:
