@@ -38,6 +38,7 @@ PAUSE: Final = 3.0
 @detector(
     title="Clicks between blocks",
     harm=30,
+    explains=("aliasing",),
     symptoms=(Symptom(6, "clicks at a fixed rate, a buzz", "`block_joint`"),),
     measured="the third difference of the samples within 3 of each joint of two blocks, over that "
     "of the 10 ms around it; median of all joints in sound.",
