@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+
 import msgspec
 import numpy as np
 import pytest
+import soundfile
 
 from pipecat_bandwidth.encodings import FORMATS, PCMU
 from tests.captures import Scene, speech
@@ -223,6 +226,20 @@ def test_each_step_at_a_start_is_a_part(tmp_path):
         scene.say_bot(at, Audio(samples, 8000))
     (finding,) = found(scene, tmp_path, "onset_pop")
     assert [part.start for part in finding.parts] == pytest.approx(starts, abs=0.01)
+
+
+def test_a_compressed_file_is_told_by_its_header(tmp_path):
+    """The static behind it follows."""
+    file = io.BytesIO()
+    soundfile.write(file, speech("bot/b03", 24000).samples, 24000, format="OGG", subtype="VORBIS")
+    data = file.getvalue() * 2
+    scene = Scene(30.0, pipeline_rate=8000)
+    scene.say_bot(1.0, Audio.from_pcm(data[: len(data) // 2 * 2], 8000))
+    findings = found(scene, tmp_path)
+    assert findings[0].kind == "container_header"
+    assert findings[0].severity == "error"
+    assert "wrong_codec" in {follower.kind for follower in findings[0].followers}
+    assert "wrong_codec" not in {finding.kind for finding in findings}
 
 
 # -- what the serializer does -------------------------------------------------------------------

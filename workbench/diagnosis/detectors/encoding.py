@@ -66,14 +66,20 @@ _WHOSE: Final = {
 }
 
 #: First bytes of audio files, and what they are.
-CONTAINERS: Final = {b"RIFF": "WAV", b"OggS": "Ogg", b"fLaC": "FLAC", b"ID3": "MP3"}
+CONTAINERS: Final = {
+    b"RIFF": "WAV",
+    b"OggS": "Ogg",
+    b"fLaC": "FLAC",
+    b"ID3": "MP3",
+    b"\x1a\x45\xdf\xa3": "WebM",
+}
 
 
 @detector(
     title="File header in the audio",
-    measured="audio frames that begin with the magic bytes of WAV, Ogg, FLAC or MP3.",
+    measured="audio frames that begin with the magic bytes of WAV, Ogg, FLAC, MP3 or WebM.",
     change="ask the synthesis for raw PCM; leave add_wav_header at False.",
-    explains=("onset_pop",),
+    explains=("onset_pop", "wrong_codec"),
 )
 def container_header(call: Call) -> Iterator[Finding]:
     """The header of an audio file, sent as sound: a click before each prompt."""
@@ -88,7 +94,8 @@ def container_header(call: Call) -> Iterator[Finding]:
     yield container_header.finding(
         side="bot",
         parts=counted([time for time, _ in found]),
-        severity="warning",
+        # Behind that of a WAV there are samples.
+        severity="warning" if {name for _, name in found} == {"WAV"} else "error",
         value=len(found),
         threshold=Threshold(1, "frames"),
         measurement=f"{len(found)} audio frames begin with the header of a {found[0][1]} file",
