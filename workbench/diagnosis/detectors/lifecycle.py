@@ -24,6 +24,8 @@ __all__ = [
 
 #: Who spoke so shortly before the end had not finished: a pause between words is longer.
 MID_WORD: Final = 0.15
+#: Words that are over have a silence of so many seconds behind them.
+STILL_SECS: Final = 0.1
 #: The last 60 ms of a word, in hops, are so much fainter than its loud part, unless it was cut.
 FADED_DB, LAST_HOPS = 10.0, 6
 _CREDENTIALS: Final = (
@@ -152,13 +154,22 @@ def _who_spoke(call: Call, last: float) -> str:
     spoke = []
     if _is_cut(call.caller_speech, call.caller_sent, last):
         spoke.append("the caller")
-    given = call.audio_out[-1].time if call.audio_out else -np.inf
-    # A bot in mid-word was still sending.
-    if given > last - MID_WORD and _is_cut(call.bot_speech, call.caller_heard, last):
+    if _was_sending(call, last) and _is_cut(call.bot_speech, call.caller_heard, last):
         spoke.append("the bot")
     if not spoke and 1000 * _queued(call) >= cut_goodbye.threshold:
         spoke = ["the bot"]
     return " and ".join(spoke)
+
+
+def _was_sending(call: Call, last: float) -> bool:
+    """Whether the bot gave the serializer sound until the end: its words were not over."""
+    few = call.audio_out[-10:]
+    late = [frame for frame in few if frame.sample_rate and frame.time > last - MID_WORD]
+    if not late:
+        return False
+    rate = late[-1].sample_rate
+    pcm = b"".join(frame.mono for frame in few if frame.sample_rate == rate)
+    return Audio.from_pcm(pcm[-2 * round(STILL_SECS * rate) :], rate).level > AUDIBLE_DBOV
 
 
 def _is_cut(speech: Intervals, audio: Audio, ending: float) -> bool:
@@ -168,8 +179,7 @@ def _is_cut(speech: Intervals, audio: Audio, ending: float) -> bool:
     """
     if not len(speech) or speech[-1, 1] < ending - MID_WORD:
         return False
-    start, end = speech[-1]
-    level = levels(audio.span(start, min(end, ending)))
+    level = levels(audio.span(float(speech[-1, 0]), ending))
     return bool(len(level) and level[-LAST_HOPS:].max() > np.percentile(level, 90) - FADED_DB)
 
 
