@@ -41,6 +41,8 @@ class Call:
         finished: Whether the capture has its end; a process that was killed leaves none.
         damage: What could not be read of it, in sentences.
         started_at: Wall-clock time of the call's zero, UTC.
+        begun: When the bot read its first message, in seconds: 0, unless the caller's audio had
+            piled up before. Zero is then where the first of that belongs.
         duration: Length in seconds: up to its ending, see :mod:`workbench.call.ending`; without
             one to the end of the last audio, of what the far end had still queued too.
         ending: How it ended, when, and who brought it about.
@@ -76,6 +78,7 @@ class Call:
         self._contents = contents
         self.anchor_ns = contents.anchor_ns
         self.started_at = datetime.fromtimestamp(contents.anchor_ns / 1e9, UTC)
+        self.begun = contents.begun
         self.duration = contents.duration
         self.ending = contents.ending
         self.inbound = contents.inbound
@@ -151,7 +154,7 @@ class Call:
     @cached_property
     def bot_heard(self) -> Audio:
         """The caller, as the pipeline got it."""
-        frames = [frame for frame in self.frames_in if frame.pcm and frame.sample_rate]
+        frames = [frame for frame in self.frames_in if frame.has_sound]
         duration = np.array([frame.duration for frame in frames], float)
         index = [self.rx_index.get(frame.cause or 0, -1) for frame in frames]
         if frames and min(index) >= 0:

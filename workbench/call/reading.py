@@ -22,7 +22,8 @@ from pipecat_bandwidth.encodings import PCMU, WireFormat
 from pipecat_bandwidth.exceptions import ProtocolError
 from workbench.call import unrecorded, version_1_0
 from workbench.call.ending import Ending, ending_of, final_stop
-from workbench.call.life import life_of, until
+from workbench.call.life import HELD, life_of, until
+from workbench.call.placement import follow
 from workbench.call.playout import reconstruct
 from workbench.call.streams import Event, FrameRecord, HangUpRecord, PipelineRecord, Stream
 from workbench.call.unrecorded import Unrecorded
@@ -55,6 +56,7 @@ class Contents:
 
     Parameters:
         anchor_ns: UNIX time of the call's zero, in nanoseconds.
+        begun: When the first message was read, in seconds; later than zero by what had piled up.
         inbound: The caller's audio messages.
         outbound: The bot's audio messages.
         frames_in: What ``deserialize`` made, in order.
@@ -75,6 +77,7 @@ class Contents:
     """
 
     anchor_ns: int
+    begun: float
     inbound: Stream
     outbound: Stream
     frames_in: tuple[FrameRecord, ...]
@@ -99,8 +102,30 @@ class Contents:
 
 
 def read(reader: CaptureReader) -> Contents:
-    """Read a capture into values on one clock."""
-    return _Reading().run(reader)
+    """Read a capture into values on one clock.
+
+    Zero is the first message. What piled up before a bot began to read comes in one burst behind
+    it, and belongs before it: then zero is where the first of that belongs.
+    """
+    contents = _Reading().run(reader)
+    before = _earliest(contents)
+    if before >= -HELD:  # what is so little late is jitter
+        return contents
+    anchor_ns = contents.anchor_ns + round(before * 1e9)
+    del contents  # of a long call it is large
+    return _Reading(anchor_ns).run(reader)
+
+
+def _earliest(contents: Contents) -> float:
+    """Where the first audio of either side belongs, in seconds; 0 if none is before zero."""
+    inbound = contents.inbound
+    caller = inbound.start[~inbound.duplicate]
+    if not len(caller):  # what another serializer heard has no messages that are read here
+        heard = [frame for frame in contents.frames_in if frame.has_sound]
+        rows = np.array([(frame.time, frame.duration) for frame in heard]).reshape(-1, 2)
+        caller = follow(rows[:, 0], rows[:, 1])
+    said = next((frame.time for frame in contents.frames_out if frame.is_to_be_sent), 0.0)
+    return min(said, float(caller.min(initial=0.0)))
 
 
 class _Rows:
@@ -164,11 +189,17 @@ class _PlayAudio(msgspec.Struct, gc=False, tag_field="eventType", tag="playAudio
 
 
 class _Reading:
-    """The state of reading one capture: each method takes the records of some topics."""
+    """The state of reading one capture: each method takes the records of some topics.
 
-    def __init__(self) -> None:
+    Parameters:
+        anchor_ns: The call's zero; by default its first message, or record if there is none.
+    """
+
+    def __init__(self, anchor_ns: int | None = None) -> None:
         self.is_1_0 = False
+        self.given_ns = anchor_ns
         self.anchor_ns = 0
+        self.first_ns = 0
         self.inbound = _Rows()
         self.outbound = _Rows()
         self.others: list[int] = []
@@ -197,13 +228,13 @@ class _Reading:
         records = reader.records()
         for record in records:
             if record.topic.startswith("/ws/"):
-                self.anchor_ns = record.time_ns
+                self.begin(record)
                 self.take([*held, record])
                 break
             held.append(record)  # before the first message: its time is not known yet
         else:
             if held:
-                self.anchor_ns = held[0].time_ns
+                self.begin(held[0])
                 self.take(held)
         self.take(records)
         # Another program may number its records otherwise: believed where something was lost.
@@ -211,6 +242,10 @@ class _Reading:
         self.is_whole = not (reader.damage or self.dropped or end.get("dropped", "0") != "0")
         self.is_idle = end.get("reason") == "idle"
         return self.contents()
+
+    def begin(self, first: Record) -> None:
+        self.first_ns = first.time_ns
+        self.anchor_ns = first.time_ns if self.given_ns is None else self.given_ns
 
     def take(self, records: Iterable[Record]) -> None:
         for record in records:
@@ -355,6 +390,7 @@ class _Reading:
         ending = self.ending(inbound, outbound, stopped)
         return Contents(
             self.anchor_ns,
+            (self.first_ns - self.anchor_ns) / 1e9,
             replace(inbound, spells=tuple(until(ending.time, inbound.spells))),
             outbound,
             tuple(self.frames["in"]),

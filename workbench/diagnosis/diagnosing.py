@@ -136,7 +136,7 @@ def excerpt(call: Call, finding: Finding) -> Audio:
     if not finding.listen:
         raise ValueError(f"{finding.kind} cannot be heard, see its measurement")
     audio = call.signal(finding.listen)
-    begin = finding.parts[0].start
+    begin = max(0.0, finding.parts[0].start)
     heard = [part.end for part in finding.parts if part.end <= begin + LONGEST]
     start = min(begin, audio.duration)
     end = max([start, *heard]) if heard else start + LONGEST

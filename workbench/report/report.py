@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -42,6 +43,9 @@ EXCERPT_LEVEL_DBOV: Final = -26.0
 
 #: 0 to 1: variable rate, some 13 kbit/s for 8 kHz and 28 kbit/s for 24 kHz of speech.
 MP3_COMPRESSION: Final = 0.7
+
+#: The rates that there are in MP3 (ISO/IEC 11172-3, 13818-3 and MPEG-2.5), in hertz.
+_MP3_RATES: Final = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 #: How the names of a call's stats end, and the unit that this stands for.
 _UNITS: Final = {
@@ -141,7 +145,7 @@ def _finding(finding: Finding, call: Call, sides: Collection[str]) -> dict[str, 
     names = ("kind", "title", "severity", "when", "told")
     row: dict[str, str] = {name: getattr(finding, name) for name in names}
     audible = finding.listen and SIGNALS[finding.listen].side in sides
-    audio = _mp3(excerpt(call, finding)) if audible else ""
+    audio = _excerpt(call, finding) if audible else ""
     begins = f"{max(0.0, min(finding.parts[0].start, call.duration) - AROUND):.3f}"
     return {**row, "side": finding.side or "", "audio": audio, "begins": begins}
 
@@ -236,11 +240,21 @@ def _fact(name: str, value: float) -> tuple[str, str]:
     return name.removesuffix(f"_{unit}").replace("_", " "), said
 
 
+def _excerpt(call: Call, finding: Finding) -> str:
+    """The sound of a finding; none where it cannot be cut out, which is no reason for no report."""
+    try:
+        return _mp3(excerpt(call, finding))
+    except (ValueError, RuntimeError) as error:  # of libsndfile
+        warnings.warn(f"no sound of {finding.kind}: {error}", RuntimeWarning, stacklevel=2)
+        return ""
+
+
 def _mp3(audio: Audio) -> str:
     """Small, every browser plays it, and good enough to hear what happened."""
+    rate = next((rate for rate in _MP3_RATES if rate >= audio.sample_rate), _MP3_RATES[-1])
     buffer = io.BytesIO()
     soundfile.write(
-        buffer, audio.samples, audio.sample_rate, format="MP3", compression_level=MP3_COMPRESSION
+        buffer, audio.resampled(rate).samples, rate, format="MP3", compression_level=MP3_COMPRESSION
     )
     return _uri("audio/mpeg", buffer.getvalue())
 
