@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipecat_bandwidth.encodings import PCMU
 from workbench.audio import Audio
+from workbench.budget import Budget
 from workbench.call import holes, summary, turns
 from workbench.call.placement import follow, lay, lay_encoded, place_made
 from workbench.call.playout import Playout, Uncut, reconstruct, uncut
@@ -23,6 +24,7 @@ from workbench.call.stats import call_stats, clock_drift
 from workbench.call.streams import FrameRecord
 from workbench.call.turns import Echo, Turn
 from workbench.capture import CaptureReader
+from workbench.exceptions import CaptureError
 from workbench.metrics.sounds import HARDLY_VOICE, Sound, intervals_of, sounds
 
 __all__ = ["Call"]
@@ -60,6 +62,7 @@ class Call:
         unrecorded: From when to when records are missing, in seconds, in order.
         rx_index: Number of a ``/ws/rx`` record to its index in ``inbound``.
         anchor_ns: UNIX time of the call's zero, in nanoseconds.
+        budget: What its file may claim; who reads it again keeps to the same.
     """
 
     def __init__(
@@ -69,9 +72,11 @@ class Call:
         finished: bool,
         damage: tuple[str, ...],
         contents: Contents,
+        budget: Budget,
     ) -> None:
         """Take what was read; :meth:`open` is the way to get a call."""
         self.path = path
+        self.budget = budget
         self.metadata = metadata
         self.finished = finished
         self.damage = damage
@@ -96,11 +101,16 @@ class Call:
         self.rx_index = contents.rx_index
 
     @classmethod
-    def open(cls, path: str | Path) -> Call:
+    def open(cls, path: str | Path, budget: Budget | None = None) -> Call:
         """Read a capture: finished, still being written, or cut off.
 
+        Args:
+            path: The file.
+            budget: What it may claim; by default :func:`workbench.budget.usual`. Raise it for a
+                large file of your own: ``Budget(hours=12)``.
+
         Raises:
-            CaptureError: If it cannot be read at all.
+            CaptureError: If it cannot be read at all, or claims more than its budget.
 
         Example::
 
@@ -108,10 +118,14 @@ class Call:
             >>> len(call.turns), call.caller_heard.sample_rate
             (5, 8000)
         """
-        with CaptureReader(path) as reader:
-            contents = read(reader)
-            damage = tuple(reader.damage)
-            return cls(reader.path, reader.metadata, reader.finished, damage, contents)
+        try:
+            with CaptureReader(path, budget) as reader:
+                contents = read(reader)
+                damage = tuple(reader.damage)
+                about = reader.metadata, reader.finished
+                return cls(reader.path, *about, damage, contents, reader.budget)
+        except MemoryError:
+            raise CaptureError(path, "there is not enough memory to read it") from None
 
     @cached_property
     def params(self) -> dict[str, Any]:

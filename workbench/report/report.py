@@ -24,6 +24,7 @@ from markupsafe import Markup
 
 from workbench import plots
 from workbench.audio import Audio
+from workbench.beside import written_beside
 from workbench.call import SIGNALS, Call
 from workbench.capture.redaction import hide
 from workbench.diagnosis import Finding, Findings, excerpt
@@ -114,8 +115,8 @@ def write_report(
         facts=[(name, hidden(value)) for name, value in _facts(call)],
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600)  # it holds the call, which is only the owner's to hear
-    path.write_text(page, encoding="utf-8")
+    with written_beside(path) as part:
+        part.write_text(page, encoding="utf-8")
     return path
 
 
