@@ -76,7 +76,7 @@ def test_what_keeps_to_its_limits_is_read_to_the_last(tmp_path: Path) -> None:
 def test_the_environment_raises_all_limits_and_no_sense(monkeypatch: pytest.MonkeyPatch) -> None:
     assert usual() == Budget()
     monkeypatch.setenv(ENVIRONMENT, "2.5")
-    assert usual().hours == 10.0
+    assert usual().hours == 5.0
     assert usual().records == 10_000_000
     assert usual().highest_hz == Budget().highest_hz
     for wrong in ("", "many", "0", "-1", "nan", "inf"):

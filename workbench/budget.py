@@ -2,7 +2,8 @@
 
 A file of some kilobytes can say that it holds gigabytes, hours or millions of anything. What it
 claims is checked once, when it is opened, against a :class:`Budget`. The figures are those of real
-calls, with room to spare.
+calls, with room to spare: two hours in which both sides speak all the time at 8 kHz, the most there
+may be, are summed up, diagnosed and exported in 2 GB.
 
 Where a file of your own is larger, raise them: ``Call.open(path, Budget(hours=12))``, or everywhere
 by a factor in the environment, ``WORKBENCH_BUDGET=4``, or ``workbench --budget 4``.
@@ -84,7 +85,7 @@ class Budget:
     records: int = 4_000_000
     records_per_second: float = 1000.0
     events: int = 200_000
-    hours: float = 4.0
+    hours: float = 2.0
     audio_per_second: float = 20.0
     samples: int = 2**27
     rates: int = 8

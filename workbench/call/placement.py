@@ -228,7 +228,10 @@ def _silence(length: int) -> NDArray[np.float32]:
     """
     if sys.platform != "linux" or length < _LARGE:
         return np.zeros(length, np.float32)
-    memory = mmap.mmap(-1, 4 * length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    try:
+        memory = mmap.mmap(-1, 4 * length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise MemoryError(f"no room for a signal of {length} samples") from error
     with suppress(OSError, AttributeError):  # a kernel without huge pages does not know of them
         memory.madvise(mmap.MADV_NOHUGEPAGE)
     return np.frombuffer(memory, np.float32)
