@@ -73,6 +73,10 @@ _LOG_EVERY_SECS: Final = 10.0
 #: returns one message for a frame.
 _LONG_MS: Final = 100.0
 
+#: Largest frame that is sent, in bytes: 262 s at 8 kHz, 44 s at 48 kHz. Converting one takes half a
+#: second, in which the caller's audio waits; one of 40 MB would take 4.6 s.
+_MOST_BYTES: Final = 4 * 1024 * 1024
+
 #: At most so many unknown event types are logged, once each.
 _MOST_TYPES: Final = 8
 
@@ -431,6 +435,7 @@ class BandwidthFrameSerializer(FrameSerializer):
             or not pcm
             or frame.num_channels != 1
             or len(pcm) % 2
+            or len(pcm) > _MOST_BYTES
             or pcm[:4] == b"RIFF"
         ):
             pcm = self._mono(frame)
@@ -502,6 +507,15 @@ class BandwidthFrameSerializer(FrameSerializer):
 
     def _mono(self, frame: AudioRawFrame) -> bytes:
         """Make whole mono samples of a frame that does not hold just that."""
+        given = frame.audio
+        size = len(given) if isinstance(given, (bytes, bytearray, memoryview)) else 0
+        if size > _MOST_BYTES:
+            self._warn_once(
+                "large",
+                f"a frame of {size} bytes of audio is not sent, the largest has {_MOST_BYTES}: "
+                "cut it into pieces, or let Pipecat's transport do so",
+            )
+            return b""
         pcm, remarks = to_mono(frame.audio, frame.num_channels)
         for what, text in remarks:
             self._warn_once(what, text)

@@ -26,7 +26,9 @@ from starlette.websockets import WebSocketDisconnect
 from pipecat_bandwidth import BandwidthFrameSerializer
 from pipecat_bandwidth.messages import PlayAudio, encode
 from tests.captures import Scene, speech
+from tests.fuzz.bombs import halves
 from workbench import cli
+from workbench.budget import ENVIRONMENT
 from workbench.cli import main
 from workbench.demo.bot import serve
 from workbench.diagnosis import DETECTORS
@@ -501,3 +503,18 @@ def test_exit_codes_are_in_the_help(workbench: Callable[..., Run]) -> None:
     words = " ".join(workbench("--help").out.split())
     assert "Exit codes: 0 done; 1 done, and the answer is bad; 2 it could not be done." in words
     assert "Exits with 1 when the call failed" in workbench("simulate", "--help").out
+
+
+def test_a_file_beyond_the_budget_is_one_line_and_may_be_read_all_the_same(
+    workbench: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ENVIRONMENT, "1")
+    path = halves(tmp_path / "long.mcap", hours=5.0)
+    refused = workbench("summary", path)
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err.count("\n") == 1
+    assert "long.mcap: lasts 5.0 hours, at most 2 are read: the limit 'hours'" in refused.err
+    assert "300 min 03 s" in workbench("--budget", 3, "summary", path).out
+    wrong = workbench("--budget", 0, "summary", path)
+    assert (wrong.code, wrong.err) == (2, "workbench: a budget 0.0 times the usual one, a positive "
+                                          "number is wanted\n")  # fmt: skip

@@ -52,6 +52,7 @@ from workbench.capture import (
     OtherFrame,
     Record,
     partfile,
+    redaction,
 )
 from workbench.capture.redaction import hide, pseudonym, redact, secrets_of
 from workbench.tap import Tap
@@ -483,7 +484,7 @@ async def test_no_secret_gets_into_the_file(tmp_path: Path) -> None:
     assert start["streamParams"] == {"token": "[redacted]", "language": "[redacted]"}
     with CaptureReader(tapped.path) as reader:
         account = reader.metadata["call"]["account"]
-    assert start["metadata"]["accountId"] == account and account.startswith("sha256:")
+    assert start["metadata"]["accountId"] == account and account.startswith("hmac:")
 
 
 NAMES_OF_SECRETS = [
@@ -508,10 +509,44 @@ def test_other_names_are_no_secrets(name: str) -> None:
     assert redact(value) == value
 
 
+@pytest.fixture(autouse=True)
+def keyed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """With a key for the pseudonyms of accounts."""
+    monkeypatch.setenv(redaction.KEY, "a key")
+    redaction._key.cache_clear()
+    yield
+    redaction._key.cache_clear()
+
+
 @pytest.mark.parametrize("name", ["accountId", "account_sid", "Account-Id", "ACCOUNTID"])
 def test_an_account_has_the_same_pseudonym_in_every_release(name: str) -> None:
-    assert redact({name: "9900000"}) == {name: "sha256:a0cd20d269313104"}
-    assert redact({name: 9900000}) == {name: "sha256:a0cd20d269313104"}
+    assert redact({name: "9900000"}) == {name: "hmac:beecfea7ff36f991"}
+    assert redact({name: 9900000}) == {name: "hmac:beecfea7ff36f991"}
+
+
+def test_without_its_key_no_pseudonym_tells_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = pseudonym("9900000")
+    monkeypatch.setenv(redaction.KEY, "another key")
+    redaction._key.cache_clear()
+    tried = {pseudonym(str(account)) for account in range(9_890_000, 9_910_000)}
+    assert len(tried) == 20_000
+    assert known not in tried
+
+
+@pytest.mark.parametrize("machine", ["", "uninitialized\n", "0" * 32, None])
+def test_a_machine_without_an_id_leaves_accounts_out(
+    machine: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv(redaction.KEY)
+    monkeypatch.setattr(redaction, "_MACHINE_IDS", (str(tmp_path / "machine-id"),))
+    if machine is not None:
+        (tmp_path / "machine-id").write_text(machine)
+    redaction._key.cache_clear()
+    assert pseudonym("9900000") is None
+    assert redact({"accountId": "9900000"}) == {"accountId": "[redacted]"}
+    (tmp_path / "machine-id").write_text("0123456789abcdef0123456789abcdef\n")
+    redaction._key.cache_clear()
+    assert str(pseudonym("9900000")).startswith("hmac:")
 
 
 @dataclass
@@ -606,7 +641,7 @@ async def test_the_secrets_of_bandwidths_own_serializer_are_hidden_in_every_text
     assert SECRET not in whole_contents(tapped.path) and basic not in whole_contents(tapped.path)
     (note,) = on(records, "/notes")
     assert json.loads(note.body)["text"] == (
-        "secret [redacted], header [redacted], account sha256:a0cd20d269313104"
+        "secret [redacted], header [redacted], account hmac:beecfea7ff36f991"
     )
 
 

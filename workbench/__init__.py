@@ -11,11 +11,13 @@
 
 ============== ===================================================================================
 in the bot     ``tap`` ``observer`` ``capture``: light; they write the file of a call
-what happened  ``audio`` ``call``: the file read: signals, queue, turns, counters, replay
+what happened  ``audio`` ``call``: the file read: signals, queue, turns, counters, replay;
+               ``budget``: what a file may claim
 what is wrong  ``diagnosis``: findings; ``python -m workbench.diagnosis`` lists the kinds
 how measured   ``metrics``: levels, spectra, speech, distances between two signals
 which setting  ``tuning``: settings, far legs, comparison, the choice, a carrier's recording
-see and hear   ``timeline`` ``panel`` ``report`` ``exports`` ``plots`` ``terminal``
+see and hear   ``timeline`` ``panel`` ``report`` ``exports`` ``plots`` ``terminal``; ``beside``:
+               no half files
 calls to try   ``simulator``: Bandwidth's side on loopback; ``demo``: a real bot, a call to it
 ============== ===================================================================================
 

@@ -25,19 +25,25 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from workbench.beside import written_beside
+from workbench.budget import Budget, usual
+
 __all__ = ["Audio", "sound_file"]
+
+#: Samples that are read of a sound file at once: what it claims is not allocated.
+_BLOCK: Final = 1 << 20
 
 #: What a notebook player carries at most: 5 MB, that is 109 s at 24 kHz and 328 s at 8 kHz.
 _PLAYER_BYTES: Final = 5 * 1024 * 1024
 
 
 @contextmanager
-def sound_file(path: str | Path, mode: Literal["rb", "ab"] = "rb") -> Iterator[None]:
+def sound_file(path: str | Path, mode: Literal["rb", "wb"] = "rb") -> Iterator[None]:
     """Wrap a call of soundfile, so that an error names the file and what is wrong with it.
 
     Args:
         path: The file that is read or written.
-        mode: How it is opened, ``"ab"`` for writing.
+        mode: ``"wb"`` for writing.
 
     Raises:
         OSError: If the file cannot be opened.
@@ -46,8 +52,9 @@ def sound_file(path: str | Path, mode: Literal["rb", "ab"] = "rb") -> Iterator[N
     try:
         yield
     except soundfile.LibsndfileError as error:
-        # Where a file cannot be opened, libsndfile says "System error" and the system says why.
-        open(path, mode).close()
+        if mode == "rb":
+            # Where a file cannot be opened, libsndfile says "System error" and the system says why.
+            open(path, mode).close()
         what = "not a sound file" if mode == "rb" else "cannot be written"
         raise ValueError(f"{path}: {what} ({error.error_string.rstrip('.')})") from None
 
@@ -115,27 +122,38 @@ class Audio:
         return cls(samples, sample_rate)
 
     @classmethod
-    def read(cls, path: str | Path, channel: int | None = None) -> Audio:
+    def read(
+        cls, path: str | Path, channel: int | None = None, budget: Budget | None = None
+    ) -> Audio:
         """Read a WAV or FLAC file, or whatever else libsndfile reads.
 
         Args:
             path: The file.
             channel: Which one of a file with several, from 0. A carrier's two-channel recording
                 has the caller in 0 and the bot in 1.
+            budget: What it may claim; by default :func:`workbench.budget.usual`. Raise it for a
+                long file of your own: ``Budget(samples=2**29)``.
 
         Raises:
             OSError: If the file cannot be opened.
-            ValueError: If it is not a sound file, or has several channels and none was chosen.
+            ValueError: If it is not a sound file, claims more than its budget, or has several
+                channels and none was chosen.
         """
-        with sound_file(path):
-            samples, rate = soundfile.read(str(path), dtype="float32", always_2d=True)
-        channels = samples.shape[1]
-        if channel is None and channels > 1:
-            raise ValueError(f"{path} has {channels} channels, choose channel 0 to {channels - 1}")
-        if not 0 <= (channel or 0) < channels:
-            raise ValueError(f"{path} has no channel {channel}, it has 0 to {channels - 1}")
+        with sound_file(path), soundfile.SoundFile(str(path)) as file:
+            _check(path, file, budget or usual())
+            channels, rate = file.channels, file.samplerate
+            if channel is None and channels > 1:
+                raise ValueError(
+                    f"{path} has {channels} channels, choose channel 0 to {channels - 1}"
+                )
+            if not 0 <= (channel or 0) < channels:
+                raise ValueError(f"{path} has no channel {channel}, it has 0 to {channels - 1}")
+            samples = [np.empty(0, np.float32)]
+            # Of its blocks, those that soundfile.blocks() makes up are not there.
+            while len(block := file.read(_BLOCK // channels, "float32", always_2d=True)):
+                samples.append(np.ascontiguousarray(block[:, channel or 0]))
         try:
-            return cls(np.ascontiguousarray(samples[:, channel or 0]), rate)
+            return cls(np.concatenate(samples), rate)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
@@ -149,8 +167,8 @@ class Audio:
         kind = Path(path).suffix.lower().removeprefix(".")
         if kind not in ("wav", "flac"):
             raise ValueError(f"cannot write {str(path)!r}, the suffixes are .wav and .flac")
-        with sound_file(path, "ab"):
-            self._encode(str(path), kind.upper())
+        with written_beside(path) as part, sound_file(path, "wb"):
+            self._encode(str(part), kind.upper())
 
     @property
     def duration(self) -> float:
@@ -190,9 +208,11 @@ class Audio:
 
     def pcm(self) -> bytes:
         """Int16 little-endian bytes, rounded; what does not fit is clipped."""
-        scaled = np.rint(self.samples * np.float32(32768))
-        pcm: bytes = np.clip(scaled, -32768, 32767).astype("<i2").tobytes()
-        return pcm
+        pcm = np.empty(len(self), "<i2")
+        for first in range(0, len(pcm), _BLOCK):  # an hour takes no more besides than a minute
+            scaled = np.rint(self.samples[first : first + _BLOCK] * np.float32(32768))
+            pcm[first : first + _BLOCK] = np.clip(scaled, -32768, 32767)
+        return pcm.tobytes()
 
     def _encode(self, target: str | BinaryIO, kind: str) -> None:
         pcm = np.frombuffer(self.pcm(), "<i2")
@@ -219,3 +239,20 @@ class Audio:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """The samples, so that numpy and matplotlib take an Audio where they take an array."""
         return np.array(self.samples, dtype=dtype, copy=copy)
+
+
+def _check(path: str | Path, file: soundfile.SoundFile, budget: Budget) -> None:
+    """Refuse a sound file that claims what none of a call has.
+
+    Raises:
+        ValueError: If it does; the message says what.
+    """
+    if not budget.is_sound(file.samplerate, file.channels):
+        raise ValueError(
+            f"{path} is at {file.samplerate} Hz with {file.channels} channels; {budget.lowest_hz} "
+            f"to {budget.highest_hz} Hz are read, and 1 to {budget.channels} channels"
+        )
+    why = budget.breach("samples", file.frames * file.channels)
+    why = why or budget.breach("hours", file.frames / file.samplerate / 3600)
+    if why:
+        raise ValueError(f"{path} {why}")

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from pipecat_bandwidth import __version__
+from workbench.beside import written_beside
 from workbench.terminal import print_comparison, print_findings, print_summary, print_tuning
 
 if TYPE_CHECKING:
@@ -61,8 +62,20 @@ def common(
             "--version", callback=_say_version, is_eager=True, help="Say the version and exit."
         ),
     ] = False,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FACTOR",
+            help="Read files of your own that are larger than files may be, so many times.",
+        ),
+    ] = None,
 ) -> None:
     """Take what goes before any command."""
+    if budget is not None:
+        from workbench.budget import ENVIRONMENT, Budget
+
+        Budget().times(budget)  # refuses what is no factor
+        os.environ[ENVIRONMENT] = str(budget)  # for the processes too that this starts
 
 
 @app.command()
@@ -191,7 +204,8 @@ def diagnose(
         print_findings(out, found)
     if junit:
         level = "warning" if fail_on == "never" else fail_on
-        junit.write_text(to_junit(found, level, capture.name), encoding="utf-8")
+        with written_beside(junit) as part:
+            part.write_text(to_junit(found, level, capture.name), encoding="utf-8")
     if fail_on != "never" and found.failures(fail_on):
         raise typer.Exit(1)
 
@@ -239,10 +253,12 @@ def compare(
         comparison = run(spoken, recording=recorded)
     print_comparison(out, comparison)
     if csv:
-        comparison.table.to_csv(csv, index=False)
+        with written_beside(csv) as part:
+            comparison.table.to_csv(part, index=False)
         out.print(f"Table: {csv}", soft_wrap=True)
     if picture:
-        picture.write_bytes(plots.png(plots.comparison_overview(comparison).flat[0]))
+        with written_beside(picture) as part:
+            part.write_bytes(plots.png(plots.comparison_overview(comparison).flat[0]))
         out.print(f"Picture: {picture}", soft_wrap=True)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import re
 import shutil
+import stat
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,13 +26,17 @@ from workbench.call import SIGNALS, Call
 from workbench.capture import CaptureReader, CaptureWriter, Invalid
 from workbench.diagnosis import Finding, Part
 from workbench.exports import (
+    _SUFFIXES,
     export,
+    pcapng,
+    tables,
     write_audio,
     write_csv,
     write_findings,
     write_labels,
     write_pcap,
 )
+from workbench.exports.tables import _cells
 
 MEDIA = 0.020
 ANCHOR_NS = monotonic_ns() // 10**9 * 10**9 + 123
@@ -465,6 +471,17 @@ def test_signals_are_channels_aligned_on_the_clock(
     assert np.abs(samples[:, 0] - expected).max() < 1 / 32768
 
 
+def test_a_long_call_is_written_as_if_it_were_converted_at_once(tmp_path: Path) -> None:
+    scene = Scene(131.0, noise_dbov=-40)
+    scene.say_caller(58.5, speech("caller/c01"))  # over the joint of two pieces
+    call = Call.open(scene.write(tmp_path / "a.mcap"))
+    write_audio(call, tmp_path / "a.wav", ["caller_sent"], sample_rate=24000)
+    samples, _ = soundfile.read(tmp_path / "a.wav", dtype="int16")
+    whole = np.frombuffer(call.caller_sent.resampled(24000).pcm(), "<i2")
+    assert len(samples) == round(call.duration * 24000)
+    assert np.abs(samples.astype(int) - whole[: len(samples)]).max() <= 1
+
+
 def test_all_five_signals_fit_in_one_file(talk: Call, tmp_path: Path) -> None:
     write_audio(talk, tmp_path / "all.wav", list(SIGNALS), sample_rate=16000)
     samples, rate = soundfile.read(tmp_path / "all.wav")
@@ -630,6 +647,19 @@ def test_csv_counts_what_is_no_message_and_runs_no_formula(tmp_path: Path) -> No
     assert parts == [["2", "-0.0", "1.0", "-3.5"], ["2", "3.0", "4.0", ""]]
 
 
+@pytest.mark.parametrize(
+    "text", ["=1", "+1", "-1", "@a", "\t=1", "\r=1", "\n=1", " =1", "\n\n +1", "\ufeff=1", "\uff1d1",
+             "\uff0b1", "\uff0d1", "\uff201", "\u200b=1", "\na"]
+)  # fmt: skip
+def test_no_cell_begins_a_formula_however_it_is_written(text: str) -> None:
+    assert _cells([text]) == ["'" + text]
+
+
+@pytest.mark.parametrize("text", ["a=1", "1-2", "", " a", "'=1", "\u2013 late"])
+def test_other_cells_are_as_they_are(text: str) -> None:
+    assert _cells([text, -1.5, 3]) == [text, -1.5, 3]
+
+
 # -- export ----------------------------------------------------------------------------------------
 
 
@@ -639,6 +669,39 @@ def test_a_directory_gets_one_file_of_each_kind(talk: Call, tmp_path: Path) -> N
     assert written == [tmp_path / "out" / name for name in names]
     assert all(path.stat().st_size > 50 for path in written)
     assert export(talk, tmp_path / "out", "flac") == [tmp_path / "out" / "talk.flac"]
+
+
+def test_an_export_is_its_owners_alone_also_over_another_file(talk: Call, tmp_path: Path) -> None:
+    (tmp_path / "talk.csv").write_text("old")
+    (tmp_path / "talk.csv").chmod(0o644)
+    for path in export(talk, tmp_path, findings=FINDINGS):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "pcap", "labels", "csv"])
+def test_an_export_that_fails_leaves_what_was_there(
+    talk: Call, tmp_path: Path, kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"talk{_SUFFIXES[kind][0]}"
+    path.write_text("old")
+    whole = talk.path.read_bytes()
+
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for where, name in (
+        (pcapng.PcapngWriter, "packet"),
+        (soundfile.SoundFile, "write"),
+        (tables, "_cells"),
+    ):
+        monkeypatch.setattr(where, name, fails)
+    monkeypatch.setattr(Path, "write_text", fails)
+    with pytest.raises(OSError, match="No space"):
+        export(talk, path, kind, findings=FINDINGS)
+    monkeypatch.undo()
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert talk.path.read_bytes() == whole
 
 
 @pytest.mark.parametrize(

@@ -62,13 +62,19 @@ def judged_calls(
 def judged(ground: Ground) -> Judged:
     """Diagnose a call, and tell what is true from what is an alarm."""
     alarms, true = [], []
+    late = on_clock(ground.call, ground.late)
     for finding in diagnose(ground.call):
-        if is_true(finding, ground.rightly, ground.late, ground.passed):
+        if is_true(finding, ground.rightly, late, ground.passed):
             true.append(finding.kind)
         elif finding.severity != "info":
             words = str(finding).replace("\n", " ")
             alarms.append((finding.kind, finding.severity, words))
     return Judged(ground.name, ground.group, ground.voices, ground.call.duration, alarms, true)
+
+
+def on_clock(call: Call, spans: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    """Spans that are counted from the first message, as all that is known of a run, on its clock."""
+    return tuple((start + call.begun, end + call.begun) for start, end in spans)
 
 
 def is_true(

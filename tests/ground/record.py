@@ -152,11 +152,13 @@ def _late_ms(path: Path) -> float:
 
 
 def zero_ns(path: Path) -> int:
-    """Where a capture's zero is on the monotonic clock."""
+    """When the first message of a capture was read, on the monotonic clock."""
     with CaptureReader(path) as reader:
         record = next(iter(reader.records("/capture/clock")))
     clock = msgspec.json.decode(record.body, type=Clock).monotonic
-    return clock.sec * 10**9 + clock.nsec - record.time_ns + Call.open(path).anchor_ns
+    call = Call.open(path)
+    first_ns = call.anchor_ns + round(1e9 * call.begun)
+    return clock.sec * 10**9 + clock.nsec - record.time_ns + first_ns
 
 
 def on_call_clock(truth: dict[str, Any], zero: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tests.ground.calls import Ground
-from tests.ground.judge import STALLS, Judged, is_true, judged
+from tests.ground.judge import STALLS, Judged, is_true, judged, on_clock
 from tests.ground.planted_sound import Planted
 from tests.ground.planting import DECOYS, KNOWN, Fault, planted
 from tests.ground.take import Take, Unfit
@@ -55,8 +55,10 @@ def attempt(
         take, there = planted(fault, times, half, seed)
     except Unfit:
         return None
-    findings = diagnose(take.call(), None if whole else [fault.kind])
-    late = () if fault.kind in STALLS else take.run.late
+    call = take.call()
+    findings = diagnose(call, None if whole else [fault.kind])
+    there = there._replace(parts=on_clock(call, there.parts))
+    late = () if fault.kind in STALLS else on_clock(call, take.run.late)
     new = tuple(finding for finding in findings if not is_true(finding, (), late))
     near = [finding for finding in new if over(finding, there)]
     known = {fault.kind, *fault.also}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from tests.house.test_layers import ROOT
 
-#: Tests of no single room: of the whole, in a browser, on the ground, and what only measures.
-OTHERS = {"house", "browser", "benchmarks", "ground"}
+#: Tests of no single room: of the whole, in a browser, on the ground, with what is broken, and what
+#: only measures.
+OTHERS = {"house", "browser", "benchmarks", "ground", "fuzz"}
 
 
 def rooms() -> set[str]:

@@ -54,8 +54,8 @@ from pipecat_bandwidth.hanging_up import Outcome
 from pipecat_bandwidth.messages import Media, Start, Stop, Track, encode
 from pipecat_bandwidth.resampler import RATES, StreamResampler
 from pipecat_bandwidth.voice_api import HangUp, VoiceAPI
-from tests import fuzz
-from tests.fuzz import HOSTILE, ended
+from tests.fuzz import messages as fuzz
+from tests.fuzz.messages import HOSTILE, ended
 from tests.http_server import HANG, RESET, Answer, Server, http_server
 
 InputParams = BandwidthFrameSerializer.InputParams
@@ -1152,6 +1152,22 @@ async def test_outbound_resampling_is_remarked_once(said: list[str]) -> None:
         f"{mouth}: the bot's audio is resampled from 24000 to 16000 Hz, which adds 2.0 ms; "
         "audio_out_sample_rate=16000 avoids it"
     ]
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+async def test_a_frame_that_would_hold_up_the_call_is_refused_with_one_warning(
+    said: list[str], kind: type
+) -> None:
+    mouth = await made()
+    for size in (40_000_000, 4 * 2**20 + 2):
+        frame = output(b"", 48000)
+        frame.audio = kind(bytes(size))
+        assert await mouth.serialize(frame) is None
+    assert said == [
+        f"{mouth}: a frame of 40000000 bytes of audio is not sent, the largest has 4194304: cut it "
+        "into pieces, or let Pipecat's transport do so"
+    ]
+    assert played(await mouth.serialize(output(speech(0.1, 8000), 8000)))
 
 
 async def test_long_messages_are_sent_whole_and_remarked_once(said: list[str]) -> None:

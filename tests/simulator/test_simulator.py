@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi import FastAPI, Request, Response, WebSocket
+from zstandard import compress
 
 from pipecat_bandwidth import VoiceAPIError
 from pipecat_bandwidth.encodings import FORMATS, PCMU, WireFormat, wire_format
@@ -958,7 +959,9 @@ async def test_what_is_no_address_is_named(url: str) -> None:
         (HANG, "no whole answer .* within 1 s"),
         (Answer(body=b"<" * 1000, drip=0.1), "no whole answer .* within 1 s"),
         (RESET, "no answer from"),
-        (Answer(body=b"plain", headers=(("Content-Encoding", "gzip"),)), "not the gzip that it"),
+        (Answer(body=b"plain", headers=(("Content-Encoding", "gzip"),)), "packed with gzip"),
+        (Answer(body=compress(bytes(2**28)), headers=(("Content-Encoding", "zstd"),)),
+         "packed with zstd"),
         (Answer(401), "answered 401 Whatever: it wants HTTP Basic .*--username"),
         (Answer(302, headers=(("Location", "/login\x85"),)),
          "302 Whatever: Location /login\N{REPLACEMENT CHARACTER}, which is not followed"),

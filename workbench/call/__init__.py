@@ -1,7 +1,8 @@
 """One call, rebuilt from its capture on one clock.
 
 Conventions:
-    Times in seconds since the first WebSocket message, in either direction. The five signals are
+    Times in seconds since the first WebSocket message, in either direction, or since the earliest
+    of the audio that had piled up before it (:attr:`Call.begun`). The five signals are
     :class:`workbench.audio.Audio` whose first sample is at 0; all last as long as the call, with
     silence where nothing was. A signal keeps the rate that it had; if that changed during the
     call, the rate of most of it.

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipecat_bandwidth.encodings import PCMU
 from workbench.audio import Audio
+from workbench.budget import Budget
 from workbench.call import holes, summary, turns
 from workbench.call.placement import follow, lay, lay_encoded, place_made
 from workbench.call.playout import Playout, Uncut, reconstruct, uncut
@@ -23,6 +24,7 @@ from workbench.call.stats import call_stats, clock_drift
 from workbench.call.streams import FrameRecord
 from workbench.call.turns import Echo, Turn
 from workbench.capture import CaptureReader
+from workbench.exceptions import CaptureError
 from workbench.metrics.sounds import HARDLY_VOICE, Sound, intervals_of, sounds
 
 __all__ = ["Call"]
@@ -41,6 +43,8 @@ class Call:
         finished: Whether the capture has its end; a process that was killed leaves none.
         damage: What could not be read of it, in sentences.
         started_at: Wall-clock time of the call's zero, UTC.
+        begun: When the bot read its first message, in seconds: 0, unless the caller's audio had
+            piled up before. Zero is then where the first of that belongs.
         duration: Length in seconds: up to its ending, see :mod:`workbench.call.ending`; without
             one to the end of the last audio, of what the far end had still queued too.
         ending: How it ended, when, and who brought it about.
@@ -58,6 +62,7 @@ class Call:
         unrecorded: From when to when records are missing, in seconds, in order.
         rx_index: Number of a ``/ws/rx`` record to its index in ``inbound``.
         anchor_ns: UNIX time of the call's zero, in nanoseconds.
+        budget: What its file may claim; who reads it again keeps to the same.
     """
 
     def __init__(
@@ -67,15 +72,18 @@ class Call:
         finished: bool,
         damage: tuple[str, ...],
         contents: Contents,
+        budget: Budget,
     ) -> None:
         """Take what was read; :meth:`open` is the way to get a call."""
         self.path = path
+        self.budget = budget
         self.metadata = metadata
         self.finished = finished
         self.damage = damage
         self._contents = contents
         self.anchor_ns = contents.anchor_ns
         self.started_at = datetime.fromtimestamp(contents.anchor_ns / 1e9, UTC)
+        self.begun = contents.begun
         self.duration = contents.duration
         self.ending = contents.ending
         self.inbound = contents.inbound
@@ -93,11 +101,16 @@ class Call:
         self.rx_index = contents.rx_index
 
     @classmethod
-    def open(cls, path: str | Path) -> Call:
+    def open(cls, path: str | Path, budget: Budget | None = None) -> Call:
         """Read a capture: finished, still being written, or cut off.
 
+        Args:
+            path: The file.
+            budget: What it may claim; by default :func:`workbench.budget.usual`. Raise it for a
+                large file of your own: ``Budget(hours=12)``.
+
         Raises:
-            CaptureError: If it cannot be read at all.
+            CaptureError: If it cannot be read at all, or claims more than its budget.
 
         Example::
 
@@ -105,10 +118,14 @@ class Call:
             >>> len(call.turns), call.caller_heard.sample_rate
             (5, 8000)
         """
-        with CaptureReader(path) as reader:
-            contents = read(reader)
-            damage = tuple(reader.damage)
-            return cls(reader.path, reader.metadata, reader.finished, damage, contents)
+        try:
+            with CaptureReader(path, budget) as reader:
+                contents = read(reader)
+                damage = tuple(reader.damage)
+                about = reader.metadata, reader.finished
+                return cls(reader.path, *about, damage, contents, reader.budget)
+        except MemoryError:
+            raise CaptureError(path, "there is not enough memory to read it") from None
 
     @cached_property
     def params(self) -> dict[str, Any]:
@@ -151,7 +168,7 @@ class Call:
     @cached_property
     def bot_heard(self) -> Audio:
         """The caller, as the pipeline got it."""
-        frames = [frame for frame in self.frames_in if frame.pcm and frame.sample_rate]
+        frames = [frame for frame in self.frames_in if frame.has_sound]
         duration = np.array([frame.duration for frame in frames], float)
         index = [self.rx_index.get(frame.cause or 0, -1) for frame in frames]
         if frames and min(index) >= 0:

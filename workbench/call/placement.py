@@ -11,9 +11,10 @@ Conventions:
 
 from __future__ import annotations
 
+import math
 import mmap
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from itertools import pairwise
@@ -135,16 +136,20 @@ def lay_encoded(
     length = round(duration * main)
     track = _silence(length)
     for rate in sorted(spoken, key=lambda rate: rate != main):
-        samples = track if rate == main else _silence(round(duration * rate))
         wanted = np.flatnonzero((rates == rate) & ~np.isnan(start) & (heard > 0))
-        for run in _runs(start[wanted], heard[wanted], size[wanted], width[wanted], rate):
-            mine = wanted[run.pieces]
-            wire = formats[mine[0]]
-            encoded = b"".join([payloads[index] for index in mine.tolist()])
-            _write(samples, run.first, wire.decode(encoded), run.length)
-        if rate != main:
-            audio = Audio(samples, rate).resampled(main)
-            track[: len(audio)] += audio.samples[:length]
+        runs = list(_runs(start[wanted], heard[wanted], size[wanted], width[wanted], rate))
+        if rate == main:
+            for run in runs:
+                _write(track, run.first, _decoded(run, wanted, payloads, formats), run.length)
+            continue
+        for first, last, some in _stretches(runs, rate, math.ceil(duration)):
+            samples = np.zeros((last - first) * rate, np.float32)
+            for run in sorted(some, key=lambda run: run.pieces.start):
+                pcm = _decoded(run, wanted, payloads, formats)
+                _write(samples, run.first - first * rate, pcm, run.length)
+            part = Audio(samples, rate).resampled(main).samples
+            part = part[: max(0, length - first * main)]
+            track[first * main : first * main + len(part)] += part
     return Audio(track, main)
 
 
@@ -186,6 +191,36 @@ def _runs(
         yield _Run(slice(one, other), begins[one], int(length[one:other].sum()))
 
 
+def _stretches(
+    runs: Iterable[_Run], rate: int, duration: int
+) -> Iterator[tuple[int, int, list[_Run]]]:
+    """Runs that are not far apart, with the whole seconds round them, where every rate has a sample.
+
+    So what is converted is no longer than what is there; a second on either side is more than any
+    filter's length.
+    """
+    first, last, some = 0, -1, list[_Run]()
+    for run in sorted(runs, key=lambda run: run.first):
+        begin = max(0, run.first // rate - 1)
+        end = min(duration, -(-(run.first + run.length) // rate) + 1)
+        if begin > last and some:
+            yield first, last, some
+            some = []
+        first, last = (first, max(last, end)) if some else (begin, end)
+        some.append(run)
+    if some and last > first:
+        yield first, last, some
+
+
+def _decoded(
+    run: _Run, wanted: NDArray[np.intp], payloads: Sequence[bytes], formats: Sequence[WireFormat]
+) -> bytes:
+    mine = wanted[run.pieces]
+    encoded = b"".join([payloads[index] for index in mine.tolist()])
+    pcm: bytes = formats[mine[0]].decode(encoded)
+    return pcm
+
+
 def _silence(length: int) -> NDArray[np.float32]:
     """Zeros that take memory only where something is laid: a bot is silent half of the time.
 
@@ -193,7 +228,10 @@ def _silence(length: int) -> NDArray[np.float32]:
     """
     if sys.platform != "linux" or length < _LARGE:
         return np.zeros(length, np.float32)
-    memory = mmap.mmap(-1, 4 * length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    try:
+        memory = mmap.mmap(-1, 4 * length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise MemoryError(f"no room for a signal of {length} samples") from error
     with suppress(OSError, AttributeError):  # a kernel without huge pages does not know of them
         memory.madvise(mmap.MADV_NOHUGEPAGE)
     return np.frombuffer(memory, np.float32)

@@ -1,7 +1,8 @@
 """A capture read into the values of a call, on one clock.
 
-Nothing that a file may hold raises here: what cannot be understood becomes a ``bad_message`` event,
-what a later version added is passed over.
+No single record raises here: what cannot be understood, or makes no sense, becomes a ``bad_message``
+event, what a later version added is passed over. What all of them claim together is held to the
+file's :class:`workbench.budget.Budget`.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ import numpy as np
 from pipecat_bandwidth import encodings, messages
 from pipecat_bandwidth.encodings import PCMU, WireFormat
 from pipecat_bandwidth.exceptions import ProtocolError
+from workbench.budget import Budget
 from workbench.call import unrecorded, version_1_0
 from workbench.call.ending import Ending, ending_of, final_stop
-from workbench.call.life import life_of, until
+from workbench.call.life import HELD, life_of, until
+from workbench.call.placement import follow
 from workbench.call.playout import reconstruct
 from workbench.call.streams import Event, FrameRecord, HangUpRecord, PipelineRecord, Stream
 from workbench.call.unrecorded import Unrecorded
@@ -35,18 +38,18 @@ from workbench.capture import (
     OtherFrame,
     Pipeline,
     Record,
+    Refused,
     Stats,
 )
 
-__all__ = ["Contents", "read"]
+__all__ = ["Contents", "frame_of", "read"]
 
 #: A message of the bot may hold seconds of speech; one that arrived was read by the serializer
 #: under its own, smaller limit.
 _MAX_SENT: Final = 64 * 1024 * 1024
-#: Of a call, in seconds: the longest pause that BXML can ask for. What is later was misdated.
-_LONGEST: Final = 86_400
-#: What a frame of sound may have: sample rates, in hertz, and channels.
-_LOWEST, _HIGHEST, _CHANNELS = 1000, 192_000, 32
+#: Seconds of audio that any call may have beyond what its length accounts for: an answer, given out
+#: at once and interrupted.
+_AT_ONCE: Final = 600.0
 
 
 @dataclass
@@ -55,6 +58,7 @@ class Contents:
 
     Parameters:
         anchor_ns: UNIX time of the call's zero, in nanoseconds.
+        begun: When the first message was read, in seconds; later than zero by what had piled up.
         inbound: The caller's audio messages.
         outbound: The bot's audio messages.
         frames_in: What ``deserialize`` made, in order.
@@ -75,6 +79,7 @@ class Contents:
     """
 
     anchor_ns: int
+    begun: float
     inbound: Stream
     outbound: Stream
     frames_in: tuple[FrameRecord, ...]
@@ -99,8 +104,30 @@ class Contents:
 
 
 def read(reader: CaptureReader) -> Contents:
-    """Read a capture into values on one clock."""
-    return _Reading().run(reader)
+    """Read a capture into values on one clock.
+
+    Zero is the first message. What piled up before a bot began to read comes in one burst behind
+    it, and belongs before it: then zero is where the first of that belongs.
+    """
+    contents = _Reading(reader).run()
+    before = _earliest(contents)
+    if before >= -HELD:  # what is so little late is jitter
+        return contents
+    anchor_ns = contents.anchor_ns + round(before * 1e9)
+    del contents  # of a long call it is large
+    return _Reading(reader, anchor_ns).run()
+
+
+def _earliest(contents: Contents) -> float:
+    """Where the first audio of either side belongs, in seconds; 0 if none is before zero."""
+    inbound = contents.inbound
+    caller = inbound.start[~inbound.duplicate]
+    if not len(caller):  # what another serializer heard has no messages that are read here
+        heard = [frame for frame in contents.frames_in if frame.has_sound]
+        rows = np.array([(frame.time, frame.duration) for frame in heard]).reshape(-1, 2)
+        caller = follow(rows[:, 0], rows[:, 1])
+    said = next((frame.time for frame in contents.frames_out if frame.is_to_be_sent), 0.0)
+    return min(said, float(caller.min(initial=0.0)))
 
 
 class _Rows:
@@ -164,11 +191,20 @@ class _PlayAudio(msgspec.Struct, gc=False, tag_field="eventType", tag="playAudio
 
 
 class _Reading:
-    """The state of reading one capture: each method takes the records of some topics."""
+    """The state of reading one capture: each method takes the records of some topics.
 
-    def __init__(self) -> None:
+    Parameters:
+        reader: Of the capture.
+        anchor_ns: The call's zero; by default its first message, or record if there is none.
+    """
+
+    def __init__(self, reader: CaptureReader, anchor_ns: int | None = None) -> None:
+        self.reader = reader
+        self.budget = reader.budget
         self.is_1_0 = False
+        self.given_ns = anchor_ns
         self.anchor_ns = 0
+        self.first_ns = 0
         self.inbound = _Rows()
         self.outbound = _Rows()
         self.others: list[int] = []
@@ -191,19 +227,20 @@ class _Reading:
         self.is_whole = True
         self.is_idle = False
 
-    def run(self, reader: CaptureReader) -> Contents:
+    def run(self) -> Contents:
+        reader = self.reader
         self.is_1_0 = reader.metadata["capture"].get("format_version") == "1.0"
-        held: list[Record] = []
-        records = reader.records()
+        held: list[Record | Refused] = []
+        records = reader.sifted()
         for record in records:
-            if record.topic.startswith("/ws/"):
-                self.anchor_ns = record.time_ns
+            if record.topic.startswith("/ws/") and type(record) is Record:
+                self.begin(record)
                 self.take([*held, record])
                 break
             held.append(record)  # before the first message: its time is not known yet
         else:
             if held:
-                self.anchor_ns = held[0].time_ns
+                self.begin(held[0])
                 self.take(held)
         self.take(records)
         # Another program may number its records otherwise: believed where something was lost.
@@ -212,25 +249,36 @@ class _Reading:
         self.is_idle = end.get("reason") == "idle"
         return self.contents()
 
-    def take(self, records: Iterable[Record]) -> None:
+    def begin(self, first: Record | Refused) -> None:
+        self.first_ns = first.time_ns
+        self.anchor_ns = first.time_ns if self.given_ns is None else self.given_ns
+
+    def take(self, records: Iterable[Record | Refused]) -> None:
+        longest, day = 3600 * self.budget.hours, self.budget.day_secs
         for record in records:
             handler = _HANDLERS.get(record.topic)
             if handler is None:
                 continue  # a topic of a later version
             time = (record.time_ns - self.anchor_ns) / 1e9
-            if abs(time) > _LONGEST:
-                self.strays += 1
-                continue
+            if abs(time) > longest:
+                if abs(time) > day:
+                    self.strays += 1
+                    continue
+                self.budget.check(self.reader.path, "hours", abs(time) / 3600)
             numbers, times = self.numbers[record.topic]
             numbers.append(record.sequence)
             times.append(time)
+            if isinstance(record, Refused):
+                self.event(time, "bad_message", f"{record.topic}: {record.why}")
+                continue
             try:
                 handler(self, record, time)
             except (ValueError, RecursionError) as error:  # of msgspec's decoders
                 self.event(time, "bad_message", f"{record.topic}: {str(error)[:120]}")
 
     def event(self, time: float, kind: str, text: str = "") -> None:
-        self.events.append(Event(time, kind, text))
+        self.events.append(Event(time, kind, text[: self.budget.text]))
+        self.budget.check(self.reader.path, "events", len(self.events))
 
     def received(self, record: Record, time: float) -> None:
         size = len(record.body)
@@ -243,7 +291,7 @@ class _Reading:
             return
         if isinstance(message, messages.Media):
             given = message.sequence
-            sequence = -1 if given is None else given
+            sequence = -1 if given is None or given > self.budget.sequence else given
             if message.is_inbound:
                 self.rx_index[record.sequence] = len(self.inbound.payloads)
                 self.inbound.add(time, sequence, message.payload, PCMU, size)
@@ -281,12 +329,18 @@ class _Reading:
         self.event(time, "bad_message", f"{sender} Bandwidth: {body.error or 'not JSON'}")
 
     def audio_in(self, record: Record, time: float) -> None:
-        self.frames["in"].append(_frame(record, time))
+        self.frames["in"].append(self.frame(record, time))
 
     def audio_out(self, record: Record, time: float) -> None:
-        frame = _frame(record, time)
+        frame = self.frame(record, time)
         self.frames["out"].append(frame)
         self.said = frame.pcm or b""
+
+    def frame(self, record: Record, time: float) -> FrameRecord:
+        frame = frame_of(record, time, self.budget)
+        if frame.pcm and not frame.sample_rate:
+            self.event(time, "bad_message", f"{record.topic}: sound of no rate that there is")
+        return frame
 
     def other_frame(self, record: Record, time: float) -> None:
         body = _OTHER.decode(record.body)
@@ -313,7 +367,12 @@ class _Reading:
     def hung_up(self, time: float, told: HangUp, text: str = "") -> None:
         took_ms = None if told.took_us is None else told.took_us / 1000
         hang_up = HangUpRecord(
-            time, told.outcome, told.status_code, told.attempts, took_ms, told.reason
+            time,
+            told.outcome[: self.budget.text],
+            told.status_code,
+            told.attempts,
+            took_ms,
+            told.reason[: self.budget.text],
         )
         self.hang_ups.append(hang_up)
         self.event(time, "hang_up" if hang_up.is_over else "hang_up_failed", text or str(hang_up))
@@ -336,7 +395,8 @@ class _Reading:
         self.happened(time, _PIPELINE.decode(record.body))
 
     def happened(self, time: float, told: Pipeline) -> None:
-        what = PipelineRecord(time, told.what, told.processor, told.seconds)
+        most = self.budget.text
+        what = PipelineRecord(time, told.what[:most], told.processor[:most], told.seconds)
         self.pipeline.append(what)
         self.event(time, "pipeline", str(what))
 
@@ -351,10 +411,13 @@ class _Reading:
         begins = [event.time for event in self.events if event.kind == "start"][1:]
         inbound = _inbound(self.inbound.stream(), self.others, begins, holes.get("/ws/rx", ()))
         outbound = self.outbound.stream()
+        self.check_audio(inbound, outbound)
         stopped = final_stop(self.events, float(inbound.time.max(initial=-np.inf)))
         ending = self.ending(inbound, outbound, stopped)
+        self.budget.check(self.reader.path, "hours", ending.time / 3600)
         return Contents(
             self.anchor_ns,
+            (self.first_ns - self.anchor_ns) / 1e9,
             replace(inbound, spells=tuple(until(ending.time, inbound.spells))),
             outbound,
             tuple(self.frames["in"]),
@@ -373,6 +436,18 @@ class _Reading:
             rx_index=self.rx_index,
         )
 
+    def check_audio(self, inbound: Stream, outbound: Stream) -> None:
+        """Refuse more audio than a call of such a length has, or than a signal may have."""
+        path, budget = self.reader.path, self.budget
+        length = max((times[-1] - times[0] for _, times in self.numbers.values()), default=0.0)
+        for spoken in (*map(_spoken_in, (inbound, outbound)), *map(_spoken, self.frames.values())):
+            a_second = (sum(spoken.values()) - _AT_ONCE) / max(length, 1.0)
+            budget.check(path, "audio_per_second", a_second)
+            budget.check(path, "rates", len(spoken))
+            budget.check(path, "samples", max((r * s for r, s in spoken.items()), default=0.0))
+            rate = max(spoken, key=lambda rate: spoken[rate], default=0)
+            budget.check(path, "samples", rate * length)
+
     def ending(self, inbound: Stream, outbound: Stream, stopped: float | None) -> Ending:
         clears = [event.time for event in self.events if event.kind == "clear"]
         played = reconstruct(outbound.time, outbound.duration, clears).end
@@ -388,19 +463,42 @@ class _Reading:
         )
 
 
-def _frame(record: Record, time: float) -> FrameRecord:
+def frame_of(record: Record, time: float, budget: Budget) -> FrameRecord:
+    """Read a record of an audio frame; where its rate or channels make no sense it has no rate.
+
+    Raises:
+        ValueError: If it is no such record.
+        RecursionError: Likewise.
+    """
     body = _AUDIO.decode(record.body)
-    is_sound = _LOWEST <= body.sample_rate <= _HIGHEST and body.number_of_channels <= _CHANNELS
+    is_sound = budget.is_sound(body.sample_rate, body.number_of_channels)
     return FrameRecord(
         time,
         sys.intern(body.frame or "AudioRawFrame"),
         body.data,
         body.sample_rate if is_sound else 0,
-        max(1, body.number_of_channels) if is_sound else 1,
+        body.number_of_channels if is_sound else 1,
         body.cause,
         "",
         None if body.took_us is None else body.took_us / 1000,
     )
+
+
+def _spoken_in(stream: Stream) -> dict[int, float]:
+    """Seconds of audio in messages, by sample rate."""
+    spoken: defaultdict[int, float] = defaultdict(float)
+    for wire, secs in zip(stream.formats, stream.duration.tolist(), strict=True):
+        spoken[wire.sample_rate] += secs
+    return spoken
+
+
+def _spoken(frames: Iterable[FrameRecord]) -> dict[int, float]:
+    """Seconds of audio in frames, by sample rate."""
+    spoken: defaultdict[int, float] = defaultdict(float)
+    for frame in frames:
+        if frame.has_sound:
+            spoken[frame.sample_rate] += frame.duration
+    return spoken
 
 
 def _sent(body: bytes) -> messages.Message:

@@ -29,8 +29,10 @@ from pipecat.frames.frames import (
 from pipecat_bandwidth import BandwidthFrameSerializer, ProtocolError
 from pipecat_bandwidth.messages import Clear, PlayAudio, parse
 from workbench.audio import Audio
+from workbench.budget import Budget
 from workbench.call.placement import lay, place_made
-from workbench.capture import AudioFrame, CaptureReader, OtherFrame, Record
+from workbench.call.reading import frame_of
+from workbench.capture import CaptureReader, OtherFrame, Record
 
 if TYPE_CHECKING:
     from workbench.call import Call
@@ -87,7 +89,7 @@ def replay(call: Call, params: BandwidthFrameSerializer.InputParams | None = Non
     """
     records = _records(call)
     rate = next((r.sample_rate for r in call.frames_in if r.pcm), None)
-    run = _run(records, params or captured_params(call), rate)
+    run = _run(records, params or captured_params(call), rate, call.budget)
     sent = [_essence(record.body) for record in records if record.topic == "/ws/tx"]
     known = [message for message in sent if message is not None]
     heard = [(f.pcm, f.sample_rate) for f in call.frames_in if f.pcm]
@@ -132,7 +134,8 @@ def replay_inbound(call: Call, sample_rate: int) -> Audio:
     """
     base = captured_params(call).model_dump() | {"sample_rate": sample_rate}
     params = BandwidthFrameSerializer.InputParams.model_validate(base)
-    run = _run([r for r in _records(call) if r.topic == "/ws/rx"], params, sample_rate)
+    received = [record for record in _records(call) if record.topic == "/ws/rx"]
+    run = _run(received, params, sample_rate, call.budget)
     pcm = [frame.audio for _, frame in run.frames]
     duration = np.array([len(piece) / 2 / sample_rate for piece in pcm], float)
     index = [call.rx_index[cause] for cause, _ in run.frames]
@@ -150,7 +153,7 @@ def captured_params(call: Call) -> BandwidthFrameSerializer.InputParams:
 
 
 def _records(call: Call) -> list[Record]:
-    with CaptureReader(call.path) as reader:
+    with CaptureReader(call.path, call.budget) as reader:
         return list(reader.records("/ws/rx", "/ws/tx", "/frames/out/audio", "/frames/out/other"))
 
 
@@ -162,14 +165,20 @@ class _Run(NamedTuple):
 
 
 def _run(
-    records: Sequence[Record], params: BandwidthFrameSerializer.InputParams, rate: int | None
+    records: Sequence[Record],
+    params: BandwidthFrameSerializer.InputParams,
+    rate: int | None,
+    budget: Budget,
 ) -> _Run:
     with ThreadPoolExecutor(1) as thread:  # a notebook's own thread has a loop running already
-        return thread.submit(asyncio.run, _passed(records, params, rate)).result()
+        return thread.submit(asyncio.run, _passed(records, params, rate, budget)).result()
 
 
 async def _passed(
-    records: Sequence[Record], params: BandwidthFrameSerializer.InputParams, rate: int | None
+    records: Sequence[Record],
+    params: BandwidthFrameSerializer.InputParams,
+    rate: int | None,
+    budget: Budget,
 ) -> _Run:
     fixed = {"auto_hang_up": False, "sample_rate": params.sample_rate or rate}
     now = 0.0
@@ -186,25 +195,28 @@ async def _passed(
             heard = await serializer.deserialize(record.body.decode("utf-8", "replace"))
             if isinstance(heard, InputAudioRawFrame):
                 run.frames.append((record.sequence, heard))
-        elif (frame := _frame(record)) is not None:
+        elif (frame := _frame(record, budget)) is not None:
             text = await serializer.serialize(frame)
             if text is not None:
                 run.texts.append(text)
     return run
 
 
-def _frame(record: Record) -> Frame | None:
+def _frame(record: Record, budget: Budget) -> Frame | None:
     """A frame that was given to ``serialize``, as far as it makes sound or stops it."""
-    if record.topic == "/frames/out/audio":
-        body = msgspec.json.decode(record.body, type=AudioFrame)
-        if body.frame.startswith(("Input", "User")):
-            return None
-        return OutputAudioRawFrame(body.data, body.sample_rate, body.number_of_channels)
-    if record.topic == "/frames/out/other":
-        name = msgspec.json.decode(record.body, type=OtherFrame).frame
-        if "Interruption" in name:
-            return InterruptionFrame()
-        return EndFrame() if name == "EndFrame" else None
+    try:
+        if record.topic == "/frames/out/audio":
+            frame = frame_of(record, 0.0, budget)
+            if frame.pcm is None or not frame.is_to_be_sent:
+                return None
+            return OutputAudioRawFrame(frame.pcm, frame.sample_rate, frame.num_channels)
+        if record.topic == "/frames/out/other":
+            name = msgspec.json.decode(record.body, type=OtherFrame).frame
+            if "Interruption" in name:
+                return InterruptionFrame()
+            return EndFrame() if name == "EndFrame" else None
+    except (ValueError, RecursionError):  # it makes no sense, as the call tells
+        pass
     return None
 
 

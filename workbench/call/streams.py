@@ -1,8 +1,9 @@
 """What a call consists of, as plain values on its clock: streams, frames, events.
 
 Conventions:
-    Times in seconds; 0 is the first WebSocket message of the call, so what the pipeline did before
-    it has a negative time. *Inbound* is caller to bot, *outbound* bot to caller.
+    Times in seconds; 0 is the first WebSocket message of the call, or where the first of the audio
+    belongs that had piled up before it. What the pipeline did before zero has a negative time.
+    *Inbound* is caller to bot, *outbound* bot to caller.
 """
 
 from __future__ import annotations
@@ -127,9 +128,14 @@ class FrameRecord(msgspec.Struct, frozen=True, gc=False):
         return len(self.pcm) // 2 / max(1, self.num_channels) / self.sample_rate
 
     @property
+    def has_sound(self) -> bool:
+        """Whether it holds audio of a rate that there is."""
+        return bool(self.pcm and self.sample_rate)
+
+    @property
     def is_to_be_sent(self) -> bool:
         """Whether it holds audio for the caller: the caller's own goes back to nobody."""
-        return bool(self.pcm and self.sample_rate) and not self.frame.startswith(("Input", "User"))
+        return self.has_sound and not self.frame.startswith(("Input", "User"))
 
     @property
     def mono(self) -> bytes:

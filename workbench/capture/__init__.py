@@ -5,7 +5,8 @@ the end. What stands in it is :mod:`workbench.capture.schema`; how it is written
 :mod:`workbench.capture.recording`; what can be done for one that was cut off, :mod:`workbench.capture.recovery`.
 
 The reader takes what there is: a finished file by its index, any other by walking over its records
-up to the cut, be it still being written, left by a killed process, or damaged.
+up to the cut, be it still being written, left by a killed process, or damaged. It is the gate: what
+a file claims beyond its :class:`workbench.budget.Budget` does not get past it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import weakref
 from bisect import bisect_left
 from collections.abc import Iterator
 from functools import partial
+from heapq import heappop, heappush
 from operator import itemgetter
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -24,7 +26,9 @@ from mcap.reader import SeekingReader
 from mcap.records import Channel, McapRecord, Metadata
 from mcap.writer import MCAP0_MAGIC
 
+from workbench.budget import Budget, usual
 from workbench.capture.container import (
+    RECORD_LIMIT,
     UNREADABLE,
     Head,
     Message,
@@ -63,6 +67,7 @@ __all__ = [
     "OtherFrame",
     "Pipeline",
     "Record",
+    "Refused",
     "Stats",
     "Time",
 ]
@@ -85,6 +90,30 @@ class Record(NamedTuple):
     body: bytes
 
 
+class Refused(NamedTuple):
+    """A record that was passed over, since it makes no sense.
+
+    Parameters:
+        topic: As of a :class:`Record`.
+        time_ns: Likewise.
+        sequence: Likewise.
+        why: What is wrong with it.
+    """
+
+    topic: str
+    time_ns: int
+    sequence: int
+    why: str
+
+
+#: Records of which a call of any length may have 1,000 a second and more: a burst.
+_AT_FIRST: Final = 100_000
+#: Times beyond it, in the year 2262, are no times: a signed number of 64 bits cannot hold them.
+_LAST_NS: Final = 2**63
+
+#: Behind all times.
+_EVER: Final = 2**64
+
 #: The same as calling the class, in half the time.
 _record: Final = partial(tuple.__new__, Record)
 
@@ -94,6 +123,39 @@ class _Block(NamedTuple):
 
     start_ns: int
     head: Head
+
+
+class _Waiting:
+    """Messages of blocks that overlap in time, on their way into one order.
+
+    Blocks hardly ever do, and then the pieces are long: but there may be thousands in one moment.
+    """
+
+    def __init__(self) -> None:
+        #: Time of the next message of each block, the block's number, where it is, and all of it.
+        self._heap: list[tuple[int, int, int, list[Message]]] = []
+        self._count = 0
+
+    def add(self, messages: list[Message]) -> None:
+        """Add the messages of a block."""
+        if messages:
+            messages.sort(key=itemgetter(0))  # of the same time: as they were written
+            self._count += 1
+            heappush(self._heap, (messages[0][0], self._count, 0, messages))
+
+    def until(self, time_ns: int) -> list[Message]:
+        """Take out, in order, all that were before a time."""
+        ready: list[Message] = []
+        heap = self._heap
+        while heap and heap[0][0] < time_ns:
+            first_ns, number, at, messages = heappop(heap)
+            # Up to where another block goes on; of the same time, the earlier block's come first.
+            limit = min(time_ns, max(heap[0][0], first_ns + 1)) if heap else time_ns
+            end = bisect_left(messages, (limit,), at)
+            ready += messages[at:end]
+            if end < len(messages):
+                heappush(heap, (messages[end][0], number, end, messages))
+        return ready
 
 
 class CaptureReader:
@@ -107,18 +169,22 @@ class CaptureReader:
             finished, ``end``.
         finished: Whether the file has its end.
         damage: What could not be read, in sentences; grows while :meth:`records` is read.
+        budget: What it may claim.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, budget: Budget | None = None) -> None:
         """Open it and read its metadata.
 
         Args:
             path: The file. While ``name.mcap`` does not exist yet, ``name.mcap.part`` is taken.
+            budget: What it may claim; by default :func:`workbench.budget.usual`.
 
         Raises:
-            CaptureError: If it is missing, or empty, or not a capture, or of a newer major version.
+            CaptureError: If it is missing, or empty, or not a capture, or of a newer major version,
+                or claims more than its budget.
         """
         self.path = Path(path)
+        self.budget = budget or usual()
         part = self.path.with_name(self.path.name + SUFFIX)
         if not os.path.exists(self.path) and os.path.exists(part):
             self.path = part
@@ -137,9 +203,12 @@ class CaptureReader:
         self.damage: list[str] = []
         self._topics: dict[int, str] = {}
         self._blocks: list[_Block] = []
+        self._claimed = 0
+        self._told = 0
         self.finished = is_finished(self._file) and self._read_index()
         if not self.finished:
             self._walk()
+        self.budget.check(self.path, "unpacked_bytes", self._claimed)
         self._check_format()
 
     def __enter__(self) -> CaptureReader:
@@ -163,19 +232,33 @@ class CaptureReader:
             topics: Those wanted; none given, all. One that the file does not have is no error.
 
         Yields:
-            The records. A damaged chunk is left out and noted in :attr:`damage`.
+            The records. A damaged chunk is left out and noted in :attr:`damage`, and a record that
+            makes no sense is left out: see :meth:`sifted`.
 
         Raises:
-            CaptureError: If the file cannot be read any more.
+            CaptureError: If the file cannot be read any more, or holds more than its budget.
         """
-        waiting: list[Message] = []
+        return (record for record in self.sifted(*topics) if type(record) is Record)
+
+    def sifted(self, *topics: str) -> Iterator[Record | Refused]:
+        """Read records as :meth:`records` does, and those that make no sense, as such."""
+        waiting = _Waiting()
+        count = size = 0
         for block in self._blocks:
-            ready = bisect_left(waiting, (block.start_ns,))
-            yield from self._named(waiting[:ready], topics)
-            del waiting[:ready]
-            waiting += self._read_block(block)
-            waiting.sort(key=itemgetter(0))  # of the same time: as they were written
-        yield from self._named(waiting, topics)
+            yield from self._named(waiting.until(block.start_ns), topics)
+            found = self._read_block(block)
+            count += len(found)
+            size += sum([len(message[-1]) for message in found])
+            self._check_count(count, size, block.start_ns - self._blocks[0].start_ns)
+            waiting.add(found)
+        yield from self._named(waiting.until(_EVER), topics)
+
+    def _check_count(self, count: int, size: int, span_ns: int) -> None:
+        """Refuse more than there may be in so much of a call."""
+        self.budget.check(self.path, "unpacked_bytes", size)
+        self.budget.check(self.path, "records", count)
+        a_second = (count - _AT_FIRST) / max(1.0, span_ns / 1e9)
+        self.budget.check(self.path, "records_per_second", a_second)
 
     # -- finding what there is -----------------------------------------------------------------
 
@@ -183,22 +266,28 @@ class CaptureReader:
         """Take everything from the summary. False if the summary is unusable."""
         try:
             self._file.seek(0)
-            reader = SeekingReader(self._file)
+            reader = SeekingReader(self._file, record_size_limit=RECORD_LIMIT)
             summary = reader.get_summary()
             if summary is None or (summary.statistics and not summary.chunk_indexes):
                 return False
+            chunks = summary.chunk_indexes
+            if len({index.chunk_start_offset for index in chunks}) < len(chunks):
+                return False  # a chunk that is there twice
+            told = sum(index.length for index in summary.metadata_indexes)
+            self.budget.check(self.path, "metadata_bytes", told)
             for record in reader.iter_metadata():
                 self._add(record)
         except UNREADABLE:
             self.metadata.clear()
             return False
+        self._claimed = sum(index.uncompressed_size for index in chunks)
         self._topics = {number: channel.topic for number, channel in summary.channels.items()}
         self._blocks = sorted(
             _Block(
                 index.message_start_time,
                 Head(Opcode.CHUNK, index.chunk_start_offset, index.chunk_length - 9),
             )
-            for index in summary.chunk_indexes
+            for index in chunks
         )
         return True
 
@@ -210,11 +299,14 @@ class CaptureReader:
             try:
                 match head.opcode:
                     case Opcode.METADATA | Opcode.CHANNEL:
+                        self._told += head.length
+                        self.budget.check(self.path, "metadata_bytes", self._told)
                         self._add(read_record(self._file, head))
                     case Opcode.MESSAGE:
                         self._blocks.append(_Block(self._number(head, at=6, size=8), head))
                     case Opcode.CHUNK:
                         self._blocks.append(_Block(self._number(head, at=0, size=8), head))
+                        self._claimed += self._number(head, at=16, size=8)
                         chunk = head
                     case Opcode.MESSAGE_INDEX if chunk:
                         # Channels stand in the chunk that first uses them.
@@ -238,7 +330,9 @@ class CaptureReader:
 
     def _add(self, record: McapRecord) -> None:
         if isinstance(record, Metadata):
-            self.metadata.setdefault(record.name, {}).update(record.metadata)
+            most = self.budget.text if record.name != "serializer" else None  # that is JSON
+            fields = {name[:most]: value[:most] for name, value in record.metadata.items()}
+            self.metadata.setdefault(record.name[:most], {}).update(fields)
         elif isinstance(record, Channel):
             self._topics.setdefault(record.id, record.topic)
 
@@ -271,16 +365,29 @@ class CaptureReader:
             self._add(record)
         return messages
 
-    def _named(self, messages: list[Message], topics: tuple[str, ...]) -> list[Record]:
+    def _named(self, messages: list[Message], topics: tuple[str, ...]) -> list[Record | Refused]:
         """The records of the topics that are wanted and known."""
         names = {
             number: topic for number, topic in self._topics.items() if not topics or topic in topics
         }
-        return [
-            _record((names[channel], time_ns, sequence, body))
-            for time_ns, _, channel, sequence, body in messages
-            if channel in names
-        ]
+        depth, values = self.budget.depth, self.budget.values
+        named: list[Record | Refused] = []
+        for time_ns, _, channel, sequence, body in messages:
+            if channel not in names:
+                continue
+            # Hardly any has so many brackets, or is so long: half a million an hour go by here.
+            if (
+                len(body) > values
+                or body.count(b"{") + body.count(b"[") > depth
+                or time_ns >= _LAST_NS
+            ) and (why := self._nonsense(time_ns, body)):
+                named.append(Refused(names[channel], time_ns, sequence, why))
+            else:
+                named.append(_record((names[channel], time_ns, sequence, body)))
+        return named
+
+    def _nonsense(self, time_ns: int, body: bytes) -> str | None:
+        return "a time beyond the year 2262" if time_ns >= _LAST_NS else self.budget.nonsense(body)
 
     def _note(self, offset: int, error: BaseException) -> None:
         sentence = f"unreadable at byte {offset}: {type(error).__name__} {error}".rstrip()

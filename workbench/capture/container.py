@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, Final, NamedTuple, TypeAlias
 
 import zstandard
+from lz4.frame import LZ4FrameDecompressor
 from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
 from mcap.opcode import Opcode
@@ -32,6 +33,7 @@ from mcap.stream_reader import get_chunk_data_stream
 from mcap.writer import MCAP0_MAGIC
 
 __all__ = [
+    "RECORD_LIMIT",
     "UNREADABLE",
     "Head",
     "Message",
@@ -55,7 +57,7 @@ UNREADABLE: Final = (
 )
 
 #: Larger records are not read: a second of a busy call is 0.2 MB.
-_RECORD_LIMIT: Final = 64 * 2**20
+RECORD_LIMIT: Final = 64 * 2**20
 _FOOTER: Final = struct.Struct("<BQQQI")
 #: Length, channel, sequence and log time of a message whose opcode is known; its publish time is
 #: passed over, and its data begin where this ends.
@@ -99,7 +101,7 @@ def is_finished(file: BinaryIO) -> bool:
     opcode, length, start, _, crc = _FOOTER.unpack_from(footer)
     if footer[-8:] != MCAP0_MAGIC or opcode != Opcode.FOOTER or length != _FOOTER.size - 9:
         return False
-    if not 0 < start <= size - tail or size - start > _RECORD_LIMIT:
+    if not 0 < start <= size - tail or size - start > RECORD_LIMIT:
         return False
     file.seek(start)
     covered = file.read(size - tail - start) + footer[: _FOOTER.size - 4]
@@ -124,7 +126,7 @@ def heads(file: BinaryIO, size: int) -> Iterator[Head]:
             return
         opcode, length = struct.unpack("<BQ", head)
         known = 0 < opcode <= Opcode.DATA_END or opcode >= 0x80  # those from 0x80 are private
-        if not known or length > _RECORD_LIMIT or offset + 9 + length > size:
+        if not known or length > RECORD_LIMIT or offset + 9 + length > size:
             return
         if opcode in (Opcode.DATA_END, Opcode.FOOTER):
             return
@@ -186,13 +188,18 @@ def unpack(file: BinaryIO, head: Head) -> Unpacked:
 
 def _chunk_data(body: bytes) -> bytes:
     chunk = Chunk.read(ReadDataStream(io.BytesIO(body)))
-    if chunk.uncompressed_size > _RECORD_LIMIT:
-        raise ValueError(f"a chunk of {chunk.uncompressed_size} bytes")
+    size = chunk.uncompressed_size
+    if size > RECORD_LIMIT:
+        raise ValueError(f"a chunk of {size} bytes")
+    # Else a wrong length would be allocated before it is found to be wrong.
     if chunk.compression == "zstd":
-        # Else a damaged length would be allocated before it is found to be wrong.
-        stated = zstandard.frame_content_size(chunk.data)
-        if stated not in (-1, chunk.uncompressed_size):
+        if zstandard.frame_content_size(chunk.data) not in (-1, size):
             raise ValueError("the sizes of a chunk disagree")
+    elif chunk.compression == "lz4":
+        data = LZ4FrameDecompressor().decompress(chunk.data, max_length=size + 1)
+        if len(data) != size:
+            raise ValueError("the sizes of a chunk disagree")
+        chunk.data, chunk.compression = data, ""
     stream, size = get_chunk_data_stream(chunk, validate_crc=True)
     return stream.read(size)
 

@@ -1,21 +1,23 @@
 """What must not get into a capture: credentials, and what the stream parameters carry.
 
 A stream parameter is often a one-time token by which the socket was authenticated, so none is kept
-unless it is asked for. An account id becomes a pseudonym: the same account has the same one, and
-since account ids are short numbers, whoever really wants it back can find it by trying.
+unless it is asked for. An account id becomes a pseudonym: on one machine the same account has the
+same one. Account ids are short numbers, which can all be tried in seconds: hence it is keyed, with
+what only the machine knows, and whoever has a capture and not the key cannot tell the account.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
+import hmac
+import os
 import re
 from collections.abc import Collection, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
-__all__ = ["REDACTED", "hide", "may_hold_secrets", "pseudonym", "redact", "secrets_of"]
+__all__ = ["KEY", "REDACTED", "hide", "may_hold_secrets", "pseudonym", "redact", "secrets_of"]
 
 REDACTED: Final = "[redacted]"
 
@@ -34,9 +36,34 @@ _SUSPECT: Final = (
 )  # fmt: skip
 
 
-def pseudonym(account_id: str) -> str:
-    """Name an account without saying its id."""
-    return "sha256:" + hashlib.sha256(f"account {account_id}".encode()).hexdigest()[:16]
+#: Name in the environment of a key for pseudonyms: machines that share it agree on them.
+KEY: Final = "WORKBENCH_ACCOUNT_KEY"
+#: 128 random bits, made when a machine was set up (``man 5 machine-id``).
+_MACHINE_IDS: Final = ("/etc/machine-id", "/var/lib/dbus/machine-id")
+
+
+def pseudonym(account_id: str) -> str | None:
+    """Name an account without saying its id; ``None`` where there is no key to do it with.
+
+    The key is that of the environment, :data:`KEY`, or the machine's own id. A container has
+    mostly neither.
+    """
+    key = _key()
+    if key is None:
+        return None
+    return "hmac:" + hmac.digest(key, f"account {account_id}".encode(), "sha256").hex()[:16]
+
+
+@cache  # read once, on the local disk
+def _key() -> bytes | None:
+    if given := os.environ.get(KEY):
+        return given.encode("utf-8", "surrogateescape")
+    for path in _MACHINE_IDS:
+        with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as file:
+            text = file.read(64).strip()
+            if len(text) == 32 and len(set(text)) > 1 and int(text, 16):
+                return b"pipecat-bandwidth " + text.encode()  # the id itself is told to nobody
+    return None
 
 
 @lru_cache(maxsize=1024)  # names come again and again
@@ -79,7 +106,7 @@ def _redact_field(
     if is_telling and plain in _PARAMETERS:
         return REDACTED
     if is_telling and plain in _ACCOUNT and isinstance(value, (str, int)):
-        return pseudonym(str(value))
+        return pseudonym(str(value)) or REDACTED
     if is_telling and name not in allow and _is_secret(name):
         return REDACTED
     return redact(value, allow, secrets)
@@ -128,7 +155,7 @@ def _take(found: dict[str, str], name: str, text: object) -> None:
     if not isinstance(text, str) or len(text) < 4:
         return
     if name.replace("_", "").lower() in _ACCOUNT:
-        found[text] = pseudonym(text)
+        found[text] = pseudonym(text) or REDACTED
     elif _is_secret(name) and "url" not in name:
         found[text] = REDACTED
         scheme, _, rest = text.partition(" ")

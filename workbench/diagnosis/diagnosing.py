@@ -140,7 +140,7 @@ def excerpt(call: Call, finding: Finding, *, as_meant: bool = False) -> Audio:
     if not finding.listen:
         raise ValueError(f"{finding.kind} cannot be heard, see its measurement")
     audio = call.signal(finding.listen)
-    begin = finding.parts[0].start
+    begin = max(0.0, finding.parts[0].start)
     if as_meant:
         stretch = audio.span(begin, min(finding.parts[0].end, begin + LONGEST))
         meant = readings.as_meant(stretch, declared(call, finding.listen))

@@ -69,8 +69,8 @@ def export(
         signals: Channels of a sound file.
 
     Returns:
-        The files written, new ones for their owner alone. CSV makes a second one,
-        ``.findings.csv``, if there are findings.
+        The files written, each complete and for its owner alone, as the capture is, also where
+        it replaces one. CSV makes a second one, ``.findings.csv``, if there are findings.
 
     Raises:
         ValueError: If there is no such kind, or the file's suffix is none of it.
@@ -87,7 +87,6 @@ def export(
         jobs = [(_checked(path, kind), path)]
     written = []
     for one, file in jobs:
-        file.touch(mode=0o600)  # as the capture: only the owner's to hear and to read
         written.append(file)
         if one in ("wav", "flac"):
             write_audio(call, file, signals)
@@ -99,7 +98,6 @@ def export(
             write_csv(call, file)
             if findings:
                 written.append(file.with_suffix(".findings.csv"))
-                written[-1].touch(mode=0o600)
                 write_findings(findings, written[-1])
     return written
 

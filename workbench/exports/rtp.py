@@ -40,6 +40,7 @@ from numpy.typing import NDArray
 
 from pipecat_bandwidth.encodings import PCMU
 from workbench.audio import Audio
+from workbench.beside import written_beside
 from workbench.call import Call, Stream
 from workbench.call.playout import Playout
 from workbench.capture import CaptureReader
@@ -104,7 +105,7 @@ def write_pcap(call: Call, path: str | Path) -> None:
         _outbound(call, origin),
         key=lambda packet: packet.time_ns,
     )
-    with Path(path).open("wb") as file:
+    with written_beside(path) as part, part.open("wb") as file:
         writer = PcapngWriter(file, "workbench", _COMMENT)
         writer.interface(LINKTYPE_RAW, "RTP made from the media stream")
         writer.interface(LINKTYPE_UPPER_PDU, "WebSocket messages")
@@ -123,7 +124,7 @@ def write_pcap(call: Call, path: str | Path) -> None:
 
 
 def _messages(call: Call) -> Iterator[_Packet]:
-    with CaptureReader(call.path) as reader:
+    with CaptureReader(call.path, call.budget) as reader:
         for record in reader.records("/ws/rx", "/ws/tx"):
             inbound = record.topic == "/ws/rx"
             ends = (_BANDWIDTH, _BOT) if inbound else (_BOT, _BANDWIDTH)
@@ -135,7 +136,7 @@ def _without_parameters(body: bytes) -> bytes:
     """Blank the values of ``streamParams``: the file goes to strangers, and they may be tokens."""
     try:
         fields = msgspec.json.decode(body)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return b"null"
     if not isinstance(fields, dict) or "streamParams" not in fields:
         return body

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 import soundfile
 
-from workbench.audio import sound_file
+from workbench.audio import Audio, sound_file
+from workbench.beside import written_beside
 from workbench.call import Call
 
 __all__ = ["write_audio"]
+
+#: Seconds that are converted at once: an hour takes no more memory than a minute.
+_SECS: Final = 60
 
 
 def write_audio(
@@ -46,11 +51,28 @@ def write_audio(
         raise ValueError(f"FLAC has no {subtype}, write a .wav")
     if not signals or isinstance(signals, str):
         raise ValueError(f"signals of {signals!r}, a sequence of at least one name is wanted")
-    audio = call.signal(signals[0])
-    rate = sample_rate or (audio.sample_rate if len(signals) == 1 else 24000)
-    channels = np.zeros((round(call.duration * rate), len(signals)), "<i2")
-    for channel, name in enumerate(signals):
-        pcm = np.frombuffer(call.signal(name).resampled(rate).pcm(), "<i2")[: len(channels)]
-        channels[: len(pcm), channel] = pcm
-    with sound_file(path, "ab"):
-        soundfile.write(str(path), channels, rate, format=kind[1:].upper(), subtype=subtype)
+    sides = [call.signal(name) for name in signals]
+    rate = sample_rate or (sides[0].sample_rate if len(sides) == 1 else 24000)
+    form = {"format": kind[1:].upper(), "subtype": subtype}
+    length = round(call.duration * rate)
+    with (
+        written_beside(path) as part,
+        sound_file(path, "wb"),
+        soundfile.SoundFile(str(part), "w", rate, len(sides), **form) as file,
+    ):
+        for first in range(0, math.ceil(call.duration), _SECS):
+            block = np.zeros((min(_SECS * rate, length - first * rate), len(sides)), "<i2")
+            for channel, audio in enumerate(sides):
+                pcm = np.frombuffer(_converted(audio, rate, first).pcm(), "<i2")[: len(block)]
+                block[: len(pcm), channel] = pcm
+            file.write(block)
+
+
+def _converted(audio: Audio, rate: int, first: int) -> Audio:
+    """A minute of a signal at another rate: converted with a second on either side, then cut.
+
+    At whole seconds every rate has a sample, so the minutes join as if all were converted at once.
+    """
+    before = min(1, first)
+    part = audio.span(first - before, first + _SECS + 1).resampled(rate)
+    return part.span(before, before + _SECS)

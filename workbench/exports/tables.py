@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from pathlib import Path
@@ -18,6 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.beside import written_beside
 from workbench.call import Call, Stream
 from workbench.capture import CaptureReader, Record
 
@@ -73,7 +75,8 @@ def write_labels(call: Call, findings: Sequence[Finding], path: str | Path) -> N
     ]
     labels.sort(key=lambda label: label[:2])
     lines = (f"{start:.6f}\t{end:.6f}\t{' '.join(text.split())}\n" for start, end, text in labels)
-    Path(path).write_text("".join(lines), encoding="utf-8")
+    with written_beside(path) as part:
+        part.write_text("".join(lines), encoding="utf-8")
 
 
 def write_csv(call: Call, path: str | Path) -> None:
@@ -92,7 +95,7 @@ def write_csv(call: Call, path: str | Path) -> None:
         _Row(event.time, "event", kind=event.kind, text=event.text)
         for event in sorted(call.events, key=lambda event: event.time)
     )
-    with Path(path).open("w", encoding="utf-8", newline="") as file:
+    with written_beside(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(_Row._fields)
         table.writerows(map(_cells, merge(_wire(call), events, key=lambda row: row.time_s)))
@@ -108,13 +111,13 @@ def write_findings(findings: Sequence[Finding], path: str | Path) -> None:
         findings: As ``diagnose(call)`` returned them.
         path: A CSV file (UTF-8, header line).
     """
-    with Path(path).open("w", encoding="utf-8", newline="") as file:
+    with written_beside(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
         table.writerow(("finding", "start_s", "end_s", "part_value", *_COLUMNS))
         for number, found in enumerate(findings, 1):
             own = [getattr(found, name) for name in _COLUMNS]
-            for part in found.parts:
-                table.writerow(_cells((number, *part, *own)))
+            for incident in found.parts:
+                table.writerow(_cells((number, *incident, *own)))
 
 
 # -- rows --------------------------------------------------------------------------------------
@@ -131,6 +134,9 @@ class _Typed(msgspec.Struct):
     event_type: str = msgspec.field(default="", name="eventType")
 
 
+#: Begins a formula, OWASP's list: signs, also full-width ones, behind whatever is not seen.
+_FORMULA: Final = re.compile(r"[\t\r\n]|[\s\x00-\x1f\u200b\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+
 _TYPE: Final = msgspec.json.Decoder(_Typed)
 
 
@@ -138,7 +144,7 @@ def _wire(call: Call) -> Iterator[_Row]:
     """Every message; what is known of its audio stands in the streams, in the same order."""
     audio = {"inbound": _audio(call.inbound), "outbound": _audio(call.outbound, call.playout.lead)}
     coming = {direction: next(rows, None) for direction, rows in audio.items()}
-    with CaptureReader(call.path) as reader:
+    with CaptureReader(call.path, call.budget) as reader:
         for record in reader.records(*_TOPICS):
             direction = _TOPICS[record.topic]
             time = (record.time_ns - call.anchor_ns) / 1e9
@@ -165,17 +171,20 @@ def _kind(record: Record) -> str:
         return "invalid"
     try:
         return _TYPE.decode(record.body).event_type
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return "invalid"
 
 
 def _cells(row: Iterable[Any]) -> list[Any]:
-    """Times to the microsecond, nothing for NaN; text that would run as a formula is quoted."""
+    """Times to the microsecond, nothing for NaN; text that would run as a formula is quoted.
+
+    A spreadsheet may pass over white space, and take full-width signs for their narrow forms.
+    """
     cells: list[Any] = []
     for cell in row:
         if isinstance(cell, float):
             cell = None if math.isnan(cell) else round(cell, 6)
-        elif isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        elif isinstance(cell, str) and _FORMULA.match(cell):
             cell = "'" + cell
         cells.append(cell)
     return cells

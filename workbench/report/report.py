@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -24,6 +25,7 @@ from markupsafe import Markup
 
 from workbench import plots
 from workbench.audio import Audio
+from workbench.beside import written_beside
 from workbench.call import SIGNALS, Call
 from workbench.capture.redaction import hide
 from workbench.diagnosis import Finding, Findings, excerpt
@@ -45,6 +47,9 @@ EXCERPT_LEVEL_DBOV: Final = -26.0
 
 #: 0 to 1: variable rate, some 13 kbit/s for 8 kHz and 28 kbit/s for 24 kHz of speech.
 MP3_COMPRESSION: Final = 0.7
+
+#: The rates that there are in MP3 (ISO/IEC 11172-3, 13818-3 and MPEG-2.5), in hertz.
+_MP3_RATES: Final = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 #: How the names of a call's stats end, and the unit that this stands for.
 _UNITS: Final = {
@@ -113,8 +118,8 @@ def write_report(
         facts=[(name, hidden(value)) for name, value in _facts(call)],
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600)  # it holds the call, which is only the owner's to hear
-    path.write_text(page, encoding="utf-8")
+    with written_beside(path) as part:
+        part.write_text(page, encoding="utf-8")
     return path
 
 
@@ -144,7 +149,7 @@ def _finding(finding: Finding, call: Call, sides: Collection[str]) -> dict[str, 
     names = ("kind", "title", "severity", "when", "told")
     row: dict[str, str] = {name: getattr(finding, name) for name in names}
     audible = finding.listen and SIGNALS[finding.listen].side in sides
-    audio = _mp3(excerpt(call, finding)) if audible else ""
+    audio = _excerpt(call, finding) if audible else ""
     meant = ""
     if audible:
         with suppress(ValueError):  # most sound is what it is
@@ -243,11 +248,21 @@ def _fact(name: str, value: float) -> tuple[str, str]:
     return name.removesuffix(f"_{unit}").replace("_", " "), said
 
 
+def _excerpt(call: Call, finding: Finding) -> str:
+    """The sound of a finding; none where it cannot be cut out, which is no reason for no report."""
+    try:
+        return _mp3(excerpt(call, finding))
+    except (ValueError, RuntimeError) as error:  # of libsndfile
+        warnings.warn(f"no sound of {finding.kind}: {error}", RuntimeWarning, stacklevel=2)
+        return ""
+
+
 def _mp3(audio: Audio) -> str:
     """Small, every browser plays it, and good enough to hear what happened."""
+    rate = next((rate for rate in _MP3_RATES if rate >= audio.sample_rate), _MP3_RATES[-1])
     buffer = io.BytesIO()
     soundfile.write(
-        buffer, audio.samples, audio.sample_rate, format="MP3", compression_level=MP3_COMPRESSION
+        buffer, audio.resampled(rate).samples, rate, format="MP3", compression_level=MP3_COMPRESSION
     )
     return _uri("audio/mpeg", buffer.getvalue())
 

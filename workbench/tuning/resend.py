@@ -30,6 +30,7 @@ from pipecat_bandwidth import BandwidthFrameSerializer
 from pipecat_bandwidth.encodings import from_content_type
 from pipecat_bandwidth.messages import PlayAudio, parse
 from workbench.audio import Audio
+from workbench.exceptions import NothingSaid
 from workbench.metrics.alignment import find_delay
 from workbench.tuning.voice import Source, Voice, voice_of
 
@@ -116,7 +117,8 @@ def resend(
         audio_out_sample_rate: Rate of the pipeline, in hertz; ``None`` for that of the frames.
 
     Raises:
-        ValueError: If there is no audio to send, or the rate is not positive.
+        NothingSaid: If there is no audio to send, or the serializer sends none of it.
+        ValueError: If the rate is not positive.
     """
     params = params or BandwidthFrameSerializer.InputParams()
     if audio_out_sample_rate is not None and audio_out_sample_rate <= 0:
@@ -193,7 +195,7 @@ def _decoded(frames: list[Frame], passed: _Passed) -> tuple[Audio, float, float]
             if length:
                 held.append(fed - emitted)
     if not held:
-        raise ValueError("the serializer sent no audio: " + "; ".join(passed.remarks))
+        raise NothingSaid("the serializer sent no audio: " + "; ".join(passed.remarks))
     return Audio.from_pcm(b"".join(pcm), rate), first, float(np.mean(held))
 
 

@@ -60,7 +60,7 @@ def late_start(call: Call) -> Iterator[Finding]:
             "on_client_connected.",
             listen="caller_heard",
         )
-    early = -float(call.inbound.start.min(initial=0.0))
+    early = call.begun - float(call.inbound.start.min(initial=call.begun))
     if early >= BACKLOG.value:
         yield late_start.finding(
             side="caller",

@@ -65,16 +65,17 @@ def stale_audio(call: Call) -> Iterator[Finding]:
     """A scrap of the old sentence after an interruption."""
     said, sent = call.audio_out, call.outbound
     said_at = np.array([frame.time for frame in said], float)
-    for clear in call.times_of("clear").tolist():
-        after = int(np.searchsorted(sent.time, clear, side="right"))
-        if after == len(sent):
-            continue
+    clears = np.sort(call.times_of("clear"))
+    following = np.searchsorted(sent.time, clears, side="right")
+    # Of several that nothing was sent between, the last one is what is sent next measured by.
+    lasts = np.flatnonzero(np.diff(following, append=len(sent)) > 0)
+    for clear, after in zip(clears[lasts].tolist(), following[lasts].tolist(), strict=True):
         start = float(sent.time[after])
         ms = 0.0 if call.has_ambience else _too_soon(call, after, clear)
         likeness = 1.0
         if not ms:
             cut = int(np.searchsorted(said_at, clear))
-            given = [f for f in said[:cut][-_MANY:] if f.time > clear - 2 * OLD_SECS]
+            given = [f for f in said[max(0, cut - _MANY) : cut] if f.time > clear - 2 * OLD_SECS]
             rate = said[cut - 1].sample_rate if cut else 0
             if given and rate:
                 held = b"".join(f.mono for f in given if f.sample_rate == rate)
@@ -179,7 +180,7 @@ def _within(new: NDArray[np.float32], old: NDArray[np.float32]) -> tuple[float, 
     head = new[: 8 * HELD_MS]
     if len(head) < 8 * HELD_MS or len(old) <= len(head) + _BLOCK:
         return 0.0, 0.0
-    size = 1 << (len(old) + len(head)).bit_length()
+    size = 1 << (len(old) - 1).bit_length()  # enough: of the places looked at none goes round
     product = np.fft.irfft(np.fft.rfft(old, size) * np.conj(np.fft.rfft(head, size)), size)
     energy = np.append(0.0, np.cumsum(np.square(old, dtype=float)))
     windows = energy[len(head) :] - energy[: -len(head)]
@@ -223,17 +224,40 @@ def _likeness(head: NDArray[np.float32], tail: NDArray[np.float32]) -> NDArray[n
     """
     least = round(8 * stale_audio.threshold)
     found = np.zeros(len(head) + 1)
+    length = np.arange(least, min(len(head), len(tail)) + 1)
+    if not len(length):
+        return found
     energy, energies = (np.append(0.0, np.cumsum(np.square(x, dtype=float))) for x in (head, tail))
-    for at in range(max(0, len(tail) - len(head) - _SHIFTS), len(tail) - least + 1):
-        # From here to the end, or some ms before it: one product gives all these lengths.
-        length = np.arange(max(least, len(tail) - at - _SHIFTS), min(len(head), len(tail) - at) + 1)
-        if not len(length):
-            continue
-        product = np.cumsum(head[: length[-1]] * tail[at : at + length[-1]], dtype=float)
-        theirs = energies[at + length] - energies[at]
-        scale = np.sqrt(energy[length] * theirs)
+    # All lengths at once: beginnings that end where the tail does, then, sample by sample, before.
+    product = _overlaps(head, tail, len(length) + _SHIFTS, least)
+    padded = np.append(head, np.zeros(_SHIFTS)).astype(float)
+    for shift in range(_SHIFTS + 1):
+        end = len(tail) - shift
+        if shift:  # what reached one sample further is without that sample
+            last = np.arange(least, least + len(product) - 1)
+            product = product[1:] - padded[last] * float(tail[end])
+        some = length[: max(0, end - least + 1)]
+        if not len(some):
+            break
+        theirs = energies[end] - energies[end - some]
+        scale = np.sqrt(energy[some] * theirs)
         # Of what is faint on either side the likeness is that of roundings.
-        audible = np.minimum(energy[length], theirs) > length * 10 ** (FAINTEST_DBOV / 10)
-        alike = np.where(audible, product[length - 1] / np.maximum(scale, 1e-9), 0.0)
-        found[length] = np.maximum(found[length], alike)
+        audible = np.minimum(energy[some], theirs) > some * 10 ** (FAINTEST_DBOV / 10)
+        alike = np.where(audible, product[: len(some)] / np.maximum(scale, 1e-9), 0.0)
+        found[some] = np.maximum(found[some], alike)
     return found
+
+
+def _overlaps(
+    head: NDArray[np.float32], tail: NDArray[np.float32], count: int, least: int
+) -> NDArray[np.float64]:
+    """Products of the last ``least``, ``least + 1``, ... samples of ``tail`` with ``head``.
+
+    Beyond its end ``head`` is silent; of a tail that is too short for a length the product is 0.
+    """
+    longest = min(len(tail), least + count - 1)
+    size = 1 << (2 * longest).bit_length()
+    spectra = (np.fft.rfft(x.astype(float), size) for x in (tail[-longest:], head[:longest]))
+    theirs, ours = spectra
+    whole = np.fft.irfft(theirs * np.conj(ours), size)[: longest - least + 1][::-1]
+    return np.append(whole, np.zeros(count - len(whole)))

@@ -207,7 +207,8 @@ def _stalls(call: Call) -> list[tuple[float, float]]:
     """
     spells = call.inbound.spells_of("held")
     least = LATE_MS.value / 1000
-    return [(max(0.0, spell.start), spell.end) for spell in spells if spell.start > -least]
+    began = call.begun
+    return [(max(began, spell.start), spell.end) for spell in spells if spell.start > began - least]
 
 
 def _alternates(call: Call, stalls: Sequence[Part]) -> bool:

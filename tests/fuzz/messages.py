@@ -1,16 +1,13 @@
 """Hostile messages for the serializer, as many as one likes.
 
-``python -m tests.fuzz --cases 200000 --seed 1`` sends so many broken messages into calls and counts
-how many would have ended one: raised, or given the pipeline something that is not audio, or made
-the call deaf to the next good message. Each message goes into a new call and into a long one that
-has had all those before it. A line of the log that is too long, or holds more than plain text,
-counts too.
+So many broken messages are sent into calls, and it is counted how many would have ended one: raised,
+or given the pipeline something that is not audio, or made the call deaf to the next good message.
+Each message goes into a new call and into a long one that has had all those before it. A line of the
+log that is too long, or holds more than plain text, counts too.
 """
 
 from __future__ import annotations
 
-import argparse
-import asyncio
 import json
 import random
 from collections import Counter
@@ -51,7 +48,7 @@ VALUES: list[Any] = [
 ]  # fmt: skip
 
 
-def _nested(depth: int, opening: str, closing: str) -> str:
+def nested(depth: int, opening: str, closing: str) -> str:
     return opening * depth + closing * depth
 
 
@@ -97,14 +94,14 @@ HOSTILE: dict[str, Any] = {
     "infinity": '{"eventType":"media","payload":"////","x":-Infinity}',
     "1e999": '{"eventType":"media","payload":"////","x":1e999}',
     "long integer": '{"eventType":"media","payload":"////","x":' + "9" * 5000 + "}",
-    "deep arrays": _nested(_DEEP, "[", "]"),
+    "deep arrays": nested(_DEEP, "[", "]"),
     "deep objects": '{"a":' * _DEEP + "1" + "}" * _DEEP,
-    "deep arrays in 60 kB": _nested(30_000, "[", "]"),
+    "deep arrays in 60 kB": nested(30_000, "[", "]"),
     "deep inside a media": '{"eventType":"media","payload":"////","x":'
-    + _nested(30_000, "[", "]")
+    + nested(30_000, "[", "]")
     + "}",
     "deep inside a start": '{"eventType":"start","metadata":{"x":'
-    + _nested(30_000, "[", "]")
+    + nested(30_000, "[", "]")
     + "}}",
     # eventType
     "no eventType": '{"payload":"////"}',
@@ -210,7 +207,7 @@ def broken(rng: random.Random) -> str | bytes:
         return _deepened(rng, text)
     fields = json.loads(text)
     for _ in range(rng.randrange(1, 4)):
-        _spoil(rng, fields)
+        spoil(rng, fields)
     return json.dumps(fields, ensure_ascii=rng.random() < 0.5)
 
 
@@ -221,7 +218,7 @@ def _deepened(rng: random.Random, text: str) -> str:
     inner = inner if isinstance(inner, dict) else fields
     inner[rng.choice([*inner, "x"])] = "@@"
     depth = rng.choice([10, 500, 1100, 5000, 30_000])
-    deep = rng.choice([_nested(depth, "[", "]"), '{"a":' * (depth // 6) + "1" + "}" * (depth // 6)])
+    deep = rng.choice([nested(depth, "[", "]"), '{"a":' * (depth // 6) + "1" + "}" * (depth // 6)])
     return json.dumps(fields).replace('"@@"', deep)
 
 
@@ -232,14 +229,14 @@ def _flipped(rng: random.Random, data: bytes) -> bytes:
     return bytes(flipped)
 
 
-def _spoil(rng: random.Random, node: Any) -> None:
+def spoil(rng: random.Random, node: Any) -> None:
     """Change one thing somewhere in a JSON value."""
     keys = list(node) if isinstance(node, dict) else list(range(len(node)))
     if not keys:
         return
     key = rng.choice(keys)
     if isinstance(node[key], (dict, list)) and rng.random() < 0.7:
-        _spoil(rng, node[key])
+        spoil(rng, node[key])
     elif isinstance(node, dict) and rng.random() < 0.3:
         value = node.pop(key)
         if rng.random() < 0.5:
@@ -320,23 +317,3 @@ async def run(cases: int, seed: int) -> Counter[str]:
             long = await begun()
     logger.remove(sink)
     return endings
-
-
-def main() -> int:
-    """Run from a shell; 1 when any call was ended."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
-    parser.add_argument("--cases", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=1)
-    arguments = parser.parse_args()
-    logger.remove()  # what is logged is checked, and not shown
-    endings = asyncio.run(run(arguments.cases, arguments.seed))
-    print(
-        f"{arguments.cases} cases, seed {arguments.seed}; cases that ended a call: {endings.total()}"
-    )
-    for how, count in endings.most_common(20):
-        print(f"  {count:6} {how}")
-    return int(endings.total() > 0)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

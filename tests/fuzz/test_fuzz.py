@@ -1,0 +1,49 @@
+"""A small share of ``make fuzz``, and that the fuzzer itself can fail."""
+
+from __future__ import annotations
+
+import struct
+from functools import partial
+
+import pytest
+
+from tests.fuzz import captures, sounds
+from tests.fuzz.isolated import MEMORY, doing, isolated
+from tests.fuzz.whole import LINES
+from workbench.exceptions import CaptureError
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+def test_a_broken_capture_has_a_result_or_one_line(number: int) -> None:
+    outcome = captures.case(17, number * 20 + 1)
+    assert outcome.is_allowed, outcome
+
+
+@pytest.mark.parametrize("number", range(20))
+def test_a_broken_sound_file_has_a_result_or_one_line(number: int) -> None:
+    outcome = sounds.case(17, number)
+    assert outcome.is_allowed, outcome
+
+
+def test_what_may_not_come_of_a_case_is_told() -> None:
+    """The fuzzer itself can fail."""
+
+    def fails() -> None:
+        doing("this")
+        raise RuntimeError("so")
+
+    def lines() -> None:
+        raise CaptureError("a", "two\nlines")
+
+    def endless() -> None:
+        while True:
+            pass
+
+    assert isolated(lambda: 1, LINES)[:2] == ("result", 1)
+    failed = isolated(fails, LINES)
+    assert (failed.what, failed.step) == ("traceback", "this")
+    assert "RuntimeError: so" in failed.told
+    assert isolated(lines, LINES).what == "traceback"
+    assert isolated(partial(bytearray, MEMORY + 1), LINES).what == "memory"
+    assert isolated(endless, LINES, seconds=0.5).what == "time"
+    assert isolated(partial(struct.unpack, "<I", b""), LINES).what == "traceback"
