@@ -169,7 +169,7 @@ def test_a_long_text_is_cut(tmp_path: Path) -> None:
 def test_more_interruptions_than_anybody_makes_are_diagnosed_in_time(tmp_path: Path) -> None:
     from workbench.diagnosis import diagnose
 
-    path = clears(tmp_path / "a.mcap", 3000)
+    path = clears(tmp_path / "a.mcap", 800)
     assert isolated(lambda: len(diagnose(Call.open(path))), LINES).what == "result"
 
 

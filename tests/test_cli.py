@@ -508,13 +508,13 @@ def test_exit_codes_are_in_the_help(workbench: Callable[..., Run]) -> None:
 def test_a_file_beyond_the_budget_is_one_line_and_may_be_read_all_the_same(
     workbench: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(ENVIRONMENT, "1")
-    path = halves(tmp_path / "long.mcap", hours=5.0)
+    monkeypatch.setenv(ENVIRONMENT, "0.05")
+    path = halves(tmp_path / "long.mcap", hours=0.2)
     refused = workbench("summary", path)
     assert (refused.code, refused.out) == (2, "")
     assert refused.err.count("\n") == 1
-    assert "long.mcap: lasts 5.0 hours, at most 2 are read: the limit 'hours'" in refused.err
-    assert "300 min 03 s" in workbench("--budget", 3, "summary", path).out
+    assert "long.mcap: lasts 0.2 hours, at most 0.1 are read: the limit 'hours'" in refused.err
+    assert "12 min 03 s" in workbench("--budget", 1, "summary", path).out
     wrong = workbench("--budget", 0, "summary", path)
     assert (wrong.code, wrong.err) == (2, "workbench: a budget 0.0 times the usual one, a positive "
                                           "number is wanted\n")  # fmt: skip

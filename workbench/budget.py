@@ -61,7 +61,7 @@ class Budget:
         metadata_bytes: What a capture says of itself.
         records: 5 hours of a busy call, which has 200 a second.
         records_per_second: Beyond the first 100,000.
-        events: What happened, messages that make no sense among it.
+        events: What happened, messages that make no sense among it: of another carrier all, 50 a second.
         hours: Length of a call.
         audio_per_second: Seconds of audio of one kind for each second of a call, beyond 600: a bot
             may give out a whole answer at once, and be interrupted in it.
@@ -84,7 +84,7 @@ class Budget:
     metadata_bytes: int = 2**24
     records: int = 4_000_000
     records_per_second: float = 1000.0
-    events: int = 200_000
+    events: int = 500_000
     hours: float = 2.0
     audio_per_second: float = 20.0
     samples: int = 2**27
