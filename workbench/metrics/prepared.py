@@ -131,8 +131,12 @@ class Prepared:
         return np.asarray(power >= 10 ** ((self.level - MARGIN_DB) / 10), dtype=np.bool_)
 
     def times(self, gain: np.float32) -> Prepared:
-        """The same, louder or fainter."""
-        return Prepared(Audio(self.audio.samples * gain, self.audio.sample_rate))
+        """The same, louder or fainter; its level is not measured a second time."""
+        scaled = Prepared(Audio(self.audio.samples * gain, self.audio.sample_rate))
+        if gain > 0:
+            change = 20 * float(np.log10(gain))
+            scaled.__dict__["_speech"] = self.level + change, self.speech_secs
+        return scaled
 
 
 def lsd_frame(rate: int) -> int:

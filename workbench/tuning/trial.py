@@ -31,6 +31,9 @@ __all__ = ["Spoken", "Trial", "run_trials"]
 #: keeps its own.
 COMMON_RATE: Final = 16000
 
+#: So much of a call is enough for a remark, in seconds.
+BRIEF_SECS: Final = 8.0
+
 #: Pauses up to this long stay, in seconds; and this much before speech, for its onset.
 _LONGEST_PAUSE: Final = 0.5
 _ONSET: Final = 0.05
@@ -73,6 +76,12 @@ class Spoken:
     def segments(self) -> tuple[tuple[slice, Prepared], ...]:
         """Where in ``speech`` its segments are, and each of them."""
         return tuple((span, Prepared(_part(self.speech, span))) for span in segments(self.speech))
+
+    @cached_property
+    def brief(self) -> Spoken:
+        """The first :data:`BRIEF_SECS` from where speech begins, for legs whose codec is slow."""
+        first = float(np.argmax(self.kept)) / self.whole.sample_rate
+        return Spoken(self.said.audio.span(first, first + BRIEF_SECS))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Spoken, (Voice(self.said.runs, self.said.sample_rate),)
