@@ -217,8 +217,12 @@ def formed(call: Audio, form: Form) -> Audio:
 
 
 def forms(speaker: Speaker) -> Sequence[Form]:
-    """Which there are of a voice."""
-    return ("wide", "narrow", "narrow24", "faint") if speaker.wide else ("narrow", "narrow24")
+    """Which there are of a voice: of synthesis, less."""
+    if not speaker.wide:
+        return ("narrow", "narrow24")
+    return (
+        ("wide", "narrow", "narrow24", "faint") if speaker.kind == "natural" else ("wide", "narrow")
+    )
 
 
 def _phrases(speaker: Speaker) -> Iterator[Audio]:

@@ -104,7 +104,8 @@ def test_calls_are_resampled_whole() -> None:
     values[30:, 0] = 2.0
     cost = np.array([1.0, 2.0])
     alone = choose(values, cost, LSD)
-    whole = choose(values, cost, LSD, groups=np.repeat(np.arange(6), 10))
+    whole = choose(values, cost, replace(LSD, from_calls=5), groups=np.repeat(np.arange(6), 10))
+    assert whole.of_others and not alone.of_others
     assert alone.agreement > 0.95 > whole.agreement
     assert whole.high[0] - whole.behind[0] > 3 * (alone.high[0] - alone.behind[0])
 
@@ -191,7 +192,7 @@ def test_what_five_calls_differ_by_counts_and_of_fewer_their_segments(
     levels = np.array([3.0, 3.2, 3.0, 3.2, 3.1])[:calls]
     values = np.stack([np.repeat(levels, 10), np.zeros(10 * calls)], axis=1)
     groups = np.repeat(np.arange(calls), 10)
-    found = choose(values, np.array([1.0, 2.0]), LSD, groups=groups)
+    found = choose(values, np.array([1.0, 2.0]), replace(LSD, from_calls=5), groups=groups)
     expected = 2.776 * levels.std(ddof=1) / np.sqrt(5) if calls == 5 else 0.0
     assert found.high[0] - found.behind[0] == pytest.approx(expected, rel=0.05, abs=1e-9)
     assert expected == pytest.approx(margin, abs=0.02)

@@ -6,9 +6,11 @@ best. The *choice* is the one that is taken most often, and how sure it is, the 
 that take it. An alternative *ties* if in at least half of them it, too, is no more than that behind.
 
 Whole calls are resampled [2]_, as segments of one call are alike: what is found is about all calls
-of which these are a sample. Fewer than :data:`FEW` are hardly a sample: what is found is then about
-these calls only, and their segments are resampled, each call's by itself. One or two segments are
-no sample at all; there the mean decides, and how sure that is cannot be said.
+of which these are a sample. That takes many: where one voice in thirty is hurt, five calls mostly
+lack it, and no statistics on the five will tell. With fewer than the objective's ``from_calls``, which
+was measured (``make calibrate``), what is found is about these calls only, and their segments are
+resampled, each call's by itself. One or two segments are no sample at all; there the mean decides,
+and how sure that is cannot be said.
 
 The interval is the mean and Student's t times the resamplings' standard error; their percentiles
 would be too narrow for fewer than some thirty calls [3]_. The resamplings are widened by as much, so
@@ -41,9 +43,6 @@ __all__ = ["Choice", "choose"]
 
 RESAMPLINGS: Final = 2000
 
-#: Fewer calls than this say nothing about others.
-FEW: Final = 5
-
 #: An alternative that is within what matters in this share of the resamplings ties.
 _TIES: Final = 0.5
 
@@ -61,6 +60,7 @@ class Choice:
         high: Upper end.
         taken: Share of the resamplings, 0 to 1, that take each, shape ``(n,)``; NaN for fewer than
             three segments.
+        of_others: Whether all of that holds of other calls like these, or of these only.
     """
 
     chosen: int
@@ -70,6 +70,7 @@ class Choice:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     taken: NDArray[np.float64]
+    of_others: bool
 
     @property
     def agreement(self) -> float:
@@ -114,7 +115,8 @@ def choose(
     by_cost = np.argsort(cost, kind="stable")
     calls = np.zeros(segments, np.intp) if groups is None else groups
     enough = segments >= LEAST_SEGMENTS
-    draws, margin = _resampled(gaps, calls, seed) if enough else (behind[None], np.nan)
+    of_others = len(np.unique(calls)) >= objective.from_calls
+    draws, margin = _resampled(gaps, calls, of_others, seed) if enough else (behind[None], np.nan)
 
     leads = draws - draws[:, allowed].min(axis=1, keepdims=True)
     fit = (leads <= objective.matters) & allowed
@@ -125,11 +127,11 @@ def choose(
     good = (fit.mean(axis=0) >= _TIES) & (rank > rank[chosen])
     ties = (chosen, *(int(i) for i in by_cost if good[i]))
     sure = taken if enough else np.full(n, np.nan)
-    return Choice(chosen, ties, mean, behind, behind - margin, behind + margin, sure)
+    return Choice(chosen, ties, mean, behind, behind - margin, behind + margin, sure, of_others)
 
 
 def _resampled(
-    gaps: NDArray[np.float64], groups: NDArray[np.intp], seed: int
+    gaps: NDArray[np.float64], groups: NDArray[np.intp], of_others: bool, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Means of resamplings, as wide as the interval; and half of the 95 % interval.
 
@@ -139,7 +141,7 @@ def _resampled(
     rng = np.random.default_rng(seed)
     sums, sizes = _per_call(gaps, groups)
     calls = len(sizes)
-    if calls < FEW and len(gaps) > calls:
+    if not of_others and len(gaps) > calls:
         draws = _draws_of_these(gaps, groups, rng)
         margin = _margin_of_these(gaps, groups)
     else:

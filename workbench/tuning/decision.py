@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.metrics.segments import LEAST_SEGMENTS
-from workbench.tuning.choice import FEW, RESAMPLINGS, Choice, choose
+from workbench.tuning.choice import RESAMPLINGS, Choice, choose
 from workbench.tuning.objective import OBJECTIVES, WIDE_RATE, Objective
 from workbench.tuning.scores import Scores
 from workbench.tuning.sentences import listed
@@ -301,7 +301,7 @@ def _certainty(evidence: _Evidence, choice: Choice) -> str:
     if count < LEAST_SEGMENTS:
         few = "a single segment" if count == 1 else f"{count} segments"
         return f"It rests on {few} of speech, so how sure it is cannot be said.{rest}"
-    about = " That is about these calls only." if calls < FEW else ""
+    about = "" if choice.of_others else " That is about these calls only."
     sure = "Sure" if choice.agreement >= SURE else "Not sure"
     where = "one call" if calls == 1 else f"{calls} calls"
     return (
