@@ -273,15 +273,15 @@ def evaluate_aligned(
         ValueError: As :func:`validate`, or for an unknown name.
     """
     r, d = prepared(reference, degraded)
-    change = d.narrow.level - r.narrow.level
-    gain = np.float32(10 ** (-change / 20) if np.isfinite(change) else 1.0)
-    matched, narrow = cache(lambda: d.times(gain)), cache(lambda: d.narrow.times(gain))
+    change = cache(lambda: d.narrow.level - r.narrow.level)
+    gain = cache(lambda: np.float32(10 ** (-change() / 20) if np.isfinite(change()) else 1.0))
+    matched, narrow = cache(lambda: d.times(gain())), cache(lambda: d.narrow.times(gain()))
     is_wide = r.audio.sample_rate >= 2 * WIDE_BAND[1]
-    ear = cache(lambda: heard(r, matched()))
+    ear = cache(lambda: heard(r, d))
     metrics: dict[str, Callable[[], float]] = {
         "active_level_dbov": lambda: d.level,
         "loudness_lufs": lambda: loudness(degraded),
-        "level_change_db": lambda: change,
+        "level_change_db": change,
         "peak_dbov": lambda: peak(degraded),
         "noise_floor_dbov": lambda: noise_floor(degraded),
         "clipped_percent": lambda: 100 * clipped_fraction(degraded),

@@ -12,7 +12,8 @@ hoarse voice and a clear one can be compared, and neither depends on the level.
 
 over the frames :math:`t` of 32 ms that hold speech, and bands :math:`b` of half a Bark from 100 to
 7000 Hz. Specific loudness :math:`N` is Zwicker's [2]_ of the power in a band, with speech at the 79
-dB SPL at which listening tests are held [1]_; there is no spreading and no masking.
+dB SPL at which listening tests are held [1]_; there is no spreading and no masking. A change of
+level, that of the telephone band's power in these frames, is taken back first.
 
 References:
     .. [1] ITU-T P.862, sections 10.1.2 and 10.2.4: level of listening, and loudness.
@@ -32,10 +33,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.audio import Audio
-from workbench.metrics.frames import hann
+from workbench.metrics.frames import hann, undefined
 from workbench.metrics.prepared import TELEPHONE_BAND, Prepared, lsd_frame, pair
 
-__all__ = ["Heard", "heard"]
+__all__ = ["Heard", "heard", "loudness"]
 
 #: From where to where hearing is asked, in hertz: what a wideband leg carries.
 _BAND: Final = (100.0, 7000.0)
@@ -66,7 +67,7 @@ def heard(reference: Audio | Prepared, degraded: Audio | Prepared) -> Heard:
 
     Args:
         reference: The signal as it was.
-        degraded: The same, aligned, at the same level.
+        degraded: The same, aligned; its level does not matter.
 
     Returns:
         Both are 0 for equal signals. Below a rate of 14 kHz, only what the rate holds can miss.
@@ -74,15 +75,26 @@ def heard(reference: Audio | Prepared, degraded: Audio | Prepared) -> Heard:
     r, d, active = pair(reference, degraded, "damage")
     if not active:
         return Heard(np.nan, np.nan)
-    bands = _bands(r.audio.sample_rate)
-    gain = np.float32(10 ** ((_LISTENED - r.level) / 10))
-    was, now = (_loudness(p.power[r.loud], gain, bands) for p in (r, d))
+    rate = r.audio.sample_rate
+    power = d.power[r.loud]
+    change = _in_band(power, rate) / max(_in_band(r.power[r.loud], rate), 1e-30)
+    if not change > 0:
+        undefined("damage", "the degraded signal has nothing in the telephone band")
+        return Heard(np.nan, np.nan)
+    was, now = r.loudness, loudness(power, r.level + 10 * float(np.log10(change)), rate)
     now -= was
-    narrow = int(np.searchsorted(bands.centre, TELEPHONE_BAND[1], side="right"))
+    narrow = int(np.searchsorted(_bands(rate).centre, TELEPHONE_BAND[1], side="right"))
     total = float(was.sum(dtype=np.float64))
     changed = np.abs(now, out=now).sum(axis=0, dtype=np.float64)
     damage, missing = float(changed[:narrow].sum()), float(changed[narrow:].sum())
     return Heard(100 * damage / total, 100 * missing / total)
+
+
+def _in_band(power: NDArray[np.float32], rate: int) -> float:
+    """All power in the telephone band."""
+    step = rate / lsd_frame(rate)
+    low, high = (round(edge / step) for edge in TELEPHONE_BAND)
+    return float(power[:, low : high + 1].sum(dtype=np.float64))
 
 
 class _Bands(NamedTuple):
@@ -119,10 +131,20 @@ def _bark(frequency: float) -> float:
     return float(6 * np.arcsinh(frequency / 600))
 
 
-def _loudness(power: NDArray[np.float32], gain: np.float32, bands: _Bands) -> NDArray[np.float32]:
-    """Specific loudness of each frame and band, shape ``(frames, bands)``, in no unit."""
-    inside = power[:, : bands.edges[-1]]
-    excitation = np.add.reduceat(inside, bands.edges[:-1], axis=1)
+def loudness(power: NDArray[np.float32], level: float, sample_rate: int) -> NDArray[np.float32]:
+    """Specific loudness of frames of 32 ms, in no unit.
+
+    Args:
+        power: Their power spectra, shape ``(frames, bins)``.
+        level: Active level of the speech that they are of, in dBov: it is listened to at 79 dB SPL.
+        sample_rate: In hertz.
+
+    Returns:
+        Of bands of half a Bark, shape ``(frames, bands)``.
+    """
+    bands = _bands(sample_rate)
+    gain = np.float32(10 ** ((_LISTENED - level) / 10))
+    excitation = np.add.reduceat(power[:, : bands.edges[-1]], bands.edges[:-1], axis=1)
     excitation *= gain * bands.scale / (2 * bands.quiet)
     excitation += np.float32(0.5)
     np.maximum(excitation, 1, out=excitation)

@@ -108,6 +108,13 @@ class Prepared:
         return np.asarray(spectra.real**2 + spectra.imag**2, dtype=np.float32)
 
     @cached_property
+    def loudness(self) -> NDArray[np.float32]:
+        """Specific loudness of its loud frames, as it is listened to; shape ``(frames, bands)``."""
+        from workbench.metrics.hearing import loudness
+
+        return loudness(self.power[self.loud], self.level, self.audio.sample_rate)
+
+    @cached_property
     def stoi_frames(self) -> NDArray[np.float64]:
         """ESTOI's windowed frames of 25.6 ms, half overlapping; shape ``(frames, 256)``."""
         from workbench.metrics.intelligibility import stoi_frames
@@ -131,11 +138,13 @@ class Prepared:
         return np.asarray(power >= 10 ** ((self.level - MARGIN_DB) / 10), dtype=np.bool_)
 
     def times(self, gain: np.float32) -> Prepared:
-        """The same, louder or fainter; its level is not measured a second time."""
+        """The same, louder or fainter; what is known of it is not computed a second time."""
         scaled = Prepared(Audio(self.audio.samples * gain, self.audio.sample_rate))
         if gain > 0:
             change = 20 * float(np.log10(gain))
             scaled.__dict__["_speech"] = self.level + change, self.speech_secs
+        if "power" in self.__dict__:
+            scaled.__dict__["power"] = self.power * gain**2
         return scaled
 
 

@@ -128,7 +128,9 @@ def _found(codec: Amr) -> tuple[Encode, Decode]:
     missing = f"no ffmpeg is on the path that could stand in for the libraries {_named(codec)}"
     if ffmpeg is not None:
         wanted = {"encoder": codec.in_ffmpeg[0], "decoder": codec.in_ffmpeg[1]}
-        lacking = [name for kind, name in wanted.items() if name not in _listed(ffmpeg, kind)]
+        lacking = list(
+            dict.fromkeys(n for kind, n in wanted.items() if n not in _listed(ffmpeg, kind))
+        )
         if not lacking:
             return (
                 lambda pcm: _encoded_by_ffmpeg(codec, ffmpeg, pcm),

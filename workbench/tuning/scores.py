@@ -96,12 +96,10 @@ def _score_one(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """One setting on one call: a row for each segment and leg, and what it costs."""
     number, spoken, setting = task
-    trials = run_trials(spoken, setting, legs)
-    passed = trials[0].resent
     known = {leg.name for leg in legs}
     possible = [leg for leg in beside if leg.name not in known and not lacking(leg)]
-    if possible:
-        trials += run_trials(spoken.brief, setting, possible)
+    trials = run_trials(spoken, setting, legs, possible)
+    passed = trials[0].resent
     rows = [
         {
             "call": number,
