@@ -89,7 +89,6 @@ SPEAKERS: Final = (
     *(
         Speaker(f"Codec2-{name}", "en", sex, "natural", False, half, (_CODEC2, f"{name}.wav"))
         for name, sex, half in (
-            ("cross", "m", "judge"), ("hts1a", "m", "fit"), ("hts2a", "f", "judge"),
             ("mmt1", "m", "judge"), ("vk5qi", "m", "fit"),
         )
     ),

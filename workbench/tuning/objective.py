@@ -2,7 +2,7 @@
 
 By default it is the *loss of quality*: damage in the telephone band and missing bandwidth
 (:mod:`workbench.metrics.hearing`), each counted in smallest differences that matter on this leg
-(:mod:`workbench.tuning.fitted`). As these are what moves listeners' models by 0.1 MOS, the sum is
+(:mod:`workbench.tuning.fitted`). As these are what moves listeners' models by 0.08 MOS, the sum is
 in MOS: a difference of two losses is one that PESQ and ViSQOL would put about so.
 
 References:

@@ -141,7 +141,7 @@ def on_their_legs(
     assumed = legs[0]
     shown = Counter(fact.leg for fact in facts if fact.leg)
     silent = sum(1 for fact in facts if fact.recording and not fact.leg)
-    dumb = f" {silent} more do not tell." if silent else ""
+    dumb = f" {silent} recording{'s do' if silent > 1 else ' does'} not tell." if silent else ""
     if not shown:
         ground = "Assumed of the far end, which no capture shows: "
         return scores, tuple(legs), f"{ground}{assumed.name}. {assumed.description}{dumb}"
