@@ -110,7 +110,7 @@ def pieces_of(speaker: Speaker, form: Form) -> pd.DataFrame:
     """The pieces of one speaker; of forms ``"wide"`` and ``"narrow"`` only."""
     if form not in ("wide", "narrow"):
         return pd.DataFrame({"speaker": []})
-    rows = []
+    rows: list[dict[str, Any]] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         prepared: dict[int, Prepared] = {}
@@ -131,7 +131,7 @@ def pieces_of(speaker: Speaker, form: Form) -> pd.DataFrame:
                         **evaluate_aligned(reference, heard, list(OBJECTIVES)),
                     }
                 )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows) if rows else pd.DataFrame({"speaker": []})
 
 
 def pairs(rows: pd.DataFrame, half: Half) -> pd.DataFrame:

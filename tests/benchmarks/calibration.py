@@ -171,12 +171,12 @@ def draw(table: pd.DataFrame, path: str) -> None:
 
     steps = LEAST_MOS * in_the_tree(table)
     figure = Figure(figsize=(9, 4.2), layout="constrained")
-    for ax, model in zip(figure.subplots(1, 2, sharey=True), ("pesq", "visqol"), strict=True):
+    for ax, name in zip(figure.subplots(1, 2, sharey=True), ("PESQ", "ViSQOL"), strict=True):
         for leg, rows in table.groupby("leg"):
-            ax.plot(rows[model], steps[rows.index], ".", ms=4, alpha=0.6, label=leg)
+            ax.plot(rows[name.lower()], steps[rows.index], ".", ms=4, alpha=0.6, label=leg)
         ax.axhspan(-LEAST_MOS, LEAST_MOS, color="0.9", zorder=0)
         ax.axline((0, 0), slope=1, color="0.6", lw=1, zorder=0)
-        ax.set_xlabel(f"second setting better by {model.upper()} (MOS)")
+        ax.set_xlabel(f"second setting better by {name} (MOS)")
     ax.legend(fontsize="small")
     figure.axes[0].set_ylabel("better by damage and\nmissing bandwidth (MOS)")
     figure.savefig(path, dpi=110)

@@ -80,6 +80,7 @@ class Prepared:
         """Check the signal."""
         checked(audio)
         self.audio = audio
+        self._origin: tuple[Prepared, np.float32] | None = None
 
     @cached_property
     def _speech(self) -> tuple[float, float]:
@@ -103,6 +104,9 @@ class Prepared:
     @cached_property
     def power(self) -> NDArray[np.float32]:
         """Power spectra of frames of 32 ms, half overlapping; shape ``(frames, bins)``."""
+        if self._origin is not None:
+            origin, gain = self._origin
+            return origin.power * gain**2
         size = lsd_frame(self.audio.sample_rate)
         spectra = np.fft.rfft(framed(self.audio.samples, size, size // 2) * hann(size))
         return np.asarray(spectra.real**2 + spectra.imag**2, dtype=np.float32)
@@ -143,8 +147,7 @@ class Prepared:
         if gain > 0:
             change = 20 * float(np.log10(gain))
             scaled.__dict__["_speech"] = self.level + change, self.speech_secs
-        if "power" in self.__dict__:
-            scaled.__dict__["power"] = self.power * gain**2
+        scaled._origin = self, gain
         return scaled
 
 

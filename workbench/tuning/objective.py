@@ -107,7 +107,7 @@ _PARTS: Final = {
 OBJECTIVES: Final[dict[str, Objective]] = {
     objective.metric: objective
     for objective in (
-        Objective("damage_percent", False, smallest("", "damage_percent").value, "%", "damage", "up to 3.4 kHz"),
+        Objective("damage_percent", False, smallest("", "damage_percent").value, "%", "damage", "up to 3.4 kHz", from_calls=80),
         Objective("missing_percent", False, smallest("", "missing_percent").value, "%", "missing bandwidth", "above 3.4 kHz"),
         Objective("lsd_db", False, 0.5, "dB", "spectral distance", "up to 3.4 kHz"),
         Objective("lsd_wide_db", False, 0.5, "dB", "spectral distance", "up to 7 kHz"),
