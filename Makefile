@@ -3,7 +3,7 @@ PY ?= python3
 V  := .venv
 OK := $(V)/.ok
 
-.PHONY: setup demo test coverage lab bench fuzz faults ground compat check docs lock clean system-packages
+.PHONY: setup demo test coverage lab bench calibrate fuzz faults ground compat check docs lock clean system-packages
 .DEFAULT_GOAL := demo
 
 setup: $(OK)
@@ -47,6 +47,11 @@ lab: $(OK)
 
 bench: $(OK)
 	$(V)/bin/python -m tests.benchmarks imports serializer server tap calls tuning
+
+# Needs the extras quality and pesq, and Debian's voices, which it installs as root: some 20 minutes,
+# once; what was judged is kept in .bench/calibration.
+calibrate: $(OK)
+	$(V)/bin/python -m tests.benchmarks.calibration
 
 # A tenth of it, as continuous integration runs it: make fuzz FUZZ="--share 0.1"
 fuzz: $(OK)

@@ -272,9 +272,16 @@ def tune(
         typer.Option("-o", "--output", help="Write the params as JSON for InputParams.load."),
     ] = None,
     leg: Annotated[
-        str, typer.Option(help="How the far end is reached: G.711 (telephone), G.722 (wideband).")
+        str,
+        typer.Option(
+            help="How the far end is reached: G.711 (telephone), G.722 (wideband), AMR-WB 2% ..."
+        ),
     ] = "G.711",
     max_kbit_s: Annotated[float | None, typer.Option(help="At most this much on the wire.")] = None,
+    recording: Annotated[
+        list[Path] | None,
+        typer.Option(help="The carrier's recordings, one for each capture, in their order."),
+    ] = None,
     dask: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Spread the work over this Dask cluster.")
     ] = None,
@@ -292,7 +299,7 @@ def tune(
     with cluster(dask) as executor, Progress(console=err) as bar:
         task = bar.add_task("Tuning", total=len(captures))
         result = run(
-            captures, constraints=constraints, leg=leg, executor=executor,
+            captures, constraints=constraints, leg=leg, recordings=recording, executor=executor,
             progress=lambda done, _all: bar.update(task, completed=done),
         )  # fmt: skip
     print_tuning(out, result)

@@ -6,6 +6,7 @@
         CaptureError        a file is no capture that can be read; .file, .offset
         SimulationError     a simulated call failed; .step, .reason
         NothingSaid         there is no audio of a bot to work on (a ValueError too)
+        NotAvailable        something that is not part of the installation is not on this machine
     MetricWarning           a metric has no value here, and is NaN
 
 A caller's own mistake (a wrong name, rate, shape or parameter) is a plain :class:`ValueError`. Each
@@ -16,7 +17,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["CaptureError", "MetricWarning", "NothingSaid", "SimulationError", "WorkbenchError"]
+__all__ = [
+    "CaptureError",
+    "MetricWarning",
+    "NotAvailable",
+    "NothingSaid",
+    "SimulationError",
+    "WorkbenchError",
+]
 
 
 class WorkbenchError(Exception):
@@ -70,6 +78,10 @@ class SimulationError(WorkbenchError):
 
 class NothingSaid(WorkbenchError, ValueError):
     """There is no audio of a bot in what was given."""
+
+
+class NotAvailable(WorkbenchError):
+    """Something that is not part of the installation is not on this machine; the message says what."""
 
 
 class MetricWarning(UserWarning):

@@ -22,7 +22,7 @@ from workbench.call import Call
 from workbench.tuning import batch
 from workbench.tuning.batch import local_processes, score_capture, tune_captures
 from workbench.tuning.settings import SETTINGS
-from workbench.tuning.tuning import TuningResult, tune
+from workbench.tuning.tuning import Task, TuningResult, tune
 
 SPOKEN = {"a": ("bot/b05", "bot/b04"), "b": ("bot/b09",), "c": ("bot/b03",)}
 #: All that the choice rests on; CPU time is not in it.
@@ -177,10 +177,8 @@ def test_an_executor_that_broke_is_no_broken_capture(captures: list[Path]) -> No
 
 def test_what_a_worker_hands_back_is_small(captures: list[Path]) -> None:
     """A minute of calls is a megabyte and more of audio; its scores are some kilobytes."""
-    from workbench.tuning.legs import LEGS
-
-    legs = [LEGS["G.711"], LEGS["G.722"]]
-    found = score_capture(str(captures[0]), SETTINGS, legs, ["lsd_db"])
+    task = Task.of("lsd_db", None, leg="G.711", settings=None, seed=0)
+    found = score_capture(str(captures[0]), None, task)
     assert len(pickle.dumps(found)) < 8_000
 
 

@@ -17,10 +17,15 @@ from workbench.audio import Audio
 from workbench.call import Call
 from workbench.metrics import distances
 from workbench.tuning import carrier_recording
+from workbench.tuning.batch import tune_captures
 from workbench.tuning.comparison import SETTINGS, compare
-from workbench.tuning.legs import LEGS
+from workbench.tuning.legs import LEGS, lacking
+from workbench.tuning.tuning import tune
 
 WIDE = wire_format("PCM", 16000)
+
+#: What can be told from a recording, on this machine.
+SINGLE = [name for name, leg in LEGS.items() if "+" not in name and not lacking(leg)]
 
 
 def scene(wire: object = WIDE) -> Scene:
@@ -88,7 +93,7 @@ def test_delay_drift_and_gain_are_found(delay: float, ppm: float, gain: float, c
     assert distances.active_level(again) == pytest.approx(level, abs=0.2)
 
 
-@pytest.mark.parametrize("leg", LEGS)
+@pytest.mark.parametrize("leg", SINGLE)
 def test_each_leg_is_told(leg: str, call: Call) -> None:
     found = carrier_recording.align(
         call, recorded(over(leg, call), delay=2.5, ppm=250.0, gain=-5.0)
@@ -109,7 +114,7 @@ def voice_over(leg: str) -> Audio:
     return LEGS[leg].apply(VOICE)
 
 
-@pytest.mark.parametrize("leg", LEGS)
+@pytest.mark.parametrize("leg", SINGLE)
 @pytest.mark.parametrize(("late", "early"), [(0.5, 0.0), (2.3, 0.0), (0.0, 0.6), (1.7, 1.7)])
 def test_a_recording_of_a_part_tells_the_leg_too(leg: str, late: float, early: float) -> None:
     """It begins or ends while the bot speaks: what was not recorded is no noise of the leg."""
@@ -257,3 +262,55 @@ def test_legs_that_are_asked_for_are_assumed_all_the_same(call: Call) -> None:
 def test_frames_without_a_clock_are_refused() -> None:
     with pytest.raises(ValueError, match="frames alone have no clock"):
         compare(frames(speech("bot/b02")), recording=speech("bot/b02"))
+
+
+# -- tuning on the legs that recordings show ---------------------------------------------------
+
+
+def test_calls_are_tuned_on_the_legs_that_their_recordings_show(call: Call) -> None:
+    """It was assumed that they were narrow; the recording knows better."""
+    found = tune(call, recordings=[recorded(over("G.722", call), delay=1.0)])
+    assert found.setting.label == "PCM 16 kHz"
+    assert "recordings of 1 of 1 calls are most like: G.722 in 1." in str(found)
+    assert "Assumed of the far end" not in str(found)
+    assert found.elsewhere["G.711"] == "PCMU"
+    assert found.provenance["leg"] == "G.722" and found.provenance["recorded"] == ["G.722"]
+
+
+def test_each_call_counts_on_its_own_leg(call: Call) -> None:
+    """One on a wide leg, one on a narrow one, and one of which nothing is known."""
+    voices = [speech("bot/b05", 24000), speech("bot/b09", 24000), speech("bot/b03", 24000)]
+    heard = [
+        recorded(LEGS[leg].apply(voice))
+        for leg, voice in zip(("G.722", "G.711"), voices[:2], strict=True)
+    ]
+    found = tune(voices, recordings=[*heard, None])
+    assert "of 2 of 3 calls are most like: G.722 in 1 and G.711 in 1" in str(found)
+    assert "Of the others G.711 is assumed." in str(found)
+    assert found.why[0].startswith("Take PCM 16 kHz") and "over the legs recorded" in found.why[0]
+    own = found.table[found.table["leg"] == "the legs recorded"].set_index("setting")
+    narrow = found.table[found.table["leg"] == "G.711"].set_index("setting")
+    assert 0 < own["behind"]["PCMU"]
+    assert own["missing_percent"]["PCM 16 kHz"] < narrow["missing_percent"]["PCM 16 kHz"]
+
+
+def test_a_recording_of_another_call_tells_nothing(call: Call) -> None:
+    other = recorded(LEGS["G.722"].apply(speech("caller/c05")))
+    found = tune(call, recordings=[other])
+    assert found.setting.label == "PCMU"
+    assert "Assumed of the far end, which no capture shows: G.711." in str(found)
+    assert "1 recording does not tell." in str(found)
+
+
+def test_a_recording_for_each_call(call: Call) -> None:
+    with pytest.raises(ValueError, match="2 recordings for 1 calls, wanted one for each"):
+        tune(call, recordings=[None, None])
+
+
+def test_files_of_recordings_reach_the_workers(call: Call, tmp_path: Path) -> None:
+    heard = recorded(over("G.722", call), delay=1.0)
+    path = tmp_path / "carrier.wav"
+    soundfile.write(path, np.stack([np.zeros_like(heard.samples), heard.samples], axis=1), 16000)
+    found = tune_captures([call.path], recordings=[path])
+    assert found.setting.label == "PCM 16 kHz"
+    assert found.provenance["recorded"] == ["G.722"]

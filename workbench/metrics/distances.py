@@ -13,6 +13,7 @@ Metrics:
     * :func:`seg_snr`: signal to error, frame by frame, dB.
     * :func:`si_sdr`: signal to error with the level left out, dB.
     * :func:`estoi`: predicted intelligibility, -1 to 1.
+    * :func:`heard`: damage in the telephone band and missing bandwidth, per cent of the loudness.
     * The metrics of one signal, from :mod:`workbench.metrics.levels`: :func:`active_level`,
       :func:`loudness`, :func:`peak`, :func:`noise_floor`, :func:`clipped_fraction`,
       :func:`effective_bandwidth`.
@@ -33,6 +34,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -42,6 +44,7 @@ from workbench.audio import Audio
 from workbench.exceptions import MetricWarning
 from workbench.metrics.alignment import Alignment, align, validate
 from workbench.metrics.frames import framed, undefined
+from workbench.metrics.hearing import Heard, heard
 from workbench.metrics.levels import (
     clipped_fraction,
     loudness,
@@ -64,6 +67,7 @@ __all__ = [
     "TELEPHONE_BAND",
     "WIDE_BAND",
     "Alignment",
+    "Heard",
     "MetricWarning",
     "Prepared",
     "active_level",
@@ -74,6 +78,7 @@ __all__ = [
     "estoi",
     "evaluate",
     "evaluate_aligned",
+    "heard",
     "loudness",
     "lsd",
     "noise_floor",
@@ -243,7 +248,7 @@ def evaluate(reference: Audio, degraded: Audio) -> dict[str, float]:
     Returns:
         ``delay_ms``, ``active_level_dbov``, ``loudness_lufs``, ``level_change_db``, ``peak_dbov``,
         ``noise_floor_dbov``, ``clipped_percent``, ``bandwidth_hz`` (all of the degraded signal),
-        ``lsd_db`` (telephone band), ``lsd_wide_db`` (to 7000 Hz; NaN below 14 kHz), ``seg_snr_db``,
+        ``damage_percent``, ``missing_percent``, ``lsd_db`` (telephone band), ``lsd_wide_db`` (to 7000 Hz; NaN below 14 kHz), ``seg_snr_db``,
         ``si_sdr_db``, ``estoi``. NaN with a :class:`workbench.exceptions.MetricWarning` where there
         is no value.
 
@@ -268,22 +273,25 @@ def evaluate_aligned(
         ValueError: As :func:`validate`, or for an unknown name.
     """
     r, d = prepared(reference, degraded)
-    change = d.narrow.level - r.narrow.level
-    gain = np.float32(10 ** (-change / 20) if np.isfinite(change) else 1.0)
-    matched, narrow = d.times(gain), d.narrow.times(gain)
+    change = cache(lambda: d.narrow.level - r.narrow.level)
+    gain = cache(lambda: np.float32(10 ** (-change() / 20) if np.isfinite(change()) else 1.0))
+    matched, narrow = cache(lambda: d.times(gain())), cache(lambda: d.narrow.times(gain()))
     is_wide = r.audio.sample_rate >= 2 * WIDE_BAND[1]
+    ear = cache(lambda: heard(r, d))
     metrics: dict[str, Callable[[], float]] = {
         "active_level_dbov": lambda: d.level,
         "loudness_lufs": lambda: loudness(degraded),
-        "level_change_db": lambda: change,
+        "level_change_db": change,
         "peak_dbov": lambda: peak(degraded),
         "noise_floor_dbov": lambda: noise_floor(degraded),
         "clipped_percent": lambda: 100 * clipped_fraction(degraded),
         "bandwidth_hz": lambda: effective_bandwidth(degraded),
-        "lsd_db": lambda: lsd(r, matched),
-        "lsd_wide_db": lambda: lsd(r, matched, WIDE_BAND) if is_wide else np.nan,
-        "seg_snr_db": lambda: seg_snr(r.narrow, narrow),
-        "si_sdr_db": lambda: si_sdr(r.narrow, narrow),
+        "damage_percent": lambda: ear().damage_percent,
+        "missing_percent": lambda: ear().missing_percent,
+        "lsd_db": lambda: lsd(r, matched()),
+        "lsd_wide_db": lambda: lsd(r, matched(), WIDE_BAND) if is_wide else np.nan,
+        "seg_snr_db": lambda: seg_snr(r.narrow, narrow()),
+        "si_sdr_db": lambda: si_sdr(r.narrow, narrow()),
         "estoi": lambda: estoi(r, d),
     }
     unknown = set(names or ()) - metrics.keys()

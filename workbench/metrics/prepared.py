@@ -80,6 +80,7 @@ class Prepared:
         """Check the signal."""
         checked(audio)
         self.audio = audio
+        self._origin: tuple[Prepared, np.float32] | None = None
 
     @cached_property
     def _speech(self) -> tuple[float, float]:
@@ -103,9 +104,19 @@ class Prepared:
     @cached_property
     def power(self) -> NDArray[np.float32]:
         """Power spectra of frames of 32 ms, half overlapping; shape ``(frames, bins)``."""
+        if self._origin is not None:
+            origin, gain = self._origin
+            return origin.power * gain**2
         size = lsd_frame(self.audio.sample_rate)
         spectra = np.fft.rfft(framed(self.audio.samples, size, size // 2) * hann(size))
         return np.asarray(spectra.real**2 + spectra.imag**2, dtype=np.float32)
+
+    @cached_property
+    def loudness(self) -> NDArray[np.float32]:
+        """Specific loudness of its loud frames, as it is listened to; shape ``(frames, bands)``."""
+        from workbench.metrics.hearing import loudness
+
+        return loudness(self.power[self.loud], self.level, self.audio.sample_rate)
 
     @cached_property
     def stoi_frames(self) -> NDArray[np.float64]:
@@ -131,8 +142,13 @@ class Prepared:
         return np.asarray(power >= 10 ** ((self.level - MARGIN_DB) / 10), dtype=np.bool_)
 
     def times(self, gain: np.float32) -> Prepared:
-        """The same, louder or fainter."""
-        return Prepared(Audio(self.audio.samples * gain, self.audio.sample_rate))
+        """The same, louder or fainter; what is known of it is not computed a second time."""
+        scaled = Prepared(Audio(self.audio.samples * gain, self.audio.sample_rate))
+        if gain > 0:
+            change = 20 * float(np.log10(gain))
+            scaled.__dict__["_speech"] = self.level + change, self.speech_secs
+        scaled._origin = self, gain
+        return scaled
 
 
 def lsd_frame(rate: int) -> int:

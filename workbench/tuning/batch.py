@@ -28,12 +28,13 @@ import pandas as pd
 
 from workbench.call import Call
 from workbench.exceptions import CaptureError
+from workbench.tuning.carrier_recording import read
 from workbench.tuning.facts import Facts, copies, facts_of
 from workbench.tuning.legs import Leg
 from workbench.tuning.objective import Objective
 from workbench.tuning.scores import Scores, score
 from workbench.tuning.settings import Setting
-from workbench.tuning.tuning import Task, TuningResult, conclude
+from workbench.tuning.tuning import Task, TuningResult, conclude, one_each
 
 __all__ = ["Scored", "local_processes", "score_capture", "tune_captures"]
 
@@ -62,6 +63,7 @@ def tune_captures(
     *,
     leg: str | Leg = "G.711",
     settings: Iterable[Setting] | None = None,
+    recordings: Sequence[str | Path] | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
     seed: int = 0,
@@ -76,6 +78,8 @@ def tune_captures(
         constraints: As there.
         leg: As there.
         settings: As there.
+        recordings: Files of the carrier's recordings, one for each capture, in their order; the
+            bot's channel is read as :func:`workbench.tuning.carrier_recording.read` does.
         executor: Where the captures are scored, one in each task; by default a process for each
             core, and none for a single capture. It has to pickle what it is given. It is not shut
             down.
@@ -90,15 +94,17 @@ def tune_captures(
             setting fulfils the constraints.
         concurrent.futures.BrokenExecutor: If the executor itself broke down.
     """
-    named = list(dict.fromkeys(map(str, captures)))
+    given = list(map(str, captures))
+    recorded = dict(zip(given, one_each(recordings, len(given)), strict=True))
+    named = list(recorded)
     task = Task.of(objective, constraints, leg=leg, settings=settings, seed=seed)
     if executor is None and len(named) == 1:
-        found = _scored(named, task, _Here(), progress)
+        found = _scored(recorded, task, _Here(), progress)
     elif executor is None:
         with local_processes(len(named)) as processes:
-            found = _scored(named, task, processes, progress)
+            found = _scored(recorded, task, processes, progress)
     else:
-        found = _scored(named, task, executor, progress)
+        found = _scored(recorded, task, executor, progress)
     for number, first in copies([one.facts for one in found]).items():
         found[number] = Scored(problem=f"the same call as {named[first]}")
     skipped = {name: one.problem for name, one in zip(named, found, strict=True) if one.problem}
@@ -132,17 +138,18 @@ def local_processes(tasks: int | None = None) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(count, mp_context=get_context("spawn"))
 
 
-def score_capture(
-    capture: str, settings: Sequence[Setting], legs: Sequence[Leg], metrics: Sequence[str]
-) -> Scored:
+def score_capture(capture: str, recording: str | None, task: Task) -> Scored:
     """Open one capture and score it: what a worker does. Raises nothing that a file can cause."""
     try:
         with _local(capture) as path:
             call = Call.open(path)
-            facts = facts_of(call)
+            facts = facts_of(call, None if recording is None else read(recording))
             if facts is None:
                 return Scored()
-            scores = score([call], settings, legs, metrics, _Here())
+            scores = score(
+                [call], task.settings, task.legs_of([facts]), task.metrics, _Here(),
+                beside=task.beside,
+            )  # fmt: skip
     except (CaptureError, OSError, ValueError, ImportError) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
         return Scored(problem=str(reason))
@@ -156,13 +163,17 @@ def score_capture(
 
 
 def _scored(
-    captures: Sequence[str], task: Task, executor: Executor, progress: Progress | None
+    captures: Mapping[str, str | Path | None],
+    task: Task,
+    executor: Executor,
+    progress: Progress | None,
 ) -> list[Scored]:
     """Score all in any order; the results are in the order of the captures."""
-    work = (task.settings, task.legs, task.metrics)
     futures: dict[Future[Scored], int] = {
-        executor.submit(score_capture, capture, *work): number
-        for number, capture in enumerate(captures)
+        executor.submit(
+            score_capture, capture, None if recording is None else str(recording), task
+        ): number
+        for number, (capture, recording) in enumerate(captures.items())
     }
     found = [Scored()] * len(captures)
     try:

@@ -1,19 +1,26 @@
-"""The choice between alternatives that were scored on the same segments: paired and bootstrapped.
+"""The choice between alternatives that were scored on the same segments: paired and resampled.
 
-An alternative *ties* unless the lower end of the 95 % interval of its mean paired deficit exceeds
-the smallest difference that matters. Of those that tie, the cheapest is taken.
+The scores are resampled once, and all that is said comes from these resamplings. In each, the
+cheapest alternative is taken that is no more than the smallest difference that matters behind the
+best. The *choice* is the one that is taken most often, and how sure it is, the share of resamplings
+that take it. An alternative *ties* if in at least half of them it, too, is no more than that behind.
 
-The interval is the mean and Student's t times the bootstrap's standard error; percentiles of the
-same resamplings would be too narrow for fewer than some thirty calls [3]_. Whole calls are
-resampled [2]_, as segments of one call are alike: the interval is about all calls of which these
-are a sample. Fewer than five are hardly a sample: the interval is then about these calls, their
-segments are resampled, and an alternative is called worse only if every call agrees. One or two
-segments have no interval at all; there every segment has to agree.
+Whole calls are resampled [2]_, as segments of one call are alike: what is found is about all calls
+of which these are a sample. That takes many: where one voice in thirty is hurt, five calls mostly
+lack it, and no statistics on the five will tell. With fewer than the objective's ``from_calls``, which
+was measured (``make calibrate``), what is found is about these calls only, and their segments are
+resampled, each call's by itself. One or two segments are no sample at all; there the mean decides,
+and how sure that is cannot be said.
+
+The interval is the mean and Student's t times the resamplings' standard error; their percentiles
+would be too narrow for fewer than some thirty calls [3]_. The resamplings are widened by as much, so
+that they and the interval say the same.
 
 References:
     .. [1] B. Efron, R. Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 8.
     .. [2] A. C. Davison, D. V. Hinkley, "Bootstrap Methods and their Application", 1997, section
-       3.8: of the ways to resample clusters, drawing them whole has the right variance.
+       3.8: of the ways to resample clusters, drawing them whole has the right variance; section
+       3.2 on several samples, each resampled by itself.
     .. [3] T. C. Hesterberg, "What teachers should know about the bootstrap", The American
        Statistician 69(4), 2015, section 5.
     .. [4] F. E. Satterthwaite, "An approximate distribution of estimates of variance components",
@@ -36,8 +43,8 @@ __all__ = ["Choice", "choose"]
 
 RESAMPLINGS: Final = 2000
 
-#: Fewer calls than this say nothing about others.
-FEW: Final = 5
+#: An alternative that is within what matters in this share of the resamplings ties.
+_TIES: Final = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,15 +53,14 @@ class Choice:
 
     Parameters:
         chosen: Index of the one to take.
-        ties: Indices of those that tie with the best, the chosen one first, then by cost.
+        ties: Indices of those that do as well, the chosen one first, then by cost.
         mean: Score of each, shape ``(n,)``.
         behind: How far each is behind the best, mean over the segments, in the objective's unit.
         low: Lower end of its 95 % interval; NaN for fewer than three segments.
         high: Upper end.
-        agreement: Share of the resamplings, 0 to 1, in which the chosen one is the cheapest that
-            is at most the smallest difference that matters behind the best. NaN for a single
-            segment, which cannot be resampled. Here calls are resampled first, and then the
-            segments of each.
+        taken: Share of the resamplings, 0 to 1, that take each, shape ``(n,)``; NaN for fewer than
+            three segments.
+        of_others: Whether all of that holds of other calls like these, or of these only.
     """
 
     chosen: int
@@ -63,7 +69,13 @@ class Choice:
     behind: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
-    agreement: float
+    taken: NDArray[np.float64]
+    of_others: bool
+
+    @property
+    def agreement(self) -> float:
+        """Share of the resamplings that take the chosen one."""
+        return float(self.taken[self.chosen])
 
 
 def choose(
@@ -75,7 +87,7 @@ def choose(
     admitted: NDArray[np.bool_] | None = None,
     seed: int = 0,
 ) -> Choice:
-    """Choose the cheapest alternative that is not shown to be worse than the best.
+    """Choose the cheapest alternative that is as good as the best.
 
     Args:
         scores: Shape ``(segments, n)``, finite.
@@ -99,45 +111,71 @@ def choose(
     mean = scores.mean(axis=0)
     best = int(np.argmax(np.where(allowed, sign * mean, -np.inf)))
     gaps = sign * (scores[:, [best]] - scores)
-
-    calls = np.zeros(segments, np.intp) if groups is None else groups
-    behind, margin = gaps.mean(axis=0), _margin(gaps, calls, seed)
-    low, high = behind - margin, behind + margin
+    behind = gaps.mean(axis=0)
     by_cost = np.argsort(cost, kind="stable")
-    least = low
-    if segments < LEAST_SEGMENTS:
-        least = gaps.min(axis=0)
-    elif len(np.unique(calls)) < FEW:
-        sums, sizes = _per_call(gaps, calls)
-        least = np.minimum(low, (sums / sizes[:, None]).min(axis=0))
-    ties = [int(i) for i in by_cost if allowed[i] and least[i] <= objective.matters]
+    calls = np.zeros(segments, np.intp) if groups is None else groups
+    enough = segments >= LEAST_SEGMENTS
+    of_others = len(np.unique(calls)) >= objective.from_calls
+    draws, margin = _resampled(gaps, calls, of_others, seed) if enough else (behind[None], np.nan)
 
-    resampled = _weights(calls, seed) @ gaps  # shape (RESAMPLINGS, n)
-    leads = resampled - resampled[:, allowed].min(axis=1, keepdims=True)
+    leads = draws - draws[:, allowed].min(axis=1, keepdims=True)
     fit = (leads <= objective.matters) & allowed
-    taken = by_cost[np.argmax(fit[:, by_cost], axis=1)]
-    agreement = float(np.mean(taken == ties[0])) if segments >= LEAST_SEGMENTS else float("nan")
-    return Choice(ties[0], tuple(ties), mean, behind, low, high, agreement)
+    first = by_cost[np.argmax(fit[:, by_cost], axis=1)]
+    taken = np.bincount(first, minlength=n) / len(draws)
+    rank = np.argsort(by_cost)
+    chosen = int(by_cost[np.argmax(taken[by_cost])])
+    good = (fit.mean(axis=0) >= _TIES) & (rank > rank[chosen])
+    ties = (chosen, *(int(i) for i in by_cost if good[i]))
+    sure = taken if enough else np.full(n, np.nan)
+    return Choice(chosen, ties, mean, behind, behind - margin, behind + margin, sure, of_others)
 
 
-def _margin(gaps: NDArray[np.float64], groups: NDArray[np.intp], seed: int) -> NDArray[np.float64]:
-    """Half of the 95 % interval of the mean; NaN for too few segments to have one."""
-    sums, sizes = _per_call(gaps, groups)
-    calls, segments = len(sizes), len(gaps)
-    if segments < LEAST_SEGMENTS:
-        return np.full(gaps.shape[1], np.nan)
-    if calls < FEW and segments > calls:
-        return _margin_of_these(gaps, groups)
+def _resampled(
+    gaps: NDArray[np.float64], groups: NDArray[np.intp], of_others: bool, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Means of resamplings, as wide as the interval; and half of the 95 % interval.
+
+    Returns:
+        Shapes ``(RESAMPLINGS, n)`` and ``(n,)``.
+    """
     rng = np.random.default_rng(seed)
-    draws = rng.multinomial(calls, np.full(calls, 1 / calls), RESAMPLINGS)
-    means = (draws @ sums) / (draws @ sizes)[:, None]
-    # A sample varies less about its own mean than about that of the population.
-    error = means.std(axis=0) * np.sqrt(calls / (calls - 1))
-    return np.asarray(stats.t.ppf(0.975, calls - 1) * error, dtype=np.float64)
+    sums, sizes = _per_call(gaps, groups)
+    calls = len(sizes)
+    if not of_others and len(gaps) > calls:
+        draws = _draws_of_these(gaps, groups, rng)
+        margin = _margin_of_these(gaps, groups)
+    else:
+        counts = rng.multinomial(calls, np.full(calls, 1 / calls), RESAMPLINGS)
+        draws = (counts @ sums) / (counts @ sizes)[:, None]
+        # A sample varies less about its own mean than about that of the population.
+        error = draws.std(axis=0) * np.sqrt(calls / (calls - 1))
+        margin = stats.t.ppf(0.975, calls - 1) * error
+    centre, spread = gaps.mean(axis=0), draws.std(axis=0)
+    wider = margin / np.maximum(stats.norm.ppf(0.975) * spread, 1e-300)
+    return centre + (draws - centre) * wider, np.asarray(margin, dtype=np.float64)
+
+
+def _draws_of_these(
+    gaps: NDArray[np.float64], groups: NDArray[np.intp], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Means of just these calls, the segments of each resampled; shape ``(RESAMPLINGS, n)``.
+
+    A call of one segment takes its deviations from those of all.
+    """
+    sums, sizes = _per_call(gaps, groups)
+    _, call = np.unique(groups, return_inverse=True)
+    off = gaps - (sums / sizes[:, None])[call]
+    pool = off[sizes[call] > 1]
+    total = np.zeros((RESAMPLINGS, gaps.shape[1]))
+    for number, size in enumerate(sizes.tolist()):
+        own = off[call == number] if size > 1 else pool
+        total += rng.multinomial(size, np.full(len(own), 1 / len(own)), RESAMPLINGS) @ own
+    means: NDArray[np.float64] = gaps.mean(axis=0) + total / len(gaps)
+    return means
 
 
 def _margin_of_these(gaps: NDArray[np.float64], groups: NDArray[np.intp]) -> NDArray[np.float64]:
-    """The same for the mean of just these calls, whose segments vary each in its own way.
+    """Half of the 95 % interval of the mean of just these calls, whose segments vary in their own way.
 
     The bootstrap's standard error of such a mean is known without resampling. Degrees of freedom
     are Welch's and Satterthwaite's [4]_. A call of one segment is taken to vary as all do.
@@ -163,15 +201,3 @@ def _per_call(
     sums = np.zeros((len(names), gaps.shape[1]))
     np.add.at(sums, call, gaps)
     return sums, sizes
-
-
-def _weights(groups: NDArray[np.intp], seed: int) -> NDArray[np.float64]:
-    """Weight of each segment in each resampling; every row sums to 1."""
-    rng = np.random.default_rng(seed)
-    names, sizes = np.unique(groups, return_counts=True)
-    draws = rng.multinomial(names.size, np.full(names.size, 1 / names.size), RESAMPLINGS)
-    weights = np.zeros((RESAMPLINGS, groups.size))
-    for name, size, drawn in zip(names, sizes, draws.T, strict=True):
-        weights[:, groups == name] = rng.multinomial(drawn * size, np.full(size, 1 / size))
-    normalised: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
-    return normalised

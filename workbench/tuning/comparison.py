@@ -19,6 +19,8 @@ Columns of the table:
     ``loudness_lufs``     The same, as broadcasting measures it (ITU-R BS.1770).
     ``peak_dbov``         Its largest sample.
     ``bandwidth_hz``      Up to where there is anything to hear.
+    ``damage_percent``    Of the loudness in the telephone band: less is better.
+    ``missing_percent``   Of the loudness above that band, missing or other than it was.
     ``lsd_db``            Spectral distance to the reference, 100 to 3400 Hz, dB: less is better.
     ``lsd_wide_db``       The same to 7000 Hz; NaN if the bot's own rate does not reach there.
     ``seg_snr_db``        Segmental SNR in the telephone band, dB, at most 35.
@@ -57,7 +59,7 @@ from workbench.tuning.legs import Leg, legs_named
 from workbench.tuning.sentences import assumption, conclusion, on_recording
 from workbench.tuning.settings import SETTINGS, Setting, distinct
 from workbench.tuning.trial import Spoken, Trial, run_trials
-from workbench.tuning.voice import Source, Voice
+from workbench.tuning.voice import Source
 
 if TYPE_CHECKING:
     from workbench.call import Call
@@ -73,7 +75,10 @@ _LEVELS: Final[dict[str, Callable[[Audio], float]]] = {
 }
 
 #: How far it is from the reference: means over the segments.
-DISTANCES: Final = ("lsd_db", "lsd_wide_db", "seg_snr_db", "si_sdr_db", "estoi")
+DISTANCES: Final = (
+    *("damage_percent", "missing_percent", "lsd_db", "lsd_wide_db"),
+    *("seg_snr_db", "si_sdr_db", "estoi"),
+)
 
 #: All columns but those of the user's own metrics.
 _MEASURED: Final = (
@@ -86,8 +91,8 @@ _BRIEFLY: Final = {
     "leg": ("far leg", 0),
     "setting": ("setting", 0),
     "bandwidth_hz": ("reaches (Hz)", 0),
-    "lsd_db": ("distance (dB)", 2),
-    "lsd_wide_db": ("to 7 kHz (dB)", 2),
+    "damage_percent": ("damage (%)", 1),
+    "missing_percent": ("missing (%)", 1),
     "seg_snr_db": ("segSNR (dB)", 2),
     "estoi": ("ESTOI", 3),
     "delay_ms": ("delay (ms)", 1),
@@ -96,8 +101,8 @@ _BRIEFLY: Final = {
 
 #: What those headings mean.
 LEGEND: Final = (
-    "distance, to 7 kHz: of the spectrum from what the bot said, up to 3.4 and up to 7 kHz, less "
-    "is better. segSNR: speech over error in the telephone band, at most 35; ESTOI: predicted "
+    "damage, missing: of the loudness of what the bot said, up to 3.4 kHz and above, less is "
+    "better. segSNR: speech over error in the telephone band, at most 35; ESTOI: predicted "
     "intelligibility, at most 1; of both, more is better."
 )
 
@@ -160,7 +165,7 @@ class Comparison:
         :func:`workbench.tuning.tuning.tune` compares them segment by segment.
 
         Args:
-            metric: ``lsd_db``, ``lsd_wide_db``, ``seg_snr_db``, ``si_sdr_db`` or ``estoi``.
+            metric: One of :data:`DISTANCES`, such as ``damage_percent`` or ``lsd_db``.
 
         Returns:
             One for each row of ``table``; NaN for fewer than three segments.
@@ -255,7 +260,7 @@ def compare(
     """
     tried = distinct(settings or SETTINGS)
     spoken = Spoken(call)
-    measured = _measured(call, recording)
+    measured = None if recording is None else carrier_recording.measured(call, recording)
     shown = [measured.leg] if measured and measured.leg else ["G.711", "G.722"]
     far = legs_named(legs or shown)
     work = repeat(spoken), tried, repeat(far), repeat(dict(metrics or {}))
@@ -306,14 +311,6 @@ def _cells(
 ) -> list[_Cell]:
     """One setting on all legs."""
     return [_cell(trial, metrics) for trial in run_trials(spoken, setting, legs)]
-
-
-def _measured(call: Source, recording: Audio | MeasuredLeg | None) -> MeasuredLeg | None:
-    if recording is None or isinstance(recording, MeasuredLeg):
-        return recording
-    if isinstance(call, Sequence | Voice):
-        raise ValueError("frames alone have no clock: a recording is compared with a call")
-    return carrier_recording.align(call, recording)
 
 
 def _recorded(call: Source, measured: MeasuredLeg) -> dict[str, float]:

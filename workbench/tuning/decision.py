@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from workbench.metrics.segments import LEAST_SEGMENTS
-from workbench.tuning.choice import FEW, RESAMPLINGS, Choice, choose
+from workbench.tuning.choice import RESAMPLINGS, Choice, choose
 from workbench.tuning.objective import OBJECTIVES, WIDE_RATE, Objective
 from workbench.tuning.scores import Scores
 from workbench.tuning.sentences import listed
@@ -36,12 +36,12 @@ class Decision:
 
     Parameters:
         setting: The one to take.
-        ties: Labels of those that cannot be told apart from the best, the chosen one first.
+        ties: Labels of those that are as good, the chosen one first.
         confidence: Share of the resamplings that lead to the same choice; NaN when there is too
             little speech, or fewer than three segments.
         table: One row for each setting: ``leg``, ``setting``, ``metric`` of the objective with
             its mean ``score``, how far ``behind`` the best that is (95 %: ``low`` to ``high``),
-            ``kbit_s``, ``delay_ms``, ``verdict``.
+            the share of resamplings in which it is ``taken``, what the score is made of, ``kbit_s``, ``delay_ms``, ``verdict``.
         why: The reasons, in sentences; the first says what to take.
     """
 
@@ -128,6 +128,7 @@ def decide(
 def _evidence(scores: Scores, leg: str, goal: Objective, settings: Sequence[Setting]) -> _Evidence:
     labels = [setting.label for setting in settings]
     rows = scores.quality[scores.quality["leg"] == leg]
+    rows = rows.assign(**{goal.metric: goal.of(rows)})
     wide = rows.pivot(index=["call", "segment"], columns="setting", values=goal.metric)
     wide = wide.reindex(columns=labels)
     scored = wide.dropna()
@@ -135,7 +136,7 @@ def _evidence(scores: Scores, leg: str, goal: Objective, settings: Sequence[Sett
         **{name: scores.cost[name] * scores.cost["seconds"] for name in COSTS}
     )
     sums = weighted.groupby("setting")[[*COSTS, "seconds"]].sum(min_count=1).reindex(labels)
-    metrics = [name for name in rows.columns if name in OBJECTIVES]
+    metrics = [name for name in rows.columns if name in OBJECTIVES or name == goal.metric]
     return _Evidence(
         leg=leg,
         goal=goal,
@@ -221,6 +222,10 @@ def _columns(evidence: _Evidence) -> pd.DataFrame:
             "behind": np.nan,
             "low": np.nan,
             "high": np.nan,
+            "taken": np.nan,
+            **{
+                name: evidence.quality[name].to_numpy(np.float64) for name, _ in evidence.goal.parts
+            },
             "kbit_s": evidence.cost["kbit_s"].to_numpy(),
             "delay_ms": evidence.cost["delay_ms"].to_numpy(),
         }
@@ -243,6 +248,7 @@ def _table(evidence: _Evidence, choice: Choice, excluded: Mapping[str, str]) -> 
         behind=choice.behind,
         low=choice.low,
         high=choice.high,
+        taken=choice.taken,
         verdict=[verdict(k) for k in range(len(evidence.labels))],
     )
 
@@ -274,7 +280,13 @@ def _reasons(evidence: _Evidence, choice: Choice, admitted: NDArray[np.bool_]) -
     known = np.isfinite(choice.low).all()
     worse = [
         f"{labels[i]} by {goal.text(choice.behind[i])}"
-        + (f" ({choice.low[i]:.2g} to {choice.high[i]:.2g})" if known else "")
+        + (f" ({choice.low[i]:.2g} to {choice.high[i]:.2g}" if known else "")
+        + (
+            f", taken by {100 * choice.taken[i]:.0f} % of the resamplings"
+            if choice.taken[i] > 1 - SURE
+            else ""
+        )
+        + (")" if known else "")
         for i in np.flatnonzero(admitted)
         if i not in choice.ties
     ]
@@ -289,9 +301,7 @@ def _certainty(evidence: _Evidence, choice: Choice) -> str:
     if count < LEAST_SEGMENTS:
         few = "a single segment" if count == 1 else f"{count} segments"
         return f"It rests on {few} of speech, so how sure it is cannot be said.{rest}"
-    about = (
-        " Fewer than five calls say nothing of others: it is about these." if calls < FEW else ""
-    )
+    about = "" if choice.of_others else " That is about these calls only."
     sure = "Sure" if choice.agreement >= SURE else "Not sure"
     where = "one call" if calls == 1 else f"{calls} calls"
     return (

@@ -14,6 +14,7 @@ from workbench.audio import Audio
 from workbench.exceptions import MetricWarning
 from workbench.metrics.spectra import effective_bandwidth
 from workbench.metrics.speech_level import speech_secs
+from workbench.tuning.carrier_recording import MeasuredLeg, measured
 from workbench.tuning.voice import Source, voice_of
 
 __all__ = ["OUTBOUND", "Facts", "common_params", "copies", "facts_of", "params_of"]
@@ -32,6 +33,8 @@ class Facts:
         reach_hz: Up to where the voice reaches; NaN without speech.
         params: The serializer's as captured, without those that are tuned; ``None`` if unknown.
         fingerprint: What it is recognised by: its name and SHA-256.
+        leg: What the carrier's recording shows; ``None`` if there is none, or it does not tell.
+        recording: What can be said of that recording; empty if there is none.
     """
 
     sample_rate: int
@@ -39,10 +42,17 @@ class Facts:
     reach_hz: float
     params: dict[str, Any] | None
     fingerprint: dict[str, str]
+    leg: str | None = None
+    recording: str = ""
 
 
-def facts_of(source: Source) -> Facts | None:
-    """Collect the facts of a call; ``None`` if the bot said nothing in it."""
+def facts_of(source: Source, recording: Audio | MeasuredLeg | None = None) -> Facts | None:
+    """Collect the facts of a call; ``None`` if the bot said nothing in it.
+
+    Args:
+        source: The call.
+        recording: The carrier's. One that does not hold the call tells nothing, which is said.
+    """
     try:
         said = voice_of(source).audio
     except ValueError:
@@ -50,13 +60,26 @@ def facts_of(source: Source) -> Facts | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MetricWarning)
         reach = effective_bandwidth(said)
+    leg, shown = _shown(source, recording)
     return Facts(
         sample_rate=said.sample_rate,
         speech_secs=speech_secs(said),
         reach_hz=reach,
         params=_params(source),
         fingerprint=_fingerprint(source, said),
+        leg=leg,
+        recording=shown,
     )
+
+
+def _shown(source: Source, recording: Audio | MeasuredLeg | None) -> tuple[str | None, str]:
+    if recording is None:
+        return None, ""
+    try:
+        found = measured(source, recording)
+    except ValueError as error:
+        return None, str(error)
+    return found.leg, found.sentence
 
 
 def copies(facts: Sequence[Facts | None]) -> dict[int, int]:

@@ -4,24 +4,31 @@ The workbench sees the audio up to the WebSocket. What follows - which codec the
 on, how well it is resampled to there - it cannot see: a leg is an *assumption*, named in every
 table. Each one here resamples to its codec's rate with a good linear-phase filter, encodes,
 decodes, and takes the codec's own delay out, so that sample n stays where it was. No leg models
-packet loss, gain control or noise suppression.
+gain control or noise suppression.
 
 The first two of :data:`LEGS` stand for the narrowband and the wideband world, and are what
 :func:`workbench.tuning.comparison.compare` and :func:`workbench.tuning.tuning.tune` look at unless
-told otherwise. All of them come with every installation of the workbench.
+told otherwise. All but the mobile ones come with every installation of the workbench; those need
+AMR, which most machines lack (:mod:`workbench.tuning.amr`).
+
+A name may be put together: ``"G.711+AMR-WB"`` is one leg after the other, and ``"AMR-WB 2%"`` loses
+so many of its packets of 20 ms at random, the same each time, and hears what the receiver puts in
+their place.
 
 References:
     .. [1] ITU-T G.711, mu-law. Bit for bit the coder of :mod:`pipecat_bandwidth.encodings`.
     .. [2] ITU-T G.722, 64 kbit/s, mode 1; 22 samples of delay through the two filter banks.
     .. [3] ETSI EN 300 961 (GSM 06.10), full rate, 13 kbit/s.
     .. [4] RFC 6716, Opus.
+    .. [5] 3GPP TS 26.071 and TS 26.171, AMR and AMR-WB.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial, reduce
 from io import BytesIO
 from typing import Final
 
@@ -31,8 +38,17 @@ from numpy.typing import NDArray
 
 from pipecat_bandwidth.encodings import PCMU
 from workbench.audio import Audio
+from workbench.exceptions import NotAvailable
+from workbench.tuning.amr import AMR_NB, AMR_WB
+from workbench.tuning.concealment import concealed
 
-__all__ = ["LEGS", "Leg", "legs_named"]
+__all__ = ["LEGS", "Leg", "lacking", "legs_named", "tandem"]
+
+#: Samples in, numbers of the lost packets of 20 ms, samples out.
+Lossy = Callable[[NDArray[np.int16], list[int]], NDArray[np.int16]]
+
+#: Packets a second.
+_PACKETS: Final = 50
 
 
 @dataclass(frozen=True)
@@ -45,6 +61,7 @@ class Leg:
         sample_rate: Of the codec, in hertz.
         bandwidth_hz: Upper edge of what it carries.
         coded: int16 samples through the codec and back, same length, delay taken out.
+        lossy: The same, with numbers of packets that do not arrive; ``None`` if none can be lost.
     """
 
     name: str
@@ -52,6 +69,7 @@ class Leg:
     sample_rate: int
     bandwidth_hz: float
     coded: Callable[[NDArray[np.int16]], NDArray[np.int16]]
+    lossy: Lossy | None = None
 
     def apply(self, audio: Audio) -> Audio:
         """Let audio travel over this leg.
@@ -64,6 +82,7 @@ class Leg:
 
         Raises:
             ModuleNotFoundError: If the codec's package is not installed; the message names it.
+            NotAvailable: If the machine has no AMR; the message says what is missing.
 
         Example::
 
@@ -77,6 +96,62 @@ class Leg:
             return Audio(np.empty(0, np.float32), self.sample_rate)
         return Audio.from_pcm(self.coded(pcm).astype("<i2").tobytes(), self.sample_rate)
 
+    def losing(self, percent: float, seed: int = 0) -> Leg:
+        """The same leg with packets lost at random.
+
+        Args:
+            percent: How many of its packets of 20 ms, 0 to 100.
+            seed: Which ones: the same whatever travels over it.
+
+        Raises:
+            ValueError: If it is no percentage, or nothing can be lost on this leg.
+        """
+        if not 0 <= percent <= 100:
+            raise ValueError(f"{percent:g} % of packets lost, wanted 0 to 100")
+        if self.lossy is None:
+            raise ValueError(f"no packets can be lost on {self.name}: its coder takes all at once")
+        return replace(
+            self,
+            name=f"{self.name} {percent:g}%",
+            description=f"{self.description[:-1]}; {percent:g} % of its packets do not arrive.",
+            coded=partial(_with_losses, self.lossy, self.sample_rate, percent / 100, seed),
+            lossy=None,
+        )
+
+
+def _with_losses(
+    lossy: Lossy, sample_rate: int, share: float, seed: int, pcm: NDArray[np.int16]
+) -> NDArray[np.int16]:
+    packets = -(-pcm.size * _PACKETS // sample_rate)
+    gone = np.random.default_rng(seed).random(packets) < share
+    return lossy(pcm, np.flatnonzero(gone).tolist())
+
+
+def tandem(first: Leg, last: Leg) -> Leg:
+    """One leg after the other: as when a call crosses from one network into another."""
+    lossy = None if last.lossy is None else partial(_after, first, last.lossy, last.sample_rate)
+    return Leg(
+        f"{first.name}+{last.name}",
+        f"{first.name}, and then {last.name}: {last.description}",
+        last.sample_rate,
+        min(first.bandwidth_hz, last.bandwidth_hz),
+        partial(_after, first, last.coded, last.sample_rate),
+        lossy,
+    )
+
+
+def _after(
+    first: Leg,
+    coded: Callable[..., NDArray[np.int16]],
+    sample_rate: int,
+    pcm: NDArray[np.int16],
+    *lost: list[int],
+) -> NDArray[np.int16]:
+    """Samples over one leg, and then through another's codec."""
+    heard = first.apply(Audio.from_pcm(pcm.astype("<i2").tobytes(), sample_rate))
+    between = np.frombuffer(heard.resampled(sample_rate).pcm(), "<i2")[: pcm.size]
+    return coded(np.pad(between, (0, pcm.size - between.size)), *lost)
+
 
 @cache
 def _ulaw_round_trip() -> NDArray[np.int16]:
@@ -85,15 +160,17 @@ def _ulaw_round_trip() -> NDArray[np.int16]:
     return np.frombuffer(PCMU.decode(PCMU.encode(every)), "<i2").astype(np.int16)
 
 
-def _g711(pcm: NDArray[np.int16]) -> NDArray[np.int16]:
-    return _ulaw_round_trip()[pcm.view(np.uint16)]
+def _g711(pcm: NDArray[np.int16], lost: Iterable[int] = ()) -> NDArray[np.int16]:
+    heard = _ulaw_round_trip()[pcm.view(np.uint16)]
+    gone = list(lost)
+    return concealed(heard, gone, 8000 // _PACKETS, 8000) if gone else heard
 
 
 #: Through G.722's two quadrature mirror filters of 24 taps, in samples at 16 kHz: 1.375 ms.
 _G722_DELAY: Final = 22
 
 
-def _g722(pcm: NDArray[np.int16]) -> NDArray[np.int16]:
+def _g722(pcm: NDArray[np.int16], lost: Iterable[int] = ()) -> NDArray[np.int16]:
     try:
         from G722 import G722
     except ModuleNotFoundError as error:
@@ -101,8 +178,17 @@ def _g722(pcm: NDArray[np.int16]) -> NDArray[np.int16]:
             "the G.722 leg needs the package G722: pip install 'pipecat-bandwidth[workbench]'"
         ) from error
     padded = np.concatenate([pcm, np.zeros(_G722_DELAY + pcm.size % 2, np.int16)])
-    decoded = G722(16000, 64000).decode(G722(16000, 64000).encode(padded))
-    return np.asarray(decoded, dtype=np.int16)[_G722_DELAY : _G722_DELAY + pcm.size]
+    sent = np.frombuffer(G722(16000, 64000).encode(padded), np.uint8)
+    gone = list(lost)
+    if gone:  # the decoder goes on with the next packet as if there had been none between
+        frame = 16000 // _PACKETS
+        arrives = ~np.isin(np.arange(padded.size) // frame, gone)
+        heard = np.zeros(padded.size, np.int16)
+        heard[arrives] = G722(16000, 64000).decode(sent[arrives[::2]].tobytes())
+        heard = concealed(heard, gone, frame, 16000)
+    else:
+        heard = np.asarray(G722(16000, 64000).decode(sent.tobytes()), dtype=np.int16)
+    return heard[_G722_DELAY : _G722_DELAY + pcm.size]
 
 
 @dataclass(frozen=True)
@@ -131,6 +217,7 @@ LEGS: Final[dict[str, Leg]] = {
             8000,
             4000.0,
             _g711,
+            _g711,
         ),
         Leg(
             "G.722",
@@ -138,6 +225,7 @@ LEGS: Final[dict[str, Leg]] = {
             "nothing documented says that Bandwidth carries a media stream over one.",
             16000,
             7000.0,
+            _g722,
             _g722,
         ),
         Leg(
@@ -154,18 +242,65 @@ LEGS: Final[dict[str, Leg]] = {
             8000.0,
             _Libsndfile(16000, "OGG", "OPUS"),
         ),
+        Leg(
+            "AMR-NB",
+            "A mobile whose call is narrow: 8 kHz AMR at 12.2 kbit/s.",
+            8000,
+            4000.0,
+            AMR_NB,
+            AMR_NB,
+        ),
+        Leg(
+            "AMR-WB",
+            "A mobile with HD voice: 16 kHz AMR-WB at 12.65 kbit/s, up to 7 kHz.",
+            16000,
+            7000.0,
+            AMR_WB,
+            AMR_WB,
+        ),
     )
 }
+
+
+# What a call into a mobile network often is: it comes by the telephone network.
+LEGS.update(
+    (leg.name, leg) for leg in (tandem(LEGS["G.711"], LEGS[name]) for name in ("AMR-NB", "AMR-WB"))
+)
+
+_NAME: Final = re.compile(r"(.+?)(?: (\d+(?:\.\d+)?) ?%)?")
 
 
 def legs_named(legs: str | Leg | Iterable[str | Leg]) -> tuple[Leg, ...]:
     """Look up one or several legs by name; legs themselves pass.
 
+    Args:
+        legs: Names of :data:`LEGS`; some of them joined by ``+``; with packets lost: ``AMR-WB 2%``.
+
     Raises:
         ValueError: For an unknown name; the message lists those there are.
     """
     named = (legs,) if isinstance(legs, (str, Leg)) else tuple(legs)
-    unknown = [leg for leg in named if isinstance(leg, str) and leg not in LEGS]
-    if unknown:
-        raise ValueError(f"no far leg {unknown[0]!r}, there are: {', '.join(LEGS)}")
-    return tuple(LEGS[leg] if isinstance(leg, str) else leg for leg in named)
+    return tuple(_named(leg) if isinstance(leg, str) else leg for leg in named)
+
+
+def _named(name: str) -> Leg:
+    match = _NAME.fullmatch(name)
+    plain, percent = match.groups() if match else (name, None)
+    parts = [plain] if plain in LEGS else plain.split("+")
+    if not all(part in LEGS for part in parts):
+        raise ValueError(
+            f"no far leg {name!r}, there are: {', '.join(LEGS)}; several joined by +, "
+            "and with packets lost: 'G.722 2%'"
+        )
+    leg = reduce(tandem, (LEGS[part] for part in parts))
+    return leg if percent is None else leg.losing(float(percent))
+
+
+@cache
+def lacking(leg: Leg) -> str:
+    """Say why a leg cannot be tried on this machine; empty if it can."""
+    try:
+        leg.apply(Audio(np.zeros(leg.sample_rate // 10, np.float32), leg.sample_rate))
+    except (NotAvailable, ModuleNotFoundError) as error:
+        return str(error)
+    return ""

@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from workbench.exceptions import MetricWarning
-from workbench.tuning.legs import Leg
+from workbench.tuning.facts import Facts
+from workbench.tuning.legs import Leg, lacking, legs_named
+from workbench.tuning.sentences import listed
 from workbench.tuning.settings import Setting
 from workbench.tuning.trial import Spoken, run_trials
 from workbench.tuning.voice import Source
 
-__all__ = ["Scores", "score"]
+__all__ = ["Scores", "on_their_legs", "score"]
 
 
 class Scores(NamedTuple):
@@ -44,6 +49,8 @@ def score(
     legs: Sequence[Leg],
     metrics: Sequence[str],
     executor: Executor | None = None,
+    *,
+    beside: Sequence[Leg] = (),
 ) -> Scores:
     """Score all settings on all calls and legs.
 
@@ -53,11 +60,12 @@ def score(
         legs: The far legs.
         metrics: Names of :func:`workbench.metrics.distances.evaluate`.
         executor: Where calls and settings are tried, side by side; threads by default.
+        beside: Further legs, tried on the beginning of each call; not where their codec is lacking.
 
     Raises:
         ValueError: If in a call the bot said nothing, or for an unknown metric.
     """
-    one = partial(_score_one, legs=legs, metrics=metrics)
+    one = partial(_score_one, legs=legs, metrics=metrics, beside=beside)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MetricWarning)  # what is NaN is left out
         if executor is None:
@@ -81,11 +89,17 @@ def _tasks(
 
 
 def _score_one(
-    task: tuple[int, Spoken, Setting], legs: Sequence[Leg], metrics: Sequence[str]
+    task: tuple[int, Spoken, Setting],
+    legs: Sequence[Leg],
+    metrics: Sequence[str],
+    beside: Sequence[Leg],
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """One setting on one call: a row for each segment and leg, and what it costs."""
     number, spoken, setting = task
-    trials = run_trials(spoken, setting, legs)
+    known = {leg.name for leg in legs}
+    possible = [leg for leg in beside if leg.name not in known and not lacking(leg)]
+    trials = run_trials(spoken, setting, legs, possible)
+    passed = trials[0].resent
     rows = [
         {
             "call": number,
@@ -97,7 +111,6 @@ def _score_one(
         for trial in trials
         for segment, scores in enumerate(trial.scores(metrics))
     ]
-    passed = trials[0].resent
     cost = {
         "call": number,
         "setting": setting.label,
@@ -106,3 +119,43 @@ def _score_one(
         "delay_ms": passed.delay_ms,
     }
     return rows, cost
+
+
+#: What stands for a leg where calls were recorded on several.
+_RECORDED: Final = "the legs recorded"
+
+
+def on_their_legs(
+    legs: Sequence[Leg], scores: Scores, facts: Sequence[Facts]
+) -> tuple[Scores, tuple[Leg, ...], str]:
+    """Let each call count on the leg that its recording shows.
+
+    Args:
+        legs: The one that is assumed of the others, and those that are reported.
+        scores: On all of them, and on each call's own.
+        facts: Of each call.
+
+    Returns:
+        The scores; the legs, with what the calls were on as the first; and what that rests on.
+    """
+    assumed = legs[0]
+    shown = Counter(fact.leg for fact in facts if fact.leg)
+    silent = sum(1 for fact in facts if fact.recording and not fact.leg)
+    dumb = f" {silent} recording{'s do' if silent > 1 else ' does'} not tell." if silent else ""
+    if not shown:
+        ground = "Assumed of the far end, which no capture shows: "
+        return scores, tuple(legs), f"{ground}{assumed.name}. {assumed.description}{dumb}"
+    own = np.array([fact.leg or assumed.name for fact in facts])
+    told = listed(f"{name} in {count}" for name, count in shown.most_common())
+    rest = len(facts) - shown.total()
+    ground = f"The leg that the carrier's recordings of {shown.total()} of {len(facts)} calls are most like: {told}."
+    if rest:
+        ground += f" Of the others {assumed.name} is assumed."
+    if len(set(own)) == 1:
+        (far,) = legs_named(str(own[0]))
+    else:
+        rows = scores.quality
+        mine = rows[rows["leg"].to_numpy(dtype=str) == own[rows["call"].to_numpy()]]
+        scores = Scores(pd.concat([rows, mine.assign(leg=_RECORDED)]), scores.cost)
+        far = replace(assumed, name=_RECORDED)
+    return scores, (far, *(leg for leg in legs if leg.name != far.name)), ground + dumb

@@ -13,7 +13,6 @@ from workbench.exceptions import MetricWarning
 from workbench.metrics import spectra, speech_level
 from workbench.tuning.legs import Leg
 from workbench.tuning.objective import OBJECTIVES, objective_for
-from workbench.tuning.trial import COMMON_RATE
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -42,8 +41,7 @@ def conclusion(table: pd.DataFrame, legs: Sequence[Leg], reference: Audio) -> li
             "The bot does not speak in this call, so quality cannot be compared; "
             f"{cheapest['setting']} is the cheapest at {cheapest['kbit_s']:.0f} kbit/s."
         ]
-    rate = min(COMMON_RATE, reference.sample_rate)
-    sentences = [_on_leg([r for r in rows if r["leg"] == leg.name], leg, rate) for leg in legs]
+    sentences = [_on_leg([r for r in rows if r["leg"] == leg.name], leg) for leg in legs]
     if speech < 3:
         sentences.append(f"That is {speech:.1f} s of speech: too little to rely on.")
     return [*sentences, *_waste(table, reference)]
@@ -58,9 +56,9 @@ def on_recording(recorded: Mapping[str, float]) -> str:
     )
 
 
-def _on_leg(rows: list[dict[Hashable, Any]], leg: Leg, rate: int) -> str:
-    objective = objective_for(leg, rate)
-    scores = [row[objective.metric] for row in rows]
+def _on_leg(rows: list[dict[Hashable, Any]], leg: Leg) -> str:
+    objective = objective_for(leg)
+    scores = [objective.of(row) for row in rows]
     if not np.isfinite(scores).any():
         return f"Over {leg.name} nothing could be measured."
     best = np.nanmax(scores) if objective.higher_is_better else np.nanmin(scores)
@@ -69,7 +67,7 @@ def _on_leg(rows: list[dict[Hashable, Any]], leg: Leg, rate: int) -> str:
     tied.sort(key=lambda row: row["kbit_s"])
     first, last = tied[0], tied[-1]
     take = f"take {first['setting']}, {first['kbit_s']:.0f} kbit/s"
-    figures = objective.range(row[objective.metric] for row in tied)
+    figures = objective.range(objective.of(row) for row in tied)
     if len(tied) == len(rows) > 1:
         return (
             f"Over {leg.name} all {len(rows)} settings sound the same ({figures}): {take}; "

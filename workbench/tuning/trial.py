@@ -8,7 +8,7 @@ Only speech is compared: pauses of the reference longer than half a second are c
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -30,6 +30,9 @@ __all__ = ["Spoken", "Trial", "run_trials"]
 #: Signals are compared at this rate: every leg here fits under it. A reference of a lower rate
 #: keeps its own.
 COMMON_RATE: Final = 16000
+
+#: So much of a call is enough for a remark, in seconds.
+BRIEF_SECS: Final = 5.0
 
 #: Pauses up to this long stay, in seconds; and this much before speech, for its onset.
 _LONGEST_PAUSE: Final = 0.5
@@ -73,6 +76,16 @@ class Spoken:
     def segments(self) -> tuple[tuple[slice, Prepared], ...]:
         """Where in ``speech`` its segments are, and each of them."""
         return tuple((span, Prepared(_part(self.speech, span))) for span in segments(self.speech))
+
+    @cached_property
+    def begins(self) -> float:
+        """When speech begins, in seconds."""
+        return float(np.argmax(self.kept)) / self.whole.sample_rate
+
+    @cached_property
+    def brief(self) -> Spoken:
+        """The first :data:`BRIEF_SECS` from where speech begins, for legs whose codec is slow."""
+        return Spoken(self.said.audio.span(self.begins, self.begins + BRIEF_SECS))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Spoken, (Voice(self.said.runs, self.said.sample_rate),)
@@ -120,13 +133,16 @@ def _part(audio: Audio, span: slice) -> Audio:
     return Audio(audio.samples[span], audio.sample_rate)
 
 
-def run_trials(call: Source | Spoken, setting: Setting, legs: Sequence[Leg]) -> list[Trial]:
+def run_trials(
+    call: Source | Spoken, setting: Setting, legs: Sequence[Leg], brief: Sequence[Leg] = ()
+) -> list[Trial]:
     """Try one setting on several legs.
 
     Args:
         call: As :func:`workbench.tuning.resend.resend` takes it, or what was said in it.
         setting: What to try.
         legs: The far legs.
+        brief: Further ones, which only the beginning of the speech travels over.
 
     Returns:
         One trial for each leg, in their order.
@@ -137,13 +153,20 @@ def run_trials(call: Source | Spoken, setting: Setting, legs: Sequence[Leg]) -> 
     spoken = call if isinstance(call, Spoken) else Spoken(call)
     rate = setting.audio_out_sample_rate
     passed = resend(spoken.said, setting.params, audio_out_sample_rate=rate)
-    trials = []
-    for leg in legs:
-        heard = _in_step(passed, leg.apply(passed.sent))
-        whole = _as_long(heard.resampled(spoken.whole.sample_rate), len(spoken.whole))
-        degraded = Audio(whole.samples[spoken.kept], whole.sample_rate)
-        trials.append(Trial(setting, leg, passed, heard, spoken, degraded))
+    trials = [_trial(spoken, setting, leg, passed) for leg in legs]
+    if brief:
+        start, beginning = spoken.begins, spoken.brief
+        sent = passed.sent.span(start, start + BRIEF_SECS + 0.1)
+        cut = replace(passed, said=beginning.said.audio, sent=sent)
+        trials += [_trial(beginning, setting, leg, cut) for leg in brief]
     return trials
+
+
+def _trial(spoken: Spoken, setting: Setting, leg: Leg, passed: Resent) -> Trial:
+    heard = _in_step(passed, leg.apply(passed.sent))
+    whole = _as_long(heard.resampled(spoken.whole.sample_rate), len(spoken.whole))
+    degraded = Audio(whole.samples[spoken.kept], whole.sample_rate)
+    return Trial(setting, leg, passed, heard, spoken, degraded)
 
 
 def _in_step(passed: Resent, heard: Audio) -> Audio:

@@ -5,9 +5,9 @@ far leg that is assumed. Speech is cut into segments of some ten seconds; an obj
 settings are compared segment by segment (:mod:`workbench.tuning.choice`). Where they cannot be told
 apart, the one with the fewest bits on the wire is taken.
 
-The objective is by default the spectral distance to what the bot said, over the band that the leg
-carries: it sees quantisation, filtering and missing bands, and it does not reward loudness. Less
-    than 0.5 dB of it counts as no difference (:mod:`workbench.tuning.objective`).
+The objective is by default the loss of quality against what the bot said: damage in the telephone
+band and missing bandwidth, in smallest differences that matter, which were fitted to models of
+listeners (:mod:`workbench.tuning.objective`). It does not reward loudness.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from datetime import UTC, datetime
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import numpy as np
 import pandas as pd
 
 from pipecat_bandwidth import BandwidthFrameSerializer
 from workbench.audio import Audio
+from workbench.exceptions import NotAvailable
+from workbench.tuning.carrier_recording import MeasuredLeg
 from workbench.tuning.decision import COSTS, SURE, decide
 from workbench.tuning.facts import (
     OUTBOUND,
@@ -36,12 +38,12 @@ from workbench.tuning.facts import (
     facts_of,
     params_of,
 )
-from workbench.tuning.legs import LEGS, Leg, legs_named
-from workbench.tuning.objective import OBJECTIVES, Objective, objective_for
-from workbench.tuning.scores import Scores, score
+from workbench.tuning.legs import LEGS, Leg, lacking, legs_named
+from workbench.tuning.objective import OBJECTIVES, Objective, objective_for, on_leg
+from workbench.tuning.scores import Scores, on_their_legs, score
 from workbench.tuning.sentences import listed
 from workbench.tuning.settings import SETTINGS, Setting, distinct
-from workbench.tuning.trial import COMMON_RATE
+from workbench.tuning.trial import BRIEF_SECS, COMMON_RATE
 from workbench.tuning.voice import Source
 
 if TYPE_CHECKING:
@@ -132,6 +134,7 @@ def tune(
     *,
     leg: str | Leg = "G.711",
     settings: Iterable[Setting] | None = None,
+    recordings: Sequence[Audio | MeasuredLeg | None] | None = None,
     executor: Executor | None = None,
     seed: int = 0,
 ) -> TuningResult:
@@ -141,12 +144,15 @@ def tune(
         calls: One or several of what :func:`workbench.tuning.resend.resend` takes: calls, or audio
             of the bot's speech. Copies of one call count once.
         objective: A name of :data:`workbench.tuning.objective.OBJECTIVES`, or your own; by default
-            the spectral distance over the leg's band.
+            the loss of quality on the leg.
         constraints: Upper limits for ``kbit_s`` and ``delay_ms``; lower limits for metrics of
             OBJECTIVES, or upper ones for distances. What cannot be measured on these calls limits
             nothing, and a sentence says so.
         leg: The far leg that is assumed: a name of :data:`workbench.tuning.legs.LEGS`, or your own.
         settings: What to choose from; by default PCMU and PCM at 8, 16 and 24 kHz.
+        recordings: The carrier's, of the bot's channel, one for each call
+            (:func:`workbench.tuning.carrier_recording.read`); ``None`` for calls without. A call
+            whose recording tells its leg is tried on that one.
         executor: Where calls and settings are tried, side by side; threads by default. Those of
             other processes and of Dask need ``calls`` that can be pickled, such as Audio.
         seed: Of the resampling.
@@ -159,7 +165,8 @@ def tune(
     one = isinstance(calls, str) or not isinstance(calls, Iterable)  # a path is refused as a whole
     sources = [cast("Source", calls)] if one else list(cast("Iterable[Source]", calls))
     task = Task.of(objective, constraints, leg=leg, settings=settings, seed=seed)
-    about = [facts_of(source) for source in sources]
+    recorded = one_each(recordings, len(sources))
+    about = [facts_of(*pair) for pair in zip(sources, recorded, strict=True)]
     again = copies(about)
     spoken = [
         (source, facts)
@@ -168,7 +175,10 @@ def tune(
     ]
     if not spoken:
         raise ValueError(f"the bot says nothing in any of the {len(sources)} calls")
-    scores = score([call for call, _ in spoken], task.settings, task.legs, task.metrics, executor)
+    scores = score(
+        [call for call, _ in spoken], task.settings, task.legs_of(facts for _, facts in spoken),
+        task.metrics, executor, beside=task.beside,
+    )  # fmt: skip
     return conclude(
         task,
         scores,
@@ -178,14 +188,33 @@ def tune(
     )
 
 
+T = TypeVar("T")
+
+
+def one_each(recordings: Sequence[T] | None, calls: int) -> Sequence[T | None]:
+    """Recordings for so many calls; ``None`` of each if there are none.
+
+    Raises:
+        ValueError: If there are more or fewer.
+    """
+    if recordings is None:
+        return [None] * calls
+    if len(recordings) != calls:
+        raise ValueError(
+            f"{len(recordings)} recordings for {calls} calls, wanted one for each, in their order"
+        )
+    return recordings
+
+
 @dataclass(frozen=True)
 class Task:
     """What :func:`tune` was asked for, checked.
 
     Parameters:
-        objective: What is better; ``None`` for the spectral distance over each leg's band.
+        objective: What is better; ``None`` for the loss of quality on each leg.
         limits: The constraints.
         legs: The one that is assumed, and others that are reported.
+        beside: Such as are reported of the beginning of each call, as they take long.
         settings: What to choose from.
         seed: Of the resampling.
     """
@@ -193,6 +222,7 @@ class Task:
     objective: Objective | None
     limits: dict[str, float]
     legs: tuple[Leg, ...]
+    beside: tuple[Leg, ...]
     settings: tuple[Setting, ...]
     seed: int
 
@@ -210,6 +240,7 @@ class Task:
 
         Raises:
             ValueError: For an unknown name, or a limit that is NaN.
+            NotAvailable: If the leg's codec is not on this machine.
         """
         limits = dict(constraints or {})
         _known("constraint", limits, [*COSTS, *OBJECTIVES])
@@ -220,19 +251,28 @@ class Task:
             _known("objective", [objective], list(OBJECTIVES))
             objective = OBJECTIVES[objective]
         (assumed,) = legs_named(leg)
+        if isinstance(leg, str) and (reason := lacking(assumed)):
+            raise NotAvailable(reason)
         others = (LEGS[name] for name in ("G.711", "G.722") if name != assumed.name)
+        beside = tuple(LEGS[name] for name in ("AMR-WB",) if name != assumed.name)
         tried = distinct(settings or SETTINGS)
-        return cls(objective, limits, (assumed, *others), tried, seed)
+        return cls(objective, limits, (assumed, *others), beside, tried, seed)
+
+    def legs_of(self, facts: Iterable[Facts]) -> tuple[Leg, ...]:
+        """Its legs, and those that calls' recordings show."""
+        known = {leg.name for leg in self.legs}
+        shown = dict.fromkeys(fact.leg for fact in facts if fact.leg and fact.leg not in known)
+        return (*self.legs, *legs_named(shown))
 
     @property
     def metrics(self) -> list[str]:
-        """What to measure on every segment, whatever rate the calls turn out to have."""
-        goals = [self.goal(leg, rate) for leg in self.legs for rate in (8000, COMMON_RATE)]
-        return sorted({goal.metric for goal in goals} | (self.limits.keys() - COSTS.keys()))
+        """What to measure on every segment."""
+        measured = {name for leg in self.legs for name in self.goal(leg).metrics}
+        return sorted(measured | (self.limits.keys() - COSTS.keys()))
 
-    def goal(self, leg: Leg, rate: int) -> Objective:
-        """The objective on one leg, when signals are compared at this rate."""
-        return self.objective or objective_for(leg, rate)
+    def goal(self, leg: Leg) -> Objective:
+        """The objective on one leg."""
+        return objective_for(leg) if self.objective is None else on_leg(self.objective, leg)
 
 
 def conclude(
@@ -257,18 +297,21 @@ def conclude(
     """
     speech = sum(fact.speech_secs for fact in facts)
     rate = min(COMMON_RATE, max(fact.sample_rate for fact in facts))
-    goals = [task.goal(far, rate) for far in task.legs]
-    assumed, *_ = task.legs
+    scores, legs, ground = on_their_legs(task.legs, scores, facts)
+    tried = [leg for leg in task.beside if (scores.quality["leg"] == leg.name).any()]
+    goals = [task.goal(far) for far in (*legs, *tried)]
     costs = {name: limit for name, limit in task.limits.items() if name in COSTS}  # on every leg
     chosen, *others = (
         decide(
             scores, far.name, goal, task.settings,
-            limits=task.limits if far is assumed else costs, speech_secs=speech, sample_rate=rate,
+            limits=costs if number else task.limits, speech_secs=speech, sample_rate=rate,
             seed=task.seed,
         )
-        for far, goal in zip(task.legs, goals, strict=True)
+        for number, (far, goal) in enumerate(zip((*legs, *tried), goals, strict=True))
     )  # fmt: skip
-    elsewhere = {far.name: o.setting.label for far, o in zip(task.legs[1:], others, strict=True)}
+    elsewhere = {
+        far.name: o.setting.label for far, o in zip((*legs[1:], *tried), others, strict=True)
+    }
     base, remark = common_params([fact.params for fact in facts])
     outbound = {name: getattr(chosen.setting.params, name) for name in OUTBOUND}
     left_out = dict(skipped or {})
@@ -280,11 +323,11 @@ def conclude(
             *chosen.why,
             *_left_out(len(facts), silent, left_out),
             *(
-                f"Were the callers on {far}, it would be {label}."
-                for far, label in elsewhere.items()
+                f"Were the callers on {far.name}, it would be {elsewhere[far.name]}."
+                for far in legs[1:]
             ),
-            "Assumed of the far end, which no capture shows: "
-            f"{assumed.name}. {assumed.description}",
+            *(_on_mobiles(far, elsewhere.get(far.name)) for far in task.beside),
+            ground,
         ],
         advice=[*_advice(chosen.setting, facts), *remark],
         ties=chosen.ties,
@@ -293,13 +336,24 @@ def conclude(
         skipped=left_out,
         provenance={
             "captures": [fact.fingerprint for fact in facts],
-            "leg": assumed.name,
+            "leg": legs[0].name,
+            "recorded": [fact.leg for fact in facts if fact.recording],
             "objective": str(goals[0]),
             "constraints": task.limits,
             "speech_secs": round(speech, 1),
             "confidence": None if np.isnan(chosen.confidence) else chosen.confidence,
             **_circumstances(),
         },
+    )
+
+
+def _on_mobiles(leg: Leg, label: str | None) -> str:
+    """What would be chosen on a leg that is only tried briefly, or why that is not known."""
+    if label is None:
+        return f"What it would be for mobiles with HD voice was not tried: {lacking(leg)}."
+    return (
+        f"Were the callers on mobiles with HD voice ({leg.name}, tried on the first "
+        f"{BRIEF_SECS:g} s of each call), it would be {label}."
     )
 
 
