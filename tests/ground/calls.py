@@ -58,6 +58,8 @@ TRUE_OF = {
     "comfort_noise": ("level_mismatch",),
     "gain_control": ("clipping",),
 }
+#: Two who speak at once for so many seconds do not let each other.
+LONG = 0.5
 _FRAMES = {"InterruptionFrame": InterruptionFrame, "EndFrame": EndFrame}
 
 
@@ -72,6 +74,7 @@ class Ground(NamedTuple):
         late: Stretches of the call in which event loop or caller were late, in truth.
         call: The call.
         passed: Moments at which a frame went out behind an interruption, in truth.
+        both: Stretches of :data:`LONG` and more in which both spoke, in truth.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Ground(NamedTuple):
     late: list[tuple[float, float]]
     call: Call
     passed: list[float] = []
+    both: list[tuple[float, float]] = []
 
 
 class Run(NamedTuple):
@@ -112,6 +116,27 @@ def passed_by(call: Call) -> list[float]:
         if len(behind) == 1 and behind[0] < noticed + 0.1:
             found.append(float(behind[0]))
     return found
+
+
+def both_spoke(run: Run, call: Call) -> list[tuple[float, float]]:
+    """Where caller and bot spoke at once for long when the run was recorded.
+
+    A caller who waits for a silence that a background never leaves begins when his patience ends.
+    """
+    queue, ends = call.speaking, np.cumsum([frame.duration for frame in call.audio_out])
+    rate, last = run.scenario.out_rate, len(ends) - 1
+    at = queue.start
+    said = [
+        tuple(float(at[min(last, int(np.searchsorted(ends, x / rate)))]) for x in slot[:2])
+        for slot in run.truth["slots"]
+    ]
+    came = call.inbound.start
+    words = [
+        tuple(float(came[min(len(came) - 1, x // SIZE)]) for x in span[:2])
+        for span in run.truth["said"]
+    ]
+    shared = [(max(a, c), min(b, d)) for a, b in said for c, d in words]
+    return [(start, end) for start, end in shared if end - start >= LONG]
 
 
 def runs(folder: Path = RUNS, half: Half | None = None, most_late_ms: float = 60.0) -> list[Run]:
@@ -158,7 +183,8 @@ def exchanged(run: Run, half: Half, group: str, rng: np.random.Generator) -> Gro
     # Of a voice with few phrases none may fit.
     voices = speakers(half, "formant", 4) if group == "formant" else speakers(half, "voice", 20)
     sounds = callers(half)
-    who = [sorted(voices)[rng.integers(len(voices))] for _ in range(2)]
+    # Two who say the same in one voice would be an echo.
+    who = rng.choice(sorted(voices), 2, replace=len(voices) < 2).tolist()
     caller, bot = (speech(voices[name], rng) for name in who)
     if group == "no voice":
         who[0] = sorted(sounds)[rng.integers(len(sounds))]
@@ -169,7 +195,8 @@ def exchanged(run: Run, half: Half, group: str, rng: np.random.Generator) -> Gro
     rightly = run.scenario.rightly
     if group == "no voice":  # who spoke is a cough now, and the bot was interrupted all the same
         rightly = (*rightly, "false_barge_in", *TRUE_OF.get(who[0], ()))
-    return Ground(run.path.stem, shown, " / ".join(who), rightly, run.late, call, passed_by(call))
+    known = passed_by(call), both_spoke(run, call)
+    return Ground(run.path.stem, shown, " / ".join(who), rightly, run.late, call, *known)
 
 
 def with_sound(

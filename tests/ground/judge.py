@@ -64,7 +64,7 @@ def judged(ground: Ground) -> Judged:
     alarms, true = [], []
     late = on_clock(ground.call, ground.late)
     for finding in diagnose(ground.call):
-        if is_true(finding, ground.rightly, late, ground.passed):
+        if is_true(finding, ground.rightly, late, ground.passed, ground.both):
             true.append(finding.kind)
         elif finding.severity != "info":
             words = str(finding).replace("\n", " ")
@@ -82,6 +82,7 @@ def is_true(
     rightly: Iterable[str],
     late: Iterable[tuple[float, float]],
     passed: Sequence[float] = (),
+    both: Sequence[tuple[float, float]] = (),
 ) -> bool:
     """Whether a finding tells what was so when the run was recorded."""
     stalled = finding.kind in STALLS and any(_over(finding, span) for span in late)
@@ -90,7 +91,10 @@ def is_true(
     behind = finding.kind == "stale_audio" and any(
         abs(part.start - time) < 0.1 for part in finding.parts for time in passed
     )
-    return finding.kind in rightly or stalled or piled_up or behind
+    at_once = finding.kind in ("early_answer", "slow_barge_in") and all(
+        any(part.start < end and part.end > start for start, end in both) for part in finding.parts
+    )
+    return finding.kind in rightly or stalled or piled_up or behind or at_once
 
 
 def _over(finding: Finding, span: tuple[float, float]) -> bool:

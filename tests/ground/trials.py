@@ -74,7 +74,7 @@ def attempt(
         times,
         bool(mine),
         bool(mine or others),
-        "sound" in replace(findings, found=new).sentence,
+        "call is sound" in replace(findings, found=new).sentence,
         (sum(touched(mine, part) for part in there.parts), len(there.parts)),
         value_error(fault, there, best) if best else None,
         _span_error(there, best) if best else None,

@@ -58,7 +58,7 @@ class Phrase(NamedTuple):
 
         Some prompts stand off centre by 5 %, which is a fault and is told as one.
         """
-        audio = Audio.read(self.path).resampled(sample_rate)
+        audio = _read(self.path).resampled(sample_rate)
         sounding = audio.samples[audio.samples != 0]
         offset = np.median(sounding) if len(sounding) else np.float32(0)
         return levelled(Audio(audio.samples - offset, sample_rate))
@@ -80,6 +80,7 @@ _SOUNDS, _SA, _BY = "/usr/share/asterisk/sounds/", "CC-BY-SA-3.0", "CC-BY-3.0"
 _EN, _ES = "asterisk-core-sounds-en-wav", "asterisk-core-sounds-es-wav"
 _FR, _IT = "asterisk-core-sounds-fr-wav", "asterisk-core-sounds-it-wav"
 _RU, _ZOT = "asterisk-core-sounds-ru-wav", "asterisk-prompt-it-menardi-wav"
+_FR_GSM, _ES_GSM = "asterisk-prompt-fr-armelle", "asterisk-prompt-es-co"
 _SPHINX, _SPHINX_DATA = "pocketsphinx-testdata", "/usr/share/pocketsphinx/test/data/"
 _CODEC2, _CODEC2_DATA = "codec2-examples", "/usr/share/codec2/wav/"
 _MUSIC = "asterisk-moh-opsound-wav"
@@ -91,6 +92,8 @@ SOURCES = (
     Source(_IT, "Carlo", "it", "voice", _BY, _SOUNDS + "it_IT_m_Carlo", "**/*.wav"),
     Source(_ZOT, "Paola", "it", "voice", _SA, _SOUNDS + "it_IT_f_Menardi", "**/*.wav"),
     Source(_RU, "Ivrvoice", "ru", "voice", _BY, _SOUNDS + "ru_RU_f_IvrvoiceRU", "**/*.wav"),
+    Source(_FR_GSM, "Armelle", "fr", "voice", "BSD-3-Clause", _SOUNDS + "fr", "*.gsm"),
+    Source(_ES_GSM, "Colombia", "es", "voice", "GPL-2.0-or-later", _SOUNDS + "es", "*.gsm"),
     Source(_SPHINX, "Cards", "en", "voice", "BSD-2-Clause", _SPHINX_DATA + "cards", "*.wav"),
     Source(_SPHINX, "Austen", "en", "voice", "PDM-1.0", _SPHINX_DATA + "librivox", "*.wav"),
     *(
@@ -249,8 +252,20 @@ def _made(
     yield Phrase(name, language, kind, "own text", path, _secs(path))
 
 
+def _read(path: Path) -> Audio:
+    """A file of sound; full-rate GSM has no header."""
+    if path.suffix != ".gsm":
+        return Audio.read(path)
+    samples, rate = soundfile.read(
+        str(path), dtype="float32", format="RAW", subtype="GSM610", samplerate=8000, channels=1
+    )
+    return Audio(samples, rate)
+
+
 def _secs(path: Path) -> float:
     """Length of a file in seconds; 0 if it is no sound."""
+    if path.suffix == ".gsm":
+        return path.stat().st_size // 33 * 0.02
     try:
         return float(soundfile.info(str(path)).duration)
     except soundfile.LibsndfileError:

@@ -285,9 +285,14 @@ class Call:
         return intervals_of(self.bot_sounds, "voice")
 
     @cached_property
+    def ambience(self) -> float | None:
+        """Level in dBov of a background that a mixer puts under the bot's words and into its pauses."""
+        return turns.ambience(self.caller_heard, self.bot_speech, self.caller_speech)
+
+    @property
     def has_ambience(self) -> bool:
-        """Whether the bot sends sound in its pauses too: a background that a mixer puts under it."""
-        return turns.has_ambience(self.caller_heard, self.bot_speech)
+        """Whether there is such a background."""
+        return self.ambience is not None
 
     @cached_property
     def echoes(self) -> tuple[Echo, ...]:

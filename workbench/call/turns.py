@@ -37,6 +37,8 @@ LAGS: Final = range(2, 101)
 #: Correlation of the envelopes that is an echo: 0.83 at 30 dB of loss, where another talker has
 #: 0.2 and double talk 0.3.
 AGREEMENT: Final = 0.7
+#: What is fainter is silence, in dBov; a background is so much fainter than the bot's loud syllables.
+_SILENT, _BEHIND_DB = -70.0, 12.0
 #: For how long after the bot its echo is looked for.
 RING: Final = 0.5
 
@@ -208,25 +210,41 @@ def expected_echoes(echoes: Sequence[Echo], bot_speech: Intervals) -> Iterator[E
             yield Echo(start, end, delay, loss, 0.0)
 
 
-def has_ambience(bot: Audio, bot_speech: Intervals) -> bool:
-    """Whether the bot sends sound in its pauses too, as a background mixer does.
+def ambience(bot: Audio, bot_speech: Intervals, caller_speech: Intervals) -> float | None:
+    """Level of the sound that the bot sends in its pauses too, as a background mixer does.
+
+    Where a background sings, a voice activity detector hears a voice in it all the time. But it goes on
+    under the caller's words, far below the bot's own.
 
     Args:
         bot: What the caller heard.
         bot_speech: Where the bot speaks in it.
+        caller_speech: Where the caller speaks.
 
     Returns:
-        Whether there is sound in four fifths of three seconds and more of pauses.
+        In dBov; ``None`` unless there is sound in four fifths of three seconds and more, either of the
+        bot's pauses or of the caller's speech, and it is that faint.
     """
     level = levels(bot)
-    sound = np.flatnonzero(level > -70)
+    sound = np.flatnonzero(level > _SILENT)
     if not len(sound):
-        return False
+        return None
     pauses = np.zeros(len(level), bool)
     pauses[sound[0] : sound[-1]] = True
+    listening = np.zeros(len(level), bool)
+    for start, end in caller_speech:
+        listening[int((start + 0.5) / HOP) : int(end / HOP)] = True
+    listening &= pauses
     for start, end in bot_speech:
         pauses[max(0, int((start - 0.3) / HOP)) : int((end + 0.3) / HOP)] = False
-    return bool(pauses.sum() > 3 / HOP and (level[pauses] > -70).mean() > 0.8)
+    words = float(np.percentile(level[sound], 90))
+    for where in (pauses, listening):
+        inside = level[where]
+        if len(inside) > 3 / HOP and (inside > _SILENT).mean() > 0.8:
+            behind = float(np.median(inside[inside > _SILENT]))
+            if where is pauses or behind < words - _BEHIND_DB:
+                return behind
+    return None
 
 
 def find_turns(caller_speech: Intervals, bot_speech: Intervals) -> tuple[Turn, ...]:

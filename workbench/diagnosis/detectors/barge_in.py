@@ -29,6 +29,8 @@ __all__ = [
 
 #: What can be heard at all.
 AUDIBLE_DBOV: Final = -50.0
+#: Words stand out so far from a background that is mixed with them.
+OVER_AMBIENCE_DB: Final = 8.0
 #: For how long before an interruption what caused it may have begun, and after it, in seconds.
 BEFORE, AFTER = 1.5, 0.2
 #: A sound that ends so shortly before a voice belongs to it, in seconds.
@@ -353,8 +355,10 @@ def missing_clear(call: Call) -> Iterator[Finding]:
 
 def audible_runs(call: Call, clears: NDArray[np.float64]) -> Intervals:
     """Where the bot is heard to speak, pauses inside sentences bridged but not a ``clear``."""
-    loud = levels(call.caller_heard) > AUDIBLE_DBOV
-    if call.has_ambience:  # which goes on when the bot has finished
+    level = levels(call.caller_heard)
+    loud = level > AUDIBLE_DBOV
+    if call.ambience is not None:  # which goes on when the bot has finished
+        loud = level > max(AUDIBLE_DBOV, call.ambience + OVER_AMBIENCE_DB)
         spoken_in = np.zeros(len(loud), bool)
         for start, end in call.bot_speech.tolist():
             spoken_in[round(start / HOP) : round(end / HOP)] = True

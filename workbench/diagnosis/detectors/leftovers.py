@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
+from workbench.diagnosis.detectors.barge_in import OVER_AMBIENCE_DB
 from workbench.diagnosis.finding import POSSIBLE, Finding, Part, graded
-from workbench.metrics.speech import HOP, levels
 
 __all__ = ["stale_audio"]
 
@@ -25,8 +25,6 @@ HELD_MS: Final = 160
 SAME, SURELY = 0.95, 0.97
 #: Faint, but more than mu-law's own noise, which two pieces do not share.
 FAINTEST_DBOV: Final = -65.0
-#: Old speech over a background is louder than that by so much.
-ABOVE_AMBIENCE_DB: Final = 10.0
 _SHIFTS: Final = 48  # samples at 8 kHz, 6 ms
 #: A queue can keep more, from anywhere in what was said in the last seconds. Of 1300 pairs of
 #: phrases of one voice no first 160 ms of one are in the other by more than 0.93.
@@ -81,8 +79,10 @@ def stale_audio(call: Call) -> Iterator[Finding]:
                 held = b"".join(f.mono for f in given if f.sample_rate == rate)
                 old = Audio.from_pcm(held, rate).samples[-round(OLD_SECS * rate) :]
                 ms, likeness = _leftover(call, after, Audio(old, rate))
-        if ms and call.has_ambience and _level_over(call, after, ms) < ABOVE_AMBIENCE_DB:
-            continue  # music is like itself
+        background = call.ambience
+        if ms and background is not None:
+            if _loudest(call, after, ms) < background + OVER_AMBIENCE_DB:
+                continue  # music is like itself
         if ms >= stale_audio.threshold:
             behind = ((said_at > clear) & (said_at < start + TOO_SOON)).any()
             cause, remedy = _PASSED if behind and likeness == 1.0 else _KEPT
@@ -130,14 +130,10 @@ def _too_soon(call: Call, first: int, clear: float) -> float:
     return 1000 * float(sent.duration[run].sum())
 
 
-def _level_over(call: Call, first: int, ms: float) -> float:
-    """How much louder the first of what is sent is than the background in the bot's pauses, in dB."""
+def _loudest(call: Call, first: int, ms: float) -> float:
+    """Level of the loudest of the first messages of what is sent from ``first`` on, in dBov."""
     last = first + int(np.searchsorted(np.cumsum(call.outbound.duration[first:]), ms / 1000)) + 1
-    sent = [_level_of(call, index) for index in range(first, min(last, len(call.outbound)))]
-    background = levels(call.caller_heard)
-    for start, end in call.bot_speech.tolist():
-        background[round(start / HOP) : round(end / HOP) + 1] = np.nan
-    return max(sent) - float(np.nanmedian(background[background > -90]))
+    return max(_level_of(call, index) for index in range(first, min(last, len(call.outbound))))
 
 
 def _level_of(call: Call, index: int) -> float:

@@ -106,8 +106,8 @@ def _clipping(
         sure = flat >= RUNS or (clipped >= 3 * RUNS and clipped >= CROWDED * next_to)
         if not sure and (clipped < MANY or clipped < 2 * next_to):
             continue
-        if flat < RUNS and in_tones(audio, runs[:, 0].tolist()):
-            continue  # its crests are all of one height
+        if in_tones(audio, runs[:, 0].tolist()):
+            continue  # its crests are all of one height; a clipped one is no tone any more
         # The share is that of the whole turn: one clipped word is less than a clipped speech.
         near = [turn for turn in turns if turn[1] > start and turn[0] < end]
         first = min([start, *(turn[0] for turn in near)])
