@@ -53,7 +53,7 @@ bench: $(OK)
 calibrate: $(OK)
 	$(V)/bin/python -m tests.benchmarks.calibration
 
-# A tenth of it, as continuous integration runs it: make fuzz FUZZ="--share 0.1"
+# A little of it, as continuous integration runs it: make fuzz FUZZ="--share 0.02"
 fuzz: $(OK)
 	$(V)/bin/python -m tests.fuzz $(FUZZ)
 
