@@ -65,10 +65,10 @@ def speech(phrases: Sequence[Phrase], rng: np.random.Generator) -> Fill:
     def one(fits: NDArray[np.bool_]) -> Samples:
         return known[rng.choice(np.flatnonzero(fits))]
 
-    def ending(size: int) -> Samples:
-        """The last of a longer phrase."""
-        out = one(lengths > size)[-size:].copy()
-        out[:80] *= np.linspace(0, 1, min(80, size), dtype=np.float32)
+    def beginning(size: int) -> Samples:
+        """The first of a longer phrase; anywhere else it might begin in a pause."""
+        out = one(lengths > size)[:size].copy()
+        out[-160:] *= np.linspace(1, 0, min(160, size), dtype=np.float32)
         return out
 
     def placed(size: int) -> Samples:
@@ -77,7 +77,7 @@ def speech(phrases: Sequence[Phrase], rng: np.random.Generator) -> Fill:
         room = size - lengths.min() - round(BETWEEN * RATE)
         if not near.any() and room < lengths.min():  # too long for one, too short for two
             if (lengths > size).any():
-                return ending(size)
+                return beginning(size)
             near = lengths == lengths[lengths <= size].max()
         if near.any():
             last = one(near)

@@ -37,6 +37,8 @@ LAGS: Final = range(2, 101)
 #: Correlation of the envelopes that is an echo: 0.83 at 30 dB of loss, where another talker has
 #: 0.2 and double talk 0.3.
 AGREEMENT: Final = 0.7
+#: So many windows of two seconds in a row that agree are no chance.
+_WINDOWS: Final = 3
 #: What is fainter is silence, in dBov; a background is so much fainter than the bot's loud syllables.
 _SILENT, _BEHIND_DB = -70.0, 12.0
 #: For how long after the bot its echo is looked for.
@@ -111,8 +113,9 @@ def find_echoes(caller: Audio, bot: Audio, bot_speech: Intervals) -> tuple[Echo,
     ours, theirs = levels(bot), levels(caller)
     length = min(len(ours), len(theirs)) - LAGS.stop
     theirs = np.maximum(theirs, noise_floor_of(theirs))
-    found = []
-    for start, end in joined(bot_speech, TURN_PAUSE):
+    found, isolated = list[Echo](), list[bool]()
+    runs = joined(bot_speech, TURN_PAUSE)
+    for start, end in runs:
         first, last = int(start / HOP), min(int(end / HOP), length)
         matches = [
             _match(ours, theirs, at, min(at + 200, last))
@@ -128,6 +131,10 @@ def find_echoes(caller: Audio, bot: Audio, bot_speech: Intervals) -> tuple[Echo,
             continue
         correlation, delay, loss = np.median(agreeing, axis=0).tolist()
         found.append(Echo(float(start), float(end), 1000 * HOP * delay, loss, correlation))
+        isolated.append(len(agreeing) < _WINDOWS)
+    # A way back brings all of the bot's voice; words of somebody else fit one window of it by chance.
+    if 2 * len(found) < np.count_nonzero(runs[:, 1] - runs[:, 0] >= 1.0):
+        found = [echo for echo, alone in zip(found, isolated, strict=True) if not alone]
     return tuple(found)
 
 

@@ -39,6 +39,8 @@ STEP: Final = 1.5 / 32768
 _AT_ONCE: Final = 1_000_000  # samples: an hour takes no more memory than a minute
 #: A rail lies this high: a quieter extreme is only the loudest sample.
 RAIL: Final = 0.1
+#: Of a fainter tone mu-law's steps are its flat crests.
+TONE_RAIL: Final = 0.25
 #: What stands at the rail less than so many seconds apart is one word.
 WORD: Final = 0.2
 
@@ -106,8 +108,8 @@ def _clipping(
         sure = flat >= RUNS or (clipped >= 3 * RUNS and clipped >= CROWDED * next_to)
         if not sure and (clipped < MANY or clipped < 2 * next_to):
             continue
-        if in_tones(audio, runs[:, 0].tolist()):
-            continue  # its crests are all of one height; a clipped one is no tone any more
+        if (flat < RUNS or top < TONE_RAIL) and in_tones(audio, runs[:, 0].tolist()):
+            continue  # its crests are all of one height
         # The share is that of the whole turn: one clipped word is less than a clipped speech.
         near = [turn for turn in turns if turn[1] > start and turn[0] < end]
         first = min([start, *(turn[0] for turn in near)])

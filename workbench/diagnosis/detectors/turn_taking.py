@@ -147,7 +147,14 @@ def slow_response(call: Call) -> Iterator[Finding]:
     answers = [turn for turn in call.turns if turn.latency_ms is not None]
     if not answers:
         return
-    latencies = np.array([turn.latency_ms for turn in answers], float)
+    begins = np.array([turn.start for turn in answers])
+    ends = begins - np.array([turn.latency_ms for turn in answers], float) / 1000
+    # The beep of a voicemail is its last word.
+    tones = [(s.start, s.end) for s in call.caller_sounds if s.kind == "tone"]
+    for start, end in tones:
+        later = (ends <= start + LAST_WORDS) & (ends < end) & (begins > end)
+        ends[later & (start < begins)] = end
+    latencies = 1000 * (begins - ends)
     middle, longest = float(np.median(latencies)), float(latencies.max())
     if middle < slow_response.threshold:
         return
