@@ -6,10 +6,8 @@ half or the other: on ``"fit"`` figures are fitted, on ``"judge"`` they are judg
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,18 +167,7 @@ _WRITTEN: Final = {"cs": "iso-8859-2", "ru": "utf-8"}
 
 def install() -> None:
     """Install the packages as root on Debian; elsewhere say what is missing, and leave."""
-    missing = [name for name in PACKAGES if not Path("/usr/share/doc", name).exists()]
-    if not missing:
-        return
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        sys.exit(f"voices missing; as root on Debian: apt-get install {' '.join(missing)}")
-    told = {
-        "stdout": subprocess.DEVNULL,
-        "env": {**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-    }
-    subprocess.run(["apt-get", "update", "-qq"], check=True, **told)  # type: ignore[call-overload]
-    wanted = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
-    subprocess.run(wanted, check=True, **told)  # type: ignore[call-overload]
+    voices.install(PACKAGES)
 
 
 def calls(speaker: Speaker, count: int = CALLS) -> list[Audio]:

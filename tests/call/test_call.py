@@ -433,6 +433,18 @@ def test_an_answer_is_timed_from_the_last_word(bot, caller, latency_ms):
     assert last.latency_ms == (None if latency_ms is None else pytest.approx(latency_ms))
 
 
+@pytest.mark.parametrize(
+    ("tone", "latency_ms"),
+    [((3.6, 4.2), 800), ((1.0, 1.2), 1600), ((4.6, 4.9), 1600), ((3.6, 5.2), 1600)],
+    ids=["behind his words", "before them", "too long after them", "still on"],
+)
+def test_a_tone_behind_the_callers_words_is_the_last_of_them(tone, latency_ms):
+    """As the beep of a voicemail is."""
+    caller, bot = np.array([(2.5, 3.4)]), np.array([(5.0, 7.0)])
+    *_, answer = find_turns(caller, bot, np.array([tone]))
+    assert answer.latency_ms == pytest.approx(latency_ms)
+
+
 def test_events_tell_what_happened(short, tmp_path):
     short.interrupt(1.0)
     short.receive(1.5, '{"eventType":"dtmf"}')

@@ -124,8 +124,17 @@ def test_compressed_audio_is_told_by_its_packets() -> None:
     adts = bytes([0xFF, 0xF1, 0x58, 0x40 | 160 >> 11, 160 >> 3 & 255, (160 & 7) << 5 | 0x1F, 0xFC])
     assert set(named(packets(adts, 160))) == {"AAC"}
     assert set(named(as_samples(rng.integers(0, 256, 60000, np.uint8).tobytes(), 24000))) == {
-        "no sound in any known encoding"
+        "random bytes, no sound in any known encoding"
     }
+
+
+@pytest.mark.parametrize(("declared", "bits"), [("PCM", 8.1), ("PCMU", 8.8)])
+def test_random_bytes_take_as_many_bits_as_were_measured(declared: str, bits: float) -> None:
+    """And not a figure that stands somewhere."""
+    data = np.random.default_rng(6).integers(0, 256, 40_000, np.uint8).tobytes()
+    pcm = PCMU.decode(data) if declared == "PCMU" else data
+    (found,) = misread(Audio.from_pcm(pcm, 8000), declared)
+    assert found.bits == pytest.approx(bits, abs=0.15)
 
 
 def test_a_stretch_is_told_where_it_is() -> None:

@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
@@ -149,9 +149,9 @@ SENTENCES = {
 FLITE = ("kal", "awb", "rms", "slt")
 
 
-def install() -> None:
-    """Install the packages as root on Debian; elsewhere say what is missing, and leave."""
-    missing = [name for name in PACKAGES if not _is_installed(name)]
+def install(packages: Sequence[str] = PACKAGES) -> None:
+    """Install packages as root on Debian; elsewhere say what is missing, and leave."""
+    missing = [name for name in packages if not _is_installed(name)]
     if not missing:
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:

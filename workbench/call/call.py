@@ -289,11 +289,6 @@ class Call:
         """Level in dBov of a background that a mixer puts under the bot's words and into its pauses."""
         return turns.ambience(self.caller_heard, self.bot_speech, self.caller_speech)
 
-    @property
-    def has_ambience(self) -> bool:
-        """Whether there is such a background."""
-        return self.ambience is not None
-
     @cached_property
     def echoes(self) -> tuple[Echo, ...]:
         """Where the bot's voice came back from the caller's side."""
@@ -302,7 +297,8 @@ class Call:
     @cached_property
     def turns(self) -> tuple[Turn, ...]:
         """Who had the turn, in order."""
-        found = turns.find_turns(self.caller_speech, self.bot_speech)
+        tones = intervals_of(self.caller_sounds, "tone")
+        found = turns.find_turns(self.caller_speech, self.bot_speech, tones)
         bot = [turn for turn in found if turn.side == "bot"]
         # Audio belongs to the last turn that had begun; 0.3 s for what VAD takes to notice. What an
         # interruption threw away was meant for a turn that had begun by then.

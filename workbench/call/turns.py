@@ -56,8 +56,8 @@ class Turn:
         said_ms: Audio that was meant for this turn. For the bot what it sent, for the caller the
             same as ``heard_ms``.
         heard_ms: Of that, what the other side got to hear.
-        latency_ms: For a bot turn that answers the caller: from the end of the caller's speech to
-            its own first sound. ``None`` when it answers nothing.
+        latency_ms: For a bot turn that answers the caller: from the end of the caller's speech, or of
+            the tone behind it, to its own first sound. ``None`` when it answers nothing.
         overlap_ms: For how long both spoke at once.
     """
 
@@ -245,21 +245,25 @@ def ambience(bot: Audio, bot_speech: Intervals, caller_speech: Intervals) -> flo
     for start, end in bot_speech:
         pauses[max(0, int((start - 0.3) / HOP)) : int((end + 0.3) / HOP)] = False
     words = float(np.percentile(level[sound], 90))
-    for where in (pauses, listening):
+    for where, loudest in ((pauses, np.inf), (listening, words - _BEHIND_DB)):
         inside = level[where]
         if len(inside) > 3 / HOP and (inside > _SILENT).mean() > 0.8:
             behind = float(np.median(inside[inside > _SILENT]))
-            if where is pauses or behind < words - _BEHIND_DB:
+            if behind < loudest:
                 return behind
     return None
 
 
-def find_turns(caller_speech: Intervals, bot_speech: Intervals) -> tuple[Turn, ...]:
+def find_turns(
+    caller_speech: Intervals, bot_speech: Intervals, tones: Intervals | None = None
+) -> tuple[Turn, ...]:
     """Join stretches to turns.
 
     Args:
         caller_speech: The caller's stretches, without echo.
         bot_speech: The bot's, as the caller heard them.
+        tones: The caller's tones: one that follows his words is the last of them, as the beep of a
+            voicemail is.
 
     Returns:
         The turns of both in order of their start, with latencies and overlaps; what was said and
@@ -275,10 +279,13 @@ def find_turns(caller_speech: Intervals, bot_speech: Intervals) -> tuple[Turn, .
             overlap = _overlap(mine[(mine[:, 0] >= start) & (mine[:, 1] <= end)], other)
             turns.append(Turn(side, float(start), float(end), overlap_ms=1000 * overlap))
     turns.sort(key=lambda turn: (turn.start, turn.side))
-    return tuple(turn if turn.side == "caller" else _answering(turn, turns) for turn in turns)
+    tones = as_intervals([]) if tones is None else tones
+    return tuple(
+        turn if turn.side == "caller" else _answering(turn, turns, tones) for turn in turns
+    )
 
 
-def _answering(turn: Turn, turns: Sequence[Turn]) -> Turn:
+def _answering(turn: Turn, turns: Sequence[Turn], tones: Intervals) -> Turn:
     """The turn with its latency, if the caller had the last word before it: also by barging in."""
     before = [other for other in turns if other.start < turn.start]
     if not before:
@@ -286,7 +293,11 @@ def _answering(turn: Turn, turns: Sequence[Turn]) -> Turn:
     last = max(before, key=lambda other: other.end)
     if last.side != "caller" or last.end > turn.start:
         return turn
-    latency_ms = 1000 * (turn.start - last.end)
+    ended = last.end
+    for start, end in tones.tolist():
+        if ended - TURN_PAUSE < start < ended + TURN_PAUSE and ended < end < turn.start:
+            ended = end
+    latency_ms = 1000 * (turn.start - ended)
     return Turn("bot", turn.start, turn.end, latency_ms=latency_ms, overlap_ms=turn.overlap_ms)
 
 

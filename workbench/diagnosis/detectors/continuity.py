@@ -14,18 +14,15 @@ from workbench.call import Call
 from workbench.call.signals import WAYS
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.absence import unsent
+from workbench.diagnosis.detectors.rates import wire_rate, wrong_rate
 from workbench.diagnosis.detectors.tones import TONE_SECS, is_tone
 from workbench.diagnosis.finding import Finding, Part, Side, graded, grouped, lasting
 from workbench.metrics.speech import HOP, levels
 
-__all__ = ["NOTHING", "WRONG_RATE", "audio_lost", "dropout", "tail_lost", "wire_rate"]
+__all__ = ["audio_lost", "dropout", "tail_lost"]
 
 #: A frame this much later than the last one was over begins an utterance.
 IDLE: Final = 0.2
-#: So much audio, in seconds, of which nothing came out was lost, not held back by a resampler.
-NOTHING: Final = 0.5
-#: Rates are wrong by 2, 3, or 3/2: from this ratio on nothing was lost, it was another rate.
-WRONG_RATE: Final = 1.3
 #: Pauses in synthetic speech are digital silence too, but longer.
 LONGEST_HOLE: Final = 0.2
 _AT_ONCE: Final = 1_000_000  # samples: an hour takes no more memory than a minute
@@ -120,7 +117,11 @@ def audio_lost(call: Call) -> Iterator[Finding]:
     arrived = 1000 * float(call.inbound.duration[call.inbound.time <= stop].sum())
     heard = 1000 * sum(frame.duration for frame in call.frames_in if frame.time <= stop + IDLE)
     missing = arrived - heard
-    if call.frames_in and missing >= audio_lost.threshold and arrived < WRONG_RATE * heard:
+    if (
+        call.frames_in
+        and missing >= audio_lost.threshold
+        and arrived < wrong_rate.threshold * heard
+    ):
         yield audio_lost.finding(
             side="caller",
             parts=(Part(0.0, call.duration, missing),),
@@ -304,8 +305,3 @@ def _gaps(start: NDArray[np.float64], length: NDArray[np.float64]) -> NDArray[np
 
 def _touches(gaps: NDArray[np.float64], start: float, end: float) -> bool:
     return bool(((gaps[:, 0] < end) & (gaps[:, 1] > start)).any())
-
-
-def wire_rate(call: Call) -> int:
-    """Rate of most of what was sent, in hertz."""
-    return int(call.stats.get("wire_out_hz", 8000))

@@ -12,7 +12,9 @@ from workbench.call.signals import WAYS
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.readings import (
     MARGIN,
+    RANDOM_BITS,
     TWO_CHANNELS,
+    UNKNOWN,
     Declared,
     Misread,
     misread,
@@ -82,7 +84,7 @@ CONTAINERS: Final = {
     explains=("onset_pop", "wrong_codec"),
 )
 def container_header(call: Call) -> Iterator[Finding]:
-    """The header of an audio file, sent as sound: a click before each prompt."""
+    """The header of an audio file, sent as sound: a click, or, of a compressed one, static behind it."""
     found = [
         (frame.time, name)
         for frame in call.audio_out
@@ -111,14 +113,14 @@ def container_header(call: Call) -> Iterator[Finding]:
     harm=190,
     symptoms=(Symptom(8, "static", "`wrong_codec`"),),
     measured="in stretches of half a second: the bits that the bytes of each signal cost, read as they "
-    "are declared and in sixteen other ways (mu-law, A-law, 8, 24 and 32 bits, floating point, swapped, "
+    "are declared and in other ways (mu-law, A-law, 8, 24 and 32 bits, floating point, swapped, "
     "from an odd byte on, wrapped around, text, MP3, AAC); the cheapest is what they are. What costs "
-    "as much as bytes drawn by lot in all of them is in no known encoding.",
+    "as much as random bytes in all of them is in no known encoding.",
     thresholds=(CHEAPER,),
     change="deliver 16-bit signed little-endian samples, whole samples per frame; expect PCMU "
     "from Bandwidth.",
     limits="what was misread and then converted to another rate cannot be read again; noise at full "
-    "scale is like bytes drawn by lot.",
+    "scale is like random bytes.",
     accuracy=(Accuracy("misread", 1.0),),
     explains=SPOILT,
 )
@@ -152,13 +154,16 @@ def _misread(call: Call, side: Side, name: str, found: list[Misread]) -> Finding
     secs = sum(m.end - m.start for m in found)
     sound = HOP * np.count_nonzero(levels(call.signal(name)) > AUDIBLE_DBOV)
     really = found[0].really
-    read_as = "mu-law" if declared(call, name) == "PCMU" else "16-bit samples"
+    form = declared(call, name)
+    read_as = "mu-law" if form == "PCMU" else "16-bit samples"
+    unknown = Threshold(RANDOM_BITS[form], "bits per byte") if really is UNKNOWN else None
     cause, remedy = _WHOSE[name]
     return wrong_codec.finding(
         side=side,
         parts=[Part(m.start, m.end, m.bits) for m in found],
         severity="error",
         value=float(np.median([m.bits for m in found])),
+        threshold=unknown,
         measurement=f"{secs:.1f} s of {name} ({min(1.0, secs / max(sound, secs)):.0%} of its sound) are "
         f"{really.name}, read as {read_as}",
         cause=cause,

@@ -62,16 +62,16 @@ _BLOCK: Final = 80  # samples at 8 kHz in which two are compared on
 def stale_audio(call: Call) -> Iterator[Finding]:
     """A scrap of the old sentence after an interruption."""
     said, sent = call.audio_out, call.outbound
-    said_at = np.array([frame.time for frame in said], float)
+    said_at, background = np.array([frame.time for frame in said], float), call.ambience
     clears = np.sort(call.times_of("clear"))
     following = np.searchsorted(sent.time, clears, side="right")
     # Of several that nothing was sent between, the last one is what is sent next measured by.
     lasts = np.flatnonzero(np.diff(following, append=len(sent)) > 0)
     for clear, after in zip(clears[lasts].tolist(), following[lasts].tolist(), strict=True):
         start = float(sent.time[after])
-        ms = 0.0 if call.has_ambience else _too_soon(call, after, clear)
-        likeness = 1.0
-        if not ms:
+        soon = 0.0 if background is not None else _too_soon(call, after, clear)
+        ms, likeness = soon, 1.0
+        if not soon:
             cut = int(np.searchsorted(said_at, clear))
             given = [f for f in said[max(0, cut - _MANY) : cut] if f.time > clear - 2 * OLD_SECS]
             rate = said[cut - 1].sample_rate if cut else 0
@@ -79,13 +79,12 @@ def stale_audio(call: Call) -> Iterator[Finding]:
                 held = b"".join(f.mono for f in given if f.sample_rate == rate)
                 old = Audio.from_pcm(held, rate).samples[-round(OLD_SECS * rate) :]
                 ms, likeness = _leftover(call, after, Audio(old, rate))
-        background = call.ambience
         if ms and background is not None:
             if _loudest(call, after, ms) < background + OVER_AMBIENCE_DB:
                 continue  # music is like itself
         if ms >= stale_audio.threshold:
-            behind = ((said_at > clear) & (said_at < start + TOO_SOON)).any()
-            cause, remedy = _PASSED if behind and likeness == 1.0 else _KEPT
+            given_behind = ((said_at > clear) & (said_at < start + TOO_SOON)).any()
+            cause, remedy = _PASSED if soon and given_behind else _KEPT
             yield stale_audio.finding(
                 side="bot",
                 parts=(Part(start, start + ms / 1000, ms),),

@@ -13,18 +13,19 @@ from workbench.audio import Audio
 from workbench.call import Call
 from workbench.call.unplayed import not_passed
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
-from workbench.diagnosis.detectors.continuity import NOTHING, WRONG_RATE, wire_rate
 from workbench.diagnosis.finding import POSSIBLE, Finding, Part
 from workbench.exceptions import MetricWarning
 from workbench.metrics.pitch import median_pitch
 from workbench.metrics.spectra import effective_bandwidth
 
-__all__ = ["upsampled", "wrong_rate"]
+__all__ = ["upsampled", "wire_rate", "wrong_rate"]
 
 #: Men speak at 85 to 155 Hz, women at 165 to 255, children of three at 300: a whole call's median lies
 #: beyond these for nobody. At least so many seconds must be voiced to tell.
 LOWEST_HZ, HIGHEST_HZ = 65.0, 350.0
 ENOUGH: Final = 1.5
+#: So much audio, in seconds, of which nothing came out was lost, not held back by a resampler.
+NOTHING: Final = 0.5
 
 
 @detector(
@@ -94,7 +95,7 @@ def upsampled(call: Call) -> Iterator[Finding]:
     "the bot's voice, which is nobody's below 65 Hz or above 350.",
     thresholds=(
         Threshold(
-            WRONG_RATE,
+            1.3,
             "times",
             "Rates are wrong by 2, 3, or 3/2: far from what jitter and loss can do.",
         ),
@@ -135,7 +136,10 @@ def wrong_rate(call: Call) -> Iterator[Finding]:
     )
     told = False
     for side, after, before, what, against in ways:
-        if min(after, before) < 0.5 or 1 / WRONG_RATE < after / before < WRONG_RATE:
+        if (
+            min(after, before) < 0.5
+            or 1 / wrong_rate.threshold < after / before < wrong_rate.threshold
+        ):
             continue
         told = True
         ratio = after / before
@@ -159,7 +163,7 @@ def wrong_rate(call: Call) -> Iterator[Finding]:
 def _by_pitch(call: Call) -> Iterator[Finding]:
     """A voice of the bot that is lower or higher than anybody's: its rate was wrong before it came."""
     said, spoken = call.bot_said, call.bot_speech
-    if float((spoken[:, 1] - spoken[:, 0]).sum()) < ENOUGH or call.has_ambience:
+    if float((spoken[:, 1] - spoken[:, 0]).sum()) < ENOUGH or call.ambience is not None:
         return
     words = np.concatenate([said.span(*pair).samples for pair in spoken.tolist()])
     pitch, voiced = median_pitch(Audio(words, said.sample_rate))
@@ -200,3 +204,8 @@ def _seconds_per_second(call: Call) -> float:
     arrived = np.bincount(np.maximum(stream.time, 0).astype(int), stream.duration)[1:-1]
     arrived = arrived[arrived > 0]
     return float(np.median(arrived)) if len(arrived) >= 3 else 1.0
+
+
+def wire_rate(call: Call) -> int:
+    """Rate of most of what was sent, in hertz."""
+    return int(call.stats.get("wire_out_hz", 8000))

@@ -21,6 +21,7 @@ from workbench.metrics.speech import joined, runs_of
 
 __all__ = [
     "MARGIN",
+    "RANDOM_BITS",
     "TWO_CHANNELS",
     "UNKNOWN",
     "Declared",
@@ -83,7 +84,8 @@ class Misread(NamedTuple):
     Parameters:
         start: In seconds.
         end: In seconds.
-        bits: By how many bits a byte the other code is shorter.
+        bits: By how many bits a byte the other code is shorter; of what is :data:`UNKNOWN`, how many
+            it takes as it was read.
         really: What the bytes are.
     """
 
@@ -227,15 +229,15 @@ _READINGS: Final[dict[Declared, tuple[Reading, ...]]] = {
         *_NO_SAMPLES,
     ),
 }  # fmt: skip
-#: What is as long in any reading as bytes drawn by lot: compressed or encrypted, or noise at full scale.
+#: What takes as much in any reading as random bytes: compressed or encrypted, or noise at full scale.
 UNKNOWN: Final = Reading(
-    "no sound in any known encoding",
+    "random bytes, no sound in any known encoding",
     words("u1"),
     "look at what delivers them: compressed or encrypted audio is not decoded",
 )
-#: Bits a byte of such bytes: of those by lot 8.1 as 16-bit samples and 8.7 as mu-law, of white noise of
-#: -10 dBov 7.7 and 7.5.
-_BY_LOT: Final[dict[Declared, float]] = {"PCM": 8.0, "PCMU": 8.3}
+#: Bits that such take as they were read: random ones 8.1 as 16-bit samples and 8.7 as mu-law, white
+#: noise of -10 dBov 7.7 and 7.5.
+RANDOM_BITS: Final[dict[Declared, float]] = {"PCM": 8.0, "PCMU": 8.3}
 #: So many of them are looked at everywhere: read as samples they sound much like sound.
 _FIRST: Final[dict[Declared, int]] = {"PCM": 4, "PCMU": 0}
 
@@ -285,9 +287,10 @@ def misread(audio: Audio, declared: Declared) -> Iterator[Misread]:
             yield Misread(start, end, bits, readings[shortest_of_all])
             told.append((start, end))
     rest = list(_wrapped_around(audio)) if declared == "PCM" else []
-    for start, end in runs_of(~wins & (own > _BY_LOT[declared]).all(axis=0), step).tolist():
+    for start, end in runs_of(~wins & (own > RANDOM_BITS[declared]).all(axis=0), step).tolist():
         if end - start >= _READ_SECS:
-            rest.append(Misread(start, end, _BY_LOT[declared] - _DOUBTFUL, UNKNOWN))
+            taken = own[:, round(start / step) : round(end / step)]
+            rest.append(Misread(start, end, float(np.median(taken)), UNKNOWN))
     yield from (m for m in rest if not any(m.start < end and start < m.end for start, end in told))
 
 

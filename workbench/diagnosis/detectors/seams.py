@@ -89,7 +89,7 @@ def unheard_speech(call: Call) -> Iterator[Finding]:
 def ambience_gap(call: Call) -> Iterator[Finding]:
     """The background sound under the bot's voice stops at an interruption."""
     clears = call.times_of("clear")
-    if not len(clears) or not call.has_ambience:
+    if not len(clears) or call.ambience is None:
         return
     playout = call.playout
     starts = np.sort(playout.start[~np.isnan(playout.start)])

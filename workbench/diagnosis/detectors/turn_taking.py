@@ -129,8 +129,8 @@ _SILENT: Final = {
 @detector(
     title="Slow replies",
     harm=60,
-    measured="from the end of the caller's speech to the first sound of the bot that the caller "
-    "hears; median of the call.",
+    measured="from the end of the caller's speech, or of a tone right behind it, to the first sound of "
+    "the bot that the caller hears; median of the call. After a crowd it is possible only.",
     thresholds=(
         Threshold(
             2000.0,
@@ -147,14 +147,7 @@ def slow_response(call: Call) -> Iterator[Finding]:
     answers = [turn for turn in call.turns if turn.latency_ms is not None]
     if not answers:
         return
-    begins = np.array([turn.start for turn in answers])
-    ends = begins - np.array([turn.latency_ms for turn in answers], float) / 1000
-    # The beep of a voicemail is its last word.
-    tones = [(s.start, s.end) for s in call.caller_sounds if s.kind == "tone"]
-    for start, end in tones:
-        later = (ends <= start + LAST_WORDS) & (ends < end) & (begins > end)
-        ends[later & (start < begins)] = end
-    latencies = 1000 * (begins - ends)
+    latencies = np.array([turn.latency_ms for turn in answers], float)
     middle, longest = float(np.median(latencies)), float(latencies.max())
     if middle < slow_response.threshold:
         return
