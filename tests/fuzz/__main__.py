@@ -7,9 +7,8 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 
 from loguru import logger
 
@@ -22,7 +21,6 @@ _SHOWN = 12
 
 def several(case: Callable[[int, int], Outcome], seed: int, numbers: range) -> list[Outcome]:
     """Some cases, one after the other."""
-    logger.remove()
     return [case(seed, number) for number in numbers]
 
 
@@ -30,7 +28,7 @@ def run(what: str, case: Callable[[int, int], Outcome], cases: int, seed: int, w
     """Try cases, print what came of them, and return how many may not have come of them."""
     parts = [range(first, min(cases, first + 20)) for first in range(0, cases, 20)]
     outcomes: list[Outcome] = []
-    with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
+    with ThreadPoolExecutor(workers) as pool:
         for some in pool.map(partial(several, case, seed), parts):
             outcomes += some
     count = Counter(outcome.what for outcome in outcomes)

@@ -5,21 +5,23 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-import os
-import pickle
+import multiprocessing
 import resource
-import select
 import signal
-import sys
-import time
 import traceback
 import warnings
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
+
+from loguru import logger
 
 #: What a case may take: bytes of address space, and seconds of CPU, which a busy machine does not
 #: make more of. What sleeps is given up after so many times as long.
 MEMORY, SECONDS, _PATIENCE = 2 * 2**30, 60.0, 10
+
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(["tests.fuzz.whole"])
 
 
 class Outcome(NamedTuple):
@@ -62,59 +64,52 @@ def isolated(
     memory: int = MEMORY,
     seconds: float = SECONDS,
 ) -> Outcome:
-    """Run a case in a fork of this process.
+    """Run a case in a process of its own.
+
+    It is forked from a server that has done nothing but import: a fork of this process would have
+    the locks of its threads, whatever tests ran before, and not the threads that give them back.
 
     Args:
-        case: What to do.
+        case: What to do: it is pickled, so that no lambda will do.
         lines: Errors that are one line for people, and no fault.
         memory: Bytes of address space it may have.
         seconds: How much of the CPU's time it may take.
     """
-    reading, writing = os.pipe()
-    deadline = time.monotonic() + _PATIENCE * seconds
-    sys.stdout.flush()
-    sys.stderr.flush()
-    child = os.fork()
-    if not child:
-        os.close(reading)
-        _run(case, lines, writing, memory, seconds)
-    os.close(writing)
-    answer = _read(reading, deadline)
+    reading, writing = _SERVER.Pipe(duplex=False)
+    child = _SERVER.Process(target=_run, args=(case, lines, writing, memory, seconds))
+    child.start()
+    writing.close()
+    with reading:
+        answer = _read(reading, _PATIENCE * seconds)
     if answer is None:
-        os.kill(child, signal.SIGKILL)
-    _, status, used = os.wait4(child, 0)
-    secs = used.ru_utime + used.ru_stime
-    mb = used.ru_maxrss / 1024 - _resident_mb()
-    if answer is None or os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
-        return Outcome("time", f"more than {seconds:.0f} s", secs, mb)
-    if not answer:
-        return Outcome("killed", f"status {status}", secs, mb)
-    what, told, step = pickle.loads(answer)
-    return Outcome(what, told, secs, max(0.0, mb), step)
+        child.kill()
+    child.join()
+    if answer is None or child.exitcode == -signal.SIGXCPU:
+        return Outcome("time", f"more than {seconds:.0f} s", seconds, math.nan)
+    return answer or Outcome("killed", f"exit code {child.exitcode}", math.nan, math.nan)
 
 
 def _run(
     case: Callable[[], Any],
     lines: tuple[type[Exception], ...],
-    pipe: int,
+    pipe: Connection,
     memory: int,
     seconds: float,
 ) -> None:
-    """In the child: it does not come back."""
-    try:
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-        whole = math.ceil(seconds)
-        resource.setrlimit(resource.RLIMIT_CPU, (whole, whole + 1))
-        said = io.StringIO()
-        with contextlib.redirect_stderr(said), warnings.catch_warnings():
-            warnings.simplefilter("always")
-            answer = _answer(case, lines)
-        if answer[0] == "result" and "Traceback" in said.getvalue():
-            answer = "traceback", said.getvalue()[-2000:]
-        with os.fdopen(pipe, "wb") as file:
-            pickle.dump((*answer, _step), file)
-    finally:
-        os._exit(0)
+    """In the child."""
+    logger.remove()  # what is logged is checked, and not shown
+    at_first = _used()
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    allowed = math.ceil(at_first[0] + seconds)
+    resource.setrlimit(resource.RLIMIT_CPU, (allowed, allowed + 1))
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), warnings.catch_warnings():
+        warnings.simplefilter("always")
+        what, told = _answer(case, lines)
+    if what == "result" and "Traceback" in said.getvalue():
+        what, told = "traceback", said.getvalue()[-2000:]
+    secs, mb = (after - before for after, before in zip(_used(), at_first, strict=True))
+    pipe.send(Outcome(what, told, secs, mb, _step))
 
 
 def _answer(case: Callable[[], Any], lines: tuple[type[Exception], ...]) -> tuple[str, Any]:
@@ -130,20 +125,15 @@ def _answer(case: Callable[[], Any], lines: tuple[type[Exception], ...]) -> tupl
         return "traceback", traceback.format_exc()[-2000:]
 
 
-def _read(pipe: int, deadline: float) -> bytes | None:
-    """All that comes up to its end; ``None`` if that does not come in time."""
-    data = b""
-    with os.fdopen(pipe, "rb", buffering=0) as file:
-        while True:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([file], [], [], left)[0]:
-                return None
-            piece = file.read(65536)
-            if not piece:
-                return data
-            data += piece
+def _read(pipe: Connection, seconds: float) -> Outcome | bool | None:
+    """What the child says; ``False`` if it ends without a word, ``None`` if it takes too long."""
+    try:
+        return pipe.recv() if pipe.poll(seconds) else None
+    except EOFError:
+        return False
 
 
-def _resident_mb() -> float:
-    with open("/proc/self/statm", encoding="ascii") as file:
-        return int(file.read().split()[1]) * resource.getpagesize() / 2**20
+def _used() -> tuple[float, float]:
+    """Seconds of CPU, and the most memory at any time, in MB."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import threading
 from functools import partial
 
 import pytest
@@ -11,6 +13,8 @@ from tests.fuzz import captures, sounds
 from tests.fuzz.isolated import MEMORY, doing, isolated
 from tests.fuzz.whole import LINES
 from workbench.exceptions import CaptureError
+
+_LOCK = threading.Lock()
 
 
 @pytest.mark.parametrize("number", range(1, 9))
@@ -25,25 +29,43 @@ def test_a_broken_sound_file_has_a_result_or_one_line(number: int) -> None:
     assert outcome.is_allowed, outcome
 
 
+def fails() -> None:
+    doing("this")
+    raise RuntimeError("so")
+
+
+def lines() -> None:
+    raise CaptureError("a", "two\nlines")
+
+
+def endless() -> None:
+    while True:
+        pass
+
+
+def vanishes() -> None:
+    os._exit(3)
+
+
 def test_what_may_not_come_of_a_case_is_told() -> None:
     """The fuzzer itself can fail."""
-
-    def fails() -> None:
-        doing("this")
-        raise RuntimeError("so")
-
-    def lines() -> None:
-        raise CaptureError("a", "two\nlines")
-
-    def endless() -> None:
-        while True:
-            pass
-
-    assert isolated(lambda: 1, LINES)[:2] == ("result", 1)
+    assert isolated(partial(int, "1"), LINES)[:2] == ("result", 1)
     failed = isolated(fails, LINES)
     assert (failed.what, failed.step) == ("traceback", "this")
     assert "RuntimeError: so" in failed.told
     assert isolated(lines, LINES).what == "traceback"
     assert isolated(partial(bytearray, MEMORY + 1), LINES).what == "memory"
     assert isolated(endless, LINES, seconds=0.5).what == "time"
+    assert isolated(vanishes, LINES).told == "exit code 3"
     assert isolated(partial(struct.unpack, "<I", b""), LINES).what == "traceback"
+
+
+def locks() -> bool:
+    with _LOCK:
+        return True
+
+
+def test_a_lock_that_is_held_here_stops_no_case() -> None:
+    """As a thread's would be for ever in a fork of this process."""
+    with _LOCK:
+        assert isolated(locks, LINES, seconds=1).what == "result"
