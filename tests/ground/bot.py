@@ -59,8 +59,8 @@ from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from pipecat.workers.runner import WorkerRunner
 
 from pipecat_bandwidth import BandwidthFrameSerializer, VoiceAPI
-from tests.ground.scenarios import BY_NAME, Answer, Scenario
-from tests.ground.voices import SYNTHESISED, Half, Phrase, catalogue, half_of, levelled, speakers
+from tests.ground.scenarios import Answer, Scenario, half_of_run, scenario_of
+from tests.ground.voices import SYNTHESISED, Half, Phrase, catalogue, levelled, speakers
 from workbench.audio import Audio
 from workbench.tap import Tap
 
@@ -231,13 +231,13 @@ class Ready(NamedTuple):
 
 
 def ready(scenario: Scenario, run: str) -> Ready:
-    half = half_of(run)
+    half = half_of_run(run)
     return Ready(Voice(run, half, scenario.out_rate), _mixer(scenario, half), SileroVADAnalyzer())
 
 
 def create_app(folder: Path, pipecat: str, voice_api_url: str, names: Iterable[str]) -> FastAPI:
     voice_api = VoiceAPI("id", "secret", base_url=voice_api_url, token_url=f"{voice_api_url}/token")
-    prepared = {name: ready(BY_NAME[name], f"{pipecat}-{name}") for name in names}
+    prepared = {name: ready(scenario_of(name), f"{pipecat}-{name}") for name in names}
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -257,7 +257,7 @@ def create_app(folder: Path, pipecat: str, voice_api_url: str, names: Iterable[s
 
     @app.websocket("/stream/{name}")
     async def stream(websocket: WebSocket, name: str) -> None:
-        scenario, run = BY_NAME[name], f"{pipecat}-{name}"
+        scenario, run = scenario_of(name), f"{pipecat}-{name}"
         voice, mixer, analyzer = prepared[name]
         await websocket.accept()
         first = await websocket.receive_text() if scenario.start != "transport" else ""

@@ -87,7 +87,7 @@ class Caller:
 
     async def run(self, url: str) -> dict[str, Any]:
         """Call; return what is known of the call."""
-        async with connect(url, ping_interval=None, close_timeout=1.0) as socket:
+        async with connect(url, ping_interval=None, open_timeout=120, close_timeout=1.0) as socket:
             await socket.send(json.dumps(self._message("start")))
             jobs = [asyncio.create_task(job(socket)) for job in (self._send, self._receive)]
             act = asyncio.create_task(self._act())

@@ -9,11 +9,13 @@ from typing import TypeAlias
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from pipecat.audio.vad.vad_analyzer import VADParams
 
 from tests.ground.caller import RATE
 from tests.ground.voices import Phrase
 from workbench.audio import Audio
 from workbench.capture import AudioFrame, Record
+from workbench.metrics.speech import runs_of, voice_probability
 
 Samples: TypeAlias = NDArray[np.float32]
 #: Makes so many seconds of sound at 8 kHz; with ``cut`` it ends in the middle of a word.
@@ -56,9 +58,26 @@ def trimmed(phrase: Phrase) -> Samples:
     return samples
 
 
+@cache
+def is_heard(phrase: Phrase) -> bool:
+    """Whether Pipecat's voice detector starts at it, by its defaults; not all single words are voiced."""
+    samples = trimmed(phrase)
+    if len(samples) > 2 * RATE:
+        return True
+    probability = voice_probability(Audio(np.pad(samples, RATE // 2), RATE))
+    if probability is None:
+        return True
+    heard = runs_of(probability > VADParams().confidence, 0.032)
+    return bool((np.diff(heard, axis=1) > VADParams().start_secs).any())
+
+
 def speech(phrases: Sequence[Phrase], rng: np.random.Generator) -> Fill:
-    """What fills lengths with one voice, at one level of -29 to -21 dBov."""
-    known = [samples for samples in map(trimmed, phrases) if len(samples) > 0.4 * RATE]
+    """What fills lengths with one voice, at one level of -29 to -21 dBov.
+
+    What made a pipeline stop when the run was recorded was heard by it; so are the words in its place.
+    """
+    among = [phrase for phrase in phrases if is_heard(phrase)]
+    known = [samples for samples in map(trimmed, among) if len(samples) > 0.4 * RATE]
     lengths = np.array([len(samples) for samples in known])
     gain = np.float32(10 ** (rng.uniform(-6, 2) / 20))
 
@@ -71,20 +90,29 @@ def speech(phrases: Sequence[Phrase], rng: np.random.Generator) -> Fill:
         out[-160:] *= np.linspace(1, 0, min(160, size), dtype=np.float32)
         return out
 
+    def ending(size: int) -> Samples:
+        """The last of a phrase."""
+        out = one(lengths >= size)[-size:].copy()
+        out[:160] *= np.linspace(0, 1, min(160, size), dtype=np.float32)
+        return out
+
     def placed(size: int) -> Samples:
+        """Phrases of which the first begins, and the last ends, where it was said when recorded."""
         out = np.zeros(size, np.float32)
         near = (lengths <= size) & (lengths > size - NEAR * RATE)
         room = size - lengths.min() - round(BETWEEN * RATE)
-        if not near.any() and room < lengths.min():  # too long for one, too short for two
-            if (lengths > size).any():
-                return beginning(size)
-            near = lengths == lengths[lengths <= size].max()
         if near.any():
             last = one(near)
-        else:
+        elif room >= lengths.min():
             first = one(lengths <= room)
             out[: len(first)] = first
             last = placed(size - len(first) - round(BETWEEN * RATE))
+        elif (lengths > size).any():  # too long for one, too short for two
+            return beginning(size)
+        else:
+            first = one(lengths == lengths.max())
+            out[: len(first)] = first
+            last = ending(size - len(first))
         out[size - len(last) :] = last
         return out
 

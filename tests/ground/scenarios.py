@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from tests.ground.voices import Half
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -212,3 +214,13 @@ SCENARIOS: tuple[Scenario, ...] = (
 )  # fmt: skip
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
+
+
+def scenario_of(name: str) -> Scenario:
+    """The scenario of a run that is named without its Pipecat, such as ``"defaults-2"``."""
+    return BY_NAME[name.partition("-")[0]]
+
+
+def half_of_run(run: str) -> Half:
+    """First takes may be looked at, such as ``"1.14.0-defaults"``; ``"1.14.0-defaults-2"`` may not."""
+    return "measured" if run.count("-") > 1 else "work"

@@ -1,7 +1,8 @@
 """Voices that nobody here chose: prompts and speech that Debian packages, and formant synthesis.
 
 Voices are split into two halves, whole speakers each: on ``"work"`` thresholds may be set, on
-``"measured"`` they are only measured.
+``"measured"`` they are only measured. What was measured and looked at goes over to ``"work"``, and
+new voices take its place.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
-from zlib import crc32
 
 import numpy as np
 import soundfile
+from scipy.signal import butter, sosfiltfilt
 
 from workbench.audio import Audio
 
@@ -56,12 +57,17 @@ class Phrase(NamedTuple):
     def audio(self, sample_rate: int = 8000) -> Audio:
         """The phrase at a rate, centred, its loud part at :data:`LEVEL`.
 
-        Some prompts stand off centre by 5 %, which is a fault and is told as one.
+        Some prompts stand off centre by 5 % or begin with a plop, which is a fault and is told as one.
         """
         audio = _read(self.path).resampled(sample_rate)
-        sounding = audio.samples[audio.samples != 0]
-        offset = np.median(sounding) if len(sounding) else np.float32(0)
-        return levelled(Audio(audio.samples - offset, sample_rate))
+        above = butter(2, 50, "highpass", fs=sample_rate, output="sos")
+        heard = (
+            sosfiltfilt(above, audio.samples).astype(np.float32)
+            if len(audio) > 100
+            else audio.samples
+        )
+        heard[audio.samples == 0] = 0
+        return levelled(Audio(heard, sample_rate))
 
 
 class Source(NamedTuple):
@@ -84,6 +90,8 @@ _FR_GSM, _ES_GSM = "asterisk-prompt-fr-armelle", "asterisk-prompt-es-co"
 _SPHINX, _SPHINX_DATA = "pocketsphinx-testdata", "/usr/share/pocketsphinx/test/data/"
 _CODEC2, _CODEC2_DATA = "codec2-examples", "/usr/share/codec2/wav/"
 _MUSIC = "asterisk-moh-opsound-wav"
+#: A game in which two fish, played by actors, talk about all things.
+_GAME, _GAME_DATA = "fillets-ng-data", "/usr/share/games/fillets-ng/"
 
 SOURCES = (
     Source(_EN, "Allison", "en", "voice", _SA, _SOUNDS + "en_US_f_Allison", "**/*.wav"),
@@ -100,8 +108,25 @@ SOURCES = (
         Source(_CODEC2, f"Codec2-{name}", "en", "voice", "LGPL-2.1", _CODEC2_DATA, f"{name}.wav")
         for name in ("big_dog", "cross", "forig", "hts1a", "hts2a", "mmt1", "morig", "vk5qi")
     ),
+    *(
+        Source(
+            f"{_GAME}-{language}",
+            f"Fish_{size}",
+            language,
+            "voice",
+            "GPL-2.0-or-later",
+            f"{_GAME_DATA}sound",
+            f"*/{language}/*-{letter}-*.ogg",
+        )
+        for language in ("cs", "nl")
+        for size, letter in (("big", "v"), ("small", "m"))
+    ),
+    Source(_GAME, "Sea", "", "music", "GPL-2.0-or-later", f"{_GAME_DATA}music", "*.ogg"),
     Source(_MUSIC, "Hold", "", "music", "CC-BY-SA-3.0", "/usr/share/asterisk/moh", "*.wav"),
 )
+#: Speakers and musicians who are only measured. What is synthesised is, in these languages.
+MEASURED = ("Fish_big", "Fish_small", "Sea")
+MEASURED_LANGUAGES = ("hu", "it", "tr")
 PACKAGES = (*sorted({source.package for source in SOURCES}), "espeak-ng", "flite")
 
 #: What is synthesised, by espeak's name of the language. A few sentences of a telephone each.
@@ -145,6 +170,24 @@ SENTENCES = {
         "Kan du säga det en gång till?",
         "Tack så mycket, hej då.",
     ),
+    "hu": (
+        "Jó napot kívánok, szeretném módosítani az időpontomat.",
+        "A számom négy, hét, egy, kilenc.",
+        "Megismételné, kérem?",
+        "Köszönöm szépen, viszonthallásra.",
+    ),
+    "it": (
+        "Buongiorno, vorrei spostare il mio appuntamento.",
+        "Il numero è quattro, sette, uno, nove.",
+        "Può ripetere, per favore?",
+        "Grazie mille, arrivederci.",
+    ),
+    "tr": (
+        "İyi günler, randevumu değiştirmek istiyorum.",
+        "Numaram dört, yedi, bir, dokuz.",
+        "Tekrar söyleyebilir misiniz, lütfen?",
+        "Çok teşekkür ederim, iyi günler.",
+    ),
 }
 FLITE = ("kal", "awb", "rms", "slt")
 
@@ -169,11 +212,6 @@ def _is_installed(package: str) -> bool:
     return Path("/usr/share/doc", package).exists()
 
 
-def half_of(name: str) -> Half:
-    """Which half something belongs to, always the same."""
-    return "work" if crc32(f"by:{name}".encode()) & 1 else "measured"
-
-
 def catalogue(half: Half | None = None, kind: str | None = None) -> list[Phrase]:
     """Phrases of 1 to 8 s, and hold music of any length, of what is installed.
 
@@ -190,8 +228,9 @@ def catalogue(half: Half | None = None, kind: str | None = None) -> list[Phrase]
 
 
 def half_of_phrase(phrase: Phrase) -> Half:
-    """By speaker; a piece of music is its own."""
-    return half_of(phrase.name if phrase.kind == "music" else phrase.speaker)
+    """Which half something belongs to: by its speaker, or its language if it is synthesised."""
+    is_new = phrase.kind == "formant" and phrase.language in MEASURED_LANGUAGES
+    return "measured" if is_new or phrase.speaker in MEASURED else "work"
 
 
 def speakers(half: Half, kind: str, fewest: int = 3) -> dict[str, list[Phrase]]:
@@ -255,7 +294,7 @@ def _made(
 def _read(path: Path) -> Audio:
     """A file of sound; full-rate GSM has no header."""
     if path.suffix != ".gsm":
-        return Audio.read(path)
+        return Audio.read(path, 0 if soundfile.info(str(path)).channels > 1 else None)
     samples, rate = soundfile.read(
         str(path), dtype="float32", format="RAW", subtype="GSM610", samplerate=8000, channels=1
     )

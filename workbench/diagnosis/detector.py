@@ -23,16 +23,19 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from functools import wraps
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
 
 from workbench.diagnosis.finding import Finding, Part, Severity, Side
 
 if TYPE_CHECKING:
     from workbench.call import Call
 
-__all__ = ["Accuracy", "Detector", "Symptom", "Threshold", "detector"]
+__all__ = ["Accuracy", "Detector", "Symptom", "Threshold", "detector", "once"]
 
 Find: TypeAlias = "Callable[[Call], Iterator[Finding]]"
+Found = TypeVar("Found")
 
 #: Share that must be found at twice the threshold.
 RECALL: Final = 0.95
@@ -40,6 +43,19 @@ RECALL: Final = 0.95
 SPAN_MS: Final = 40.0
 VALUE_PERCENT: Final = 10.0
 VALUE_DB: Final = 1.0
+
+
+def once(work: Callable[[Call], Found]) -> Callable[[Call], Found]:
+    """Keep what is found of a call, for as long as there is the call: several detectors ask."""
+    known: WeakKeyDictionary[Call, Found] = WeakKeyDictionary()
+
+    @wraps(work)
+    def found(call: Call) -> Found:
+        if call not in known:
+            known[call] = work(call)
+        return known[call]
+
+    return found
 
 
 class Threshold(NamedTuple):

@@ -23,12 +23,14 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import butter, sosfilt
 
 from workbench.audio import Audio
-from workbench.metrics.smoothing import one_pole, running_maximum
+from workbench.metrics.smoothing import running_maximum
 from workbench.metrics.speech import (
     HOP,
     MIN_SPEECH,
+    ONSET,
     Intervals,
     as_intervals,
     joined,
@@ -53,6 +55,7 @@ _SIZE, _STEP = 1024, 512
 _FRAME, _PADDED = 256, 1024
 #: Two that are closer than a frame can part beat, and seem to move by so much; keys are further apart.
 _STILL_HZ: Final = 45.0
+_HIGH_PASS: Final = butter(2, 50, "highpass", fs=_RATE, output="sos").astype(np.float32)
 _AT_ONCE: Final = 2000  # spectra: an hour takes no more memory than two minutes
 _LOW, _HIGH = 200.0, 3400.0
 #: A shorter pause does not part one sound from the next.
@@ -124,14 +127,14 @@ class Sound:
 
 
 def centred(audio: Audio) -> Audio:
-    """Take an offset (DC) out, by a high-pass of 20 Hz; at 8 kHz."""
+    """Take out what no telephone carries and no ear hears: an offset (DC), its settling, rumble.
+
+    A Butterworth high-pass of second order at 50 Hz; at 8 kHz.
+    """
     narrow = audio.resampled(_RATE)
-    samples = narrow.samples
-    decay = float(np.exp(-2 * np.pi * 20 / _RATE))
-    if not len(samples) or abs(float(samples.mean(dtype=np.float64))) < 1e-3:
+    if not len(narrow):
         return narrow
-    slow = one_pole((1 - decay) * samples, decay)
-    return Audio((samples - slow).astype(np.float32), _RATE)
+    return Audio(sosfilt(_HIGH_PASS, narrow.samples).astype(np.float32), _RATE)
 
 
 def sounds(audio: Audio) -> tuple[Sound, ...]:
@@ -223,7 +226,10 @@ class _Look:
         confidence = 0.8  # by the level alone
         if self.probability is not None and len(hops):
             likely = self.probability[np.minimum(hops * 10 // 32, len(self.probability) - 1)]
-            confidence = float(np.clip((likely.mean() - 0.5) / 0.4, 0, 1))
+            # A hiss that leads up to a word, or dies away behind it, is its own.
+            is_told = np.flatnonzero(likely > ONSET)
+            core = likely[is_told[0] : is_told[-1] + 1] if len(is_told) else likely
+            confidence = float(np.clip((core.mean() - 0.5) / 0.4, 0, 1))
         if end - start >= 0.5:
             if self._middle(self.held, start, end) > _HELD:
                 confidence *= 0.5  # it sings, or there is music with it

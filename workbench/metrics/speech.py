@@ -23,6 +23,7 @@ from workbench.audio import Audio
 
 __all__ = [
     "HOP",
+    "ONSET",
     "Intervals",
     "as_intervals",
     "noise_floor_of",

@@ -9,7 +9,7 @@ import numpy as np
 
 from workbench.call import Call
 from workbench.call.signals import WAYS
-from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
+from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector, once
 from workbench.diagnosis.detectors.readings import (
     MARGIN,
     RANDOM_BITS,
@@ -132,12 +132,14 @@ def wrong_codec(call: Call) -> Iterator[Finding]:
             yield _misread(call, side, name, [m for m in mine if m.really is really])
 
 
-def misreadings(call: Call) -> Iterator[tuple[Side, str, list[Misread]]]:
+@once
+def misreadings(call: Call) -> tuple[tuple[Side, str, list[Misread]], ...]:
     """What of each signal is something else than it is declared to be, told where it came in.
 
-    Yields:
+    Returns:
         Side, signal, and stretches in order, of signals that differ from the one they are made of.
     """
+    rows: list[tuple[Side, str, list[Misread]]] = []
     for side, (source, twin) in WAYS.items():
         told: list[Misread] = []
         is_same = np.array_equal(call.signal(source).samples, call.signal(twin).samples)
@@ -146,7 +148,8 @@ def misreadings(call: Call) -> Iterator[tuple[Side, str, list[Misread]]]:
             # What came wrong goes on wrong.
             mine = [m for m in found if not _overlaps(m, told)]
             told += mine
-            yield side, name, mine
+            rows.append((side, name, mine))
+    return tuple(rows)
 
 
 def _misread(call: Call, side: Side, name: str, found: list[Misread]) -> Finding:
