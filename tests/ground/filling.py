@@ -121,7 +121,7 @@ def speech(phrases: Sequence[Phrase], rng: np.random.Generator) -> Fill:
         if not cut and size >= lengths.min():
             return placed(size) * gain
         longer = lengths >= size
-        out = (one(longer) if longer.any() else np.resize(known[0], size))[:size] * gain
+        out = (one(longer) if longer.any() else placed(size + RATE // 2))[:size] * gain
         fade = 1 if cut else min(80, size)
         out[size - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
         return out

@@ -55,7 +55,7 @@ _SIZE, _STEP = 1024, 512
 _FRAME, _PADDED = 256, 1024
 #: Two that are closer than a frame can part beat, and seem to move by so much; keys are further apart.
 _STILL_HZ: Final = 45.0
-_HIGH_PASS: Final = butter(2, 50, "highpass", fs=_RATE, output="sos").astype(np.float32)
+_HIGH_PASS: Final = butter(2, 30, "highpass", fs=_RATE, output="sos").astype(np.float32)
 _AT_ONCE: Final = 2000  # spectra: an hour takes no more memory than two minutes
 _LOW, _HIGH = 200.0, 3400.0
 #: A shorter pause does not part one sound from the next.
@@ -129,7 +129,7 @@ class Sound:
 def centred(audio: Audio) -> Audio:
     """Take out what no telephone carries and no ear hears: an offset (DC), its settling, rumble.
 
-    A Butterworth high-pass of second order at 50 Hz; at 8 kHz.
+    A Butterworth high-pass of second order at 30 Hz; at 8 kHz.
     """
     narrow = audio.resampled(_RATE)
     if not len(narrow):

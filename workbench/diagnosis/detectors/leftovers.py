@@ -34,6 +34,11 @@ OLD_SECS, LONGEST_SECS = 4.0, 2.0
 MID_WORD_DB: Final = -12.0
 _MANY: Final = 1000  # frames, more than there are in so long
 _BLOCK: Final = 80  # samples at 8 kHz in which two are compared on
+#: A word that is cut falls by so much, within a millisecond, into the soft beginning of what is sent
+#: next: mean of 5 ms. Of 2200 places in words one in a thousand falls by 12.6 dB; of cuts 8 in 10 by 15.
+_EDGE, _FALL_DB = 40, -14.0
+#: Samples before a cut that must be as loud as a word.
+_AROUND: Final = 160
 
 
 @detector(
@@ -184,7 +189,7 @@ def _within(new: NDArray[np.float32], old: NDArray[np.float32]) -> tuple[float, 
     likeness = product[: len(windows)] / np.sqrt(np.maximum(windows * own, faintest**2))
     at = int(np.argmax(likeness))
     best = float(likeness[at])
-    if best < SAME or not _in_mid_word(head, old[:at]):
+    if best < SAME:
         return 0.0, best
     count = min(len(new), len(old) - at) // _BLOCK
     ours, theirs = (x[: count * _BLOCK].reshape(-1, _BLOCK) for x in (new, old[at:]))
@@ -197,7 +202,24 @@ def _within(new: NDArray[np.float32], old: NDArray[np.float32]) -> tuple[float, 
         length = len(old) - at
     else:
         return 0.0, best  # all of it: that is said again, no scrap before something new
-    return max(length, len(head)) / 8, best
+    length = max(length, len(head))
+    is_scrap = _in_mid_word(head, old[:at]) or _breaks_off(new, old, length, len(old) - at)
+    return (length / 8 if is_scrap else 0.0), best
+
+
+def _breaks_off(new: NDArray[np.float32], old: NDArray[np.float32], length: int, left: int) -> bool:
+    """Whether the new goes on otherwise, at once, where the old was cut in a word.
+
+    What is said again goes on beyond the cut as if there had been none.
+    """
+    if abs(length - left) > _BLOCK or not _AROUND < left < len(new) - _AROUND:
+        return False
+    loud = float(np.mean(np.square(new[:left], dtype=float))) * 10 ** (MID_WORD_DB / 10)
+    if float(np.mean(np.square(old[-_AROUND:], dtype=float))) < loud:
+        return False
+    last, next_ = new[left - _EDGE : left], new[left + 8 : left + 8 + _EDGE]
+    fallen = float(np.mean(np.square(next_, dtype=float)) / np.mean(np.square(last, dtype=float)))
+    return fallen < 10 ** (_FALL_DB / 10)
 
 
 def _in_mid_word(head: NDArray[np.float32], before: NDArray[np.float32]) -> bool:
