@@ -13,7 +13,6 @@ from tests.ground.scenarios import SCENARIOS
 from tests.ground.voices import clips
 from workbench import Call
 
-
 PLAIN = [run for run in runs() if not (run.scenario.mixer or run.scenario.background)]
 
 
