@@ -27,6 +27,9 @@ class InputParams(FrameSerializer.InputParams):
             ``outbound_pcm_sample_rate``).
         outbound_pcm_sample_rate: In hertz; used with ``"PCM"``.
         auto_hang_up: Whether an EndFrame or a CancelFrame ends the call.
+        hang_up_after_secs: How long an EndFrame waits at most, in seconds, 0 to 60, until the last
+            sound of the bot has been played: then the call is hung up. 0 hangs up at once, and a
+            CancelFrame always does. Silence behind the last word is not waited for.
         ignore_rtvi_messages: Inherited from Pipecat, where it is True: RTVI messages are for
             apps and do not belong on a phone line.
         resampler_clear_after_secs: Reset the resamplers after so many seconds without audio. The
@@ -40,6 +43,7 @@ class InputParams(FrameSerializer.InputParams):
     outbound_encoding: Encoding = "PCMU"
     outbound_pcm_sample_rate: PCMRate = 24000
     auto_hang_up: bool = True
+    hang_up_after_secs: float = Field(default=3.0, ge=0, le=60, allow_inf_nan=False)
     resampler_clear_after_secs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
     @classmethod

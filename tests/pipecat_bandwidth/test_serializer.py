@@ -50,6 +50,7 @@ from pydantic import SecretStr
 
 from pipecat_bandwidth import BandwidthFrameSerializer, hanging_up, serializer
 from pipecat_bandwidth.encodings import FORMATS, PCMU, WireFormat, from_content_type
+from pipecat_bandwidth.far_end import WAY_SECS
 from pipecat_bandwidth.hanging_up import Outcome
 from pipecat_bandwidth.messages import Media, Start, Stop, Track, encode
 from pipecat_bandwidth.resampler import RATES, StreamResampler
@@ -156,6 +157,7 @@ def test_defaults_are_the_documented_ones() -> None:
         "outbound_encoding": "PCMU",
         "outbound_pcm_sample_rate": 24000,
         "auto_hang_up": True,
+        "hang_up_after_secs": 3.0,
     }
 
 
@@ -1508,6 +1510,105 @@ async def test_calls_with_one_voice_api_share_its_token(server: Server) -> None:
         await call(api, "c-later").serialize(EndFrame())
     assert len(server.paths("/token")) == 1
     assert len(set(server.paths("/api"))) == 21
+
+
+# -- the goodbye -------------------------------------------------------------------------------
+
+NEVER = 60.0  # longer than any test waits
+
+
+async def test_the_last_sound_is_played_before_the_call_is_hung_up(server: Server) -> None:
+    async with voice_api(server) as api:
+        line = call(api)
+        began = time.monotonic()
+        await line.serialize(output(speech(0.2, 8000)))
+        await line.serialize(output(speech(0.2, 8000) + bytes(1600)))
+        await line.serialize(EndFrame())
+        assert time.monotonic() - began >= 0.4 + WAY_SECS
+    assert server.paths("/api") == [CALL_PATH]
+
+
+async def test_silence_behind_the_last_word_is_not_waited_for(server: Server) -> None:
+    """Pipecat puts two seconds of it there, in one frame; ``hang_up_after_secs`` does not save us."""
+    async with voice_api(server) as api, asyncio.timeout(20):
+        line = call(api, hang_up_after_secs=NEVER)
+        await line.serialize(output(speech(0.2, 24000) + bytes(48000), 24000))
+        await line.serialize(output(bytes(round(NEVER * 48000)), 24000))
+        await line.serialize(EndFrame())
+    assert server.paths("/api") == [CALL_PATH]
+
+
+@pytest.mark.parametrize("secs", [0.0, 0.3])
+async def test_the_goodbye_is_waited_for_no_longer_than_is_set(server: Server, secs: float) -> None:
+    async with voice_api(server) as api, asyncio.timeout(20):
+        line = call(api, hang_up_after_secs=secs)
+        await line.serialize(output(speech(NEVER, 8000)))
+        began = time.monotonic()
+        await line.serialize(EndFrame())
+        assert time.monotonic() - began >= secs
+    assert server.paths("/api") == [CALL_PATH]
+
+
+@pytest.mark.parametrize("how", ["cancel", "stop", "interrupted", "given up", "shut down"])
+async def test_what_ends_the_wait_for_the_goodbye(server: Server, how: str) -> None:
+    async with voice_api(server) as api, asyncio.timeout(20):
+        line = call(api, hang_up_after_secs=NEVER)
+        await line.serialize(output(speech(NEVER, 8000)))
+        ending = asyncio.create_task(line.serialize(EndFrame()))
+        await asyncio.sleep(0.05)
+        assert server.requests == [] and not ending.done()
+        if how == "cancel":
+            await line.serialize(CancelFrame())
+        elif how == "stop":
+            await line.deserialize(encode(Stop(STREAM, CALL)))
+        elif how == "interrupted":
+            await line.serialize(InterruptionFrame())
+        elif how == "given up":
+            ending.cancel()
+        else:
+            await line.hanging_up.request()
+        await asyncio.wait([ending])
+        await server.seen("/api")
+    assert server.paths("/api") == [CALL_PATH]
+
+
+@pytest.mark.parametrize("first", ["nothing", "cancel", "stop", "interrupted"])
+async def test_no_goodbye_is_waited_for_where_nobody_hears_one(server: Server, first: str) -> None:
+    async with voice_api(server) as api, asyncio.timeout(20):
+        line = call(api, hang_up_after_secs=NEVER)
+        if first != "nothing":
+            await line.serialize(output(speech(NEVER, 8000)))
+        if first == "stop":
+            await line.deserialize(encode(Stop(STREAM, CALL)))
+        elif first == "interrupted":
+            await line.serialize(InterruptionFrame())
+        await line.serialize(CancelFrame() if first == "cancel" else EndFrame())
+    assert server.paths("/api") == [CALL_PATH]
+
+
+async def test_the_deadline_of_the_hang_up_begins_after_the_goodbye(
+    server: Server, said: list[str]
+) -> None:
+    server.on("/api", Answer(200, delay=0.2))
+    outcomes: list[Outcome] = []
+    async with voice_api(server, deadline=0.6) as api:
+        line = call(api)
+        line.hanging_up.listeners.append(outcomes.append)
+        for _ in range(7):
+            await line.serialize(output(speech(0.1, 8000)))
+        await line.serialize(EndFrame())
+    assert [outcome.outcome for outcome in outcomes] == ["ended"] and said == []
+
+
+async def test_a_call_that_is_handed_over_during_the_goodbye_is_not_hung_up(server: Server) -> None:
+    async with voice_api(server) as api:
+        line = call(api)
+        await line.serialize(output(speech(0.3, 8000)))
+        ending = asyncio.create_task(line.serialize(EndFrame()))
+        await asyncio.sleep(0.05)
+        line.hanging_up.release()
+        await ending
+    assert server.requests == []
 
 
 async def test_a_client_of_its_own_is_closed_when_it_is_done(
