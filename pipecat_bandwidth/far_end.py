@@ -9,12 +9,17 @@ from __future__ import annotations
 import math
 from typing import Final
 
-__all__ = ["WAY_SECS", "FarEnd"]
+__all__ = ["PAUSE_SECS", "WAY_SECS", "FarEnd"]
 
 #: From here through the internet, Bandwidth and the telephone network to the ear, in seconds. Half of
 #: what ITU-T G.114 calls good for a whole call (150 ms), rounded up; a hang-up overtakes it, since it
 #: goes by another way.
 WAY_SECS: Final = 0.1
+
+
+#: After so many seconds without sound something else is said: a voice pauses for less inside of a
+#: sentence, and a hole of less is one in an utterance.
+PAUSE_SECS: Final = 1.0
 
 
 class FarEnd:
@@ -41,6 +46,14 @@ class FarEnd:
     def sounding_secs(self, now: float) -> float:
         """How long the last sound is still on its way or to be played; 0.0 when all is heard."""
         return max(0.0, self.sound_end + WAY_SECS - now)
+
+    def begins(self, pcm: bytes, now: float) -> bool:
+        """Whether audio that is sent now begins an utterance, with nothing in the queue before it.
+
+        The first sound of a call does, the first after a ``clear``, and the first after a pause of
+        :data:`PAUSE_SECS`. What is silence begins nothing.
+        """
+        return now >= self.end and now >= self.sound_end + PAUSE_SECS and bool(pcm.strip(b"\0"))
 
     def append(self, pcm: bytes, now: float) -> None:
         """Take note of audio that is sent now: 16-bit samples."""

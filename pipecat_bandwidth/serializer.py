@@ -189,6 +189,8 @@ class BandwidthFrameSerializer(FrameSerializer):
         )
         self._write = play_audio_writer(self._wire.content_type, self._wire.encoder())
         self._far_end = FarEnd(self._wire.sample_rate)
+        cushion = self._wire.sample_rate * self._params.outbound_cushion_ms // 1000
+        self._cushion = bytes(2 * cushion)
         self._inbound = StreamResampler(PCMU.sample_rate, self._params.sample_rate or 8000)
         self._stats.inbound_delay_ms = self._inbound.delay_ms
         self._outbound: StreamResampler | None = None  # the first audio tells its rate
@@ -481,8 +483,13 @@ class BandwidthFrameSerializer(FrameSerializer):
     def _play_audio(self, pcm: bytes) -> str | None:
         if not pcm:
             return None
-        self._far_end.append(pcm, self._clock())
-        message, stats = self._write(pcm), self._stats
+        now, far_end, stats = self._clock(), self._far_end, self._stats
+        if self._cushion and far_end.begins(pcm, now):
+            stats.cushions += 1
+            stats.cushion_out_ms += self._params.outbound_cushion_ms
+            pcm = self._cushion + pcm
+        far_end.append(pcm, now)
+        message = self._write(pcm)
         stats.wire_out_ms += len(pcm) * 500 / self._wire.sample_rate
         stats.messages_out += 1
         stats.bytes_out += len(message)

@@ -156,6 +156,7 @@ def test_defaults_are_the_documented_ones() -> None:
         "sample_rate": None,
         "outbound_encoding": "PCMU",
         "outbound_pcm_sample_rate": 24000,
+        "outbound_cushion_ms": 0,
         "auto_hang_up": True,
         "hang_up_after_secs": 3.0,
     }
@@ -1510,6 +1511,137 @@ async def test_calls_with_one_voice_api_share_its_token(server: Server) -> None:
         await call(api, "c-later").serialize(EndFrame())
     assert len(server.paths("/token")) == 1
     assert len(set(server.paths("/api"))) == 21
+
+
+# -- the cushion -------------------------------------------------------------------------------
+
+
+class Mouth:
+    """A serializer with a cushion, on a clock that is turned."""
+
+    def __init__(self, cushion_ms: int, **params: Any) -> None:
+        self.now = 0.0
+        self.line = make(None, clock=lambda: self.now, outbound_cushion_ms=cushion_ms, **params)
+        self.rate = 8000
+
+    def say(self, pcm: bytes, rate: int = 8000) -> tuple[float, bytes]:
+        """Send a frame: how many ms of silence precede it, and what was sent."""
+        form, payload = played(asyncio.run(self.line.serialize(output(pcm, rate))))
+        sent = form.decode(payload)
+        return (len(sent) - len(sent.lstrip(b"\0"))) / 2 / form.sample_rate * 1000, sent
+
+    def clear(self) -> None:
+        asyncio.run(self.line.serialize(InterruptionFrame()))
+
+
+WORD = speech(0.04, 8000)
+
+
+@pytest.mark.parametrize(
+    ("form", "rate"), [(form, rate) for form in FORMATS for rate in (form.sample_rate, 22050)]
+)
+@pytest.mark.parametrize("cushion_ms", [1, 200, 1000])
+def test_the_first_message_begins_with_the_cushion(
+    form: WireFormat, rate: int, cushion_ms: int
+) -> None:
+    mouth, plain = Mouth(cushion_ms, **settings(form)), Mouth(0, **settings(form))
+    pcm = speech(0.04, rate)
+    silence = bytes(2 * (form.sample_rate * cushion_ms // 1000))
+    assert mouth.say(pcm, rate)[1] == silence + plain.say(pcm, rate)[1]
+    assert mouth.say(pcm, rate)[1] == plain.say(pcm, rate)[1]
+    stats = mouth.line.stats
+    assert (stats.cushions, stats.cushion_out_ms) == (1, cushion_ms)
+    assert stats.wire_out_ms == pytest.approx(plain.line.stats.wire_out_ms + cushion_ms)
+    assert plain.line.stats.cushions == 0
+
+
+def test_nothing_is_put_into_the_middle_of_an_utterance() -> None:
+    """Not while audio is queued, and not when it ran dry in a word: that would make it worse."""
+    mouth = Mouth(200)
+    assert mouth.say(WORD)[0] >= 200
+    for now in (0.04, 0.239, 0.5, 1.4, 2.39):  # stalls up to 0.99 s behind the queue's end
+        mouth.now = now
+        assert mouth.say(WORD)[0] < 1
+
+
+def test_after_a_pause_another_utterance_begins() -> None:
+    mouth = Mouth(200)
+    mouth.say(WORD)  # to be heard up to 0.24 s
+    mouth.now = 1.25
+    assert mouth.say(WORD)[0] >= 200
+    assert mouth.line.stats.cushions == 2
+
+
+def test_clear_forgets_what_was_queued() -> None:
+    mouth = Mouth(200)
+    mouth.say(speech(5.0, 8000))
+    mouth.now = 0.1
+    mouth.clear()
+    assert mouth.say(WORD)[0] >= 200
+    assert mouth.say(WORD)[0] < 1
+
+
+def test_silence_is_no_utterance() -> None:
+    """Neither does it get a cushion, nor does it hold up the one of the word that follows it."""
+    mouth = Mouth(200)
+    for _ in range(50):
+        assert len(mouth.say(bytes(640))[1]) == 640
+        mouth.now += 0.04
+    assert mouth.say(WORD)[0] >= 200
+    mouth.now += 0.3
+    for _ in range(50):
+        mouth.say(bytes(640))
+        mouth.now += 0.04
+    assert mouth.say(WORD)[0] >= 200
+    assert mouth.line.stats.cushions == 2
+
+
+def test_silence_that_is_still_queued_is_cushion_enough() -> None:
+    mouth = Mouth(200)
+    mouth.say(bytes(16000))
+    mouth.now = 0.5
+    assert mouth.say(WORD)[0] < 1
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 2), st.sampled_from([b"", WORD, bytes(640)]), st.booleans())),
+    st.integers(0, 1000),
+)
+def test_a_cushion_adds_silence_and_changes_nothing_else(
+    script: list[tuple[float, bytes, bool]], cushion_ms: int
+) -> None:
+    with unlogged():
+        mouth, plain = Mouth(cushion_ms), Mouth(0)
+        silence = bytes(16 * cushion_ms)
+        cushions = 0
+        for gap, pcm, interrupted in script:
+            mouth.now = plain.now = mouth.now + gap
+            if interrupted:
+                mouth.clear()
+                plain.clear()
+            if pcm:
+                sent, wanted = mouth.say(pcm)[1], plain.say(pcm)[1]
+                assert sent in (wanted, silence + wanted)
+                cushions += len(sent) > len(wanted)
+        stats = mouth.line.stats
+        assert stats.cushion_out_ms == cushions * cushion_ms
+        assert stats.wire_out_ms == pytest.approx(stats.audio_out_ms + stats.cushion_out_ms)
+
+
+@pytest.mark.parametrize("cushion_ms", [-1, 1001, 20.5, "200", None, True])
+def test_a_cushion_of_another_length_is_refused(cushion_ms: object) -> None:
+    with pytest.raises(ValueError, match="outbound_cushion_ms"):
+        InputParams(outbound_cushion_ms=cushion_ms)
+
+
+async def test_the_goodbye_behind_a_cushion_is_waited_for(server: Server) -> None:
+    async with voice_api(server) as api:
+        line = call(api, outbound_cushion_ms=300)
+        began = time.monotonic()
+        await line.serialize(output(speech(0.1, 8000)))
+        await line.serialize(EndFrame())
+        assert time.monotonic() - began >= 0.4
+    assert server.paths("/api") == [CALL_PATH]
 
 
 # -- the goodbye -------------------------------------------------------------------------------

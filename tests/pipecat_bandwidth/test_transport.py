@@ -260,10 +260,14 @@ GOODBYES = {
 }
 
 
-@pytest.mark.parametrize("case", GOODBYES)
-async def test_the_last_word_is_played_before_the_call_ends(case: str) -> None:
+@pytest.mark.parametrize(
+    ("case", "cushion_ms"),
+    [*((case, 0) for case in GOODBYES), *(("Pipecat's defaults", ms) for ms in (200, 1000))],
+)
+async def test_the_last_word_is_played_before_the_call_ends(case: str, cushion_ms: int) -> None:
     """The socket stays open while the serializer waits, and the hang-up comes before its end."""
-    async with asyncio.timeout(60), live_call(16000, 24000, transport=GOODBYES[case]) as call:
+    params = {"transport": GOODBYES[case], "outbound_cushion_ms": cushion_ms}
+    async with asyncio.timeout(60), live_call(16000, 24000, **params) as call:
         listening = asyncio.create_task(call.listen())
         await call.worker.queue_frames(
             [TTSAudioRawFrame(tone(700, 1.0, 24000), 24000, 1), EndFrame()]
