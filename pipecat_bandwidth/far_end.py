@@ -48,12 +48,16 @@ class FarEnd:
         return max(0.0, self.sound_end + WAY_SECS - now)
 
     def begins(self, pcm: bytes, now: float) -> bool:
-        """Whether audio that is sent now begins an utterance, with nothing in the queue before it.
+        """Whether audio that is sent now begins an utterance.
 
         The first sound of a call does, the first after a ``clear``, and the first after a pause of
-        :data:`PAUSE_SECS`. What is silence begins nothing.
+        :data:`PAUSE_SECS`. Silence begins nothing, and ends no pause.
         """
-        return now >= self.end and now >= self.sound_end + PAUSE_SECS and bool(pcm.strip(b"\0"))
+        return now >= self.sound_end + PAUSE_SECS and bool(pcm.strip(b"\0"))
+
+    def lead_secs(self, now: float) -> float:
+        """How much audio is queued."""
+        return max(0.0, self.end - now)
 
     def append(self, pcm: bytes, now: float) -> None:
         """Take note of audio that is sent now: 16-bit samples."""

@@ -26,9 +26,9 @@ class InputParams(FrameSerializer.InputParams):
         outbound_encoding: ``"PCMU"`` (mu-law, 8 kHz) or ``"PCM"`` (16 bits, at
             ``outbound_pcm_sample_rate``).
         outbound_pcm_sample_rate: In hertz; used with ``"PCM"``.
-        outbound_cushion_ms: So much silence, 0 to 1000 ms, begins each utterance of the bot for
-            which nothing is queued at the far end. It delays the utterance, and later stalls up to
-            that long in all are not heard.
+        outbound_cushion_ms: So much silence, 0 to 1000 ms, begins each utterance of the bot; what
+            is queued at the far end already counts. It delays the utterance, and later stalls up
+            to that long in all are not heard.
         auto_hang_up: Whether an EndFrame or a CancelFrame ends the call.
         hang_up_after_secs: How long an EndFrame waits at most, in seconds, 0 to 60, until the last
             sound of the bot has been played: then the call is hung up. 0 hangs up at once, and a

@@ -189,8 +189,7 @@ class BandwidthFrameSerializer(FrameSerializer):
         )
         self._write = play_audio_writer(self._wire.content_type, self._wire.encoder())
         self._far_end = FarEnd(self._wire.sample_rate)
-        cushion = self._wire.sample_rate * self._params.outbound_cushion_ms // 1000
-        self._cushion = bytes(2 * cushion)
+        self._cushion_secs = self._params.outbound_cushion_ms / 1000
         self._inbound = StreamResampler(PCMU.sample_rate, self._params.sample_rate or 8000)
         self._stats.inbound_delay_ms = self._inbound.delay_ms
         self._outbound: StreamResampler | None = None  # the first audio tells its rate
@@ -484,16 +483,23 @@ class BandwidthFrameSerializer(FrameSerializer):
         if not pcm:
             return None
         now, far_end, stats = self._clock(), self._far_end, self._stats
-        if self._cushion and far_end.begins(pcm, now):
-            stats.cushions += 1
-            stats.cushion_out_ms += self._params.outbound_cushion_ms
-            pcm = self._cushion + pcm
+        if self._cushion_secs and far_end.begins(pcm, now):
+            pcm = self._cushion(far_end.lead_secs(now)) + pcm
         far_end.append(pcm, now)
         message = self._write(pcm)
         stats.wire_out_ms += len(pcm) * 500 / self._wire.sample_rate
         stats.messages_out += 1
         stats.bytes_out += len(message)
         return message
+
+    def _cushion(self, lead_secs: float) -> bytes:
+        """Silence that is missing of a whole cushion; some may be queued already."""
+        samples = round((self._cushion_secs - lead_secs) * self._wire.sample_rate)
+        if samples <= 0:
+            return b""
+        self._stats.cushions += 1
+        self._stats.cushion_out_ms += 1000 * samples / self._wire.sample_rate
+        return bytes(2 * samples)
 
     def _counted(self, message: str) -> str | None:
         if self._stopped:
