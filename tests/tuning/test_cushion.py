@@ -13,7 +13,11 @@ from pipecat_bandwidth import BandwidthFrameSerializer
 from tests.benchmarks.cushion import best_by_search, heard, random_call
 from tests.captures import SAMPLES
 from workbench.call import Call
+from workbench.panel.panel import CUSHIONED, Panel
+from workbench.report import write_report
+from workbench.timeline import CallTimeline
 from workbench.tuning.batch import tune_captures
+from workbench.tuning.comparison import SETTINGS, compare
 from workbench.tuning.cushion import HOLE_MS, choose_cushion, trouble
 from workbench.tuning.stalls import CUSHIONS_MS, Handed, handed_over, stalls_of
 from workbench.tuning.tuning import tune
@@ -159,6 +163,39 @@ def test_tuning_takes_the_cushion_with_the_encoding(choppy: Call, tmp_path: Path
     assert none.params.outbound_cushion_ms == 0 and "cushion" not in none.code
     audio = tune([choppy.bot_said])
     assert audio.cushion is None and audio.params.outbound_cushion_ms == 0
+
+
+def test_a_comparison_lets_fault_and_cure_be_heard(choppy: Call) -> None:
+    setting = SETTINGS[:1]
+    compared = compare(choppy, setting, ["G.711"])
+    assert list(compared.holes) == ["bot_intact", "cushion of 200 ms"]
+    assert compare(choppy.bot_said, setting, ["G.711"]).holes == {}
+    player = CallTimeline(choppy, comparison=compared)
+    player.bot = "bot_intact"
+    player.bot = "cushion of 200 ms"
+    player.close()
+
+
+def test_the_panel_hears_and_takes_a_cushion() -> None:
+    panel = Panel(CHOPPY)
+    try:
+        assert panel.wait(60)
+        assert panel.params.outbound_cushion_ms == 0
+        panel.adopt.click()
+        assert panel.params.outbound_cushion_ms == panel.result.params.outbound_cushion_ms == 200
+        assert panel.timeline.bot == CUSHIONED
+        panel.cushion_ms.value = 0
+        assert panel.wait(60)
+        assert panel.result.params.outbound_cushion_ms == 0
+    finally:
+        panel.close()
+
+
+def test_a_report_shows_before_and_after(choppy: Call, tmp_path: Path) -> None:
+    page = write_report(tmp_path / "r.html", choppy, [], after=choppy, sides=())
+    text = page.read_text("utf-8")
+    assert "Of the 5 holes that the caller heard before, there are 5 after." in text
+    assert text.count("400 ms at 13.1 s") == 2 and "<audio" not in text
 
 
 def test_many_captures_come_to_the_same(choppy: Call) -> None:
