@@ -63,7 +63,9 @@ class FarEnd:
         """Take note of audio that is sent now: 16-bit samples."""
         start = now if now > self.end else self.end
         self.end = start + len(pcm) / self._bytes_per_sec
-        sound = len(pcm.rstrip(b"\0"))
+        sound = len(pcm)
+        if sound and not pcm[-1]:  # this runs for each message, and few end in silence
+            sound = len(pcm.rstrip(b"\0"))
         if sound:
             self.sound_end = start + sound / self._bytes_per_sec
 
