@@ -1,5 +1,11 @@
 """Ending a call once, whoever asks for it and whoever is cancelled meanwhile.
 
+A bot that has said goodbye waits until that has been played; whoever cancels waits for nothing. The
+socket is open all the while: Pipecat's transports close it when ``serialize`` has come back, however
+long that takes. But they no longer read from it, so the serializer is told of a ``stop`` only by a
+transport that goes on reading. With the others a caller who hangs up in the middle of the goodbye
+costs what is left of the wait, and the hang-up then finds the call over.
+
 The request itself is :mod:`pipecat_bandwidth.voice_api`'s; here is who may ask, how often it is
 made, and who is told how it went.
 """
@@ -33,7 +39,8 @@ class Outcome:
         status_code: HTTP status of the last answer; ``None`` without one.
         attempts: Requests made for the call; ``None`` unless it is over.
         reason: Why it may still be up, in words without any secret; else empty.
-        took_secs: From the beginning of the attempt to its outcome.
+        took_secs: From the beginning of the attempt, after any wait for the last words, to its
+            outcome.
     """
 
     outcome: Literal["ended", "already_over", "failed", "cancelled"]
@@ -81,6 +88,7 @@ class HangingUp:
         self._is_own = voice_api is None
         self._voice_api = voice_api or VoiceAPI(client_id or "", client_secret or "")
         self._task: asyncio.Task[None] | None = None
+        self._hurry: asyncio.Event | None = None  # while an attempt waits for the last words
         self._is_over = False
         self._is_released = False
         self.listeners: list[Callable[[Outcome], None]] = []
@@ -89,17 +97,39 @@ class HangingUp:
         """Leave the call to somebody else: from now on a request does nothing."""
         self._is_released = True
 
-    async def request(self) -> None:
-        """Wait for the attempt under way, or for a new one if there is none or it failed."""
+    def hurry(self) -> None:
+        """End the wait for the last words, if there is one: nobody hears them any more."""
+        if self._hurry is not None:
+            self._hurry.set()
+
+    async def request(self, after_secs: float = 0.0) -> None:
+        """Wait for the attempt under way, or for a new one if there is none or it failed.
+
+        Args:
+            after_secs: How long a new attempt waits before it begins: as long as the last words
+                are being played. Whoever does not want to wait, or is cancelled, ends the wait of
+                all.
+        """
         if self._is_released:
             return
+        if after_secs <= 0:
+            self.hurry()
         if self._task is None or (self._task.done() and not self._is_over):
-            self._task = start(self._attempt())
-        await asyncio.wait((self._task,))
+            self._task = start(self._attempt(after_secs))
+        try:
+            await asyncio.wait((self._task,))
+        except asyncio.CancelledError:
+            self.hurry()
+            raise
 
-    async def _attempt(self) -> None:
+    async def _attempt(self, after_secs: float) -> None:
         began = time.monotonic()
         try:
+            if after_secs > 0:
+                await self._wait(after_secs)
+                began = time.monotonic()
+            if self._is_released:  # while it waited
+                return
             outcome = await self._outcome()
             self._is_over = bool(outcome)
             self._tell(outcome, began)
@@ -109,6 +139,14 @@ class HangingUp:
         finally:
             if self._is_own:
                 await self._voice_api.aclose()
+
+    async def _wait(self, secs: float) -> None:
+        self._hurry = asyncio.Event()
+        try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), secs)
+        finally:
+            self._hurry = None
 
     async def _outcome(self) -> Outcome:
         try:

@@ -26,7 +26,13 @@ class InputParams(FrameSerializer.InputParams):
         outbound_encoding: ``"PCMU"`` (mu-law, 8 kHz) or ``"PCM"`` (16 bits, at
             ``outbound_pcm_sample_rate``).
         outbound_pcm_sample_rate: In hertz; used with ``"PCM"``.
+        outbound_cushion_ms: So much silence, 0 to 1000 ms, begins each utterance of the bot; what
+            is queued at the far end already counts. It delays the utterance, and later stalls up
+            to that long in all are not heard.
         auto_hang_up: Whether an EndFrame or a CancelFrame ends the call.
+        hang_up_after_secs: How long an EndFrame waits at most, in seconds, 0 to 60, until the last
+            sound of the bot has been played: then the call is hung up. 0 hangs up at once, and a
+            CancelFrame always does. Silence behind the last word is not waited for.
         ignore_rtvi_messages: Inherited from Pipecat, where it is True: RTVI messages are for
             apps and do not belong on a phone line.
         resampler_clear_after_secs: Reset the resamplers after so many seconds without audio. The
@@ -39,7 +45,9 @@ class InputParams(FrameSerializer.InputParams):
     sample_rate: Literal[8000, 16000, 22050, 24000, 32000, 44100, 48000] | None = None
     outbound_encoding: Encoding = "PCMU"
     outbound_pcm_sample_rate: PCMRate = 24000
+    outbound_cushion_ms: int = Field(default=0, ge=0, le=1000)
     auto_hang_up: bool = True
+    hang_up_after_secs: float = Field(default=3.0, ge=0, le=60, allow_inf_nan=False)
     resampler_clear_after_secs: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
     @classmethod

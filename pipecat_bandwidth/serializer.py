@@ -37,6 +37,7 @@ from pipecat.serializers.base_serializer import FrameSerializer
 
 from pipecat_bandwidth.encodings import PCMU, ulaw2lin, wire_format
 from pipecat_bandwidth.exceptions import ProtocolError
+from pipecat_bandwidth.far_end import FarEnd
 from pipecat_bandwidth.hanging_up import HangingUp, Outcome, hang_up_problem, start
 from pipecat_bandwidth.messages import (
     MAX_MESSAGE_SIZE,
@@ -187,6 +188,8 @@ class BandwidthFrameSerializer(FrameSerializer):
             else self._params.bandwidth_sample_rate,
         )
         self._write = play_audio_writer(self._wire.content_type, self._wire.encoder())
+        self._far_end = FarEnd(self._wire.sample_rate)
+        self._cushion_secs = self._params.outbound_cushion_ms / 1000
         self._inbound = StreamResampler(PCMU.sample_rate, self._params.sample_rate or 8000)
         self._stats.inbound_delay_ms = self._inbound.delay_ms
         self._outbound: StreamResampler | None = None  # the first audio tells its rate
@@ -360,6 +363,8 @@ class BandwidthFrameSerializer(FrameSerializer):
             )
         elif not self._stopped:
             self._stopped = True
+            if self._hanging_up is not None:
+                self._hanging_up.hurry()
             self._log("stream stopped", "DEBUG")
             self._log_bad_count()
             await self._call_event_handler("on_stream_stop")
@@ -398,9 +403,10 @@ class BandwidthFrameSerializer(FrameSerializer):
         """Write what a frame asks for.
 
         An EndFrame or a CancelFrame hangs up, and comes back when that is done or has failed, after
-        :class:`pipecat_bandwidth.voice_api.VoiceAPI`'s deadline at the latest. It does not wait
-        for the far end to play the last of what it has been sent: Pipecat's transports send in
-        real time, one message ahead.
+        :class:`pipecat_bandwidth.voice_api.VoiceAPI`'s deadline at the latest. Before that an
+        EndFrame waits until the far end will have played the last sound that it was sent, at most
+        ``hang_up_after_secs``. It stops waiting at a ``stop``, at a CancelFrame, at an
+        interruption, and when whoever waits for it is cancelled.
 
         Args:
             frame: Any frame. The caller's own audio is never sent back.
@@ -418,11 +424,14 @@ class BandwidthFrameSerializer(FrameSerializer):
         if isinstance(frame, InterruptionFrame):
             if self._outbound is not None:
                 self._outbound.reset()
+            self._far_end.clear()
+            if self._hanging_up is not None:
+                self._hanging_up.hurry()
             return self._counted(encode(Clear()))
         if isinstance(frame, (EndFrame, CancelFrame)):
             self._log_bad_count()
             if self._hanging_up is not None:
-                await self._hanging_up.request()
+                await self._hanging_up.request(self._goodbye_secs(frame))
             return self._play_audio(self._flush()) if isinstance(frame, EndFrame) else None
         if isinstance(frame, (OutputTransportMessageFrame, OutputTransportMessageUrgentFrame)):
             return self._serialize_transport_message(frame)
@@ -464,14 +473,33 @@ class BandwidthFrameSerializer(FrameSerializer):
             pcm = outbound.process(pcm)
         return self._play_audio(tail + pcm if tail else pcm)
 
+    def _goodbye_secs(self, frame: Frame) -> float:
+        """How long the last words are still to be heard, if they are to be waited for."""
+        if self._stopped or not isinstance(frame, EndFrame):
+            return 0.0
+        return min(self._far_end.sounding_secs(self._clock()), self._params.hang_up_after_secs)
+
     def _play_audio(self, pcm: bytes) -> str | None:
         if not pcm:
             return None
-        message, stats = self._write(pcm), self._stats
+        now, far_end, stats = self._clock(), self._far_end, self._stats
+        if self._cushion_secs and far_end.begins(pcm, now):
+            pcm = self._cushion(far_end.lead_secs(now)) + pcm
+        far_end.append(pcm, now)
+        message = self._write(pcm)
         stats.wire_out_ms += len(pcm) * 500 / self._wire.sample_rate
         stats.messages_out += 1
         stats.bytes_out += len(message)
         return message
+
+    def _cushion(self, lead_secs: float) -> bytes:
+        """Silence that is missing of a whole cushion; some may be queued already."""
+        samples = round((self._cushion_secs - lead_secs) * self._wire.sample_rate)
+        if samples <= 0:
+            return b""
+        self._stats.cushions += 1
+        self._stats.cushion_out_ms += 1000 * samples / self._wire.sample_rate
+        return bytes(2 * samples)
 
     def _counted(self, message: str) -> str | None:
         if self._stopped:

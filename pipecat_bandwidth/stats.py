@@ -24,7 +24,7 @@ class Stats:
     """Counters of one call, from its first message on.
 
     Nothing is lost in the serializer when ``audio_in_ms == wire_in_ms`` and ``wire_out_ms ==
-    audio_out_ms + tail_out_ms``, up to the rounding to whole samples.
+    audio_out_ms + tail_out_ms + cushion_out_ms``, up to the rounding to whole samples.
 
     Parameters:
         messages_in: WebSocket messages received, good and bad.
@@ -46,6 +46,8 @@ class Stats:
         audio_out_ms: Bot's audio taken from the pipeline.
         wire_out_ms: Bot's audio given to the transport.
         tail_out_ms: The part of ``wire_out_ms`` that a resampler gave out when it was flushed.
+        cushions: Utterances of the bot that began with a cushion.
+        cushion_out_ms: The part of ``wire_out_ms`` that was cushions.
         inbound_delay_ms: Delay of the inbound resampler; 0.0 when there is nothing to convert.
         outbound_delay_ms: The same outbound.
     """
@@ -68,6 +70,8 @@ class Stats:
     audio_out_ms: float = 0.0
     wire_out_ms: float = 0.0
     tail_out_ms: float = 0.0
+    cushions: int = 0
+    cushion_out_ms: float = 0.0
     inbound_delay_ms: float = 0.0
     outbound_delay_ms: float = 0.0
 

@@ -16,6 +16,7 @@ from matplotlib.container import BarContainer
 from matplotlib.text import Text
 from PIL import Image
 
+from tests.benchmarks.cushion import random_call
 from tests.captures import Scene, speech
 from workbench import plots
 from workbench.audio import Audio
@@ -26,6 +27,8 @@ from workbench.diagnosis import diagnose
 from workbench.looks import SEVERITY_LOOKS
 from workbench.metrics.spectra import Spectrum, long_term_spectrum, spectrogram
 from workbench.tuning.comparison import SETTINGS, Comparison, compare
+from workbench.tuning.cushion import choose_cushion
+from workbench.tuning.stalls import stalls_of
 
 
 @pytest.fixture(autouse=True)
@@ -219,6 +222,17 @@ def test_an_overview_is_on_one_clock(call: Call) -> None:
 
 
 # -- a comparison ----------------------------------------------------------------------------------
+
+
+def test_the_trade_of_a_cushion_has_a_point_for_each_and_the_chosen_one_marked() -> None:
+    chosen = choose_cushion([stalls_of(random_call(3))])
+    assert chosen is not None and chosen.cushion_ms > 0
+    ax = plots.cushion_trade(chosen)
+    line, mark = ax.lines
+    assert np.array_equal(line.get_xdata(), chosen.table["delay_ms"])
+    assert np.array_equal(line.get_ydata(), chosen.table["holes_per_min"])
+    assert mark.get_xdata() == [pytest.approx(chosen.cushion_ms)]
+    assert [text.get_text() for text in ax.texts] == [f"chosen: {chosen.cushion_ms} ms"]
 
 
 def test_a_comparison_has_a_picture_for_each_setting_and_leg(comparison: Comparison) -> None:

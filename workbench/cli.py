@@ -278,6 +278,12 @@ def tune(
         ),
     ] = "G.711",
     max_kbit_s: Annotated[float | None, typer.Option(help="At most this much on the wire.")] = None,
+    max_cushion_ms: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1000, help="At most this much later may an answer begin, to hide holes: 200."
+        ),
+    ] = None,
     recording: Annotated[
         list[Path] | None,
         typer.Option(help="The carrier's recordings, one for each capture, in their order."),
@@ -295,7 +301,8 @@ def tune(
 
     from rich.progress import Progress
 
-    constraints = {"kbit_s": max_kbit_s} if max_kbit_s is not None else None
+    given = {"kbit_s": max_kbit_s, "cushion_ms": max_cushion_ms}
+    constraints = {name: limit for name, limit in given.items() if limit is not None}
     with cluster(dask) as executor, Progress(console=err) as bar:
         task = bar.add_task("Tuning", total=len(captures))
         result = run(

@@ -31,9 +31,11 @@ from workbench.looks import SEVERITY_LOOKS, SIDE_COLOURS
 from workbench.metrics.levels import loudest_span
 from workbench.metrics.spectra import Spectrogram, Spectrum, spectrogram
 from workbench.tuning.comparison import Comparison
+from workbench.tuning.cushion import CushionChoice
 
 __all__ = [
     "call_overview",
+    "cushion_trade",
     "comparison_overview",
     "events",
     "findings",
@@ -302,6 +304,28 @@ def call_overview(call: Call, found: Sequence[Finding] = ()) -> NDArray[Any]:
     for ax in axes[:-1]:
         ax.set_xlabel("")
     return axes  # type: ignore[no-any-return]
+
+
+def cushion_trade(choice: CushionChoice, ax: Axes | None = None) -> Axes:
+    """Draw what each cushion would have hidden against what it costs; the chosen one is marked.
+
+    Args:
+        choice: ``TuningResult.cushion``, of :func:`workbench.tuning.tuning.tune`.
+        ax: Where to draw.
+    """
+    ax = ax or plt.subplots(figsize=(7, 3))[1]
+    table = choice.table
+    ax.plot(table["delay_ms"], table["holes_per_min"], "o-")
+    taken = table[table["cushion_ms"] == choice.cushion_ms].iloc[0]
+    ax.plot(taken["delay_ms"], taken["holes_per_min"], "o", markersize=12, fillstyle="none")
+    label = f"chosen: {choice.cushion_ms} ms" if choice.cushion_ms else "chosen: none"
+    ax.annotate(
+        label, (taken["delay_ms"], taken["holes_per_min"]), xytext=(8, 8),
+        textcoords="offset points",
+    )  # fmt: skip
+    ax.set(xlabel="later, each answer (ms)", ylabel="holes in a minute of the bot's speech")
+    ax.set_ylim(bottom=0)
+    return ax
 
 
 def comparison_overview(comparison: Comparison, *, secs: float = 4.0) -> NDArray[Any]:

@@ -245,6 +245,24 @@ async def test_a_bot_with_other_settings_and_a_voice_api_that_fails_once() -> No
     assert not [text for text in log if "resampled" in text]
 
 
+@pytest.mark.parametrize(
+    "cushion_ms",
+    [pytest.param(0, marks=pytest.mark.slow), pytest.param(200, marks=pytest.mark.slow), 1000],
+)
+async def test_the_last_word_is_heard_whole(cushion_ms: int) -> None:
+    """With Pipecat's own silence at the end, and however far the far end's queue is ahead."""
+    script = monologue()
+    async with bot(script, params=Params(outbound_cushion_ms=cushion_ms)) as (url, far):
+        call = await simulate(f"{url}/webhook", script, username="u", password="p", voice_api=far)
+    assert call.ended_by == "hang up"
+    wanted = script.turn("b10").audio().resampled(8000).samples
+    sounding = np.flatnonzero(np.abs(wanted) > 0.01)
+    word = wanted[sounding[-1] - 2400 : sounding[-1]]  # its last 0.3 s
+    heard = call.caller_heard.samples
+    best = heard[np.correlate(heard, word, "valid").argmax() :][: len(word)]
+    assert np.corrcoef(best, word)[0, 1] > 0.95
+
+
 # -- who is let in -----------------------------------------------------------------------------
 
 

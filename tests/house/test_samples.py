@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from workbench.call import Call
@@ -11,9 +12,11 @@ from workbench.capture import CaptureReader
 from workbench.capture.schema import FORMAT
 from workbench.diagnosis import Findings, diagnose
 from workbench.simulator import Script
+from workbench.tuning.tuning import tune
 
 SAMPLES = Path(__file__).parents[2] / "sample_audio"
 CAPTURES = sorted((SAMPLES / "captures").glob("*.mcap"))
+STALLS = sorted((SAMPLES / "captures" / "stalls").glob("*.mcap"))
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,21 @@ def test_a_capture_is_whole_and_of_the_current_form(path: Path) -> None:
     call = Call.open(path)
     assert not call.damage
     assert len(call.inbound) and len(call.outbound) and call.frames_in and call.frames_out
+
+
+def test_six_calls_decide_encoding_and_cushion() -> None:
+    """The holes are those that were planted, and one of 300 ms is more than is worth hiding."""
+    assert len(STALLS) == 6
+    assert sum(path.stat().st_size for path in STALLS) < 6_000_000
+    calls = [Call.open(path) for path in STALLS]
+    assert all(call.finished and not call.damage and call.pipeline for call in calls)
+    assert {call.params["outbound_encoding"] for call in calls} == {"PCM", "PCMU"}
+    heard = np.sort(np.concatenate([call.playout.underrun_ms for call in calls]))
+    planted = [60, 60, 80, 80, 100, *[140] * 5, 145, 145, 145, *[150] * 6, 300]
+    assert heard == pytest.approx(sorted(planted), abs=12)
+    result = tune(calls)
+    assert result.is_sure and result.params.outbound_encoding == "PCMU"
+    assert result.cushion.cushion_ms == 140 and result.cushion.confidence > 0.95
 
 
 def test_the_choppy_call_has_the_holes_of_its_script(choppy: Call) -> None:

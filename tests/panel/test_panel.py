@@ -261,7 +261,7 @@ def test_limits_are_kept_and_what_breaks_them_is_said(measured: Panel) -> None:
     assert measured.wait(WAIT)
     assert measured.result is not None
     assert measured.result.setting.label != "PCM 16 kHz"
-    assert measured.result.provenance["constraints"] == {"kbit_s": 250}
+    assert measured.result.provenance["constraints"] == {"kbit_s": 250, "cushion_ms": 200}
     measured.kbit_s.value = 0
     measured.minimum.value = "estoi"
     assert not measured.minimum_value.disabled

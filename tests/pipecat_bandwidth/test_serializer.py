@@ -50,6 +50,7 @@ from pydantic import SecretStr
 
 from pipecat_bandwidth import BandwidthFrameSerializer, hanging_up, serializer
 from pipecat_bandwidth.encodings import FORMATS, PCMU, WireFormat, from_content_type
+from pipecat_bandwidth.far_end import WAY_SECS
 from pipecat_bandwidth.hanging_up import Outcome
 from pipecat_bandwidth.messages import Media, Start, Stop, Track, encode
 from pipecat_bandwidth.resampler import RATES, StreamResampler
@@ -155,7 +156,9 @@ def test_defaults_are_the_documented_ones() -> None:
         "sample_rate": None,
         "outbound_encoding": "PCMU",
         "outbound_pcm_sample_rate": 24000,
+        "outbound_cushion_ms": 0,
         "auto_hang_up": True,
+        "hang_up_after_secs": 3.0,
     }
 
 
@@ -1508,6 +1511,243 @@ async def test_calls_with_one_voice_api_share_its_token(server: Server) -> None:
         await call(api, "c-later").serialize(EndFrame())
     assert len(server.paths("/token")) == 1
     assert len(set(server.paths("/api"))) == 21
+
+
+# -- the cushion -------------------------------------------------------------------------------
+
+
+class Mouth:
+    """A serializer with a cushion, on a clock that is turned."""
+
+    def __init__(self, cushion_ms: int, **params: Any) -> None:
+        self.now = 0.0
+        self.line = make(None, clock=lambda: self.now, outbound_cushion_ms=cushion_ms, **params)
+        self.rate = 8000
+
+    def say(self, pcm: bytes, rate: int = 8000) -> tuple[float, bytes]:
+        """Send a frame: how many ms of silence precede it, and what was sent."""
+        form, payload = played(asyncio.run(self.line.serialize(output(pcm, rate))))
+        sent = form.decode(payload)
+        return (len(sent) - len(sent.lstrip(b"\0"))) / 2 / form.sample_rate * 1000, sent
+
+    def clear(self) -> None:
+        asyncio.run(self.line.serialize(InterruptionFrame()))
+
+
+WORD = speech(0.04, 8000)
+
+
+@pytest.mark.parametrize(
+    ("form", "rate"), [(form, rate) for form in FORMATS for rate in (form.sample_rate, 22050)]
+)
+@pytest.mark.parametrize("cushion_ms", [1, 200, 1000])
+def test_the_first_message_begins_with_the_cushion(
+    form: WireFormat, rate: int, cushion_ms: int
+) -> None:
+    mouth, plain = Mouth(cushion_ms, **settings(form)), Mouth(0, **settings(form))
+    pcm = speech(0.04, rate)
+    silence = bytes(2 * (form.sample_rate * cushion_ms // 1000))
+    assert mouth.say(pcm, rate)[1] == silence + plain.say(pcm, rate)[1]
+    assert mouth.say(pcm, rate)[1] == plain.say(pcm, rate)[1]
+    stats = mouth.line.stats
+    assert (stats.cushions, stats.cushion_out_ms) == (1, cushion_ms)
+    assert stats.wire_out_ms == pytest.approx(plain.line.stats.wire_out_ms + cushion_ms)
+    assert plain.line.stats.cushions == 0
+
+
+def test_nothing_is_put_into_the_middle_of_an_utterance() -> None:
+    """Not while audio is queued, and not when it ran dry in a word: that would make it worse."""
+    mouth = Mouth(200)
+    assert mouth.say(WORD)[0] >= 200
+    for now in (0.04, 0.239, 0.5, 1.4, 2.39):  # stalls up to 0.99 s behind the queue's end
+        mouth.now = now
+        assert mouth.say(WORD)[0] < 1
+
+
+def test_after_a_pause_another_utterance_begins() -> None:
+    mouth = Mouth(200)
+    mouth.say(WORD)  # to be heard up to 0.24 s
+    mouth.now = 1.25
+    assert mouth.say(WORD)[0] >= 200
+    assert mouth.line.stats.cushions == 2
+
+
+def test_clear_forgets_what_was_queued() -> None:
+    mouth = Mouth(200)
+    mouth.say(speech(5.0, 8000))
+    mouth.now = 0.1
+    mouth.clear()
+    assert mouth.say(WORD)[0] >= 200
+    assert mouth.say(WORD)[0] < 1
+
+
+def test_silence_is_no_utterance() -> None:
+    """Neither does it get a cushion, nor does it hold up the one of the word that follows it."""
+    mouth = Mouth(200)
+    for _ in range(50):
+        assert len(mouth.say(bytes(640))[1]) == 640
+        mouth.now += 0.04
+    assert mouth.say(WORD)[0] >= 200
+    mouth.now += 0.3
+    for _ in range(50):
+        mouth.say(bytes(640))
+        mouth.now += 0.04
+    assert mouth.say(WORD)[0] >= 200
+    assert mouth.line.stats.cushions == 2
+
+
+@pytest.mark.parametrize(("queued_ms", "added_ms"), [(40, 160), (80, 120), (200, 0), (2000, 0)])
+def test_silence_that_is_still_queued_is_a_part_of_the_cushion(
+    queued_ms: int, added_ms: int
+) -> None:
+    """As where a voice begins with silence: the transport is 40 to 80 ms ahead by then."""
+    mouth = Mouth(200)
+    mouth.say(bytes(16 * 1000))
+    mouth.now = 1.0 - queued_ms / 1000 if queued_ms < 1000 else 0.0
+    if queued_ms > 1000:
+        mouth.say(bytes(16 * 1000))
+    assert mouth.say(WORD)[0] == pytest.approx(added_ms, abs=0.5)
+    assert mouth.line.stats.cushion_out_ms == added_ms
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 2), st.sampled_from([b"", WORD, bytes(640)]), st.booleans())),
+    st.integers(0, 1000),
+)
+def test_a_cushion_adds_silence_and_changes_nothing_else(
+    script: list[tuple[float, bytes, bool]], cushion_ms: int
+) -> None:
+    with unlogged():
+        mouth, plain = Mouth(cushion_ms), Mouth(0)
+        added = 0
+        for gap, pcm, interrupted in script:
+            mouth.now = plain.now = mouth.now + gap
+            if interrupted:
+                mouth.clear()
+                plain.clear()
+            if pcm:
+                sent, wanted = mouth.say(pcm)[1], plain.say(pcm)[1]
+                more = len(sent) - len(wanted)
+                assert 0 <= more <= 16 * cushion_ms and sent == bytes(more) + wanted
+                added += more
+        stats = mouth.line.stats
+        assert stats.cushion_out_ms == pytest.approx(added / 16)
+        assert stats.wire_out_ms == pytest.approx(stats.audio_out_ms + stats.cushion_out_ms)
+
+
+@pytest.mark.parametrize("cushion_ms", [-1, 1001, 20.5, "200", None, True])
+def test_a_cushion_of_another_length_is_refused(cushion_ms: object) -> None:
+    with pytest.raises(ValueError, match="outbound_cushion_ms"):
+        InputParams(outbound_cushion_ms=cushion_ms)
+
+
+async def test_the_goodbye_behind_a_cushion_is_waited_for(server: Server) -> None:
+    async with voice_api(server) as api:
+        line = call(api, outbound_cushion_ms=300)
+        began = time.monotonic()
+        await line.serialize(output(speech(0.1, 8000)))
+        await line.serialize(EndFrame())
+        assert time.monotonic() - began >= 0.4
+    assert server.paths("/api") == [CALL_PATH]
+
+
+# -- the goodbye -------------------------------------------------------------------------------
+
+NEVER = 60.0  # longer than any test waits
+
+
+async def test_the_last_sound_is_played_before_the_call_is_hung_up(server: Server) -> None:
+    async with voice_api(server) as api:
+        line = call(api)
+        began = time.monotonic()
+        await line.serialize(output(speech(0.2, 8000)))
+        await line.serialize(output(speech(0.2, 8000) + bytes(1600)))
+        await line.serialize(EndFrame())
+        assert time.monotonic() - began >= 0.4 + WAY_SECS
+    assert server.paths("/api") == [CALL_PATH]
+
+
+async def test_silence_behind_the_last_word_is_not_waited_for(server: Server) -> None:
+    """Pipecat puts two seconds of it there, in one frame; ``hang_up_after_secs`` does not save us."""
+    async with voice_api(server) as api, asyncio.timeout(20):
+        line = call(api, hang_up_after_secs=NEVER)
+        await line.serialize(output(speech(0.2, 24000) + bytes(48000), 24000))
+        await line.serialize(output(bytes(round(NEVER * 48000)), 24000))
+        await line.serialize(EndFrame())
+    assert server.paths("/api") == [CALL_PATH]
+
+
+@pytest.mark.parametrize("secs", [0.0, 0.3])
+async def test_the_goodbye_is_waited_for_no_longer_than_is_set(server: Server, secs: float) -> None:
+    async with voice_api(server) as api, asyncio.timeout(20):
+        line = call(api, hang_up_after_secs=secs)
+        await line.serialize(output(speech(NEVER, 8000)))
+        began = time.monotonic()
+        await line.serialize(EndFrame())
+        assert time.monotonic() - began >= secs
+    assert server.paths("/api") == [CALL_PATH]
+
+
+@pytest.mark.parametrize("how", ["cancel", "stop", "interrupted", "given up", "shut down"])
+async def test_what_ends_the_wait_for_the_goodbye(server: Server, how: str) -> None:
+    async with voice_api(server) as api, asyncio.timeout(20):
+        line = call(api, hang_up_after_secs=NEVER)
+        await line.serialize(output(speech(NEVER, 8000)))
+        ending = asyncio.create_task(line.serialize(EndFrame()))
+        await asyncio.sleep(0.05)
+        assert server.requests == [] and not ending.done()
+        if how == "cancel":
+            await line.serialize(CancelFrame())
+        elif how == "stop":
+            await line.deserialize(encode(Stop(STREAM, CALL)))
+        elif how == "interrupted":
+            await line.serialize(InterruptionFrame())
+        elif how == "given up":
+            ending.cancel()
+        else:
+            await line.hanging_up.request()
+        await asyncio.wait([ending])
+        await server.seen("/api")
+    assert server.paths("/api") == [CALL_PATH]
+
+
+@pytest.mark.parametrize("first", ["nothing", "cancel", "stop", "interrupted"])
+async def test_no_goodbye_is_waited_for_where_nobody_hears_one(server: Server, first: str) -> None:
+    async with voice_api(server) as api, asyncio.timeout(20):
+        line = call(api, hang_up_after_secs=NEVER)
+        if first != "nothing":
+            await line.serialize(output(speech(NEVER, 8000)))
+        if first == "stop":
+            await line.deserialize(encode(Stop(STREAM, CALL)))
+        elif first == "interrupted":
+            await line.serialize(InterruptionFrame())
+        await line.serialize(CancelFrame() if first == "cancel" else EndFrame())
+    assert server.paths("/api") == [CALL_PATH]
+
+
+async def test_the_deadline_of_the_hang_up_begins_after_the_goodbye(
+    server: Server, said: list[str]
+) -> None:
+    server.on("/api", Answer(200, delay=0.2))
+    outcomes: list[Outcome] = []
+    async with voice_api(server, deadline=0.6) as api:
+        line = call(api)
+        line.hanging_up.listeners.append(outcomes.append)
+        for _ in range(7):
+            await line.serialize(output(speech(0.1, 8000)))
+        await line.serialize(EndFrame())
+    assert [outcome.outcome for outcome in outcomes] == ["ended"] and said == []
+
+
+async def test_a_call_that_is_handed_over_during_the_goodbye_is_not_hung_up(server: Server) -> None:
+    async with voice_api(server) as api:
+        line = call(api)
+        await line.serialize(output(speech(0.3, 8000)))
+        ending = asyncio.create_task(line.serialize(EndFrame()))
+        await asyncio.sleep(0.05)
+        line.hanging_up.release()
+        await ending
+    assert server.requests == []
 
 
 async def test_a_client_of_its_own_is_closed_when_it_is_done(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -88,14 +89,27 @@ class LiveCall:
     ear: Ear
     voice: Server
     played: list[PlayAudio | Clear] = field(default_factory=list)
+    sound_end: float = 0.0  # when the last sound is over at the caller
+    queue_end: float = 0.0
 
     async def listen(self, until: type | None = None) -> None:
         """Collect what comes until such a message, or else until the bot closes the socket."""
         with contextlib.suppress(ConnectionClosed):
             while True:
                 self.played.append(parse(await self.caller.recv()))
+                self._play(self.played[-1])
                 if until is not None and isinstance(self.played[-1], until):
                     return
+
+    def _play(self, message: PlayAudio | Clear) -> None:
+        """Follow the queue by the times of arrival."""
+        if isinstance(message, PlayAudio):
+            form = from_content_type(message.content_type)
+            pcm = form.decode(message.payload)
+            start = max(time.monotonic(), self.queue_end)
+            self.queue_end = start + len(pcm) / 2 / form.sample_rate
+            if sound := len(pcm.rstrip(b"\0")):
+                self.sound_end = start + sound / 2 / form.sample_rate
 
     @property
     def pcm(self) -> bytes:
@@ -109,9 +123,13 @@ class LiveCall:
 
 @asynccontextmanager
 async def live_call(
-    in_rate: int = 8000, out_rate: int = 8000, **params: object
+    in_rate: int = 8000,
+    out_rate: int = 8000,
+    transport: dict[str, object] | None = None,
+    **params: object,
 ) -> AsyncIterator[LiveCall]:
     """Serve one bot with uvicorn, and call it."""
+    given = {"audio_out_end_silence_secs": 0} if transport is None else transport
     app, ear, started = FastAPI(), Ear(), asyncio.get_running_loop().create_future()
 
     @app.websocket("/ws")
@@ -130,7 +148,7 @@ async def live_call(
                 serializer=serializer,
                 audio_in_enabled=True,
                 audio_out_enabled=True,
-                audio_out_end_silence_secs=0,
+                **given,
             ),
         )
         worker = PipelineWorker(
@@ -232,4 +250,41 @@ async def test_an_interruption_clears_what_was_sent() -> None:
         await call.listen()
     assert isinstance(call.played[-1], Clear)
     assert len(call.pcm) < 4 * 2 * 8000
+    assert len(call.hang_ups) == 1
+
+
+GOODBYES = {
+    "Pipecat's defaults": {},
+    "no silence at the end": {"audio_out_end_silence_secs": 0},
+    "half a second ahead": {"audio_out_end_silence_secs": 0, "audio_out_10ms_chunks": 50},
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "cushion_ms"),
+    [*((case, 0) for case in GOODBYES), *(("Pipecat's defaults", ms) for ms in (200, 1000))],
+)
+async def test_the_last_word_is_played_before_the_call_ends(case: str, cushion_ms: int) -> None:
+    """The socket stays open while the serializer waits, and the hang-up comes before its end."""
+    params = {"transport": GOODBYES[case], "outbound_cushion_ms": cushion_ms}
+    async with asyncio.timeout(60), live_call(16000, 24000, **params) as call:
+        listening = asyncio.create_task(call.listen())
+        await call.worker.queue_frames(
+            [TTSAudioRawFrame(tone(700, 1.0, 24000), 24000, 1), EndFrame()]
+        )
+        await call.voice.seen("/token")
+        left = call.sound_end - time.monotonic()  # the resampler's last 4 ms come later
+        await listening
+    assert left <= 0
+    assert len(call.pcm) >= 2 * 8000
+    assert len(call.hang_ups) == 1
+
+
+async def test_whoever_cancels_does_not_wait_for_the_goodbye() -> None:
+    transport = {"audio_out_end_silence_secs": 0, "audio_out_10ms_chunks": 400}
+    async with asyncio.timeout(60), live_call(transport=transport, hang_up_after_secs=60.0) as call:
+        await call.worker.queue_frame(TTSAudioRawFrame(tone(700, 30.0, 8000), 8000, 1))
+        await call.listen(until=PlayAudio)
+        await call.worker.cancel()
+        await call.listen()
     assert len(call.hang_ups) == 1

@@ -458,7 +458,7 @@ def test_another_objective_can_be_named_or_made() -> None:
         ),
         (
             {"constraints": {"kbits": 1}},
-            "no constraint 'kbits', there are: kbit_s, delay_ms, damage_percent",
+            "no constraint 'kbits', there are: kbit_s, delay_ms, cushion_ms, damage_percent",
         ),
         ({"constraints": {"delay_ms": np.nan}}, "constraint 'delay_ms' is nan, wanted a number"),
         ({"leg": "POTS"}, "no far leg 'POTS', there are: G.711"),

@@ -16,6 +16,7 @@ from pipecat_bandwidth.encodings import PCMU
 from workbench.audio import Audio
 from workbench.budget import Budget
 from workbench.call import holes, summary, turns
+from workbench.call.cushioned import intact, with_cushion
 from workbench.call.placement import follow, lay, lay_encoded, place_made
 from workbench.call.playout import Playout, Uncut, reconstruct, uncut
 from workbench.call.reading import Contents, read
@@ -202,14 +203,23 @@ class Call:
         if all(wire is PCMU for wire in self.outbound.formats):
             return self.played  # coding a second time changes nothing
         # Not kept for those who do not ask for it: of a long call it is large.
-        narrow = self._lay_played().resampled(PCMU.sample_rate)
-        heard = np.empty(len(narrow), np.float32)
-        for first in range(0, len(heard), _AT_ONCE):
-            part = Audio(narrow.samples[first : first + _AT_ONCE], PCMU.sample_rate)
-            coded = PCMU.decode(PCMU.encode(part.pcm()))
-            heard[first : first + _AT_ONCE] = np.frombuffer(coded, "<i2")
-        heard /= 32768
-        return Audio(heard, PCMU.sample_rate)
+        return _over_g711(self._lay_played())
+
+    @cached_property
+    def bot_intact(self) -> Audio:
+        """The bot, as the pipeline produced it, with no hole in what it says: beside the signals."""
+        return intact(self)
+
+    def with_cushion(self, cushion_ms: float) -> Audio:
+        """What the caller would have heard with another ``outbound_cushion_ms``: beside the signals.
+
+        Args:
+            cushion_ms: 0 to 1000; 0 for none.
+
+        Returns:
+            As :attr:`caller_heard`. It is longer than that by what the goodbye would have been later.
+        """
+        return _over_g711(with_cushion(self, cushion_ms))
 
     # -- what follows from them ----------------------------------------------------------------
 
@@ -342,3 +352,14 @@ class Call:
     def _lay_played(self) -> Audio:
         sent, queue = self.outbound, self._queue
         return lay_encoded(queue.start, queue.heard, sent.payloads, sent.formats, self.duration)
+
+
+def _over_g711(played: Audio) -> Audio:
+    narrow = played.resampled(PCMU.sample_rate)
+    heard = np.empty(len(narrow), np.float32)
+    for first in range(0, len(heard), _AT_ONCE):
+        part = Audio(narrow.samples[first : first + _AT_ONCE], PCMU.sample_rate)
+        coded = PCMU.decode(PCMU.encode(part.pcm()))
+        heard[first : first + _AT_ONCE] = np.frombuffer(coded, "<i2")
+    heard /= 32768
+    return Audio(heard, PCMU.sample_rate)

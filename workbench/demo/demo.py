@@ -30,8 +30,10 @@ from workbench.call import Call
 from workbench.demo.bot import create_app, serve
 from workbench.diagnosis import Findings, diagnose
 from workbench.report import write_report
+from workbench.report.report import holes_heard
 from workbench.simulator import Line, Script, SimulatedCall, VoiceAPIServer, simulate
 from workbench.simulator import Progress as CallProgress
+from workbench.simulator.script import LoopBlock, SpeechStall
 from workbench.tap import Tap
 from workbench.terminal import print_comparison, print_findings, print_summary, print_tuning
 from workbench.tuning.comparison import Comparison, compare
@@ -194,12 +196,15 @@ def run_demo(
         before, truth = _placed(console, spoken, captures, None, "before" if tuned else "")
         demo = _analysed(console, before, truth, output)
         after = Call.open(_placed(console, spoken, captures, tuned, "after")[0]) if tuned else None
+        if after:
+            told = demo.findings, demo.comparison, demo.tuning
+            write_report(demo.report, demo.call, *told, after=after)
     _print_outcome(console, demo)
     if after:
         console.print(f"{'after:':<14}{after.path}\n", soft_wrap=True)
         if tuned == InputParams():
             console.print("The tuned settings are those in use before: what differs is chance.")
-        _print_before_and_after(console, demo.call, after)
+        _print_before_and_after(console, spoken, demo.call, after)
     return demo
 
 
@@ -337,7 +342,7 @@ def _print_outcome(console: Console, demo: Demo) -> None:
     if demo.truth.late_ms > LATE_MS:
         console.print(
             f"This machine was up to {demo.truth.late_ms:.0f} ms late in playing the far end's part: "
-            "underruns and jitter of this call are the machine's own.",
+            "jitter of this call, and holes that the script did not plant, may be the machine's own.",
             style="yellow",
         )
     console.print()
@@ -347,7 +352,7 @@ def _print_outcome(console: Console, demo: Demo) -> None:
         console.print(f"{name + ':':<14}{path}", soft_wrap=True)
 
 
-def _print_before_and_after(console: Console, before: Call, after: Call) -> None:
+def _print_before_and_after(console: Console, spoken: Script, before: Call, after: Call) -> None:
     table = Table(title="Before and after", title_justify="left")
     for heading, right in (("", False), ("before", True), ("after", True)):
         table.add_column(heading, justify="right" if right else "left")
@@ -356,8 +361,30 @@ def _print_before_and_after(console: Console, before: Call, after: Call) -> None
     for name, heading in _COMPARED.items():
         pair = before.stats.get(name, math.nan), after.stats.get(name, math.nan)
         table.add_row(heading, *map(_figure, pair))
+    table.add_row("cushion (ms)", *(str(form.outbound_cushion_ms) for form in formats))
     table.add_row("findings", *(str(len(diagnose(call))) for call in (before, after)))
     console.print(table)
+    for line in _planted(spoken, before, after):
+        console.print(line, markup=False)
+
+
+def _planted(script: Script, before: Call, after: Call) -> list[str]:
+    """Which of the stalls that the script plants were heard, before and after."""
+    if not any(isinstance(event, SpeechStall | LoopBlock) for event in script.events):
+        return []
+    pair = ("before", before), ("after", after)
+    stalls = [
+        f"{event.stall_ms:.0f} ms{' (the whole process)' if isinstance(event, LoopBlock) else ''}"
+        for event in script.events
+        if isinstance(event, SpeechStall | LoopBlock)
+    ]
+    left, there = len(holes_heard(after)), len(holes_heard(before))
+    rest = f"{left} {'is' if left == 1 else 'are'} left" if left else "none is left"
+    return [
+        f"Planted by the script: stalls of {', '.join(stalls)}.",
+        *(f"Holes {name}: {', '.join(holes_heard(call)) or 'none'}." for name, call in pair),
+        f"Of {there} holes {rest}.",
+    ]
 
 
 def _figure(value: float) -> str:

@@ -8,6 +8,7 @@ from typing import Final
 import ipywidgets as widgets
 
 from workbench.panel.captures import Capture
+from workbench.tuning.cushion import MOST_MS
 from workbench.tuning.legs import LEGS
 from workbench.tuning.objective import OBJECTIVES
 from workbench.tuning.settings import SETTINGS, Setting
@@ -40,6 +41,9 @@ class Controls(widgets.VBox):  # type: ignore[misc]
             options=list(WIRES), description="Hear", style={"button_width": "6.5rem"},
             layout=_wide(40),
         )  # fmt: skip
+        self.cushion = widgets.IntSlider(
+            0, 0, 1000, 20, description="Cushion (ms)", continuous_update=False, layout=_wide(22)
+        )
         self.span = widgets.FloatRangeSlider(
             min=0.0, max=1.0, step=0.01, description="Span (s)", readout_format=".2f",
             continuous_update=False, layout=_wide(36),
@@ -58,6 +62,8 @@ class Controls(widgets.VBox):  # type: ignore[misc]
         )  # fmt: skip
         self.kbit_s = _limit("kbit/s at most (0: any)")
         self.delay_ms = _limit("delay (ms) at most (0: any)")
+        self.cushion_ms = _limit("cushion (ms) at most")
+        self.cushion_ms.value = MOST_MS
         self.minimum = widgets.Dropdown(
             options=[("no minimum", ""), *_MINIMA], description="Quality", layout=_wide(21)
         )
@@ -79,6 +85,7 @@ class Controls(widgets.VBox):  # type: ignore[misc]
         return [
             _row(self.capture, self.leg, self.pipeline),
             _row(self.wire),
+            _row(self.cushion),
             player,
             _row(self.span, self.whole),
             _row(
@@ -86,7 +93,8 @@ class Controls(widgets.VBox):  # type: ignore[misc]
                 widgets.VBox([self.compared, self.blind], layout=_RIGHT),
             ),
             _row(self.objective),
-            _row(self.kbit_s, self.delay_ms, self.minimum, self.minimum_value),
+            _row(self.kbit_s, self.delay_ms, self.cushion_ms),
+            _row(self.minimum, self.minimum_value),
             _row(self.progress, self.stop, self.status),
             listening,
             self.measured,
@@ -99,6 +107,7 @@ class Controls(widgets.VBox):  # type: ignore[misc]
         """Constraints of :func:`workbench.tuning.tuning.tune`, as the controls are set."""
         costs = {"kbit_s": self.kbit_s.value, "delay_ms": self.delay_ms.value}
         limits = {name: float(value) for name, value in costs.items() if value > 0}
+        limits["cushion_ms"] = self.cushion_ms.value
         return limits | (
             {self.minimum.value: self.minimum_value.value} if self.minimum.value else {}
         )

@@ -28,6 +28,7 @@ from workbench.panel.work import Lane, Work
 from workbench.timeline import BlindListening, CallTimeline
 from workbench.tuning.batch import tune_captures
 from workbench.tuning.comparison import Comparison, compare
+from workbench.tuning.facts import OUTBOUND
 from workbench.tuning.legs import LEGS
 from workbench.tuning.settings import Setting
 from workbench.tuning.trial import run_trials
@@ -35,8 +36,9 @@ from workbench.tuning.tuning import TuningResult, as_code, params_of, tune
 
 __all__ = ["CANDIDATE", "Panel"]
 
-#: Name, in the player, of what the controls are set to.
+#: Name, in the player, of what the controls are set to; and of the call with the cushion chosen.
 CANDIDATE: Final = "candidate"
+CUSHIONED: Final = "with the cushion"
 
 
 class Measured(NamedTuple):
@@ -89,6 +91,7 @@ class Panel(Controls):
         self.capture.observe(lambda change: self._choose(change["new"]), "value")
         for control in (self.wire, self.leg, self.pipeline):
             control.observe(lambda _: self._hear(), "value")
+        self.cushion.observe(lambda _: self._cushioned(), "value")
         for control in (
             self.leg,
             self.pipeline,
@@ -98,6 +101,7 @@ class Panel(Controls):
             self.tuned_on,
             self.kbit_s,
             self.delay_ms,
+            self.cushion_ms,
             self.minimum,
             self.minimum_value,
         ):
@@ -127,7 +131,9 @@ class Panel(Controls):
     def params(self) -> BandwidthFrameSerializer.InputParams:
         """The call's own parameters, the outbound ones as the controls are set."""
         base, _ = params_of([self.call])
-        return _with_outbound_of(base, WIRES[self.wire.value].params)
+        outbound = WIRES[self.wire.value].params
+        cushion = {"outbound_cushion_ms": self.cushion.value}
+        return _with_outbound_of(base, outbound.model_copy(update=cushion))
 
     @property
     def code(self) -> str:
@@ -218,6 +224,7 @@ class Panel(Controls):
             self.tuned_on.value = (capture,)
         label = Setting(params_of([call])[0]).label
         self.wire.value = label if label in WIRES else next(iter(WIRES))
+        self.cushion.value = call.params.get("outbound_cushion_ms", 0)
         timeline.observe(lambda change: self._selected(change["new"]), "selection")
         self._player.children = (timeline,)
         self._hear()
@@ -257,6 +264,14 @@ class Panel(Controls):
                 self._unheard, timeline.bot = False, CANDIDATE
 
         self._hearing.begin(work, show, self._failed)
+
+    def _cushioned(self) -> None:
+        """Show the line to paste, and let the call be heard with the cushion beside its signals."""
+        self.line.value = f"<pre style='white-space: pre-wrap'>{escape(self.code)}</pre>"
+        self.adopt.disabled = self._is_tuned
+        if self.cushion.value:
+            self.timeline.replace(CUSHIONED, self.call.with_cushion(self.cushion.value))
+            self.timeline.bot = CUSHIONED
 
     def _resume(self, failed: str = "") -> None:
         """Restart the measurement if it was interrupted for nothing."""
@@ -330,6 +345,7 @@ class Panel(Controls):
     def _adopt(self) -> None:
         if self.result is not None:
             self.wire.value = Setting(self.result.params).label
+            self.cushion.value = self.result.params.outbound_cushion_ms
 
     def _write(self) -> None:
         """Write the parameters; if they are the tuned ones, with what they rest on."""
@@ -362,8 +378,7 @@ class Panel(Controls):
 def _with_outbound_of(
     base: BandwidthFrameSerializer.InputParams, other: BandwidthFrameSerializer.InputParams
 ) -> BandwidthFrameSerializer.InputParams:
-    names = ("outbound_encoding", "outbound_pcm_sample_rate")
-    return base.model_copy(update={name: getattr(other, name) for name in names})
+    return base.model_copy(update={name: getattr(other, name) for name in OUTBOUND})
 
 
 def _with_base(chosen: TuningResult, call: Call) -> TuningResult:

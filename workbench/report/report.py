@@ -34,9 +34,10 @@ from workbench.looks import css_variables
 from workbench.metrics.levels import loudest_span
 from workbench.metrics.speech_level import active_level
 from workbench.tuning.comparison import LEGEND, Comparison
+from workbench.tuning.stalls import LEAST_HOLE_MS
 from workbench.tuning.tuning import TuningResult
 
-__all__ = ["write_report"]
+__all__ = ["holes_heard", "write_report"]
 
 #: Kinds whose bytes may be heard as what they are.
 _MISREAD: Final = ("wrong_codec", "wrong_layout")
@@ -75,6 +76,7 @@ def write_report(
     comparison: Comparison | None = None,
     tuning: TuningResult | None = None,
     *,
+    after: Call | None = None,
     show_ids: bool = False,
     sides: Collection[str] = ("caller", "bot"),
 ) -> Path:
@@ -86,6 +88,7 @@ def write_report(
         findings: From :func:`workbench.diagnosis.diagnose`, worst first.
         comparison: From :func:`workbench.tuning.comparison.compare`.
         tuning: From :func:`workbench.tuning.tuning.tune`.
+        after: The same conversation with other settings, to be seen and heard beside this one.
         show_ids: Show ids and telephone numbers whole.
         sides: Whose voice may be heard, ``"caller"`` and ``"bot"``; none for a page without sound.
 
@@ -115,6 +118,7 @@ def write_report(
         players=_players(call, sides),
         comparison=_comparison(comparison, "bot" in sides) if comparison else None,
         tuning=_tuning(tuning) if tuning else None,
+        after=_after(call, after, "bot" in sides) if after else None,
         facts=[(name, hidden(value)) for name, value in _facts(call)],
     )
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -173,6 +177,34 @@ def _players(call: Call, sides: Collection[str]) -> list[dict[str, str]]:
         for name in _PLAYED
         if SIGNALS[name].side in sides
     ]
+
+
+def holes_heard(call: Call) -> list[str]:
+    """The holes that the caller heard, from a packet's length on: how long, and when."""
+    return [
+        f"{1000 * (hole.end - hole.start):.0f} ms at {hole.start:.1f} s"
+        for hole in call.playout.underruns
+        if 1000 * (hole.end - hole.start) >= LEAST_HOLE_MS
+    ]
+
+
+def _after(before: Call, after: Call, with_audio: bool) -> dict[str, Any]:
+    calls = {"before": before, "after": after}
+    left, there = (len(holes_heard(call)) for call in (after, before))
+    return {
+        "sentence": f"Of the {there} holes that the caller heard before, there are {left} after.",
+        "rows": [
+            (
+                name,
+                call.params.get("outbound_cushion_ms", 0),
+                ", ".join(holes_heard(call)) or "none",
+            )
+            for name, call in calls.items()
+        ],
+        "players": [{"name": name, "src": _mp3(call.caller_heard)} for name, call in calls.items()]
+        if with_audio
+        else [],
+    }
 
 
 def _comparison(comparison: Comparison, with_audio: bool) -> dict[str, Any]:

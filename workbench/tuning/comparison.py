@@ -43,26 +43,25 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from html import escape
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, SupportsFloat, cast
+from typing import Any, Final, NamedTuple, SupportsFloat, cast
 
 import numpy as np
 import pandas as pd
 
 from workbench.audio import Audio
+from workbench.call import Call
 from workbench.exceptions import MetricWarning
 from workbench.metrics import levels, segments, spectra, speech_level
 from workbench.metrics.alignment import align
 from workbench.metrics.distances import evaluate_aligned
 from workbench.tuning import carrier_recording
 from workbench.tuning.carrier_recording import MeasuredLeg
+from workbench.tuning.cushion import MOST_MS
 from workbench.tuning.legs import Leg, legs_named
 from workbench.tuning.sentences import assumption, conclusion, on_recording
 from workbench.tuning.settings import SETTINGS, Setting, distinct
 from workbench.tuning.trial import Spoken, Trial, run_trials
 from workbench.tuning.voice import Source
-
-if TYPE_CHECKING:
-    from workbench.call import Call
 
 __all__ = ["LEGEND", "SETTINGS", "Comparison", "Setting", "compare"]
 
@@ -123,6 +122,9 @@ class Comparison:
         assumption: What was assumed of the far end, or measured.
         measured: What a carrier's recording shows of it, when there was one.
         recorded: ``bandwidth_hz``, ``lsd_db`` and ``estoi`` of that recording itself.
+        holes: Of a call with holes, to tell fault and cure apart by ear: ``bot_intact``, what the bot
+            said without any waiting, and ``cushion of 200 ms``, what the caller would have heard with
+            one. On the call's clock, as ``caller_heard`` is.
     """
 
     table: pd.DataFrame
@@ -133,6 +135,7 @@ class Comparison:
     assumption: str
     measured: MeasuredLeg | None = None
     recorded: dict[str, float] = field(default_factory=dict)
+    holes: dict[str, Audio] = field(default_factory=dict)
 
     @property
     def sentence(self) -> str:
@@ -293,7 +296,17 @@ def compare(
         assumption=assumption(far, measured),
         measured=measured,
         recorded=recorded,
+        holes=_without_holes(call),
     )
+
+
+def _without_holes(call: Source) -> dict[str, Audio]:
+    if not isinstance(call, Call) or not call.playout.underruns:
+        return {}
+    return {
+        "bot_intact": call.bot_intact,
+        f"cushion of {MOST_MS} ms": call.with_cushion(MOST_MS),
+    }
 
 
 class _Cell(NamedTuple):

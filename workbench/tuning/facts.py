@@ -11,16 +11,18 @@ from typing import Any, Final
 
 from pipecat_bandwidth import BandwidthFrameSerializer
 from workbench.audio import Audio
+from workbench.call import Call
 from workbench.exceptions import MetricWarning
 from workbench.metrics.spectra import effective_bandwidth
 from workbench.metrics.speech_level import speech_secs
 from workbench.tuning.carrier_recording import MeasuredLeg, measured
+from workbench.tuning.stalls import Stalls, handed_over, stalls_of
 from workbench.tuning.voice import Source, voice_of
 
 __all__ = ["OUTBOUND", "Facts", "common_params", "copies", "facts_of", "params_of"]
 
 #: The parameters that are tuned.
-OUTBOUND: Final = ("outbound_encoding", "outbound_pcm_sample_rate")
+OUTBOUND: Final = ("outbound_encoding", "outbound_pcm_sample_rate", "outbound_cushion_ms")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Facts:
         fingerprint: What it is recognised by: its name and SHA-256.
         leg: What the carrier's recording shows; ``None`` if there is none, or it does not tell.
         recording: What can be said of that recording; empty if there is none.
+        stalls: What cushions would have made of it; ``None`` if it does not tell when its frames
+            were, as audio alone does not.
     """
 
     sample_rate: int
@@ -44,6 +48,7 @@ class Facts:
     fingerprint: dict[str, str]
     leg: str | None = None
     recording: str = ""
+    stalls: Stalls | None = None
 
 
 def facts_of(source: Source, recording: Audio | MeasuredLeg | None = None) -> Facts | None:
@@ -69,7 +74,15 @@ def facts_of(source: Source, recording: Audio | MeasuredLeg | None = None) -> Fa
         fingerprint=_fingerprint(source, said),
         leg=leg,
         recording=shown,
+        stalls=_stalls(source),
     )
+
+
+def _stalls(source: Source) -> Stalls | None:
+    if not isinstance(source, Call):
+        return None
+    handed = handed_over(source)
+    return None if handed is None else stalls_of(handed)
 
 
 def _shown(source: Source, recording: Audio | MeasuredLeg | None) -> tuple[str | None, str]:

@@ -3,8 +3,9 @@
 The frames of a capture (:mod:`workbench.tuning.voice`) go through a real
 :class:`pipecat_bandwidth.BandwidthFrameSerializer` in their order, interruptions among them, as
 fast as it takes them; what comes out is decoded as Bandwidth would. Nothing depends on the clock,
-so sending it again gives the same bytes. This is why ``resampler_clear_after_secs`` is left out:
-its effect depends on when frames come.
+so sending it again gives the same bytes. This is why ``resampler_clear_after_secs`` and
+``outbound_cushion_ms`` are left out: their effect depends on when frames come
+(:mod:`workbench.tuning.cushion`).
 
 A pipeline at another ``audio_out_sample_rate`` would have resampled the voice before the
 serializer. That is modelled by converting each uninterrupted run of frames as a whole, without
@@ -161,7 +162,11 @@ class _Passed(NamedTuple):
 
 
 async def _serialized(frames: list[Frame], params: BandwidthFrameSerializer.InputParams) -> _Passed:
-    without = {"auto_hang_up": False, "resampler_clear_after_secs": None}
+    without = {
+        "auto_hang_up": False,
+        "resampler_clear_after_secs": None,
+        "outbound_cushion_ms": 0,
+    }
     remarks: list[str] = []  # not for the log: no call is up
     serializer = BandwidthFrameSerializer(
         "resend",

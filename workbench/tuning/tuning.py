@@ -29,6 +29,7 @@ from pipecat_bandwidth import BandwidthFrameSerializer
 from workbench.audio import Audio
 from workbench.exceptions import NotAvailable
 from workbench.tuning.carrier_recording import MeasuredLeg
+from workbench.tuning.cushion import MOST_MS, CushionChoice, choose_cushion
 from workbench.tuning.decision import COSTS, SURE, decide
 from workbench.tuning.facts import (
     OUTBOUND,
@@ -51,6 +52,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Task", "TuningResult", "as_code", "conclude", "params_of", "tune"]
 
+_ENCODINGS: Final = {"outbound_encoding", "outbound_pcm_sample_rate"}
+
 #: This many captures that could not be used are named in a sentence; all are in ``skipped``.
 _NAMED: Final = 5
 
@@ -71,6 +74,8 @@ class TuningResult:
         elsewhere: What would be chosen on other legs.
         skipped: Captures that could not be used, and why: unreadable ones, and copies.
         provenance: What it rests on: captures with their SHA-256, leg, objective, versions.
+        cushion: The choice of ``outbound_cushion_ms``; ``None`` if nothing tells when frames came,
+            as of audio alone.
     """
 
     setting: Setting
@@ -83,10 +88,11 @@ class TuningResult:
     elsewhere: dict[str, str]
     skipped: dict[str, str]
     provenance: dict[str, Any]
+    cushion: CushionChoice | None = None
 
     @property
     def is_sure(self) -> bool:
-        """Whether at least 95 % of the resamplings agree."""
+        """Whether at least 95 % of the resamplings agree, on the encoding."""
         return self.confidence >= SURE
 
     @property
@@ -107,12 +113,16 @@ class TuningResult:
         return "\n".join([*self.why, *self.advice, self.code])
 
     def __repr__(self) -> str:
-        return f"TuningResult({self.setting.label}, confidence={self.confidence:.2f})"
+        cushion = f", cushion {self.cushion.cushion_ms} ms" if self.cushion else ""
+        return f"TuningResult({self.setting.label}{cushion}, confidence={self.confidence:.2f})"
 
     def _repr_html_(self) -> str:
         first, *rest = map(escape, [*self.why, *self.advice])
         items = "".join(f"<li>{sentence}</li>" for sentence in rest)
-        table = self.table.to_html(index=False, float_format=lambda v: f"{v:.3g}", border=0)
+        tables = [self.table] + ([self.cushion.table] if self.cushion else [])
+        table = "".join(
+            one.to_html(index=False, float_format=lambda v: f"{v:.3g}", border=0) for one in tables
+        )
         code = f"<pre>{escape(self.code)}</pre>"
         return f"<p><b>{first}</b></p><ul>{items}</ul>{code}{table}"
 
@@ -122,7 +132,7 @@ def as_code(params: BandwidthFrameSerializer.InputParams) -> str:
     given = {"outbound_encoding": params.outbound_encoding}
     if params.outbound_encoding == "PCM":
         given["outbound_pcm_sample_rate"] = params.outbound_pcm_sample_rate  # type: ignore[assignment]
-    given |= params.model_dump(exclude_defaults=True, exclude=set(OUTBOUND))
+    given |= params.model_dump(exclude_defaults=True, exclude=set(given) | _ENCODINGS)
     fields = ", ".join(f"{name}={value!r}" for name, value in given.items())
     return f"params=BandwidthFrameSerializer.InputParams({fields})".replace("'", '"')
 
@@ -145,7 +155,8 @@ def tune(
             of the bot's speech. Copies of one call count once.
         objective: A name of :data:`workbench.tuning.objective.OBJECTIVES`, or your own; by default
             the loss of quality on the leg.
-        constraints: Upper limits for ``kbit_s`` and ``delay_ms``; lower limits for metrics of
+        constraints: Upper limits for ``kbit_s``, ``delay_ms`` and ``cushion_ms`` (200 by default; 0
+            for none); lower limits for metrics of
             OBJECTIVES, or upper ones for distances. What cannot be measured on these calls limits
             nothing, and a sentence says so.
         leg: The far leg that is assumed: a name of :data:`workbench.tuning.legs.LEGS`, or your own.
@@ -212,7 +223,8 @@ class Task:
 
     Parameters:
         objective: What is better; ``None`` for the loss of quality on each leg.
-        limits: The constraints.
+        limits: The constraints of a setting.
+        cushion_ms: The longest cushion that is allowed.
         legs: The one that is assumed, and others that are reported.
         beside: Such as are reported of the beginning of each call, as they take long.
         settings: What to choose from.
@@ -221,6 +233,7 @@ class Task:
 
     objective: Objective | None
     limits: dict[str, float]
+    cushion_ms: float
     legs: tuple[Leg, ...]
     beside: tuple[Leg, ...]
     settings: tuple[Setting, ...]
@@ -243,10 +256,11 @@ class Task:
             NotAvailable: If the leg's codec is not on this machine.
         """
         limits = dict(constraints or {})
-        _known("constraint", limits, [*COSTS, *OBJECTIVES])
+        _known("constraint", limits, [*COSTS, "cushion_ms", *OBJECTIVES])
         for name, limit in limits.items():
             if np.isnan(limit):
                 raise ValueError(f"constraint {name!r} is {limit}, wanted a number")
+        cushion_ms = limits.pop("cushion_ms", MOST_MS)
         if isinstance(objective, str):
             _known("objective", [objective], list(OBJECTIVES))
             objective = OBJECTIVES[objective]
@@ -256,7 +270,7 @@ class Task:
         others = (LEGS[name] for name in ("G.711", "G.722") if name != assumed.name)
         beside = tuple(LEGS[name] for name in ("AMR-WB",) if name != assumed.name)
         tried = distinct(settings or SETTINGS)
-        return cls(objective, limits, (assumed, *others), beside, tried, seed)
+        return cls(objective, limits, cushion_ms, (assumed, *others), beside, tried, seed)
 
     def legs_of(self, facts: Iterable[Facts]) -> tuple[Leg, ...]:
         """Its legs, and those that calls' recordings show."""
@@ -314,6 +328,10 @@ def conclude(
     }
     base, remark = common_params([fact.params for fact in facts])
     outbound = {name: getattr(chosen.setting.params, name) for name in OUTBOUND}
+    stalls = [fact.stalls for fact in facts if fact.stalls is not None]
+    cushion = choose_cushion(stalls, task.cushion_ms, seed=task.seed)
+    if cushion is not None:
+        outbound["outbound_cushion_ms"] = cushion.cushion_ms
     left_out = dict(skipped or {})
     return TuningResult(
         setting=chosen.setting,
@@ -328,6 +346,7 @@ def conclude(
             ),
             *(_on_mobiles(far, elsewhere.get(far.name)) for far in task.beside),
             ground,
+            *(cushion.why if cushion else ()),
         ],
         advice=[*_advice(chosen.setting, facts), *remark],
         ties=chosen.ties,
@@ -339,12 +358,18 @@ def conclude(
             "leg": legs[0].name,
             "recorded": [fact.leg for fact in facts if fact.recording],
             "objective": str(goals[0]),
-            "constraints": task.limits,
+            "constraints": task.limits | {"cushion_ms": task.cushion_ms},
             "speech_secs": round(speech, 1),
-            "confidence": None if np.isnan(chosen.confidence) else chosen.confidence,
+            "confidence": _or_none(chosen.confidence),
+            "cushion_confidence": _or_none(cushion.confidence) if cushion else None,
             **_circumstances(),
         },
+        cushion=cushion,
     )
+
+
+def _or_none(share: float) -> float | None:
+    return None if np.isnan(share) else share
 
 
 def _on_mobiles(leg: Leg, label: str | None) -> str:

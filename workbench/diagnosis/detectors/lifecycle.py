@@ -57,7 +57,8 @@ _ENDS: Final = (
             "Unplayed audio that a hang-up throws away; the last 100 ms of a voice is its fading.",
         ),
     ),
-    change="push the EndFrame after the last audio and let it wait for what is queued.",
+    change="push the EndFrame after the last audio and let it wait for what is queued "
+    "(hang_up_after_secs).",
     accuracy=(Accuracy("hung_up", 1.0, value_error=0.0, span_ms=0.0),),
 )
 def cut_goodbye(call: Call) -> Iterator[Finding]:
@@ -76,8 +77,8 @@ def cut_goodbye(call: Call) -> Iterator[Finding]:
         measurement=f"the call ended {unheard_ms:.0f} ms before the caller had heard all that was "
         "said",
         cause="The call was hung up while audio was still in the far end's queue.",
-        remedy="Push the EndFrame after the last audio, and let it wait for what is still queued; "
-        "CancelFrame ends at once.",
+        remedy="Push the EndFrame after the last audio, and let it wait for what is still queued "
+        "(hang_up_after_secs); CancelFrame ends at once.",
         listen="bot_sent",
     )
 
