@@ -23,16 +23,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from workbench.audio import Audio
-from workbench.call import Call, Event, Stream, Turn
+from workbench.call import Answers, Call, Event, Stream, Turn
 from workbench.call.playout import Playout
+from workbench.call.stages import KINDS
 from workbench.call.stats import jitter
 from workbench.diagnosis import Finding
-from workbench.looks import SEVERITY_LOOKS, SIDE_COLOURS
+from workbench.looks import SEVERITY_LOOKS, SIDE_COLOURS, STAGE_LOOKS
 from workbench.metrics.levels import loudest_span
 from workbench.metrics.spectra import Spectrogram, Spectrum, spectrogram
 from workbench.tuning.comparison import Comparison
 
 __all__ = [
+    "answer_stages",
     "call_overview",
     "comparison_overview",
     "events",
@@ -269,6 +271,43 @@ def latency_ladder(turns: Iterable[Turn], ax: Axes | None = None) -> Axes:
     return ax
 
 
+def answer_stages(answers: Answers, ax: Axes | None = None) -> Axes:
+    """Draw the wait before each answer as its stages, one bar each, the first on top.
+
+    Args:
+        answers: ``call.answers``.
+        ax: Where to draw; a new figure by default.
+
+    Returns:
+        The axes: seconds of the wait to the right, the time of the answer at each bar. Bars of
+        answers that nobody heard are pale; the largest stage of each has its length in it.
+    """
+    ax = ax or plt.subplots(figsize=(9, 1.4 + 0.35 * len(answers)))[1]
+    names = [name for name in KINDS if any(s.name == name for a in answers for s in a.stages)]
+    for row, answer in enumerate(answers):
+        for stage in answer.stages:
+            colour, hatch = STAGE_LOOKS[stage.name]
+            ax.barh(
+                row, stage.end - stage.start, 0.65, stage.start - answer.start, color=colour,
+                hatch=hatch, edgecolor=BLACK, linewidth=0.5,
+                alpha=0.35 if answer.outcome == "abandoned" else 1.0,
+            )  # fmt: skip
+        most = answer.largest
+        ax.text(
+            (most.start + most.end) / 2 - answer.start, row, f"{most.took_ms:.0f}", ha="center",
+            va="center", fontsize="x-small", bbox=_PAPER,
+        )  # fmt: skip
+    for name in names:
+        colour, hatch = STAGE_LOOKS[name]
+        ax.bar(0, 0, color=colour, hatch=hatch, edgecolor=BLACK, label=KINDS[name].title)
+    ax.set_yticks(range(len(answers)), [f"{answer.end:.1f} s" for answer in answers])
+    ax.set(xlabel="the wait before it (s); in the bars ms", ylabel="answer at")
+    ax.set_ylim(len(answers) - 0.4, -0.6)
+    if names:
+        ax.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    return ax
+
+
 def call_overview(call: Call, found: Sequence[Finding] = ()) -> NDArray[Any]:
     """Draw a whole call on one clock.
 
@@ -287,7 +326,9 @@ def call_overview(call: Call, found: Sequence[Finding] = ()) -> NDArray[Any]:
         gridspec_kw={"height_ratios": ratios},
     )  # fmt: skip
     axes[0].set_xlim(0, call.duration)
-    marked = [event for event in call.events if event.kind not in ("start", "stop", "warning")]
+    marked = [
+        event for event in call.events if event.kind not in ("start", "stop", "warning", "pipeline")
+    ]
     events(marked[:60], turns(call.turns, axes[0]))
     longest = call.duration / 2
     local = [f for f in found if max(part.end - part.start for part in f.parts) < longest]

@@ -35,7 +35,9 @@ from pipecat.workers.runner import WorkerRunner
 from pipecat_bandwidth import BandwidthFrameSerializer, server
 from pipecat_bandwidth.voice_api import VoiceAPI
 from workbench.demo.scripted_speech import ScriptedSpeech
+from workbench.observer import PipelineEvents
 from workbench.simulator.script import Script
+from workbench.tap import Tap
 
 __all__ = ["VAD", "create_app", "serve"]
 
@@ -125,6 +127,7 @@ async def _converse(
             ]
         ),
         params=rates,
+        observers=[PipelineEvents(serializer)] if isinstance(serializer, Tap) else [],
         enable_rtvi=False,
     )
 
