@@ -19,6 +19,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -282,7 +283,8 @@ def answer_stages(answers: Answers, ax: Axes | None = None) -> Axes:
         The axes: seconds of the wait to the right, the time of the answer at each bar. Bars of
         answers that nobody heard are pale; the largest stage of each has its length in it.
     """
-    ax = ax or plt.subplots(figsize=(9, 1.4 + 0.35 * len(answers)))[1]
+    size = (9, max(2.2, 0.9 + 0.35 * len(answers)))
+    ax = ax or plt.subplots(figsize=size, layout="constrained")[1]
     names = [name for name in KINDS if any(s.name == name for a in answers for s in a.stages)]
     for row, answer in enumerate(answers):
         for stage in answer.stages:
@@ -297,14 +299,20 @@ def answer_stages(answers: Answers, ax: Axes | None = None) -> Axes:
             (most.start + most.end) / 2 - answer.start, row, f"{most.took_ms:.0f}", ha="center",
             va="center", fontsize="x-small", bbox=_PAPER,
         )  # fmt: skip
-    for name in names:
-        colour, hatch = STAGE_LOOKS[name]
-        ax.bar(0, 0, color=colour, hatch=hatch, edgecolor=BLACK, label=KINDS[name].title)
+    handles = [
+        Patch(facecolor=colour, hatch=hatch, edgecolor=BLACK, label=KINDS[name].title)
+        for name in names
+        for colour, hatch in (STAGE_LOOKS[name],)
+    ]
     ax.set_yticks(range(len(answers)), [f"{answer.end:.1f} s" for answer in answers])
     ax.set(xlabel="the wait before it (s); in the bars ms", ylabel="answer at")
     ax.set_ylim(len(answers) - 0.4, -0.6)
+    ax.set_xlim(left=0)
     if names:
-        ax.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+        ax.legend(
+            handles=handles, fontsize="x-small", loc="upper left", bbox_to_anchor=(1, 1),
+            frameon=False,
+        )  # fmt: skip
     return ax
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from tests.staged import PLANS, in_a_process
 from workbench import Call
@@ -30,7 +30,7 @@ def run(console: Console) -> list[list[str]]:
     with tempfile.TemporaryDirectory() as folder:
         in_a_process(Path(folder), ["ten"])
         answers = Call.open(Path(folder) / "ten.mcap").answers
-    rows = [["answer", "wait (ms)", *STAGES, "all else", "sum - wait (us)"]]
+    rows = [["answer", "wait (ms)", *STAGES, "all else", "sum - wait"]]
     errors = []
     for number, (answer, plan) in enumerate(zip(answers, planted, strict=True), 1):
         took = dict.fromkeys(STAGES, 0.0)
@@ -42,8 +42,13 @@ def run(console: Console) -> list[list[str]]:
         cells = [f"{took[name]:.0f} ({off[name]:+.0f})" for name in STAGES]
         left = 1000 * (sum(s.took_ms for s in answer.stages) - answer.wait_ms)
         else_ms = answer.wait_ms - sum(took.values())
-        rows.append([str(number), f"{answer.wait_ms:.0f}", *cells, f"{else_ms:.0f}", f"{left:.3f}"])
-    table = Table(*rows[0], title="ms of each stage (and its error against what was planted)")
+        rows.append(
+            [str(number), f"{answer.wait_ms:.0f}", *cells, f"{else_ms:.0f}", f"{left:.1f} us"]
+        )
+    table = Table(
+        *(Column(name, no_wrap=True) for name in rows[0]),
+        title="ms of each stage (and its error against what was planted)",
+    )
     for row in rows[1:]:
         table.add_row(*row)
     console.print(table)

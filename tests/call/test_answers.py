@@ -16,7 +16,11 @@ from tests.staged import PLANS, Plan, Planted, in_a_process
 from workbench import Call, diagnose
 from workbench.call import PipelineRecord
 from workbench.call.answers import HOW_TO_SEE, grown
-from workbench.call.stages import KINDS, Milestone, split
+from workbench.call.milestones import Milestone, split
+from workbench.call.stages import KINDS
+from workbench.looks import STAGE_LOOKS
+from workbench.report import write_report
+from workbench.timeline.marks import marks
 
 NAMES = ("cascade", "late_turn", "speech_to_speech", "cut", "slow", "unseen")
 
@@ -167,6 +171,29 @@ def test_a_regression_names_the_stage_that_grew(calls):
     assert change.verdict == "new"
     assert change.because.startswith("Model's first token takes 3.0")
     assert change.because in str(found)
+
+
+def test_a_timeline_has_a_lane_of_them(calls):
+    call = calls["cascade"]
+    shown = [mark for mark in marks(call, (), call.answers) if mark["row"] == "answer"]
+    assert [len(mark["parts"]) for mark in shown] == [len(a.stages) for a in call.answers]
+    assert all(len(m["parts"]) == len(m["colours"]) == len(m["nouns"]) for m in shown)
+    assert "Model's first token" in shown[1]["text"]
+    # Their milestones do not stand among the events once more.
+    assert not [mark for mark in marks(call) if mark["kind"] == "pipeline"]
+
+
+def test_a_report_has_a_table_of_them(calls, tmp_path):
+    page = write_report(tmp_path / "a.html", calls["cascade"], []).read_text("utf-8")
+    assert "The answers, stage by stage" in page
+    assert "Model&#39;s first token" in page
+    unseen = write_report(tmp_path / "b.html", calls["unseen"], []).read_text("utf-8")
+    assert "PipelineEvents(tap)" in unseen
+
+
+def test_every_stage_has_a_look_of_its_own():
+    assert STAGE_LOOKS.keys() == KINDS.keys()
+    assert len(set(STAGE_LOOKS.values())) == len(KINDS)
 
 
 # -- the rule, without a pipeline --------------------------------------------------------------

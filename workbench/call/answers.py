@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, overload
 
 import numpy as np
 
-from workbench.call.stages import KINDS, Sending, Stage, in_words, largest, split
+from workbench.call.milestones import Sending, split
+from workbench.call.stages import KINDS, Stage, in_words, largest
 from workbench.call.streams import PipelineRecord
 from workbench.call.turns import Side, Turn
 

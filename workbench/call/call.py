@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from pipecat_bandwidth.encodings import PCMU
 from workbench.audio import Audio
 from workbench.budget import Budget
-from workbench.call import holes, stages, summary, turns
+from workbench.call import holes, milestones, summary, turns
 from workbench.call.answers import Answers, find_answers
+from workbench.call.milestones import Sending
 from workbench.call.placement import follow, lay, lay_encoded, place_made
 from workbench.call.playout import Playout, Uncut, reconstruct, uncut
 from workbench.call.reading import Contents, read
 from workbench.call.signals import SIGNALS
-from workbench.call.stages import Sending, Stage
+from workbench.call.stages import Stage
 from workbench.call.stats import call_stats, clock_drift
 from workbench.call.streams import FrameRecord
 from workbench.call.turns import Echo, Turn
@@ -333,7 +334,7 @@ class Call:
         )
 
     def stages(self, start: float, end: float, message: int | None = None) -> tuple[Stage, ...]:
-        """Split any wait for the bot into its stages: see :mod:`workbench.call.stages`.
+        """Split any wait for the bot into its stages: see :mod:`workbench.call.milestones`.
 
         Args:
             start: When it began.
@@ -341,12 +342,12 @@ class Call:
             message: Index in ``outbound`` of what was heard first; by default that of the sound.
         """
         sent = self._sending_on.milestones(start, end, message)
-        return stages.split(start, end, self.pipeline, sent, audible=bool(sent))
+        return milestones.split(start, end, self.pipeline, sent, audible=bool(sent))
 
     @cached_property
     def _sending_on(self) -> Sending:
         """How audio gets from the pipeline to the wire."""
-        transport = stages.told_by(self.pipeline, "bot begins to speak")
+        transport = milestones.told_by(self.pipeline, "bot begins to speak")
         serializer = self.metadata.get("serializer", {}).get("class", "").rpartition(".")[2]
         frames = np.array([frame.time for frame in self.audio_out], float)
         return Sending(frames, self._queue, transport, serializer)
