@@ -15,8 +15,12 @@ from pipecat.frames.frames import (
     ErrorFrame,
     Frame,
     FunctionCallInProgressFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    LLMTextFrame,
     MetricsFrame,
     TranscriptionFrame,
+    TTSAudioRawFrame,
     TTSStartedFrame,
     TTSStoppedFrame,
     UserStartedSpeakingFrame,
@@ -86,18 +90,22 @@ async def test_the_pipelines_events_stand_in_the_capture(tmp_path):
     # Each once, though three processors push it on, and one that goes both ways is two frames.
     assert sorted(told) == sorted(
         [
-            "turn of the caller begins",
-            "transcription",
-            "error",
-            "turn of the caller ends",
+            "pipeline starts (PipelineWorker#0::Source)",
+            "turn of the caller begins (PipelineWorker#0::Source)",
+            "transcription (PipelineWorker#0::Source)",
+            "error (PipelineWorker#0::Source)",
+            "turn of the caller ends (PipelineWorker#0::Source)",
             "first byte after 312 ms (Model#0)",
-            "synthesis begins",
-            "bot begins to speak",
-            "synthesis ends",
-            "bot stops speaking",
+            "synthesis begins (Bot#0)",
+            "bot begins to speak (Bot#0)",
+            "synthesis ends (Bot#0)",
+            "bot stops speaking (Bot#0)",
         ]
     )
-    assert told.index("turn of the caller begins") < told.index("bot begins to speak")
+    assert [text for text in told if text.startswith(("turn", "bot"))][:2] == [
+        "turn of the caller begins (PipelineWorker#0::Source)",
+        "turn of the caller ends (PipelineWorker#0::Source)",
+    ]
     assert [event.text for event in call.events if event.kind == "note"] == [
         "pipeline: a mark of the bot's own"
     ]
@@ -113,13 +121,18 @@ def told() -> list[str]:
 
 @pytest.fixture
 def observer(told: list[str]) -> PipelineEvents:
-    return PipelineEvents(SimpleNamespace(pipeline_event=told.append))
+    def pipeline_event(what: str, *_: object, time_ns: int | None = None) -> None:
+        told.append(what)
+
+    return PipelineEvents(SimpleNamespace(pipeline_event=pipeline_event))
 
 
 async def push(observer: PipelineEvents, frame: Frame, timestamp_ms: int = 0) -> None:
     """As two processors push the same frame on."""
     for _ in range(2):
-        await observer.on_push_frame(SimpleNamespace(frame=frame, timestamp=timestamp_ms * 10**6))
+        source = SimpleNamespace(name="A#0")
+        data = SimpleNamespace(frame=frame, timestamp=timestamp_ms * 10**6, source=source)
+        await observer.on_push_frame(data)
 
 
 async def test_what_happens_again_is_told_again(observer, told):
@@ -147,6 +160,23 @@ async def test_where_siblings_are_not_marked_their_time_tells(observer, told):
         del frame.broadcast_sibling_id  # as in older Pipecats
         await push(observer, frame, timestamp_ms)
     assert told == ["bot begins to speak"] * 2
+
+
+async def test_speech_is_told_when_it_begins_and_when_it_had_run_out(observer, told):
+    for timestamp_ms in (1000, 1001, 1002, 1290, 1500):  # 100 ms each: the last after a hole
+        await push(observer, TTSAudioRawFrame(bytes(1600), 8000, 1), timestamp_ms)
+    assert told == ["first audio"] * 2
+    await push(observer, TTSAudioRawFrame(bytes(1600), 8000, 1), 1580)
+    assert told == ["first audio"] * 2
+
+
+async def test_of_the_tokens_of_a_response_the_first_is_told(observer, told):
+    for _ in range(2):
+        await push(observer, LLMFullResponseStartFrame())
+        for _ in range(3):
+            await push(observer, LLMTextFrame("secret"))
+        await push(observer, LLMFullResponseEndFrame())
+    assert told == ["model begins", "first token", "model ends"] * 2
 
 
 async def test_a_long_call_takes_no_more_memory(observer, told):

@@ -20,7 +20,7 @@ from tests.benchmarks.cushion import random_call
 from tests.captures import Scene, speech
 from workbench import plots
 from workbench.audio import Audio
-from workbench.call import Call, Event, Turn
+from workbench.call import Answer, Answers, Call, Event, Stage, Turn
 from workbench.call.playout import Playout, reconstruct
 from workbench.call.stats import jitter
 from workbench.diagnosis import diagnose
@@ -210,6 +210,22 @@ def test_the_ladder_has_a_rung_for_each_answer_the_first_on_top() -> None:
 
 def test_a_ladder_of_no_answer_is_empty() -> None:
     assert not plots.latency_ladder([Turn("bot", 0.5, 2.0)]).patches
+
+
+def test_the_stages_of_an_answer_are_a_bar_that_is_as_long_as_the_wait() -> None:
+    answers = Answers(
+        [
+            Answer(1.0, 2.5, (Stage("voice_end", 1.0, 1.2, "A#0"), Stage("first_token", 1.2, 2.5))),
+            Answer(4.0, 5.0, (Stage("pipeline", 4.0, 5.0),), "abandoned"),
+        ]
+    )
+    ax = plots.answer_stages(answers)
+    assert [bar.get_width() for bar in ax.patches] == pytest.approx([0.2, 1.3, 1.0])
+    assert [bar.get_x() for bar in ax.patches] == pytest.approx([0.0, 0.2, 0.0])
+    assert [text.get_text() for text in ax.texts] == ["1300", "1000"]
+    assert len({(bar.get_facecolor(), bar.get_hatch()) for bar in ax.patches}) == 3
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["2.5 s", "5.0 s"]
+    assert not plots.answer_stages(Answers()).patches
 
 
 def test_an_overview_is_on_one_clock(call: Call) -> None:

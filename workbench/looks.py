@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-__all__ = ["SEVERITY_LOOKS", "SIDE_COLOURS", "Colours", "Look", "css_variables"]
+__all__ = ["SEVERITY_LOOKS", "SIDE_COLOURS", "STAGE_LOOKS", "Colours", "Look", "css_variables"]
 
 
 class Colours(NamedTuple):
@@ -67,6 +67,26 @@ SEVERITY_LOOKS: Final[dict[str, Look]] = {
 SIDE_COLOURS: Final[dict[str, tuple[str, str]]] = {
     "caller": ("#0072b2", "#6cb6ff"),
     "bot": ("#b5520a", "#f0883e"),
+}
+
+#: By stage of an answer (:data:`workbench.call.stages.KINDS`): its colour, and its hatch in a plot.
+#: Those that hear the caller are blue, those that think are green, those that speak are orange.
+STAGE_LOOKS: Final[dict[str, tuple[str, str]]] = {
+    "pipeline": ("#c9ced4", ""),
+    "start": ("#c9ced4", "//"),
+    "abandoned": ("#c9ced4", "xx"),
+    "voice_end": ("#a6cfe8", ""),
+    "transcript": ("#6fa8d6", "//"),
+    "turn_end": ("#3f7fb8", ""),
+    "model_asked": ("#d8ecc9", "//"),
+    "function_asked": ("#a3d39c", "xx"),
+    "function": ("#6cbf84", "//"),
+    "first_token": ("#2f9e77", ""),
+    "sentence": ("#1b7a68", "//"),
+    "first_byte": ("#e08a3c", ""),
+    "frame": ("#f3c48f", "//"),
+    "message": ("#f3c48f", ""),
+    "audible": ("#f8e3c8", ".."),
 }
 
 

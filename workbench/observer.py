@@ -7,16 +7,21 @@
 
 Each becomes a record of its own and an event of kind ``pipeline`` in
 :class:`workbench.call.Call`: when the pipeline believed that somebody began or stopped to speak, when
-the model and the synthesis began and ended, how long they took to their first byte. Words are never
-recorded: neither what was transcribed, nor what was generated, nor the texts of errors.
+the model was asked, gave its first token and called a function, when the synthesis got its first
+sentence and gave its first sound, and which processor that was. Of this
+:attr:`workbench.call.Call.answers` is made. Words are never recorded: neither what was transcribed,
+nor what was generated, nor the texts of errors; of a function only its name is.
 
-Pipecat runs observers beside the pipeline, so a time may be some milliseconds late; what the
-serializer sees (interruptions, audio, the end) has its exact time from the tap.
+Pipecat runs observers beside the pipeline. The times are those at which a frame was pushed, by the
+pipeline's own clock, not those at which an observer had time to look at it. Metrics
+(``enable_metrics=True``) are recorded too, and nothing depends on them.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from functools import cache
 from typing import Any, Final, Protocol
 
 from pipecat.observers.base_observer import BaseObserver, FramePushed
@@ -34,6 +39,9 @@ _TOLD: Final = {
     "InterruptionFrame": "interruption",
     "StartInterruptionFrame": "interruption",
     "TranscriptionFrame": "transcription",
+    "LLMContextFrame": "model asked",
+    "TTSSpeakFrame": "text to speak",
+    "AggregatedTextFrame": "sentence",
     "LLMFullResponseStartFrame": "model begins",
     "LLMFullResponseEndFrame": "model ends",
     "FunctionCallInProgressFrame": "function call",
@@ -50,14 +58,32 @@ _METRICS: Final = {
     "TTFATMetricsData": ("ttfat", "first token of the answer"),
     "ProcessingMetricsData": ("value", "processing"),
 }
+#: Frames that ask a model: told each time that one is handed on, since a processor may hold it.
+_HANDED_ON: Final = "LLMContextFrame"
+#: Frames after which the next token of a model is a first one.
+_BETWEEN_TOKENS: Final = (
+    "LLMFullResponseStartFrame",
+    "LLMFullResponseEndFrame",
+    "InterruptionFrame",
+)
 #: A broadcast arrives as two frames, up- and downstream, almost at once. Older Pipecats do not mark
 #: them as siblings: there, the same again within this time is the second of them.
 _TWIN_NS: Final = 50_000_000
+#: Speech comes faster than it is played. What comes so much later than all before it was played is a
+#: first sound again.
+_DRY_NS: Final = 20_000_000
+#: A start frame that a processor had for so long tells who held the pipeline up.
+_HELD_NS: Final = 20_000_000
 
 
 class _Recording(Protocol):
     def pipeline_event(
-        self, what: str, processor: str = "", seconds: float | None = None
+        self,
+        what: str,
+        processor: str = "",
+        seconds: float | None = None,
+        *,
+        time_ns: int | None = None,
     ) -> None: ...
 
 
@@ -75,22 +101,52 @@ class PipelineEvents(BaseObserver):
         # Every processor pushes a frame on; each is told once.
         self._seen: deque[int] = deque(maxlen=512)
         self._last: dict[str, int] = {}
+        self._is_first_token = True
+        #: By processor, until when the speech that it has given lasts.
+        self._spoken_ns: dict[str, int] = {}
+        self._heard: deque[int] = deque(maxlen=64)
+        self._started_ns: int | None = None
 
     async def on_push_frame(self, data: FramePushed) -> None:
         """Record a frame that tells something."""
         name = type(data.frame).__name__
-        if name != "MetricsFrame" and name not in _TOLD:
+        if name in _TOLD:
+            self._happened(data, name)
+        elif name.endswith("AudioRawFrame"):
+            if not name.startswith(("Input", "User")):
+                self._sounded(data)
+        elif name == "LLMTextFrame":
+            if self._is_first_token:
+                self._is_first_token = False
+                self._note(data, "first token")
+        elif name == "MetricsFrame":
+            if self._is_new(data.frame.id):
+                for metric in getattr(data.frame, "data", ()):
+                    self._tell_metric(metric)
+        elif name == "StartFrame":
+            self._started(data)
+
+    def _happened(self, data: FramePushed, name: str) -> None:
+        if name == _HANDED_ON:
+            self._note(data, _TOLD[name])
             return
-        if data.frame.id in self._seen:
-            return
-        self._seen.append(data.frame.id)
-        if name == "MetricsFrame":
-            for metric in getattr(data.frame, "data", ()):
-                self._tell_metric(metric)
+        if not self._is_new(data.frame.id):
             return
         what = _TOLD[name]
+        if name in _BETWEEN_TOKENS:
+            self._is_first_token = True
+        if name == "InterruptionFrame":
+            self._spoken_ns.clear()
         if not self._is_twin(data, what):
-            self._tell(what)
+            # Who answers for a function is the function.
+            function = getattr(data.frame, "function_name", "")
+            self._note(data, what, function if isinstance(function, str) else "")
+
+    def _is_new(self, frame_id: int) -> bool:
+        is_new = frame_id not in self._seen
+        if is_new:
+            self._seen.append(frame_id)
+        return is_new
 
     def _is_twin(self, data: FramePushed, what: str) -> bool:
         """Whether the other frame of the same broadcast was told."""
@@ -100,8 +156,49 @@ class PipelineEvents(BaseObserver):
         self._last[what] = data.timestamp
         return data.timestamp - last < _TWIN_NS
 
+    def _sounded(self, data: FramePushed) -> None:
+        """Record the first sound of speech, and the first after all before it was played."""
+        frame: Any = data.frame
+        if frame.id in self._heard:
+            return
+        self._heard.append(frame.id)
+        if _is_output(type(data.source)):
+            return
+        processor, at_ns = data.source.name, data.timestamp
+        seconds = len(frame.audio) / 2 / max(1, frame.num_channels) / max(1, frame.sample_rate)
+        until_ns = self._spoken_ns.get(processor)
+        if until_ns is None or at_ns > until_ns + _DRY_NS:
+            self._note(data, "first audio")
+            until_ns = at_ns
+        self._spoken_ns[processor] = max(until_ns, at_ns) + round(1e9 * seconds)
+
+    def _started(self, data: FramePushed) -> None:
+        """Record the first push of the start frame, and each that waited for a processor."""
+        last, self._started_ns = self._started_ns, data.timestamp
+        if last is None or data.timestamp - last > _HELD_NS:
+            self._note(data, "pipeline starts")
+
+    def _note(self, data: FramePushed, what: str, processor: str = "") -> None:
+        self._tell(what, processor or data.source.name, time_ns=_pushed_ns(data))
+
     def _tell_metric(self, metric: Any) -> None:
         field, what = _METRICS.get(type(metric).__name__, ("", ""))
         seconds = getattr(metric, field, None) if field else None
         if isinstance(seconds, (int, float)):
             self._tell(what, metric.processor, float(seconds))
+
+
+def _pushed_ns(data: FramePushed) -> int:
+    """When a frame was pushed, on ``time.monotonic_ns()``: an observer may see it later."""
+    now = time.monotonic_ns()
+    try:
+        passed = data.source.get_clock().get_time() - data.timestamp
+    except Exception:  # a processor that is not set up has no clock
+        return now
+    return now - passed if 0 <= passed < now and data.timestamp > 0 else now
+
+
+@cache
+def _is_output(kind: type) -> bool:
+    """Whether it is an output transport, which pushes on what it has sent, cut anew."""
+    return any(base.__name__ == "BaseOutputTransport" for base in kind.__mro__)

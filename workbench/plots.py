@@ -19,21 +19,24 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from PIL import Image
 
 from workbench.audio import Audio
-from workbench.call import Call, Event, Stream, Turn
+from workbench.call import Answers, Call, Event, Stream, Turn
 from workbench.call.playout import Playout
+from workbench.call.stages import KINDS
 from workbench.call.stats import jitter
 from workbench.diagnosis import Finding
-from workbench.looks import SEVERITY_LOOKS, SIDE_COLOURS
+from workbench.looks import SEVERITY_LOOKS, SIDE_COLOURS, STAGE_LOOKS
 from workbench.metrics.levels import loudest_span
 from workbench.metrics.spectra import Spectrogram, Spectrum, spectrogram
 from workbench.tuning.comparison import Comparison
 from workbench.tuning.cushion import CushionChoice
 
 __all__ = [
+    "answer_stages",
     "call_overview",
     "cushion_trade",
     "comparison_overview",
@@ -271,6 +274,50 @@ def latency_ladder(turns: Iterable[Turn], ax: Axes | None = None) -> Axes:
     return ax
 
 
+def answer_stages(answers: Answers, ax: Axes | None = None) -> Axes:
+    """Draw the wait before each answer as its stages, one bar each, the first on top.
+
+    Args:
+        answers: ``call.answers``.
+        ax: Where to draw; a new figure by default.
+
+    Returns:
+        The axes: seconds of the wait to the right, the time of the answer at each bar. Bars of
+        answers that nobody heard are pale; the largest stage of each has its length in it.
+    """
+    size = (9, max(2.2, 0.9 + 0.35 * len(answers)))
+    ax = ax or plt.subplots(figsize=size, layout="constrained")[1]
+    names = [name for name in KINDS if any(s.name == name for a in answers for s in a.stages)]
+    for row, answer in enumerate(answers):
+        for stage in answer.stages:
+            colour, hatch = STAGE_LOOKS[stage.name]
+            ax.barh(
+                row, stage.end - stage.start, 0.65, stage.start - answer.start, color=colour,
+                hatch=hatch, edgecolor=BLACK, linewidth=0.5,
+                alpha=0.35 if answer.outcome == "abandoned" else 1.0,
+            )  # fmt: skip
+        most = answer.largest
+        ax.text(
+            (most.start + most.end) / 2 - answer.start, row, f"{most.took_ms:.0f}", ha="center",
+            va="center", fontsize="x-small", bbox=_PAPER,
+        )  # fmt: skip
+    handles = [
+        Patch(facecolor=colour, hatch=hatch, edgecolor=BLACK, label=KINDS[name].title)
+        for name in names
+        for colour, hatch in (STAGE_LOOKS[name],)
+    ]
+    ax.set_yticks(range(len(answers)), [f"{answer.end:.1f} s" for answer in answers])
+    ax.set(xlabel="the wait before it (s); in the bars ms", ylabel="answer at")
+    ax.set_ylim(len(answers) - 0.4, -0.6)
+    ax.set_xlim(left=0)
+    if names:
+        ax.legend(
+            handles=handles, fontsize="x-small", loc="upper left", bbox_to_anchor=(1, 1),
+            frameon=False,
+        )  # fmt: skip
+    return ax
+
+
 def call_overview(call: Call, found: Sequence[Finding] = ()) -> NDArray[Any]:
     """Draw a whole call on one clock.
 
@@ -289,7 +336,9 @@ def call_overview(call: Call, found: Sequence[Finding] = ()) -> NDArray[Any]:
         gridspec_kw={"height_ratios": ratios},
     )  # fmt: skip
     axes[0].set_xlim(0, call.duration)
-    marked = [event for event in call.events if event.kind not in ("start", "stop", "warning")]
+    marked = [
+        event for event in call.events if event.kind not in ("start", "stop", "warning", "pipeline")
+    ]
     events(marked[:60], turns(call.turns, axes[0]))
     longest = call.duration / 2
     local = [f for f in found if max(part.end - part.start for part in f.parts) < longest]

@@ -225,16 +225,24 @@ class Tap(FrameSerializer):
         self._record("/notes", time.monotonic_ns(), Note(text=self._hide(text)))
 
     @_harmless
-    def pipeline_event(self, what: str, processor: str = "", seconds: float | None = None) -> None:
-        """Record what happened in the pipeline, at this moment.
+    def pipeline_event(
+        self,
+        what: str,
+        processor: str = "",
+        seconds: float | None = None,
+        *,
+        time_ns: int | None = None,
+    ) -> None:
+        """Record what happened in the pipeline.
 
         Args:
             what: What it was.
             processor: Which part of the pipeline it is about.
             seconds: For a metric: what was measured.
+            time_ns: When it happened, on ``time.monotonic_ns()``; by default at this moment.
         """
         body = Pipeline(what=self._hide(what), processor=self._hide(processor), seconds=seconds)
-        self._record("/pipeline", time.monotonic_ns(), body)
+        self._record("/pipeline", time.monotonic_ns() if time_ns is None else time_ns, body)
 
     def close(self, *, wait: float = 10.0) -> None:
         """End the recording for good; the serializer works on.

@@ -8,6 +8,7 @@ import re
 import shutil
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pipecat.frames.frames import EndFrame, OutputAudioRawFrame
@@ -72,10 +73,10 @@ async def test_the_server_takes_a_call(tmp_path: Path, monkeypatch: pytest.Monke
     greeting = script.turns[0]
     script = Script("A greeting", 10.0, (greeting,), script.channel)
 
-    async def run_bot(transport: FastAPIWebsocketTransport) -> None:
+    async def run_bot(transport: FastAPIWebsocketTransport, observers: list[Any]) -> None:
         rates = PipelineParams(audio_in_sample_rate=8000, audio_out_sample_rate=8000)
         pipeline = Pipeline([transport.input(), transport.output()])
-        worker = PipelineWorker(pipeline, params=rates, enable_rtvi=False)
+        worker = PipelineWorker(pipeline, params=rates, observers=observers, enable_rtvi=False)
         sound = greeting.audio().resampled(8000)
 
         async def say() -> None:
@@ -107,6 +108,7 @@ async def test_the_server_takes_a_call(tmp_path: Path, monkeypatch: pytest.Monke
     call = Call.open(capture)
     assert call.stats["bot_sent_ms"] >= 1000 * greeting.audio().duration
     assert call.stats["inbound_messages"] > 50
+    assert call.pipeline
 
 
 def test_the_notebook_lines_run(

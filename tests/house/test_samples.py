@@ -75,7 +75,7 @@ def test_the_choppy_call_is_explained(findings: Findings) -> None:
     assert [finding.value for finding in findings] == pytest.approx([560, 80, 300], abs=10)
     speech, greeting, stood_still = findings
     assert "3 holes" in speech.measurement
-    assert "event loop was free" in speech.cause and "speech service" in speech.cause
+    assert "event loop was free" in speech.cause and "ScriptedSpeech" in speech.cause
     assert greeting.cause == speech.cause
     (process,) = stood_still.followers
     assert (process.kind, process.value) == ("underrun", pytest.approx(266, abs=10))

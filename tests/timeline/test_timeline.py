@@ -298,7 +298,7 @@ def test_a_picture_stays_without_a_kernel(timeline: CallTimeline) -> None:
     image = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), int)
     assert image.shape[1] == 1000
     blue = np.abs(image - (0x00, 0x72, 0xB2)).sum(axis=2) < 60  # the caller's waveform
-    x = np.flatnonzero(blue[60:110, 90:].sum(axis=0) > 8) / 910 * 14.0
+    x = np.flatnonzero(blue[78:128, 90:].sum(axis=0) > 8) / 910 * 14.0
     assert x.min() == pytest.approx(7.0, abs=0.3)
     assert x.max() < 12
 

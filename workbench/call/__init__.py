@@ -29,6 +29,8 @@ from typing import TYPE_CHECKING
 from pipecat_bandwidth._lazy import lazy
 
 if TYPE_CHECKING:
+    from workbench.call.answers import Answer as Answer
+    from workbench.call.answers import Answers as Answers
     from workbench.call.call import Call as Call
     from workbench.call.ending import Ending as Ending
     from workbench.call.replay import Replayed as Replayed
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from workbench.call.replay import replay_inbound as replay_inbound
     from workbench.call.signals import SIGNALS as SIGNALS
     from workbench.call.signals import Signal as Signal
+    from workbench.call.stages import Stage as Stage
     from workbench.call.streams import Event as Event
     from workbench.call.streams import FrameRecord as FrameRecord
     from workbench.call.streams import HangUpRecord as HangUpRecord
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
     from workbench.call.turns import Turn as Turn
 
 __all__ = [
+    "Answer",
+    "Answers",
     "Call",
     "Ending",
     "Event",
@@ -53,6 +58,7 @@ __all__ = [
     "Replayed",
     "SIGNALS",
     "Signal",
+    "Stage",
     "Stream",
     "Turn",
     "assert_same",
@@ -62,10 +68,13 @@ __all__ = [
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        "Answer": ".answers",
+        "Answers": ".answers",
         "Call": ".call",
         "Ending": ".ending",
         "SIGNALS": ".signals",
         "Signal": ".signals",
+        "Stage": ".stages",
         "Event": ".streams",
         "FrameRecord": ".streams",
         "HangUpRecord": ".streams",

@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 from pipecat_bandwidth.encodings import PCMU
 from workbench.audio import Audio
 from workbench.budget import Budget
-from workbench.call import holes, summary, turns
+from workbench.call import holes, milestones, summary, turns
+from workbench.call.answers import Answers, find_answers
 from workbench.call.cushioned import intact, with_cushion
+from workbench.call.milestones import Sending
 from workbench.call.placement import follow, lay, lay_encoded, place_made
 from workbench.call.playout import Playout, Uncut, reconstruct, uncut
 from workbench.call.reading import Contents, read
 from workbench.call.signals import SIGNALS
+from workbench.call.stages import Stage
 from workbench.call.stats import call_stats, clock_drift
 from workbench.call.streams import FrameRecord
 from workbench.call.turns import Echo, Turn
@@ -323,6 +326,41 @@ class Call:
             said_ms, heard_ms = next(amounts) if turn.side == "bot" else (mine, mine)
             rows.append(replace(turn, said_ms=said_ms, heard_ms=heard_ms))
         return tuple(rows)
+
+    @cached_property
+    def answers(self) -> Answers:
+        """The bot's answers, and the wait before each in stages: :mod:`workbench.call.answers`.
+
+        Example::
+
+            >>> call = Call.open("sample_audio/captures/choppy.mcap")
+            >>> answer = call.answers[0]
+            >>> abs(sum(stage.took_ms for stage in answer.stages) - answer.wait_ms) < 1e-6
+            True
+        """
+        interruptions = self.times_of("interruption").tolist()
+        return find_answers(
+            self.turns, self.pipeline, self._sending_on, interruptions, self.duration
+        )
+
+    def stages(self, start: float, end: float, message: int | None = None) -> tuple[Stage, ...]:
+        """Split any wait for the bot into its stages: see :mod:`workbench.call.milestones`.
+
+        Args:
+            start: When it began.
+            end: When the bot was heard.
+            message: Index in ``outbound`` of what was heard first; by default that of the sound.
+        """
+        sent = self._sending_on.milestones(start, end, message)
+        return milestones.split(start, end, self.pipeline, sent, audible=bool(sent))
+
+    @cached_property
+    def _sending_on(self) -> Sending:
+        """How audio gets from the pipeline to the wire."""
+        transport = milestones.told_by(self.pipeline, "bot begins to speak")
+        serializer = self.metadata.get("serializer", {}).get("class", "").rpartition(".")[2]
+        frames = np.array([frame.time for frame in self.audio_out], float)
+        return Sending(frames, self._queue, transport, serializer)
 
     @cached_property
     def clock_drift(self) -> float | None:

@@ -407,6 +407,7 @@ class _Reading:
             )
             self.event(0.0, "bad_message", text)
         self.events.sort(key=lambda event: event.time)
+        self.pipeline.sort(key=lambda record: record.time)  # an observer tells some of it late
         holes = {} if self.is_whole else {t: unrecorded.holes(*n) for t, n in self.numbers.items()}
         begins = [event.time for event in self.events if event.kind == "start"][1:]
         inbound = _inbound(self.inbound.stream(), self.others, begins, holes.get("/ws/rx", ()))

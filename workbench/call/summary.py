@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Final, Protocol
 
+from workbench.call.answers import HOW_TO_SEE, Answers
 from workbench.call.streams import Stream
 from workbench.call.turns import Turn
 
@@ -35,6 +36,10 @@ class Told(Protocol):
         """Who had the turn."""
 
     @property
+    def answers(self) -> Answers:
+        """The bot's answers."""
+
+    @property
     def stats(self) -> dict[str, float]:
         """What was counted and measured."""
 
@@ -44,7 +49,12 @@ _RATES: Final = (("pipeline_in_hz", "in"), ("pipeline_out_hz", "out"))
 
 def text(call: Told) -> str:
     """The sentence and the facts, a line each."""
-    return "\n".join([sentence(call), *(f"{name + ':':<12}{value}" for name, value in facts(call))])
+    return "\n".join(
+        [
+            sentence(call),
+            *(f"{name + ':' if name else '':<12}{value}" for name, value in facts(call)),
+        ]
+    )
 
 
 def html(call: Told) -> str:
@@ -94,6 +104,10 @@ def facts(call: Told) -> list[tuple[str, str]]:
         found.append(("pipeline", ", ".join(rates)))
     heard, said = stats["caller_heard_ms"], stats["bot_sent_ms"]
     found.append(("heard", f"{heard / 1000:.1f} s of the {said / 1000:.1f} s that the bot sent"))
+    if len(call.answers.waited_for):
+        found.append(("answers", call.answers.sentence))
+        if not call.answers.is_seen:
+            found.append(("", HOW_TO_SEE))
     return found
 
 

@@ -17,6 +17,9 @@ NOTABLE: Final = 1.25
 #: Order in which changes are told.
 _ORDER: Final[tuple[Verdict, ...]] = ("new", "worse", "gone", "better", "same")
 
+#: Kinds that the stages of the answers explain.
+_WAITING: Final = ("slow_response", "dead_air", "late_start", "underrun")
+
 
 @dataclass(frozen=True)
 class Change:
@@ -28,6 +31,8 @@ class Change:
         verdict: What became of it.
         before: Its findings in the baseline, worst first.
         after: Its findings now, worst first.
+        because: Which stage of the answers takes longer than in the baseline; empty if none does, or
+            it is not known.
     """
 
     kind: str
@@ -35,16 +40,22 @@ class Change:
     verdict: Verdict
     before: tuple[Finding, ...]
     after: tuple[Finding, ...]
+    because: str = ""
 
     def __str__(self) -> str:
         side = f" ({self.side})" if self.side else ""
         was, now = (_worst(found) for found in (self.before, self.after))
         name = f"{(self.before or self.after)[0].title}{side} [{self.kind}]"
-        return f"{self.verdict}: {name}: {was} before, {now} now"
+        grown = f"; {self.because}" if self.because else ""
+        return f"{self.verdict}: {name}: {was} before, {now} now{grown}"
 
 
 def changes(
-    before: Sequence[Finding], after: Sequence[Finding], before_secs: float, after_secs: float
+    before: Sequence[Finding],
+    after: Sequence[Finding],
+    before_secs: float,
+    after_secs: float,
+    grown: str = "",
 ) -> tuple[Change, ...]:
     """Compare the findings of two calls, kind by kind.
 
@@ -56,6 +67,7 @@ def changes(
         after: Findings of the call.
         before_secs: Length of the baseline.
         after_secs: Length of the call.
+        grown: Which stage of the answers takes longer, for the kinds that are about waiting.
 
     Returns:
         One change for each kind and side that either has, what is new first.
@@ -72,7 +84,9 @@ def changes(
             for side_of in (before, after)
         )
         longer = max(after_secs, 1.0) / max(before_secs, 1.0)
-        found.append(Change(kind, side, _verdict(old, new, longer), old, new))
+        verdict = _verdict(old, new, longer)
+        told = grown if kind in _WAITING and verdict in ("new", "worse") else ""
+        found.append(Change(kind, side, verdict, old, new, told))
     return tuple(sorted(found, key=lambda change: _ORDER.index(change.verdict)))
 
 

@@ -17,6 +17,7 @@ from typing import Final
 
 from workbench.audio import Audio
 from workbench.call import Call
+from workbench.call.answers import grown
 from workbench.diagnosis import coverage
 from workbench.diagnosis.arbitration import arbitrated
 from workbench.diagnosis.baseline import changes
@@ -96,7 +97,8 @@ def diagnose(
     against = None
     if baseline is not None:
         before = diagnose(baseline, kinds)
-        against = changes(before, kept, baseline.duration, call.duration)
+        more = grown(baseline.answers, call.answers)
+        against = changes(before, kept, baseline.duration, call.duration, more)
     return Findings(kept, against, is_silent, is_whole=kinds is None, unjudged=left)
 
 

@@ -10,7 +10,7 @@ import base64
 import io
 import re
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
@@ -27,6 +27,7 @@ from workbench import plots
 from workbench.audio import Audio
 from workbench.beside import written_beside
 from workbench.call import SIGNALS, Call
+from workbench.call.answers import HOW_TO_SEE
 from workbench.capture.redaction import hide
 from workbench.diagnosis import Finding, Findings, excerpt
 from workbench.diagnosis.diagnosing import AROUND
@@ -115,6 +116,7 @@ def write_report(
         ],
         overview=_overview(call, found),
         duration=call.duration,
+        answers=_answers(call, hidden),
         players=_players(call, sides),
         comparison=_comparison(comparison, "bot" in sides) if comparison else None,
         tuning=_tuning(tuning) if tuning else None,
@@ -168,6 +170,33 @@ def _overview(call: Call, findings: Sequence[Finding]) -> dict[str, Any]:
     picture = plots.png(axes[0])  # lays out as it draws
     box = axes[-1].get_position()
     return {"src": _uri("image/png", picture), "left": 100 * box.x0, "right": 100 * (1 - box.x1)}
+
+
+def _answers(call: Call, hidden: Callable[[str], str]) -> dict[str, Any] | None:
+    """The wait before each answer, as a picture and a table; ``None`` if there is no answer."""
+    if not len(call.answers):
+        return None
+    rows = [
+        {
+            "at": f"{answer.end:.2f}",
+            "outcome": answer.outcome,
+            "after": answer.after,
+            "wait": f"{answer.wait_ms:.0f}",
+            "stages": [
+                (f"{s.took_ms:.0f}", hidden(s.told), hidden(s.owner)) for s in answer.stages
+            ],
+            "setting": answer.largest.setting,
+        }
+        for answer in call.answers
+    ]
+    picture = plots.png(plots.answer_stages(call.answers))
+    how = "" if call.answers.is_seen else HOW_TO_SEE
+    return {
+        "sentence": hidden(call.answers.sentence),
+        "how": how,
+        "src": _uri("image/png", picture),
+        "rows": rows,
+    }
 
 
 def _players(call: Call, sides: Collection[str]) -> list[dict[str, str]]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from workbench.call import Call
+from workbench.call import Answer, Call
+from workbench.call.stages import KINDS
 from workbench.diagnosis import DETECTORS, Finding
-from workbench.looks import SEVERITY_LOOKS
+from workbench.looks import SEVERITY_LOOKS, STAGE_LOOKS
 
 __all__ = ["marks"]
 
@@ -21,22 +22,29 @@ _LONGEST_TEXT: Final = 600
 _UNDERRUN: Final = "the far end's queue ran dry for {ms:.0f} ms inside an utterance"
 
 
-def marks(call: Call, findings: Iterable[Finding] = ()) -> list[dict[str, Any]]:
+def marks(
+    call: Call, findings: Iterable[Finding] = (), answers: Iterable[Answer] = ()
+) -> list[dict[str, Any]]:
     """Collect everything that has a time, in order.
 
     Args:
         call: The call.
         findings: From :func:`workbench.diagnosis.diagnose`.
+        answers: Of the call, ``call.answers``.
 
     Returns:
-        A dict for each, of JSON's types: ``row`` ("event", "underrun" or "finding"), ``kind``,
-        ``title`` (of an event its kind), ``start`` and ``end`` in seconds, the ``parts`` in between
-        as pairs of the same, ``text``; ``side`` (or None), and of a finding ``severity``, its
-        ``shape``, ``cause``, ``remedy`` and the signal to ``listen`` to.
+        A dict for each, of JSON's types: ``row`` ("event", "underrun", "answer" or "finding"),
+        ``kind``, ``title`` (of an event its kind), ``start`` and ``end`` in seconds, the ``parts`` in
+        between as pairs of the same, ``text``; ``side`` (or None), of a finding ``severity``, its
+        ``shape``, ``cause``, ``remedy`` and the signal to ``listen`` to, and of an answer the
+        ``colours`` and ``nouns`` of its parts, which are its stages.
     """
     found = [
-        _mark("event", event.kind, [(event.time, event.time)], event.text) for event in call.events
+        _mark("event", event.kind, [(event.time, event.time)], event.text)
+        for event in call.events
+        if event.kind != "pipeline" or event.text.startswith("error")  # the rest are stages
     ]
+    found += [_answer(answer) for answer in answers]
     for hole in call.playout.underruns:
         text = _UNDERRUN.format(ms=1000 * (hole.end - hole.start))
         title = DETECTORS["underrun"].title
@@ -61,8 +69,26 @@ def marks(call: Call, findings: Iterable[Finding] = ()) -> list[dict[str, Any]]:
     return sorted(found, key=lambda mark: (mark["start"], mark["end"]))
 
 
+def _answer(answer: Answer) -> dict[str, Any]:
+    """The wait before an answer, its stages as parts."""
+    text = "; ".join([str(answer), *map(str, answer.stages)])
+    return _mark(
+        "answer",
+        "answer",
+        [(stage.start, stage.end) for stage in answer.stages],
+        f"{answer.outcome} after {text}",
+        side="bot",
+        colours=[STAGE_LOOKS[stage.name][0] for stage in answer.stages],
+        nouns=[_clean(KINDS[stage.name].noun) for stage in answer.stages],
+    )
+
+
 def _mark(
-    row: str, kind: str, places: Iterable[tuple[float, float]], text: str, **more: str | None
+    row: str,
+    kind: str,
+    places: Iterable[tuple[float, float]],
+    text: str,
+    **more: str | list[str] | None,
 ) -> dict[str, Any]:
     parts = [[float(start), max(float(start), float(end))] for start, end in places]
     when = {"start": parts[0][0], "end": max(end for _, end in parts), "parts": parts}

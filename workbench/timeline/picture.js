@@ -1,8 +1,8 @@
 // The picture: everything that is on the canvas. A part of timeline.js.
 
-const GUTTER = 62, OVERVIEW = 34, EVENTS = 19, FINDINGS = 19, LANES = 2, WAVE = 60, SPECTRUM = 92;
+const GUTTER = 62, OVERVIEW = 34, EVENTS = 19, FINDINGS = 19, LANES = 2, ANSWERS = 17, WAVE = 60, SPECTRUM = 92;
 const GAP = 6, AXIS = 20;
-const TOP = OVERVIEW + 4 + EVENTS + LANES * FINDINGS + GAP; // where the tracks begin
+const TOP = OVERVIEW + 4 + EVENTS + LANES * FINDINGS + ANSWERS + GAP; // where the tracks begin
 const TRACK = WAVE + SPECTRUM + GAP;
 
 // matplotlib's magma at every sixteenth
@@ -213,6 +213,7 @@ class Picture {
     const top = OVERVIEW + 4;
     this.label("events", top + EVENTS / 2);
     this.label("findings", top + EVENTS + FINDINGS / 2);
+    this.label("answers", TOP - GAP - ANSWERS / 2);
     this.ink.save();
     this.ink.beginPath();
     this.ink.rect(GUTTER, 0, this.columns, this.height);
@@ -220,6 +221,7 @@ class Picture {
     this.drawUnderruns();
     this.drawEvents(top);
     this.drawFindings(top + EVENTS);
+    this.drawAnswers(TOP - GAP - ANSWERS);
     this.ink.restore();
   }
 
@@ -281,6 +283,24 @@ class Picture {
       named.forEach((each, i) => this.nameFinding(each, height, named[i + 1]?.bars[0].left ?? this.width));
     }
     this.drawShown();
+  }
+
+  drawAnswers(top) { // the wait before each, stage by stage; what took longest is named
+    const { ink } = this;
+    const height = ANSWERS - 3;
+    for (const mark of this.visible("answer")) {
+      mark.parts.forEach(([start, end], i) => {
+        const left = this.x(start), right = Math.max(left + 0.5, this.x(end));
+        ink.fillStyle = mark.colours[i];
+        ink.fillRect(left, top + 1, right - left, height);
+        const noun = mark.nouns[i], wide = ink.measureText(noun).width + 8;
+        ink.fillStyle = "#000"; // on any of their colours
+        if (wide < right - left) ink.fillText(noun, Math.max(left, GUTTER) + 4, top + 1 + height / 2);
+      });
+      const left = this.x(mark.start), right = this.x(mark.end);
+      this.placed.push({ mark, left, right: Math.max(right, left + 3), top, bottom: top + ANSWERS });
+      if (mark === this.shown) this.outline(left, top + 1, right - left, height);
+    }
   }
 
   bars(mark) { // one for each part that is seen; the first has room for a shape

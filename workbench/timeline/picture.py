@@ -27,6 +27,7 @@ _GUTTER, _LANE, _WAVE, _SPECTRUM, _GAP, _AXIS = 84, 18, 56, 84, 6, 20
 #: Rows of names of events, and of findings; below the first a strip with a tick for each event.
 _NAMES, _RUG = 2, 8
 _FINDINGS: Final = _NAMES * _LANE + _RUG
+_ANSWERS: Final = _FINDINGS + _NAMES * _LANE
 _INK, _QUIET, _FIELD = "#1f2328", "#59636e", "#f3f5f7"
 #: matplotlib's "magma" at every sixteenth.
 _MAGMA: Final = (
@@ -64,7 +65,7 @@ def picture(scene: Scene, sides: Mapping[str, str]) -> bytes:
     Returns:
         A PNG, 1000 pixels wide, in 128 colours.
     """
-    top = _FINDINGS + _NAMES * _LANE + _GAP
+    top = _ANSWERS + _LANE + _GAP
     track_height = _WAVE + _SPECTRUM + _GAP
     image = Image.new("RGB", (WIDTH, top + len(sides) * track_height + _AXIS), "#ffffff")
     draw = ImageDraw.Draw(image)
@@ -76,6 +77,7 @@ def picture(scene: Scene, sides: Mapping[str, str]) -> bytes:
         draw.text((_GUTTER - 6, y + _WAVE / 2 + 13), _wrapped(name), fill=_QUIET, anchor="rm")
     _draw_events(draw, scene)
     _draw_findings(draw, scene)
+    _draw_answers(draw, scene)
     _draw_axis(draw, scene.call.duration, image.height - _AXIS)
     small = io.BytesIO()
     image.quantize(128, Image.Quantize.MAXCOVERAGE).save(small, format="png", optimize=True)
@@ -174,6 +176,19 @@ def _draw_findings(draw: ImageDraw.ImageDraw, scene: Scene) -> None:
     if left_out:
         text = f"{left_out} more"
         draw.text((_GUTTER - 6, _FINDINGS + 1.5 * _LANE), text, fill=_QUIET, anchor="rm")
+
+
+def _draw_answers(draw: ImageDraw.ImageDraw, scene: Scene) -> None:
+    """The wait before each answer, stage by stage; the longest one is named where there is room."""
+    draw.text((_GUTTER - 6, _ANSWERS + _LANE / 2), "answers", fill=_QUIET, anchor="rm")
+    for mark in (mark for mark in scene.marks if mark["row"] == "answer"):
+        bars = [[_place(time, scene.call.duration) for time in part] for part in mark["parts"]]
+        for (left, right), colour in zip(bars, mark["colours"], strict=True):
+            draw.rectangle((left, _ANSWERS + 1, right, _ANSWERS + _LANE - 4), fill=colour)
+        longest = max(range(len(bars)), key=lambda index: bars[index][1] - bars[index][0])
+        (left, right), noun = bars[longest], mark["nouns"][longest]
+        if draw.textlength(noun) + 6 < right - left:
+            draw.text((left + 3, _ANSWERS + _LANE / 2 - 1), noun, fill=_INK, anchor="lm")
 
 
 def _draw_axis(draw: ImageDraw.ImageDraw, duration: float, y: int) -> None:

@@ -133,7 +133,9 @@ class Scene:
     ) -> None:
         """Name the choices; a sound is made when it is first wanted."""
         self.call = call
-        self.marks = marks(call, findings)
+        # Those of a long call are known once it was diagnosed.
+        is_known = call.duration < sketch_from or "turns" in vars(call)
+        self.marks = marks(call, findings, call.answers if is_known else ())
         self._choices = {
             side: {name: _signal(call, name, sketch_from) for name in names}
             for side, names in SIDES.items()

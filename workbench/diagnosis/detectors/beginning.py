@@ -9,6 +9,7 @@ import numpy as np
 
 from workbench.call import Call
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
+from workbench.diagnosis.detectors.stages import because
 from workbench.diagnosis.finding import Finding, Part, graded
 from workbench.metrics.speech import HOP, levels
 
@@ -48,16 +49,21 @@ def late_start(call: Call) -> Iterator[Finding]:
     first = np.flatnonzero(levels(call.caller_heard) > -50)
     if len(first) and (secs := float(first[0] * HOP)) >= START.value and _waited(call, secs):
         sent = float(call.outbound.time[0])
+        cause, remedy = because(
+            call.stages(0.0, secs),
+            f"The first audio was sent {sent:.1f} s after start: the pipeline was still "
+            "connecting to its services, or the greeting waits for the model.",
+            "Connect services before the call is answered, and queue a fixed greeting on "
+            "on_client_connected.",
+        )
         yield late_start.finding(
             side="bot",
             parts=(Part(0.0, secs, secs),),
             severity=graded(secs, START.value, 2 * START.value),
             value=secs,
             measurement=f"the caller waited {secs:.1f} s for the first word",
-            cause=f"The first audio was sent {sent:.1f} s after start: the pipeline was still "
-            "connecting to its services, or the greeting waits for the model.",
-            remedy="Connect services before the call is answered, and queue a fixed greeting on "
-            "on_client_connected.",
+            cause=cause,
+            remedy=remedy,
             listen="caller_heard",
         )
     early = call.begun - float(call.inbound.start.min(initial=call.begun))

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from workbench.call import Call
 from workbench.call.playout import Underrun
+from workbench.call.stages import in_words
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.network import TOGETHER, UNBLOCK, read_nothing
+from workbench.diagnosis.detectors.stages import because
 from workbench.diagnosis.finding import Finding, Part, graded, grouped, hull, lasting
 
 __all__ = ["pacing", "underrun"]
@@ -28,6 +30,10 @@ RATIO: Final = Threshold(
     1.03,
     "times",
     "Real time, give or take: 3 % are 30 ms more, or fewer, in the queue after each second.",
+)
+#: Who was late, where the pipeline does not tell.
+_EITHER: Final = (
+    ": the next words came too late from the speech service, or from the language model before it"
 )
 #: Shorter runs of messages tell no rate each by itself, in seconds; all of them together may.
 RUN: Final = 5.0
@@ -67,6 +73,11 @@ def underrun(call: Call) -> Iterator[Finding]:
     for why in dict.fromkeys(advice):
         mine = [hole for hole, its in zip(holes, advice, strict=True) if its == why]
         cause, remedy, cushioned = why
+        if cushioned:
+            stages = [stage for hole in mine for stage in call.stages(*hole)]
+            if in_words(stages):
+                cause = cause.replace(_EITHER, "")  # it is known which
+            cause, remedy = because(stages, cause, remedy + cushion, with_setting=False)
         for parts in grouped(lasting((hole.start, hole.end) for hole in mine), TOGETHER):
             total, worst = sum(p.value for p in parts), max(p.value for p in parts)
             if total < underrun.threshold:
@@ -80,7 +91,7 @@ def underrun(call: Call) -> Iterator[Finding]:
                 measurement=f"the bot's speech is chopped: {total:.0f} ms of silence inside "
                 f"words{many}",
                 cause=cause,
-                remedy=remedy + cushion if cushioned else remedy,
+                remedy=remedy,
                 listen="caller_heard",
             )
 
@@ -130,9 +141,8 @@ def _why(call: Call, times: NDArray[np.float64], hole: Underrun) -> tuple[str, s
             False,
         )
     return (
-        "The pipeline had nothing to send: the next words came too late from the speech service, "
-        "or from the language model before it. The event loop was free: the caller's messages were "
-        "read all the while.",
+        f"The pipeline had nothing to send{_EITHER}. The event loop was free: the caller's messages "
+        "were read all the while.",
         "Look at that service, the way to it and its limits: its region, one connection kept open, "
         "streaming, other calls on the same plan. If it cannot be had faster, give "
         "each answer a cushion.",

@@ -7,9 +7,10 @@ from typing import Final
 
 import numpy as np
 
-from workbench.call import Call
+from workbench.call import Call, Stage
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.barge_in import AUDIBLE_DBOV, spoken, sureness
+from workbench.diagnosis.detectors.stages import because
 from workbench.diagnosis.finding import POSSIBLE, SURE, Finding, Part, graded
 from workbench.metrics.speech import (
     HOP,
@@ -59,6 +60,8 @@ def dead_air(call: Call) -> Iterator[Finding]:
         # Whoever was asked may think, and prompts come after five seconds or more.
         patience = PATIENCE if last == "bot" and not ends else 1
         cause, remedy = _SILENT["end" if ends else last]
+        if last == "caller" and not ends:
+            cause, remedy = because(call.stages(start, end), cause, remedy)
         if not ends and _was_waiting(call, end):
             cause += (
                 " It went on as soon as the caller said something: it had been waiting for that."
@@ -115,9 +118,8 @@ _SILENT: Final = {
     ),
     "caller": (
         "The caller had spoken last and the bot did not answer.",
-        "Look at the end of the turn (VADParams.stop_secs, the turn analyzer), then at the "
-        "latencies of recogniser, model and synthesis in Pipecat's metrics "
-        "(enable_metrics=True).",
+        "Look at the end of the turn (VADParams.stop_secs, the turn analyzer), then at recogniser, "
+        "model and synthesis.",
     ),
     "end": (
         "All had been said and nobody hung up.",
@@ -158,6 +160,12 @@ def slow_response(call: Call) -> Iterator[Finding]:
     # Of a crowd nobody can say when it has finished.
     before = (sureness(call.caller_sounds, wait.start - LAST_WORDS, wait.start) for wait in waits)
     sure = float(np.median(list(before))) >= SURE
+    cause, remedy = because(
+        _typical(call),
+        "The sum of the end of the turn, recognition, model and synthesis.",
+        "Shorten VADParams.stop_secs, stream the model into the synthesis, keep services in one "
+        "region.",
+    )
     yield slow_response.finding(
         side="bot",
         parts=[wait for wait in waits if wait.value >= slow_response.threshold],
@@ -168,11 +176,16 @@ def slow_response(call: Call) -> Iterator[Finding]:
         value=middle,
         measurement=f"the bot answers after {middle / 1000:.1f} s (half of {len(answers)} "
         f"answers; the slowest after {longest / 1000:.1f} s)",
-        cause="The sum of the end of the turn, recognition, model and synthesis.",
-        remedy="Measure the parts (enable_metrics=True); shorten VADParams.stop_secs, stream the "
-        "model into the synthesis, keep services in one region.",
+        cause=cause,
+        remedy=remedy,
         listen="caller_heard",
     )
+
+
+def _typical(call: Call) -> tuple[Stage, ...]:
+    """Stages of the answer that took as long as half of them, or the next longer one."""
+    waits = sorted(call.answers.waited_for, key=lambda answer: answer.wait_ms)
+    return waits[len(waits) // 2].stages if waits else ()
 
 
 @detector(
