@@ -275,7 +275,8 @@ def misread(audio: Audio, declared: Declared) -> Iterator[Misread]:
     power = np.array([np.vdot(piece, piece) for piece in pieces]) / size
     goes_on = runs_of(wins | (untold & (power > 10 ** (_SILENT_DBOV / 10))), step)
     fine = ~untold & ~wins & ~(own >= _DOUBTFUL).any(axis=0)
-    elsewhere = np.asarray((np.flatnonzero(fine) + 0.5) * step, np.float64)
+    # The end of a word may look fine by itself; as long as a stretch must be, it is.
+    elsewhere = np.array([(a + b) / 2 for a, b in runs_of(fine, step) if b - a >= _READ_SECS])
     told = list[tuple[float, float]]()
     for start, end in joined(goes_on, _PAUSE, elsewhere).tolist():
         inside = np.flatnonzero(wins[round(start / step) : round(end / step)])
