@@ -27,7 +27,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from json.encoder import encode_basestring_ascii as _quote
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -45,6 +45,7 @@ __all__ = [
     "Start",
     "Stop",
     "Track",
+    "account_text",
     "decode_media",
     "encode",
     "parse",
@@ -80,7 +81,7 @@ class Start(Struct, frozen=True):
     Attributes:
         stream_id: ``s-`` and hexadecimal groups.
         call_id: ``c-`` and hexadecimal groups.
-        account_id: Digits.
+        account_id: Digits, also where they came as a number.
         stream_name: The ``name`` of the BXML verb, else the stream id.
         tracks: What will be sent.
         stream_params: ``<StreamParam>`` names and values.
@@ -102,7 +103,7 @@ class Start(Struct, frozen=True):
         return list((shown | {"stream_params": list(self.stream_params)}).items())
 
 
-class Media(Struct, frozen=True, gc=False, tag_field="eventType", tag="media"):
+class Media(Struct, frozen=True, gc=False):
     """Audio of one track.
 
     Attributes:
@@ -175,6 +176,8 @@ class Other(Struct, frozen=True):
     event_type: str
 
 
+_Value = TypeVar("_Value", bound=str | None)
+
 Message: TypeAlias = Start | Media | Stop | PlayAudio | Clear | Other
 
 
@@ -202,7 +205,8 @@ def parse(text: str | bytes, *, max_size: int = MAX_MESSAGE_SIZE) -> Message:
     """
     try:
         if len(text) <= max_size:
-            return decode_media(text)
+            live = decode_media(text)
+            return Media(live.payload, live.track, live.sequence_number)
     except (msgspec.DecodeError, TypeError, ValueError, RecursionError):
         pass
     return _parse_slowly(text, max_size)
@@ -247,12 +251,25 @@ def play_audio_writer(
     return write
 
 
+def account_text(value: _Value | int) -> _Value | str:
+    """Write out an account id that is a number; anything else is returned as it is."""
+    if isinstance(value, bool):
+        return ""
+    return str(value) if isinstance(value, int) else value
+
+
 # -- reading -----------------------------------------------------------------------------------
 
 
-#: Reads the message that arrives fifty times a second, in one pass: tag, types and strict base64.
+class _LiveMedia(Media, frozen=True, gc=False, kw_only=True):
+    """Media that said so: msgspec takes a tag that is absent for granted, and a field not."""
+
+    event_type: Literal["media"] = msgspec.field(name="eventType")
+
+
+#: Reads the message that arrives fifty times a second, in one pass: kind, types and strict base64.
 #: For anything else it raises one of several uninformative errors; :func:`parse` finds the reason.
-decode_media: Final = msgspec.json.Decoder(Media).decode
+decode_media: Final[Callable[[str | bytes], Media]] = msgspec.json.Decoder(_LiveMedia).decode
 
 
 class _Audio(Struct):
@@ -288,7 +305,7 @@ def _read_start(fields: Mapping[str, Any]) -> Start:
     parameters = fields.get("streamParams")
     return Start(
         **_ids(metadata),
-        account_id=_string(metadata, "accountId"),
+        account_id=_string({"id": account_text(metadata.get("accountId"))}, "id"),
         stream_name=_string(metadata, "streamName"),
         tracks=_tracks(metadata.get("tracks")),
         stream_params={name: value for name, value in parameters.items() if type(value) is str}

@@ -48,6 +48,7 @@ from pipecat_bandwidth.messages import (
     Start,
     Stop,
     Track,
+    account_text,
     decode_media,
     encode,
     parse,
@@ -119,7 +120,7 @@ class BandwidthFrameSerializer(FrameSerializer):
         self,
         stream_id: str,
         call_id: str | None = None,
-        account_id: str | None = None,
+        account_id: str | int | None = None,
         client_id: str | None = None,
         client_secret: str | None = None,
         params: InputParams | None = None,
@@ -133,7 +134,7 @@ class BandwidthFrameSerializer(FrameSerializer):
         Args:
             stream_id: The stream's id, from ``start``: a label.
             call_id: The call to hang up, from a trusted source.
-            account_id: Its account, from a trusted source.
+            account_id: Its account, from a trusted source; a number is taken as its text.
             client_id: OAuth client id for the Voice API.
             client_secret: OAuth client secret for the Voice API.
             params: Configuration.
@@ -159,10 +160,10 @@ class BandwidthFrameSerializer(FrameSerializer):
             raise ValueError(f"{stream_id=} must be a string that is not empty")
         self._stream_id = stream_id
         self._call_id = call_id
-        self._account_id = account_id
+        self._account_id = account_text(account_id)
         self._hanging_up: HangingUp | None = None  # that stays, even if the params are changed
         if self._params.auto_hang_up:
-            needed = (call_id, account_id, client_id, client_secret, voice_api)
+            needed = (call_id, self._account_id, client_id, client_secret, voice_api)
             problem = hang_up_problem(*needed)
             if problem:
                 raise ValueError(problem)
@@ -275,12 +276,15 @@ class BandwidthFrameSerializer(FrameSerializer):
             size = len(data)
             stats.bytes_in += size
             try:
-                message: Message = decode_media(data) if size <= MAX_MESSAGE_SIZE else parse(data)
+                if size > MAX_MESSAGE_SIZE:
+                    raise ProtocolError
+                message = decode_media(data)
             except Exception:
-                message = parse(data)
-            if type(message) is not Media:
-                await self._handle_control(message)
-                return None
+                other = parse(data)
+                if type(other) is not Media:
+                    await self._handle_control(other)
+                    return None
+                message = other
             # Inlined, with the C functions behind parse, Media.is_inbound and PCMU.decode: this runs
             # fifty times a second.
             if message.track != "inbound" and message.track is not None:

@@ -47,6 +47,7 @@ import msgspec
 from loguru import logger
 
 from pipecat_bandwidth.exceptions import VoiceAPIError
+from pipecat_bandwidth.messages import account_text
 
 if TYPE_CHECKING:
     import httpx
@@ -205,13 +206,13 @@ class VoiceAPI:
     def __repr__(self) -> str:
         return f"VoiceAPI({self._base_url!r})"
 
-    async def hang_up(self, account_id: str, call_id: str) -> HangUp:
+    async def hang_up(self, account_id: str | int, call_id: str) -> HangUp:
         """End a call, and return when that is known.
 
         If the caller is cancelled, so is the hang-up.
 
         Args:
-            account_id: Bandwidth account, from a trusted source.
+            account_id: Bandwidth account, from a trusted source; a number is taken as its text.
             call_id: The call, from a trusted source.
 
         Returns:
@@ -233,14 +234,20 @@ class VoiceAPI:
         return HangUp("already_over" if over else "completed", answer.status, answer.attempts, took)
 
     async def redirect(
-        self, account_id: str, call_id: str, url: str, *, username: str = "", password: str = ""
+        self,
+        account_id: str | int,
+        call_id: str,
+        url: str,
+        *,
+        username: str = "",
+        password: str = "",
     ) -> None:
         """Have a call go on elsewhere: Bandwidth posts a ``redirect`` event there, and takes BXML.
 
         The verb in progress ends, and the rest of its document is skipped.
 
         Args:
-            account_id: Bandwidth account, from a trusted source.
+            account_id: Bandwidth account, from a trusted source; a number is taken as its text.
             call_id: The call, from a trusted source.
             url: The webhook that gets the event.
             username: HTTP Basic user of that webhook; ``""`` for none.
@@ -283,9 +290,12 @@ class VoiceAPI:
 
     # -- what they have in common ----------------------------------------------------------------
 
-    async def _change(self, operation: str, account_id: str, call_id: str, body: bytes) -> Answer:
+    async def _change(
+        self, operation: str, account_id: str | int, call_id: str, body: bytes
+    ) -> Answer:
         """Ask for another state of a call until the answer settles it."""
-        account, call = identifier("account_id", account_id), identifier("call_id", call_id)
+        account = identifier("account_id", account_text(account_id))
+        call = identifier("call_id", call_id)
         await self._open(operation)
         deadline = time.monotonic() + self._deadline_secs
         url = f"{self._base_url}/accounts/{account}/calls/{call}"

@@ -108,6 +108,8 @@ def test_order_of_keys_spaces_and_unknown_keys_do_not_matter(message: Message, w
 LENIENT: list[tuple[str, Message]] = [
     ('{"metadata":{},"eventType":"start"}', Start()),
     ('{"metadata":{"streamId":7,"callId":null,"tracks":"x"},"eventType":"start"}', Start()),
+    ('{"metadata":{"accountId":9900000},"eventType":"start"}', Start(account_id="9900000")),
+    ('{"metadata":{"accountId":true},"eventType":"start"}', Start()),
     (
         '{"metadata":{"tracks":["inbound",5,{"name":7},{"name":"outbound"}]},"eventType":"start"}',
         Start(tracks=(Track("inbound"), Track("outbound", "", 0))),
@@ -171,6 +173,7 @@ BAD: list[tuple[str | bytes, str]] = [
     ('{"eventType":5}', "no eventType"),
     ('{"eventType":""}', "no eventType"),
     ('{"event":"media","media":{"payload":""}}', "no eventType"),
+    ('{"type":"ping","payload":"/38="}', "no eventType"),
     ('{"eventType":"start"}', "bad start: metadata is not an object"),
     ('{"eventType":"start","metadata":[]}', "bad start: metadata is not an object"),
     ('{"eventType":"stop","metadata":null}', "bad stop: metadata is not an object"),

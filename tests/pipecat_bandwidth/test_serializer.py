@@ -58,6 +58,7 @@ from pipecat_bandwidth.voice_api import HangUp, VoiceAPI
 from tests.fuzz import messages as fuzz
 from tests.fuzz.messages import HOSTILE, ended
 from tests.http_server import HANG, RESET, Answer, Server, http_server
+from workbench.simulator import VoiceAPIServer
 
 InputParams = BandwidthFrameSerializer.InputParams
 
@@ -284,11 +285,37 @@ def test_with_a_voice_api_no_credentials_are_needed() -> None:
 
 @pytest.mark.parametrize("name", ["call_id", "account_id"])
 @pytest.mark.parametrize(
-    "value", ["..", ".", "c/1", "c%2f", "c?x", "c#", "c 1", "c-1\n", "\u0661", "x" * 257, 5, b"c"]
+    "value", ["..", ".", "c/1", "c%2f", "c?x", "c#", "c 1", "c-1\n", "\u0661", "x" * 257, 0.5, b"c"]
 )
 def test_ids_that_could_change_an_address_are_refused(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"^{name} must be 1 to 256 letters, digits, '-' or '_'"):
         BandwidthFrameSerializer(STREAM, **NEEDED | {name: value})
+
+
+async def test_a_numeric_account_is_taken_as_its_text() -> None:
+    async with VoiceAPIServer() as server:
+        call = server.add("9900000", CALL)
+        pair = (server.client_id, server.client_secret)
+        api = VoiceAPI(*pair, base_url=server.base_url, token_url=server.token_url)
+        serializer = BandwidthFrameSerializer(STREAM, CALL, 9900000, voice_api=api)
+        assert serializer.account_id == "9900000"
+        await serializer.serialize(EndFrame())
+        await api.aclose()
+        assert call.is_set()
+
+
+async def test_what_does_not_say_that_it_is_media_is_no_audio() -> None:
+    ear = BandwidthFrameSerializer(STREAM, params=InputParams(auto_hang_up=False))
+    for text in (
+        '{"type":"ping","payload":"/38="}',
+        '{"track":"inbound","payload":"/38=","sequenceNumber":"1"}',
+        '{"payload":"/38=","eventType":"ping"}',
+        '{"payload":"/38=","eventType":null}',
+    ):
+        assert await ear.deserialize(text) is None
+    assert (ear.stats.bad, ear.stats.other, ear.stats.wire_in_ms) == (3, 1, 0.0)
+    frame = await ear.deserialize('{"track":"inbound","payload":"/38=","eventType":"media"}')
+    assert isinstance(frame, InputAudioRawFrame) and ear.stats.wire_in_ms == 0.25
 
 
 @pytest.mark.parametrize("stream_id", ["", None, 5])

@@ -67,7 +67,7 @@ def diagnose(
 
         >>> worst = diagnose(Call.open("sample_audio/captures/choppy.mcap"))[0]
         >>> worst.kind, worst.side, worst.severity, worst.when
-        ('underrun', 'bot', 'error', '9.72–13.48 s')
+        ('underrun', 'bot', 'error', '9.68–13.44 s')
     """
     unknown = set(kinds or ()) - DETECTORS.keys()
     if unknown:
