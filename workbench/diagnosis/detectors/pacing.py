@@ -159,8 +159,8 @@ def _cushion(call: Call) -> str:
         return f" Not even a cushion of {table[-1].cushion_ms} ms would have hidden a hole of this call."
     share = f"{holes - row.underruns} of the {holes} holes" if holes > 1 else "the one hole"
     return (
-        f" A cushion of {row.cushion_ms} ms at the beginning of an answer would have hidden {share} "
-        "of this call, and delayed every answer by as much."
+        f" A cushion of {row.cushion_ms} ms (outbound_cushion_ms={row.cushion_ms} in InputParams; tune chooses "
+        f"it) would have hidden {share} of this call, and delayed every answer by as much."
     )
 
 
