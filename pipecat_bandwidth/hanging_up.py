@@ -20,7 +20,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from pipecat_bandwidth.exceptions import VoiceAPIError
-from pipecat_bandwidth.voice_api import VoiceAPI, credential_problem, identifier
+from pipecat_bandwidth.voice_api import (
+    VoiceAPI,
+    credential_problem,
+    endpoint_problem,
+    identifier,
+)
 
 __all__ = ["HangingUp", "Outcome", "hang_up_problem", "start"]
 
@@ -187,7 +192,9 @@ def hang_up_problem(
         identifier("account_id", account_id)
     except ValueError as error:
         return str(error)
-    return None if voice_api else credential_problem(client_id, client_secret)
+    if voice_api:
+        return None
+    return credential_problem(client_id, client_secret) or endpoint_problem()
 
 
 def start(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -138,15 +138,16 @@ class BandwidthFrameSerializer(FrameSerializer):
             client_id: OAuth client id for the Voice API.
             client_secret: OAuth client secret for the Voice API.
             params: Configuration.
-            voice_api: A client to hang up with, instead of one made of the two above: with other
-                URLs, or to share a token between calls. The serializer never closes it.
+            voice_api: A client to hang up with, instead of one made of the two above (and of
+                ``BANDWIDTH_VOICE_URL`` and ``BANDWIDTH_TOKEN_URL``, where the environment has
+                them): with other URLs, or to share a token between calls. The serializer never closes it.
             clock: Where the time comes from, in seconds: a captured call's, when it is replayed.
             log: Takes the serializer's lines, each as level and text, instead of loguru.
 
         Raises:
             ValueError: If ``stream_id`` is empty or ``params`` are another serializer's; or if the
-                call is to be hung up and what that takes is missing or no string, or an id is not 1
-                to 256 letters, digits, ``-`` or ``_``.
+                call is to be hung up and what that takes is missing or no string, an id is not 1 to
+                256 letters, digits, ``-`` or ``_``, or an address of the environment is no good.
         """
         kind: type = type(params)
         if params is not None and not issubclass(kind, BandwidthFrameSerializer.InputParams):

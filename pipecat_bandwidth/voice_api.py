@@ -33,6 +33,7 @@ import asyncio
 import base64
 import itertools
 import math
+import os
 import random
 import re
 import time
@@ -42,6 +43,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self
+from urllib.parse import urlsplit
 
 import msgspec
 from loguru import logger
@@ -73,6 +75,13 @@ _LONGEST_LIFETIME_SECS: Final = 7 * 24 * 3600.0
 #: Path segments of an authenticated request: no dot, no slash, no line break.
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_-]{1,256}")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+
+#: Of each address the variable of the environment that gives it, and Bandwidth's own.
+_ENDPOINTS: Final = {
+    "base_url": ("BANDWIDTH_VOICE_URL", "https://voice.bandwidth.com/api/v2"),
+    "token_url": ("BANDWIDTH_TOKEN_URL", "https://api.bandwidth.com/api/v1/oauth2/token"),
+}
+_LOOPBACK: Final = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
 
 _JSON: Final = {"Content-Type": "application/json"}
 _COMPLETED: Final = b'{"state":"completed"}'
@@ -168,8 +177,8 @@ class VoiceAPI:
         client_id: str,
         client_secret: str,
         *,
-        base_url: str = "https://voice.bandwidth.com/api/v2",
-        token_url: str = "https://api.bandwidth.com/api/v1/oauth2/token",
+        base_url: str | None = None,
+        token_url: str | None = None,
         deadline_secs: float = 10.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
@@ -178,23 +187,25 @@ class VoiceAPI:
         Args:
             client_id: OAuth client id.
             client_secret: OAuth client secret.
-            base_url: Root of the Voice API.
-            token_url: The OAuth token endpoint.
+            base_url: Root of the Voice API; by default ``BANDWIDTH_VOICE_URL`` of the environment,
+                else Bandwidth's.
+            token_url: The OAuth token endpoint; by default ``BANDWIDTH_TOKEN_URL``, else
+                Bandwidth's.
             deadline_secs: Longest time that :meth:`hang_up` may take in all, token included. One
                 attempt gets at most half of it, so that one silent server does not use it up.
             transport: How requests travel, instead of httpx's own connections.
 
         Raises:
-            ValueError: If a credential is empty or not a string, a URL is not http(s), or the
-                deadline not a positive number.
+            ValueError: If a credential is empty or not a string, a URL is not https (or http, on
+                loopback), or the deadline not a positive number.
         """
         if problem := credential_problem(client_id, client_secret):
             raise ValueError(problem)
         if not (isinstance(deadline_secs, (int, float)) and 0 < deadline_secs < math.inf):
             raise ValueError(f"{deadline_secs=} must be a positive number of seconds")
         self._credentials = _Authorization.basic(client_id, client_secret)
-        self._base_url = _url("base_url", base_url)
-        self._token_url = _url("token_url", token_url)
+        self._base_url = _endpoint("base_url", base_url)
+        self._token_url = _endpoint("token_url", token_url)
         self._deadline_secs = deadline_secs
         self._transport = transport
         self._token: _Authorization | None = None
@@ -507,6 +518,31 @@ def credential_problem(client_id: object, client_secret: object) -> str | None:
         if not isinstance(value, str) or not value:
             return f"{name} must be a string that is not empty, not {type(value).__name__}"
     return None
+
+
+def endpoint_problem() -> str | None:
+    """Say what is wrong with the addresses that the environment gives; ``None`` for nothing."""
+    try:
+        for name in _ENDPOINTS:
+            _endpoint(name, None)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _endpoint(name: str, value: object) -> str:
+    """Choose an address: as given, else as the environment has it, else Bandwidth's."""
+    variable, bandwidth = _ENDPOINTS[name]
+    if value is None:
+        value, name = os.environ.get(variable) or bandwidth, variable
+    url = _url(name, value)
+    parts = urlsplit(url)
+    if parts.scheme == "http" and not _LOOPBACK.fullmatch(parts.hostname or ""):
+        raise ValueError(
+            f"{name} is plain http and not on loopback: credentials and tokens would travel in "
+            "clear; give an https address"
+        )
+    return url
 
 
 def _url(name: str, value: object) -> str:

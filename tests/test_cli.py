@@ -9,6 +9,7 @@ import json
 import os
 import queue
 import shutil
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -21,10 +22,11 @@ import numpy as np
 import pytest
 import soundfile
 from fastapi import FastAPI, Request, Response, WebSocket
+from pipecat.frames.frames import EndFrame
 from starlette.websockets import WebSocketDisconnect
 
 from pipecat_bandwidth import BandwidthFrameSerializer
-from pipecat_bandwidth.messages import PlayAudio, encode
+from pipecat_bandwidth.messages import PlayAudio, Start, encode, parse
 from tests.captures import Scene, speech
 from tests.fuzz.bombs import halves
 from workbench import cli
@@ -413,6 +415,20 @@ async def mumble(websocket: WebSocket) -> None:
             await websocket.receive_text()
 
 
+async def take_leave(websocket: WebSocket) -> None:
+    """Greet, hear the caller out, and hang up where the environment says that Bandwidth is."""
+    start = parse(await websocket.receive_text())
+    assert isinstance(start, Start)
+    serializer = BandwidthFrameSerializer(
+        start.stream_id, start.call_id, start.account_id, "client", "secret"
+    )
+    await play(websocket, 0.3)
+    for _ in range(150):
+        await websocket.receive_text()
+    await serializer.serialize(EndFrame())
+    await mumble(websocket)
+
+
 async def play(websocket: WebSocket, seconds: float) -> None:
     payload = b"\x90\x10" * round(seconds * 4000)
     await websocket.send_text(encode(PlayAudio("audio/pcmu", payload)))
@@ -422,7 +438,7 @@ async def play(websocket: WebSocket, seconds: float) -> None:
 def bots() -> Iterator[str]:
     """The root of a server, on a thread, with a bot at each of ``/converse``, ``/babble``, ..."""
     app = FastAPI()
-    behaviours = {behave.__name__: behave for behave in (converse, babble, mumble)}
+    behaviours = {behave.__name__: behave for behave in (converse, babble, mumble, take_leave)}
 
     @app.post("/{name}")
     async def voice(name: str, request: Request) -> Response:
@@ -474,6 +490,25 @@ def test_a_call_that_went_well_ends_with_0(
     assert "1 of 1 turns" in run.out and "problem" not in run.out
     assert "the bot closed the WebSocket" in run.out
     assert "note: <SpeakSentence> comes first" in run.out
+
+
+def test_the_voice_api_is_there_with_the_call(
+    workbench: Callable[..., Run], bots: str, script: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        options = ("--script", script, "--timeout", 60, "--voice-port", port)
+        refused = workbench("simulate", f"{bots}/take_leave", *options)
+        assert refused.code == 2 and f"--voice-port {port}: " in refused.err
+    root = f"http://127.0.0.1:{port}/api"
+    monkeypatch.setenv("BANDWIDTH_VOICE_URL", f"{root}/v2")
+    monkeypatch.setenv("BANDWIDTH_TOKEN_URL", f"{root}/v1/oauth2/token")
+    run = workbench("simulate", f"{bots}/take_leave", *options)
+    assert run.code == 0, run
+    assert f"export BANDWIDTH_VOICE_URL={root}/v2\n" in run.out
+    assert f"export BANDWIDTH_TOKEN_URL={root}/v1/oauth2/token\n" in run.out
+    assert "the bot hung up through the Voice API" in run.out
+    assert "token 200, hang up 200" in run.out
 
 
 def test_a_silent_bot_ends_with_1_and_a_reason(

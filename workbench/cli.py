@@ -140,8 +140,18 @@ def simulate(
         float,
         typer.Option(min=1, help="End the call after this many seconds; bounds its requests too."),
     ] = 300.0,
+    voice_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            help="Where the Voice API and token endpoint listen; 8378 by default, if it is free.",
+        ),
+    ] = None,
 ) -> None:
     """Call a bot's server as Bandwidth would: webhook, BXML, WebSocket, media in real time.
+
+    The Voice API and the token endpoint are there too; what to export for the bot is printed.
 
     Exits with 1 when the call failed, and says why.
     """
@@ -151,8 +161,9 @@ def simulate(
 
     line = Line(jitter_ms=jitter_ms, loss=loss, duplicates=duplicates, seed=seed)
     call = simulate_call(
-        out, url, script, username=username, password=password, line=line, timeout=timeout
-    )
+        out, url, script, username=username, password=password, line=line, timeout=timeout,
+        voice_port=voice_port,
+    )  # fmt: skip
     if call.problems():
         raise typer.Exit(1)
 

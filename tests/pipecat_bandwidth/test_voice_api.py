@@ -27,7 +27,7 @@ import trustme
 from loguru import logger
 from pydantic import SecretStr
 
-from pipecat_bandwidth import _http, voice_api
+from pipecat_bandwidth import BandwidthFrameSerializer, _http, voice_api
 from pipecat_bandwidth.exceptions import VoiceAPIError
 from pipecat_bandwidth.voice_api import HangUp, VoiceAPI
 from tests.http_server import HANG, RESET, Answer, Server, http_server
@@ -762,7 +762,10 @@ async def test_ids_that_could_change_the_address(server: Server, which: str, val
         ({"client_secret": SECRET.encode()}, "^client_secret .* not bytes$"),
         ({"deadline_secs": "10"}, "deadline_secs='10' must be a positive number"),
         ({"deadline_secs": None}, "deadline_secs=None"),
-        ({"base_url": None}, "base_url must be an http or https URL"),
+        ({"base_url": 7}, "base_url must be an http or https URL"),
+        ({"base_url": "http://voice.bandwidth.com"}, "base_url is plain http and not on loopback"),
+        ({"token_url": "http://127.0.0.1.example/token"}, "token_url is plain http"),
+        ({"token_url": "http://10.0.0.1/token"}, "token_url is plain http"),
         ({"token_url": b"https://api.bandwidth.com"}, "token_url must be an http or https URL"),
         ({"deadline_secs": 0}, "deadline_secs"),
         ({"deadline_secs": float("nan")}, "deadline_secs"),
@@ -776,6 +779,34 @@ async def test_ids_that_could_change_the_address(server: Server, which: str, val
 def test_bad_settings(options: dict, named: str) -> None:
     with pytest.raises(ValueError, match=named):
         VoiceAPI(**{"client_id": CLIENT, "client_secret": SECRET} | options)
+
+
+@pytest.mark.parametrize("url", ["http://localhost:1/x", "http://[::1]:1/x", "https://10.0.0.1"])
+def test_addresses_may_be_of_loopback_or_https(url: str) -> None:
+    assert repr(VoiceAPI(CLIENT, SECRET, base_url=url, token_url=url)) == f"VoiceAPI({url!r})"
+
+
+async def test_the_environment_has_the_addresses_and_arguments_win(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BANDWIDTH_VOICE_URL", f"{server.url}/api/v2/")
+    monkeypatch.setenv("BANDWIDTH_TOKEN_URL", f"{server.url}/token")
+    async with VoiceAPI(CLIENT, SECRET) as api:
+        await api.hang_up(ACCOUNT, CALL)
+    assert [request.path for request in server.requests] == [
+        "/token", f"/api/v2/accounts/{ACCOUNT}/calls/{CALL}",
+    ]  # fmt: skip
+    assert repr(VoiceAPI(CLIENT, SECRET, base_url="https://a.example")).count("a.example") == 1
+    monkeypatch.setenv("BANDWIDTH_TOKEN_URL", "")
+    monkeypatch.setenv("BANDWIDTH_VOICE_URL", "http://voice.example")
+    plain = "^BANDWIDTH_VOICE_URL is plain http and not on loopback"
+    with pytest.raises(ValueError, match=plain):
+        VoiceAPI(CLIENT, SECRET)
+    with pytest.raises(ValueError, match=plain):
+        BandwidthFrameSerializer("s-1", CALL, ACCOUNT, CLIENT, SECRET)
+    BandwidthFrameSerializer(
+        "s-1", CALL, ACCOUNT, voice_api=VoiceAPI(CLIENT, SECRET, base_url=f"{server.url}/api/v2")
+    )
 
 
 async def test_nothing_secret_is_shown(server: Server) -> None:

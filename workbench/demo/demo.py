@@ -12,7 +12,12 @@ import math
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -34,12 +39,16 @@ from workbench.report.report import holes_heard
 from workbench.simulator import Line, Script, SimulatedCall, VoiceAPIServer, simulate
 from workbench.simulator import Progress as CallProgress
 from workbench.simulator.script import LoopBlock, SpeechStall
+from workbench.simulator.voice_api import Request
 from workbench.tap import Tap
 from workbench.terminal import print_comparison, print_findings, print_summary, print_tuning
 from workbench.tuning.comparison import Comparison, compare
 from workbench.tuning.tuning import TuningResult, tune
 
-__all__ = ["Demo", "record_call", "run_demo", "simulate_call"]
+__all__ = ["VOICE_PORT", "Demo", "record_call", "run_demo", "simulate_call"]
+
+#: Where the simulated Voice API listens if it can, so that a bot can be started before the call.
+VOICE_PORT: Final = 8378
 
 #: Counters of a call that a setting may change, and how they are headed.
 _COMPARED: Final = {
@@ -217,17 +226,28 @@ def simulate_call(
     password: str = "",
     line: Line | None = None,
     timeout: float = 300.0,
+    voice_port: int | None = None,
 ) -> SimulatedCall:
     """Call any bot's server as Bandwidth would, and print what happened.
 
+    The Voice API and the token endpoint are simulated too, for any credentials.
+
     Raises:
         SimulationError: If the call failed; it names the step and what came back.
+        ValueError: If another listens on ``voice_port``.
     """
     spoken = Script.load(script or samples() / "call" / "demo.json")
-    call = functools.partial(
-        simulate, url, spoken, username=username, password=password, line=line or Line(),
-        max_secs=timeout,
-    )  # fmt: skip
+    requests: list[Request] = []
+
+    async def call(**options: Any) -> SimulatedCall:
+        async with _voice_api(voice_port) as server:
+            _print_addresses(console, server)
+            server.requests = requests
+            return await simulate(
+                url, spoken, username=username, password=password, line=line or Line(),
+                max_secs=timeout, voice_api=server, **options,
+            )  # fmt: skip
+
     truth = _with_progress(console, call)
     table = Table(show_header=False)
     gaps = truth.response_gaps().values()
@@ -239,6 +259,8 @@ def simulate_call(
         "underruns inside speech": f"{len(truth.underruns)}, {sum(s for _, s in truth.underruns) * 1000:.0f} ms in all",
         "bot answers after": ", ".join(f"{gap:.2f} s" for gap in gaps) or "never",
         "protocol errors": _grouped(truth.protocol_errors) or "none",
+        "Voice API": ", ".join(f"{r.operation or 'other'} {r.status or 'reset'}" for r in requests)
+        or "no request: the bot does not hang up, or not here",
     }.items():
         table.add_row(name, Text(value))  # Some of it is the bot's: no markup.
     console.print(table)
@@ -247,6 +269,32 @@ def simulate_call(
     for problem in truth.problems():
         console.print(f"problem: {problem}", markup=False, style="red")
     return truth
+
+
+@asynccontextmanager
+async def _voice_api(port: int | None) -> AsyncIterator[VoiceAPIServer]:
+    """Serve on a port; on the usual one, or where that is taken any other, if none is given."""
+    async with AsyncExitStack() as stack:
+        try:
+            listening = VoiceAPIServer(VOICE_PORT if port is None else port, any_client=True)
+            server = await stack.enter_async_context(listening)
+        except OSError as error:
+            if port is not None:
+                raise ValueError(f"--voice-port {port}: {error.strerror}") from None
+            server = await stack.enter_async_context(VoiceAPIServer(any_client=True))
+        yield server
+
+
+def _print_addresses(console: Console, server: VoiceAPIServer) -> None:
+    """Say what a bot's environment needs, so that it hangs up here and not a real call."""
+    console.print(
+        "Voice API of this call; a bot of this package hangs up here if it was started with"
+    )
+    for name, value in {
+        "BANDWIDTH_VOICE_URL": server.base_url,
+        "BANDWIDTH_TOKEN_URL": server.token_url,
+    }.items():
+        console.print(f"  export {name}={value}", soft_wrap=True, highlight=False)
 
 
 def _grouped(errors: Sequence[tuple[float, str]]) -> str:
