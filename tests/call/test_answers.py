@@ -25,12 +25,30 @@ from workbench.timeline.marks import marks
 NAMES = ("cascade", "late_turn", "speech_to_speech", "cut", "slow", "unseen")
 
 
+#: Milliseconds that the caller's messages may be late: a busy machine is no failure, and no proof.
+LATE_MS = 60.0
+
+
 @pytest.fixture(scope="module")
 def calls(tmp_path_factory) -> dict[str, Call]:
-    """Calls that are made once, all at the same time."""
+    """Calls that are made once, all at the same time; again, if the machine was busy with others."""
     folder = tmp_path_factory.mktemp("staged")
-    in_a_process(folder, NAMES)
-    return {name: Call.open(folder / f"{name}.mcap") for name in NAMES}
+    made: dict[str, Call] = {}
+    for number in range(3):
+        wanted = [name for name in NAMES if name not in made or late_ms(made[name]) > LATE_MS]
+        if not wanted:
+            return made
+        (into := folder / str(number)).mkdir()
+        in_a_process(into, wanted)
+        made |= {name: Call.open(into / f"{name}.mcap") for name in wanted}
+    if max(map(late_ms, made.values())) > LATE_MS:
+        pytest.skip("the machine is too busy for calls in real time")
+    return made
+
+
+def late_ms(call: Call) -> float:
+    """How late a message of the caller was at worst."""
+    return 1000 * float(np.diff(call.inbound.time).max(initial=0.02)) - 20
 
 
 def took(answer) -> dict[str, float]:

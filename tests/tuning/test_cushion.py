@@ -153,9 +153,9 @@ def test_the_holes_of_a_capture_are_those_that_its_call_has(choppy: Call) -> Non
 
 def test_tuning_takes_the_cushion_with_the_encoding(choppy: Call, tmp_path: Path) -> None:
     result = tune([choppy])
-    assert result.params.outbound_cushion_ms == result.cushion.cushion_ms == 200
-    assert any("hidden 3 of 4 holes, 241 of 641 ms" in reason for reason in result.why)
-    assert "outbound_cushion_ms=200" in result.code
+    assert result.params.outbound_cushion_ms == result.cushion.cushion_ms == 180
+    assert any("hidden 3 of 4 holes, 239 of 640 ms" in reason for reason in result.why)
+    assert "outbound_cushion_ms=180" in result.code
     result.export(tmp_path / "tuned.json")
     loaded = BandwidthFrameSerializer.InputParams.load(tmp_path / "tuned.json")
     assert loaded == result.params
@@ -182,7 +182,7 @@ def test_the_panel_hears_and_takes_a_cushion() -> None:
         assert panel.wait(60)
         assert panel.params.outbound_cushion_ms == 0
         panel.adopt.click()
-        assert panel.params.outbound_cushion_ms == panel.result.params.outbound_cushion_ms == 200
+        assert panel.params.outbound_cushion_ms == panel.result.params.outbound_cushion_ms == 180
         assert panel.timeline.bot == CUSHIONED
         panel.cushion_ms.value = 0
         assert panel.wait(60)
@@ -195,7 +195,7 @@ def test_a_report_shows_before_and_after(choppy: Call, tmp_path: Path) -> None:
     page = write_report(tmp_path / "r.html", choppy, [], after=choppy, sides=())
     text = page.read_text("utf-8")
     assert "Of the 5 holes that the caller heard before, there are 5 after." in text
-    assert text.count("400 ms at 13.1 s") == 2 and "<audio" not in text
+    assert text.count("401 ms at 13.0 s") == 2 and "<audio" not in text
 
 
 def test_many_captures_come_to_the_same(choppy: Call) -> None:
