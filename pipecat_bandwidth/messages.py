@@ -305,7 +305,7 @@ def _read_start(fields: Mapping[str, Any]) -> Start:
     parameters = fields.get("streamParams")
     return Start(
         **_ids(metadata),
-        account_id=_string({"id": account_text(metadata.get("accountId"))}, "id"),
+        account_id=_text(account_text(metadata.get("accountId"))),
         stream_name=_string(metadata, "streamName"),
         tracks=_tracks(metadata.get("tracks")),
         stream_params={name: value for name, value in parameters.items() if type(value) is str}
@@ -353,7 +353,10 @@ def _object(fields: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _string(fields: Mapping[str, Any], name: str) -> str:
-    value = fields.get(name)
+    return _text(fields.get(name))
+
+
+def _text(value: Any) -> str:
     return value[:256] if type(value) is str else ""
 
 

@@ -41,6 +41,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -81,7 +82,6 @@ _ENDPOINTS: Final = {
     "base_url": ("BANDWIDTH_VOICE_URL", "https://voice.bandwidth.com/api/v2"),
     "token_url": ("BANDWIDTH_TOKEN_URL", "https://api.bandwidth.com/api/v1/oauth2/token"),
 }
-_LOOPBACK: Final = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
 
 _JSON: Final = {"Content-Type": "application/json"}
 _COMPLETED: Final = b'{"state":"completed"}'
@@ -530,6 +530,13 @@ def endpoint_problem() -> str | None:
     return None
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # a name
+        return False
+
+
 def _endpoint(name: str, value: object) -> str:
     """Choose an address: as given, else as the environment has it, else Bandwidth's."""
     variable, bandwidth = _ENDPOINTS[name]
@@ -537,7 +544,7 @@ def _endpoint(name: str, value: object) -> str:
         value, name = os.environ.get(variable) or bandwidth, variable
     url = _url(name, value)
     parts = urlsplit(url)
-    if parts.scheme == "http" and not _LOOPBACK.fullmatch(parts.hostname or ""):
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
         raise ValueError(
             f"{name} is plain http and not on loopback: credentials and tokens would travel in "
             "clear; give an https address"

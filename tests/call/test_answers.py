@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,30 +26,28 @@ from workbench.timeline.marks import marks
 NAMES = ("cascade", "late_turn", "speech_to_speech", "cut", "slow", "unseen")
 
 
-#: Milliseconds that the caller's messages may be late: a busy machine is no failure, and no proof.
-LATE_MS = 60.0
+#: Calls of a real pipeline, recorded on a quiet machine: python -m tests.staged tests/data/staged PLAN...
+KEPT = Path(__file__).parents[1] / "data" / "staged"
+#: The goal of the error of a stage, in milliseconds.
+GOAL_MS = 20
 
 
 @pytest.fixture(scope="module")
-def calls(tmp_path_factory) -> dict[str, Call]:
-    """Calls that are made once, all at the same time; again, if the machine was busy with others."""
-    folder = tmp_path_factory.mktemp("staged")
-    made: dict[str, Call] = {}
-    for number in range(3):
-        wanted = [name for name in NAMES if name not in made or late_ms(made[name]) > LATE_MS]
-        if not wanted:
-            return made
-        (into := folder / str(number)).mkdir()
-        in_a_process(into, wanted)
-        made |= {name: Call.open(into / f"{name}.mcap") for name in wanted}
-    if max(map(late_ms, made.values())) > LATE_MS:
-        pytest.skip("the machine is too busy for calls in real time")
-    return made
+def calls() -> dict[str, Call]:
+    return {name: Call.open(KEPT / f"{name}.mcap") for name in NAMES}
 
 
-def late_ms(call: Call) -> float:
-    """How late a message of the caller was at worst."""
-    return 1000 * float(np.diff(call.inbound.time).max(initial=0.02)) - 20
+def test_a_pipeline_that_runs_now_tells_its_stages(tmp_path):
+    """How long they take is a matter of the machine; that they are there, and whose, is not."""
+    in_a_process(tmp_path, ["cascade"])
+    call = Call.open(tmp_path / "cascade.mcap")
+    seen = [answer for answer in call.answers if answer.is_seen]
+    assert seen
+    for answer in seen:
+        assert sum(s.took_ms for s in answer.stages) == pytest.approx(answer.wait_ms, abs=1e-6)
+    services = {stage.name: stage.service for answer in seen for stage in answer.stages}
+    assert services["first_token"] == "Model"
+    assert services["first_byte"] == "Synthesis"
 
 
 def took(answer) -> dict[str, float]:
@@ -77,8 +76,8 @@ def test_each_stage_takes_what_was_planted(calls, name):
     assert len(call.answers) == len(plan.answers)
     for answer, planted in zip(call.answers, plan.answers, strict=True):
         stages = {s.name: s.took_ms for s in answer.stages if s.name in expected(plan, planted)}
-        assert stages == pytest.approx(expected(plan, planted), abs=45)
-        assert sum(stages.values()) == pytest.approx(answer.wait_ms, abs=60)
+        assert stages == pytest.approx(expected(plan, planted), abs=GOAL_MS)
+        assert sum(stages.values()) == pytest.approx(answer.wait_ms, abs=GOAL_MS)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -117,7 +116,7 @@ def test_a_service_that_hears_and_speaks_is_one_stage(calls):
     for answer, secs in ((first, 0.5), (second, 0.9)):
         stages = took(answer)
         assert stages.keys() == {"voice_end", "turn_end", "first_byte"}
-        assert stages["first_byte"] == pytest.approx(1000 * secs, abs=45)
+        assert stages["first_byte"] == pytest.approx(1000 * secs, abs=GOAL_MS)
         assert answer.largest.service == "SpeechToSpeech"
 
 

@@ -57,9 +57,9 @@ _INTRODUCTION: Final = (
     + ", ".join(
         f"{count} alarms in {hours:.1f} h of {what}" for what, (hours, count) in RECORDED.items()
     )
-    + ": five in six of them `dead_air`, long silences after which the bot of the recorded run had not "
-    "answered, which nobody has gone through to tell true ones from alarms. Of the half that may be "
-    "looked at it is 1 in 9.1 h of ordinary speech. What is counted, not measured, has no such figures."
+    + ": five in six of them `dead_air`, where the bot of a recorded run had not answered; of 53 that "
+    "were held against what was said in these runs, 50 were true. What is counted, not measured, has no "
+    "such figures."
 )
 
 
