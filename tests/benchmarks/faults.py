@@ -26,7 +26,7 @@ from tests.ground.calls import RUNS
 from tests.ground.judge import Judged, judged_calls
 from tests.ground.planting import DECOYS, KNOWN, UNKNOWN
 from tests.ground.trials import Trial, attempt, decoy
-from tests.ground.voices import Half, install
+from tests.ground.voices import Half, install, need
 
 TIMES = (0.5, 1.0, 2.0, 4.0)
 HEADER = [
@@ -47,6 +47,7 @@ def run(
     """Judge, and print what came of it; return the table of faults."""
     began = time.monotonic()
     install()
+    need(half)
     for fault in UNKNOWN:
         console.print(f"left out, there is no such detector yet: {fault.label}")
     wanted = [fault for fault in KNOWN if not kinds or fault.kind in kinds]

@@ -1,4 +1,4 @@
-"""``python -m tests.ground install | record | keep | judge``."""
+"""``python -m tests.ground install | gather | record | keep | judge``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from tests.ground.calls import RUNS
 from tests.ground.judge import judge
 from tests.ground.keep import keep_all
+from tests.ground.people import gather
 from tests.ground.record import PIPECATS, record
 from tests.ground.voices import ROOT, install
 
@@ -21,13 +22,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.ground")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("install", help="the voices, as root on Debian")
+    gathering = commands.add_parser("gather", help="people of a folder, only to be measured")
+    gathering.add_argument("folder", type=Path, help="with a folder for each speaker, and music")
     recording = commands.add_parser("record", help="runs of real pipelines")
     recording.add_argument("--pipecat", nargs="*", default=PIPECATS, choices=PIPECATS)
     recording.add_argument("--out", type=Path, default=RECORDED)
     recording.add_argument("--only", nargs="*", default=(), metavar="NAME")
     recording.add_argument("--at-once", type=int, default=2)
     recording.add_argument("--late", type=float, default=30.0, help="ms that a run may be late")
-    recording.add_argument("--take", type=int, default=1, help="2: other voices and words")
+    recording.add_argument("--take", type=int, default=1, help="3: people to be measured")
     judging = commands.add_parser("judge", help="what the diagnosis says of clean calls")
     judging.add_argument("--runs", type=Path, default=RUNS)
     judging.add_argument("--half", default="work", choices=("work", "measured"))
@@ -41,6 +44,10 @@ def main() -> None:
     console = Console()
     if options.command == "install":
         install()
+        return
+    if options.command == "gather":
+        for line in gather(options.folder):
+            console.print(line, highlight=False)
         return
     if options.command == "judge":
         judge(options.runs, options.half, options.hours, console, most_late_ms=options.late)

@@ -60,7 +60,7 @@ from pipecat.workers.runner import WorkerRunner
 
 from pipecat_bandwidth import BandwidthFrameSerializer, VoiceAPI
 from tests.ground.scenarios import Answer, Scenario, half_of_run, scenario_of
-from tests.ground.voices import SYNTHESISED, Half, Phrase, catalogue, levelled, speakers
+from tests.ground.voices import FEWEST, SYNTHESISED, Half, Phrase, catalogue, levelled, speakers
 from workbench.audio import Audio
 from workbench.tap import Tap
 
@@ -72,7 +72,7 @@ class Voice:
 
     def __init__(self, run: str, half: Half, rate: int) -> None:
         rng = np.random.default_rng(crc32(f"bot {run}".encode()))
-        voices = speakers(half, "voice", 20)
+        voices = speakers(half, "voice", FEWEST[half])
         self.name = sorted(voices)[rng.integers(len(voices))]
         drawn = [voices[self.name][i] for i in rng.permutation(len(voices[self.name]))]
         self._phrases = [(phrase, phrase.audio(rate)) for phrase in drawn[:40]]

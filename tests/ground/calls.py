@@ -30,11 +30,12 @@ from pipecat.frames.frames import (
 from pipecat_bandwidth import BandwidthFrameSerializer
 from pipecat_bandwidth.messages import Media, encode, parse
 from tests.ground.caller import RATE, SIZE, ulaw_encode
+from tests.ground.course import Course, Truth, course_of, truth_of
 from tests.ground.filling import SAID, Fill, Samples, speech
 from tests.ground.noises import Sound, callers
 from tests.ground.record import late_ms
 from tests.ground.scenarios import BY_NAME, Scenario
-from tests.ground.voices import Half, speakers
+from tests.ground.voices import FEWEST, Half, speakers
 from workbench import Call
 from workbench.audio import Audio
 from workbench.call import version_1_0
@@ -58,8 +59,6 @@ TRUE_OF = {
     "comfort_noise": ("level_mismatch",),
     "gain_control": ("clipping",),
 }
-#: Two who speak at once for so many seconds do not let each other.
-LONG = 0.5
 _FRAMES = {"InterruptionFrame": InterruptionFrame, "EndFrame": EndFrame}
 
 
@@ -70,21 +69,15 @@ class Ground(NamedTuple):
         name: Of its run.
         group: ``"ordinary"``, ``"formant"``, ``"no voice"``, ``"silent caller"``.
         voices: Who is heard: the caller's voice or sound, and the bot's voice.
-        rightly: Kinds of findings that are true of it.
-        late: Stretches of the call in which event loop or caller were late, in truth.
+        truth: What may be told of it.
         call: The call.
-        passed: Moments at which a frame went out behind an interruption, in truth.
-        both: Stretches of :data:`LONG` and more in which both spoke, in truth.
     """
 
     name: str
     group: str
     voices: str
-    rightly: tuple[str, ...]
-    late: list[tuple[float, float]]
+    truth: Truth
     call: Call
-    passed: list[float] = []
-    both: list[tuple[float, float]] = []
 
 
 class Run(NamedTuple):
@@ -98,45 +91,13 @@ class Run(NamedTuple):
         return BY_NAME[self.truth["scenario"]]
 
     @property
-    def late(self) -> list[tuple[float, float]]:
-        """Stretches of the call's clock, 0.3 s wider each, in which event loop or caller were late."""
-        moments = self.truth["lag"] + self.truth["late"]
-        return [(at - ms / 1000 - 0.3, at + 0.3) for at, ms in moments]
+    def course(self) -> Course:
+        return course_of(self.path)
 
-
-def passed_by(call: Call) -> list[float]:
-    """When one frame was given to the serializer right behind an interruption, and none after it.
-
-    Pipecat's transport does so now and then: it was just about to send it.
-    """
-    given = np.array([frame.time for frame in call.audio_out], float)
-    found = []
-    for noticed in call.times_of("interruption").tolist():
-        behind = given[(given > noticed) & (given < noticed + 0.3)]
-        if len(behind) == 1 and behind[0] < noticed + 0.1:
-            found.append(float(behind[0]))
-    return found
-
-
-def both_spoke(run: Run, call: Call) -> list[tuple[float, float]]:
-    """Where caller and bot spoke at once for long when the run was recorded.
-
-    A caller who waits for a silence that a background never leaves begins when his patience ends.
-    """
-    queue, ends = call.speaking, np.cumsum([frame.duration for frame in call.audio_out])
-    rate, last = run.scenario.out_rate, len(ends) - 1
-    at = queue.start
-    said = [
-        tuple(float(at[min(last, int(np.searchsorted(ends, x / rate)))]) for x in slot[:2])
-        for slot in run.truth["slots"]
-    ]
-    came = call.inbound.start
-    words = [
-        tuple(float(came[min(len(came) - 1, x // SIZE)]) for x in span[:2])
-        for span in run.truth["said"]
-    ]
-    shared = [(max(a, c), min(b, d)) for a, b in said for c, d in words]
-    return [(start, end) for start, end in shared if end - start >= LONG]
+    @property
+    def tells(self) -> Truth:
+        """What may be told of it."""
+        return truth_of(self.path, self.scenario.rightly)
 
 
 def runs(folder: Path = RUNS, half: Half | None = None, most_late_ms: float = 60.0) -> list[Run]:
@@ -181,7 +142,11 @@ def exchanged(run: Run, half: Half, group: str, rng: np.random.Generator) -> Gro
         rng: Chooses.
     """
     # Of a voice with few phrases none may fit.
-    voices = speakers(half, "formant", 4) if group == "formant" else speakers(half, "voice", 20)
+    voices = (
+        speakers(half, "formant", 4)
+        if group == "formant"
+        else speakers(half, "voice", FEWEST[half])
+    )
     sounds = callers(half)
     # Two who say the same in one voice would be an echo.
     who = rng.choice(sorted(voices), 2, replace=len(voices) < 2).tolist()
@@ -192,11 +157,10 @@ def exchanged(run: Run, half: Half, group: str, rng: np.random.Generator) -> Gro
     call = with_sound(run, caller, bot, sounds, rng)
     own = run.scenario.group
     shown = own if own != "ordinary" else group
-    rightly = run.scenario.rightly
+    truth = run.tells
     if group == "no voice":  # who spoke is a cough now, and the bot was interrupted all the same
-        rightly = (*rightly, "false_barge_in", *TRUE_OF.get(who[0], ()))
-    known = passed_by(call), both_spoke(run, call)
-    return Ground(run.path.stem, shown, " / ".join(who), rightly, run.late, call, *known)
+        truth = truth.but("false_barge_in", *TRUE_OF.get(who[0], ()))
+    return Ground(run.path.stem, shown, " / ".join(who), truth, call)
 
 
 def with_sound(

@@ -1,14 +1,13 @@
 """What the diagnosis says of clean calls: alarms by kind, with the calls that raise them.
 
-A finding is no alarm if it is true of the scenario, if it lies over a moment at which the event
-loop or the caller really was late and tells of that, or if it only informs.
+A finding is no alarm if it is true of the run (:mod:`tests.ground.course`), or if it only informs.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -17,12 +16,9 @@ import numpy as np
 from loguru import logger
 from rich.console import Console
 
-from tests.ground.calls import RUNS, Ground, Run, clean_calls, passed_by, runs
+from tests.ground.calls import RUNS, Ground, Run, clean_calls, runs
 from tests.ground.voices import Half
-from workbench import Call, Finding, diagnose
-
-#: What a process that stood still may be told of.
-STALLS = {"jitter", "late_start", "loop_lag", "pacing", "underrun"}
+from workbench import Call, diagnose
 
 
 class Judged(NamedTuple):
@@ -39,10 +35,8 @@ class Judged(NamedTuple):
 def judged_run(run: Run) -> Judged:
     """Diagnose a recorded run as it is."""
     voices = f"{run.truth['caller_voice']} / {run.truth['bot_voice']}"
-    rightly = run.scenario.rightly
     call = Call.open(run.path)
-    group, passed = run.scenario.group, passed_by(call)
-    return judged(Ground(run.path.stem, group, voices, rightly, run.late, call, passed))
+    return judged(Ground(run.path.stem, run.scenario.group, voices, run.tells, call))
 
 
 def judged_calls(
@@ -62,43 +56,13 @@ def judged_calls(
 def judged(ground: Ground) -> Judged:
     """Diagnose a call, and tell what is true from what is an alarm."""
     alarms, true = [], []
-    late = on_clock(ground.call, ground.late)
     for finding in diagnose(ground.call):
-        if is_true(finding, ground.rightly, late, ground.passed, ground.both):
+        if ground.truth.tells(finding, ground.call.begun):
             true.append(finding.kind)
         elif finding.severity != "info":
             words = str(finding).replace("\n", " ")
             alarms.append((finding.kind, finding.severity, words))
     return Judged(ground.name, ground.group, ground.voices, ground.call.duration, alarms, true)
-
-
-def on_clock(call: Call, spans: Iterable[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
-    """Spans that are counted from the first message, as all that is known of a run, on its clock."""
-    return tuple((start + call.begun, end + call.begun) for start, end in spans)
-
-
-def is_true(
-    finding: Finding,
-    rightly: Iterable[str],
-    late: Iterable[tuple[float, float]],
-    passed: Sequence[float] = (),
-    both: Sequence[tuple[float, float]] = (),
-) -> bool:
-    """Whether a finding tells what was so when the run was recorded."""
-    stalled = finding.kind in STALLS and any(_over(finding, span) for span in late)
-    # When messages came is as it was recorded.
-    piled_up = finding.kind == "late_start" and finding.side == "caller"
-    behind = finding.kind == "stale_audio" and any(
-        abs(part.start - time) < 0.1 for part in finding.parts for time in passed
-    )
-    at_once = finding.kind in ("early_answer", "slow_barge_in") and all(
-        any(part.start < end and part.end > start for start, end in both) for part in finding.parts
-    )
-    return finding.kind in rightly or stalled or piled_up or behind or at_once
-
-
-def _over(finding: Finding, span: tuple[float, float]) -> bool:
-    return bool(finding.span[0] < span[1] and finding.span[1] > span[0])
 
 
 # -- many ----------------------------------------------------------------------------------------

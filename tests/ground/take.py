@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from pipecat_bandwidth.messages import Clear, Stop, encode, parse
 from tests.ground.caller import RATE, SIZE, STEP
 from tests.ground.calls import Exchange, Run, framed, line_of, runs, said_by, through, write
+from tests.ground.course import played
 from tests.ground.filling import SAID, Fill, Samples, speech
 from tests.ground.noises import callers
-from tests.ground.voices import Half, clips, speakers
+from tests.ground.voices import FEWEST, Half, clips, speakers
 from workbench import Call
 from workbench.audio import Audio
 from workbench.capture import AudioFrame, CaptureReader, OtherFrame, Record
@@ -58,9 +59,10 @@ def material(half: Half, rng: np.random.Generator) -> tuple[Run, Fill, Fill]:
     plain = [
         run
         for run in runs(half=half, most_late_ms=LATE_MS)
-        if run.scenario.group == "ordinary" and not (run.scenario.rightly or run.scenario.idle)
+        if run.scenario.group == "ordinary"
+        and not (run.scenario.rightly or run.scenario.idle or run.course.silences)
     ]
-    voices = list(speakers(half, "voice", 20).values())
+    voices = list(speakers(half, "voice", FEWEST[half]).values())
     voices = voices or [clips()]
     caller, bot = (speech(voices[rng.integers(len(voices))], rng) for _ in range(2))
     return plain[rng.integers(len(plain))], caller, bot
@@ -139,14 +141,10 @@ class Take:
 
     def played(self) -> NDArray[np.float64]:
         """When each frame begins to be heard: they queue, and ``clear`` empties the queue."""
+        frames = self.frames
         clears = [entry.time for entry in self.of(TX) if is_clear(entry)]
-        starts, end = [], 0.0
-        for frame in self.frames:
-            while clears and clears[0] <= frame.time:
-                end = min(end, clears.pop(0))
-            starts.append(max(frame.time, end))
-            end = starts[-1] + frame.size / self.rate
-        return np.array(starts)
+        secs = [frame.size / self.rate for frame in frames]
+        return played([frame.time for frame in frames], secs, clears)
 
     def frame_at(self, sample: int) -> int:
         """Number of the frame that holds a sample."""

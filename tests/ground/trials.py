@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tests.ground.calls import Ground
-from tests.ground.judge import STALLS, Judged, is_true, judged, on_clock
+from tests.ground.course import STALLS, Truth
+from tests.ground.judge import Judged, judged
 from tests.ground.planted_sound import Planted
 from tests.ground.planting import DECOYS, KNOWN, Fault, planted
 from tests.ground.take import Take, Unfit
@@ -57,9 +58,10 @@ def attempt(
         return None
     call = take.call()
     findings = diagnose(call, None if whole else [fault.kind])
-    there = there._replace(parts=on_clock(call, there.parts))
-    late = () if fault.kind in STALLS else on_clock(call, take.run.late)
-    new = tuple(finding for finding in findings if not is_true(finding, (), late))
+    begun = call.begun
+    there = there._replace(parts=tuple((a + begun, b + begun) for a, b in there.parts))
+    truth = Truth() if fault.kind in STALLS else late(take)
+    new = tuple(finding for finding in findings if not truth.tells(finding, begun))
     near = [finding for finding in new if over(finding, there)]
     known = {fault.kind, *fault.also}
     mine = [
@@ -118,8 +120,13 @@ def decoy(name: str, half: Half, seed: int) -> Judged | None:
         DECOYS[name](take)
     except Unfit:
         return None
-    rightly = ("capture_dropped",) if take.lost else ()
-    return judged(Ground(take.run.path.stem, name, "", rightly, take.run.late, take.call()))
+    truth = late(take).but(*(["capture_dropped"] if take.lost else []))
+    return judged(Ground(take.run.path.stem, name, "", truth, take.call()))
+
+
+def late(take: Take) -> Truth:
+    """All that may still be told of a run in which there was nothing wrong."""
+    return Truth(touching=dict.fromkeys(STALLS, take.run.course.late))
 
 
 def fault_of(label: str) -> Fault:

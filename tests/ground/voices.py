@@ -1,8 +1,8 @@
 """Voices that nobody here chose: prompts and speech that Debian packages, and formant synthesis.
 
 Voices are split into two halves, whole speakers each: on ``"work"`` thresholds may be set, on
-``"measured"`` they are only measured. What was measured and looked at goes over to ``"work"``, and
-new voices take its place.
+``"measured"`` they are only measured: people of a folder of recordings (:mod:`tests.ground.people`).
+What was measured and looked at goes over to ``"work"``, and new voices take its place.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ Half: TypeAlias = Literal["work", "measured"]
 
 ROOT = Path(__file__).parents[2]
 SYNTHESISED = ROOT / ".bench" / "voices"
+PEOPLE = ROOT / ".bench" / "people"
 CLIPS = Path(__file__).parent / "clips"
 SHORTEST, LONGEST = 1.0, 8.0
+#: Phrases that a voice has at least.
+FEWEST: dict[Half, int] = {"work": 20, "measured": 6}
 LEVEL = -23.0  # dBov of a phrase's loud part
 
 
@@ -124,9 +127,8 @@ SOURCES = (
     Source(_GAME, "Sea", "", "music", "GPL-2.0-or-later", f"{_GAME_DATA}music", "*.ogg"),
     Source(_MUSIC, "Hold", "", "music", "CC-BY-SA-3.0", "/usr/share/asterisk/moh", "*.wav"),
 )
-#: Speakers and musicians who are only measured. What is synthesised is, in these languages.
-MEASURED = ("Fish_big", "Fish_small", "Sea")
-MEASURED_LANGUAGES = ("hu", "it", "tr")
+#: Languages in which what is synthesised is only measured.
+MEASURED_LANGUAGES = ("fi", "ro", "el")
 PACKAGES = (*sorted({source.package for source in SOURCES}), "espeak-ng", "flite")
 
 #: What is synthesised, by espeak's name of the language. A few sentences of a telephone each.
@@ -188,6 +190,24 @@ SENTENCES = {
         "Tekrar söyleyebilir misiniz, lütfen?",
         "Çok teşekkür ederim, iyi günler.",
     ),
+    "fi": (
+        "Hyvää päivää, haluaisin siirtää ajan ensi viikolle.",
+        "Numero on neljä, seitsemän, yksi, yhdeksän.",
+        "Voisitteko toistaa sen vielä kerran?",
+        "Kiitos paljon, kuulemiin.",
+    ),
+    "ro": (
+        "Bună ziua, aș dori să schimb ora programării mele.",
+        "Numărul este patru, șapte, unu, nouă.",
+        "Puteți repeta, vă rog?",
+        "Vă mulțumesc foarte mult, la revedere.",
+    ),
+    "el": (
+        "Καλημέρα σας, θα ήθελα να αλλάξω το ραντεβού μου.",
+        "Ο αριθμός είναι τέσσερα, επτά, ένα, εννέα.",
+        "Μπορείτε να το επαναλάβετε, παρακαλώ;",
+        "Ευχαριστώ πολύ, αντίο σας.",
+    ),
 }
 FLITE = ("kal", "awb", "rms", "slt")
 
@@ -206,6 +226,12 @@ def install(packages: Sequence[str] = PACKAGES) -> None:
     subprocess.run(["apt-get", "update", "-qq"], check=True, **quiet)
     wanted = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing]
     subprocess.run(wanted, check=True, **quiet)
+
+
+def need(half: Half) -> None:
+    """Leave with a sentence if there is nobody to be measured with."""
+    if half == "measured" and not speakers(half, "voice", FEWEST[half]):
+        sys.exit("nobody to measure with: python -m tests.ground gather FOLDER")
 
 
 def _is_installed(package: str) -> bool:
@@ -228,9 +254,9 @@ def catalogue(half: Half | None = None, kind: str | None = None) -> list[Phrase]
 
 
 def half_of_phrase(phrase: Phrase) -> Half:
-    """Which half something belongs to: by its speaker, or its language if it is synthesised."""
+    """Which half something belongs to: by where it is from, or its language if it is synthesised."""
     is_new = phrase.kind == "formant" and phrase.language in MEASURED_LANGUAGES
-    return "measured" if is_new or phrase.speaker in MEASURED else "work"
+    return "measured" if is_new or phrase.path.is_relative_to(PEOPLE) else "work"
 
 
 def speakers(half: Half, kind: str, fewest: int = 3) -> dict[str, list[Phrase]]:
@@ -251,7 +277,7 @@ def clips() -> list[Phrase]:
 
 @cache
 def _all() -> tuple[Phrase, ...]:
-    known = (*_packaged(), *_synthesised())
+    known = (*_packaged(), *_synthesised(), *_gathered())
     return tuple(p for p in known if p.kind == "music" or SHORTEST <= p.secs <= LONGEST)
 
 
@@ -276,6 +302,13 @@ def _synthesised() -> Iterator[Phrase]:
         for number, text in enumerate(SENTENCES["en"]):
             command = ["flite", "-voice", voice, "-t", text, "-o"]
             yield from _made(f"flite_{voice}/{number}", "en", "synthetic", command, [])
+
+
+def _gathered() -> Iterator[Phrase]:
+    for path in sorted(PEOPLE.glob("*/*.flac")):
+        speaker = path.parent.name
+        kind = "music" if speaker == "music" else "voice"
+        yield Phrase(f"{speaker}/{path.stem}", "", kind, "CC-BY-4.0", path, _secs(path))
 
 
 def _made(

@@ -97,7 +97,9 @@ def _queued(call: Call) -> float:
     measured="the last message, where neither a stop nor a hang-up of the bot ends the call and "
     "the pipeline went on to cancel; whether somebody was speaking, or the bot's sound was queued.",
     change="look at what lies between Bandwidth and the bot: proxies, their time limits, tunnels.",
-    limits="that the bot cancelled its own pipeline looks the same where nothing else came between.",
+    limits="where the serializer was given a CancelFrame at that moment, the bot ended the call "
+    "itself: Pipecat's FastAPI transport (1.4 to 1.14) gives none once the socket is gone; its "
+    "other WebSocket transport does.",
     explains=("dead_air", "cut_goodbye", "hang_up_unconfirmed", "early_end"),
 )
 def broke_off(call: Call) -> Iterator[Finding]:
@@ -114,21 +116,23 @@ def broke_off(call: Call) -> Iterator[Finding]:
     was_up = any(hang_up.outcome == "ended" for hang_up in call.hang_ups)
     if was_up and not who:
         return  # the bot's own quiet end
+    by_itself = bool((call.times_of("cancel") >= ending.time - 0.1).any())
     if ending.by == "far end":
         cause = "The hang-up found the call over already: the caller may have hung up."
-    elif was_up:
+    elif was_up or by_itself:
         cause = (
-            "The pipeline was cancelled: by its transport, which found the socket closed, or by "
-            "the bot itself."
+            "The pipeline was cancelled: by the bot itself, or behind a transport that found the "
+            "socket closed (FastAPIWebsocketTransport then gives the serializer no CancelFrame)."
         )
     else:
         cause = "The WebSocket was closed by something on the way, or by the far end."
-    # What a bot that cancels its pipeline cuts off are its own words only.
-    by_itself = who == "the bot" and bool((call.times_of("cancel") >= ending.time - 0.1).any())
+    severity: Severity = "error" if who else "info"
+    if by_itself and who:  # a bot may cut off the caller at its will, but hardly its own words
+        severity = "warning" if "bot" in who else "info"
     yield broke_off.finding(
         side=None,
         parts=(Part(last, last, 1.0),),
-        severity=("warning" if by_itself else "error") if who else "info",
+        severity=severity,
         value=1,
         threshold=Threshold(1, "times"),
         measurement=f"the connection broke off while {who} spoke: no stop came, and nobody had "
