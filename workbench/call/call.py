@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from pipecat_bandwidth.encodings import PCMU
 from workbench.audio import Audio
 from workbench.budget import Budget
-from workbench.call import holes, milestones, summary, turns
+from workbench.call import echoes, holes, milestones, summary, turns
 from workbench.call.answers import Answers, find_answers
 from workbench.call.cushioned import intact, with_cushion
+from workbench.call.echoes import Echo
 from workbench.call.milestones import Sending
 from workbench.call.placement import follow, lay, lay_encoded, place_made
 from workbench.call.playout import Playout, Uncut, reconstruct, uncut
@@ -26,7 +27,7 @@ from workbench.call.signals import SIGNALS
 from workbench.call.stages import Stage
 from workbench.call.stats import call_stats, clock_drift
 from workbench.call.streams import FrameRecord
-from workbench.call.turns import Echo, Turn
+from workbench.call.turns import Turn
 from workbench.capture import CaptureReader
 from workbench.exceptions import CaptureError
 from workbench.metrics.sounds import HARDLY_VOICE, Sound, intervals_of, sounds
@@ -288,7 +289,7 @@ class Call:
     def caller_speech(self) -> NDArray[np.float64]:
         """Where the caller speaks, the bot's echo left out: shape ``(n, 2)``."""
         found = intervals_of(self.caller_sounds, "voice", least=HARDLY_VOICE)
-        return turns.without_echo(
+        return echoes.without_echo(
             found, self.bot_speech, self.echoes, self.caller_sent, self.caller_heard
         )
 
@@ -305,7 +306,7 @@ class Call:
     @cached_property
     def echoes(self) -> tuple[Echo, ...]:
         """Where the bot's voice came back from the caller's side."""
-        return turns.find_echoes(self.caller_sent, self.caller_heard, self.bot_speech)
+        return echoes.find_echoes(self.caller_sent, self.caller_heard, self.bot_speech)
 
     @cached_property
     def turns(self) -> tuple[Turn, ...]:

@@ -1,4 +1,4 @@
-"""Turns: who has the turn, and the bot's echo told apart from the caller.
+"""Turns: who has the turn.
 
 Conventions:
     Intervals as in :mod:`workbench.metrics.speech`. A *turn* is the stretches of one side between which the
@@ -7,42 +7,23 @@ Conventions:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from workbench.audio import Audio
-from workbench.metrics.speech import (
-    HOP,
-    MIN_SPEECH,
-    Intervals,
-    as_intervals,
-    joined,
-    levels,
-    noise_floor_of,
-    runs_of,
-)
+from workbench.metrics.speech import HOP, Intervals, as_intervals, joined, levels
 
-__all__ = ["Echo", "Side", "Turn", "expected_echoes", "find_echoes", "find_turns", "without_echo"]
+__all__ = ["TURN_PAUSE", "Side", "Turn", "ambience", "find_turns"]
 
 Side: TypeAlias = Literal["caller", "bot"]
 
 #: A pause of one side that still belongs to its turn.
 TURN_PAUSE: Final = 1.0
-#: Delays of an echo, in hops of 10 ms: a mobile call abroad and back takes up to a second.
-LAGS: Final = range(2, 101)
-#: Correlation of the envelopes that is an echo: 0.83 at 30 dB of loss, where another talker has
-#: 0.2 and double talk 0.3.
-AGREEMENT: Final = 0.7
-#: So many windows of two seconds in a row that agree are no chance.
-_WINDOWS: Final = 3
 #: What is fainter is silence, in dBov; a background is so much fainter than the bot's loud syllables.
 _SILENT, _BEHIND_DB = -70.0, 12.0
-#: For how long after the bot its echo is looked for.
-RING: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -73,148 +54,6 @@ class Turn:
     def duration(self) -> float:
         """Length in seconds."""
         return self.end - self.start
-
-
-@dataclass(frozen=True)
-class Echo:
-    """The bot's own voice coming back from the caller's side.
-
-    Parameters:
-        start: When the bot's stretch that came back began.
-        end: When it was over.
-        delay_ms: How much later it came back.
-        loss_db: How much fainter: the echo return loss.
-        correlation: Of the two envelopes at that delay, 0 to 1.
-    """
-
-    start: float
-    end: float
-    delay_ms: float
-    loss_db: float
-    correlation: float
-
-
-def find_echoes(caller: Audio, bot: Audio, bot_speech: Intervals) -> tuple[Echo, ...]:
-    """Find the stretches of bot speech that come back on the caller's side.
-
-    Envelopes are compared, not waves: a speakerphone, a GSM leg and two codecs lie between. The
-    caller's envelope is searched for the bot's, 20 ms to a second later, in windows of two seconds: a
-    caller who talks at the same time spoils some of them, not all. Windows that agree on the delay
-    make an echo.
-
-    Args:
-        caller: The caller's side.
-        bot: The bot's side as the caller heard it, on the same clock.
-        bot_speech: Where the bot speaks, see :func:`workbench.metrics.speech.voice_activity`.
-
-    Returns:
-        One echo for each run of bot speech (pauses below a second bridged) that came back.
-    """
-    ours, theirs = levels(bot), levels(caller)
-    length = min(len(ours), len(theirs)) - LAGS.stop
-    theirs = np.maximum(theirs, noise_floor_of(theirs))
-    found, isolated = list[Echo](), list[bool]()
-    runs = joined(bot_speech, TURN_PAUSE)
-    for start, end in runs:
-        first, last = int(start / HOP), min(int(end / HOP), length)
-        matches = [
-            _match(ours, theirs, at, min(at + 200, last))
-            for at in range(first, max(first + 1, last - 100), 100)
-            if last - at >= 100  # a second: less agrees with anything at some lag
-        ]
-        good = np.array([match for match in matches if match[0] >= AGREEMENT])
-        if not len(good):
-            continue
-        delay = float(np.median(good[:, 1]))
-        agreeing = good[np.abs(good[:, 1] - delay) <= 1]
-        if len(agreeing) < min(2, len(matches)):
-            continue
-        correlation, delay, loss = np.median(agreeing, axis=0).tolist()
-        found.append(Echo(float(start), float(end), 1000 * HOP * delay, loss, correlation))
-        isolated.append(len(agreeing) < _WINDOWS)
-    # A way back brings all of the bot's voice; words of somebody else fit one window of it by chance.
-    if 2 * len(found) < np.count_nonzero(runs[:, 1] - runs[:, 0] >= 1.0):
-        found = [echo for echo, alone in zip(found, isolated, strict=True) if not alone]
-    return tuple(found)
-
-
-def _match(
-    ours: NDArray[np.float64], theirs: NDArray[np.float64], first: int, last: int
-) -> tuple[float, int, float]:
-    """Best correlation of the envelopes in one window, its lag in hops, and the loss in dB."""
-    part = ours[first:last]
-    # What lies far below the bot's loudest sound lies below the line's noise.
-    clear = np.maximum(part, part.max() - 35)
-    around = theirs[first + LAGS.start : last + LAGS.stop - 1]
-    scores = _correlations(clear, np.lib.stride_tricks.sliding_window_view(around, last - first))
-    best = int(np.argmax(scores))
-    lag = LAGS[best]
-    loud = part > part.max() - 15
-    loss = float(np.median((part - theirs[first + lag : last + lag])[loud]))
-    return float(scores[best]), lag, loss
-
-
-def without_echo(
-    caller_speech: Intervals,
-    bot_speech: Intervals,
-    echoes: Sequence[Echo],
-    caller: Audio,
-    bot: Audio,
-) -> Intervals:
-    """Leave out of the caller's speech what is no louder than the bot's echo there would be.
-
-    What brings the bot's voice back, a loudspeaker or a line, does so all the time: where it came
-    back from most of what the bot said, it is expected of the rest too, under a caller's words.
-    """
-    if not echoes:
-        return caller_speech
-    ours, theirs = levels(bot), levels(caller)
-    expected = np.full(len(theirs), -np.inf)
-    for echo in expected_echoes(echoes, bot_speech):
-        lag = round(echo.delay_ms / 1000 / HOP)
-        first = int(echo.start / HOP)
-        last = min(int((echo.end + RING) / HOP), len(ours), len(theirs) - lag)
-        if last <= first:
-            continue
-        # The room rings on, 60 dB in a second: 0.6 dB fainter each hop.
-        ringing = np.arange(last - first) * 0.6
-        held = np.maximum.accumulate(ours[first:last] + ringing) - ringing
-        expected[first + lag : last + lag] = held - echo.loss_db
-    # A real talker stands out from the echo: by 9 dB at least, if not in every syllable.
-    outstanding = theirs - expected > 9
-    found = joined(runs_of(outstanding, HOP), 0.3)
-    starts = np.maximum(caller_speech[:, None, 0], found[None, :, 0])
-    ends = np.minimum(caller_speech[:, None, 1], found[None, :, 1])
-    # Under the echo a syllable may be its ripple; a word of 200 ms is not.
-    disturbed = np.isfinite(expected)[np.clip((starts / HOP).astype(int), 0, len(expected) - 1)]
-    kept = ends - starts >= np.where(disturbed, 2 * MIN_SPEECH, MIN_SPEECH)
-    return as_intervals(np.column_stack((starts[kept], ends[kept])).tolist())
-
-
-def expected_echoes(echoes: Sequence[Echo], bot_speech: Intervals) -> Iterator[Echo]:
-    """The echoes that were found, and those that the same way back makes of the bot's other speech.
-
-    Args:
-        echoes: As :func:`find_echoes` found them.
-        bot_speech: Where the bot speaks.
-
-    Yields:
-        Those found; where they are most of what there could be, one for each of the bot's other
-        runs too, whose correlation is 0.
-    """
-    yield from echoes
-    runs = joined(bot_speech, TURN_PAUSE)
-    known = {echo.start for echo in echoes}
-    told = [row for row in runs.tolist() if row[1] - row[0] >= 1.0]
-    if not echoes or 2 * len(echoes) < len(told):
-        return
-    delay, loss = (
-        float(np.median([getattr(echo, name) for echo in echoes]))
-        for name in ("delay_ms", "loss_db")
-    )
-    for start, end in runs.tolist():
-        if start not in known:
-            yield Echo(start, end, delay, loss, 0.0)
 
 
 def ambience(bot: Audio, bot_speech: Intervals, caller_speech: Intervals) -> float | None:
@@ -305,13 +144,3 @@ def _overlap(mine: Intervals, other: Intervals) -> float:
     starts = np.maximum(mine[:, None, 0], other[None, :, 0])
     ends = np.minimum(mine[:, None, 1], other[None, :, 1])
     return float(np.maximum(ends - starts, 0).sum())
-
-
-def _correlations(x: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Correlation of a signal with each of some others; 0 where one of them stands still."""
-    x = x - x.mean()
-    spread = np.sqrt(np.maximum(np.square(rows).mean(axis=1) - rows.mean(axis=1) ** 2, 0.0))
-    scale = float(np.sqrt(x @ x)) * spread * np.sqrt(rows.shape[1])
-    product = rows @ x
-    found: NDArray[np.float64] = np.where(scale > 1e-6, product / np.maximum(scale, 1e-12), 0.0)
-    return found

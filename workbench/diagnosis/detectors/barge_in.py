@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.call import Call
-from workbench.call.turns import TURN_PAUSE, expected_echoes
+from workbench.call.echoes import expected_echoes
+from workbench.call.turns import TURN_PAUSE
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.finding import SURE, Finding, Part, graded, grouped, hull, lasting
 from workbench.metrics.sounds import Sound

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from workbench.audio import Audio
 from workbench.call import Call
-from workbench.call.turns import RING, expected_echoes
+from workbench.call.echoes import RING, expected_echoes
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.finding import POSSIBLE, Finding, Part, graded, grouped, hull, lasting
 from workbench.metrics.smoothing import running_maximum, running_mean, running_minimum

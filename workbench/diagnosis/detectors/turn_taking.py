@@ -192,15 +192,16 @@ def _typical(call: Call) -> tuple[Stage, ...]:
     title="Echo of the bot",
     harm=20,
     symptoms=(Symptom(15, "the bot interrupts itself", "`echo`"),),
-    measured="correlation of the two sides' envelopes, 20 to 600 ms apart, in windows of two "
+    measured="correlation of the two sides' envelopes, 20 ms to a second apart, in windows of two "
     "seconds; at least 0.7 in windows that agree on the delay. The loss is the median "
-    "difference of the levels in the loud parts.",
+    "difference of the levels in the loud parts. Under a caller's words: correlation of the "
+    "whitened waves, 6.5 standard deviations in pieces that agree, and the loss by least squares.",
     thresholds=(
         Threshold(35.0, "dB", "Echo fainter than this is not heard over the line's noise."),
     ),
     change="make interruptions harder to start while the bot speaks, or mute the input meanwhile.",
-    limits="the confidence is the correlation. In a room the loss is right within 3 dB; echo in "
-    "constant double talk may be missed.",
+    limits="the confidence is the correlation. In a room the loss is right within 3 dB. Behind a "
+    "codec that keeps no wave (GSM, AMR), echo in constant double talk may be missed.",
     accuracy=(Accuracy("echoing", 1.0, value_error=0.3, span_ms=7.0, decibels=True),),
     explains=("slow_barge_in", "false_barge_in", "caller:noise"),
 )
