@@ -13,6 +13,8 @@ from pathlib import Path
 from time import monotonic_ns
 
 import numpy as np
+from mcap.reader import make_reader
+from mcap.writer import Writer
 
 from pipecat_bandwidth import messages
 from pipecat_bandwidth.encodings import PCMU, WireFormat
@@ -226,6 +228,32 @@ class Scene:
             stop = messages.encode(messages.Stop("s-1", "c-1"))
             records.append((self.duration, "/ws/rx", stop))
         return records
+
+
+def changed(
+    source: Path, target: Path, *, later: float = 0.0, labels: dict[str, str] | None = None
+) -> Path:
+    """A copy of a capture: so many seconds later, with other labels. It is another call to who asks."""
+    shift = round(later * 1e9)
+    with source.open("rb") as old, target.open("wb") as new:
+        reader, writer = make_reader(old), Writer(new)
+        header = reader.get_header()
+        writer.start(header.profile, header.library)
+        for record in reader.iter_metadata():
+            if record.name != "labels":
+                writer.add_metadata(record.name, record.metadata)
+        if labels:
+            writer.add_metadata("labels", labels)
+        known: dict[int, int] = {}
+        for schema, channel, message in reader.iter_messages(log_time_order=False):
+            if channel.id not in known:
+                of = writer.register_schema(schema.name, schema.encoding, schema.data)
+                about = channel.message_encoding, of, channel.metadata
+                known[channel.id] = writer.register_channel(channel.topic, *about)
+            when = message.log_time + shift, message.publish_time + shift
+            writer.add_message(known[channel.id], when[0], message.data, when[1], message.sequence)
+        writer.finish()
+    return target
 
 
 def scripted(*, wire: WireFormat = PCMU, pipeline_rate: int = 8000, times: int = 1) -> Scene:

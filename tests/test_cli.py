@@ -553,3 +553,45 @@ def test_a_file_beyond_the_budget_is_one_line_and_may_be_read_all_the_same(
     wrong = workbench("--budget", 0, "summary", path)
     assert (wrong.code, wrong.err) == (2, "workbench: a budget 0.0 times the usual one, a positive "
                                           "number is wanted\n")  # fmt: skip
+
+
+# -- many calls --------------------------------------------------------------------------------
+
+
+def test_survey_names_the_worst_and_fails_a_nightly_job(
+    workbench: Callable[..., Run], tmp_path: Path
+) -> None:
+    scene = Scene(8.0)
+    scene.say_bot(1.0, speech("bot/b02"))
+    scene.hole(1.8, 0.4)
+    folder = tmp_path / ("captures" + 30 * "-long")
+    folder.mkdir()
+    scene.write(folder / "a.mcap")
+    run = workbench("survey", folder, "--trend", "day", "--fail-on", "error", columns=40)
+    assert run.code == 1
+    sentence, headings, worst, _, kind, _, day = run.out.splitlines()
+    assert sentence.startswith("1 call on ") and "it spoils the conversation" in sentence
+    assert headings.split("\t") == ["began (UTC)", "length", "harm", "worst of it", "capture"]
+    assert worst.split("\t")[2:] == ["2171", "Gap in playback, 400 ms", str(folder / "a.mcap")]
+    assert kind.split("\t")[:5] == ["Gap in playback", "error", "1", "100.0 %", "1"]
+    assert day.split("\t")[1:4] == ["1", "100.0", "100.0"]
+    assert workbench("survey", folder, "--fail-on", "error", "--since", "2200-01-01").code == 0
+
+    found = json.loads(workbench("survey", folder, "--json", "--trend", "hour").out)
+    assert found["calls"][0]["worst_kind"] == found["findings"][0]["kind"] == "underrun"
+    assert found["trend"][0]["calls"] == 1 and found["skipped"] == {}
+
+
+def test_survey_keeps_what_it_found(workbench: Callable[..., Run], tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    Scene(3.0).write(tmp_path / "a.mcap")
+    (tmp_path / "broken.mcap").write_text("no capture")
+    out = tmp_path / "calls.parquet"
+    assert "skipped: " in workbench("survey", tmp_path, "-o", out).out
+    again = workbench("survey", tmp_path, "-o", out).out
+    assert "1 capture was known already, 0 opened." in again
+    assert "1 call on " in workbench("survey", out).out
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    nothing = workbench("survey", empty)
+    assert nothing.code == 2 and nothing.err.strip() == f"workbench: no captures (.mcap) in {empty}"

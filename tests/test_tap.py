@@ -838,6 +838,32 @@ async def test_labels_are_kept_without_secrets_and_within_bounds(tmp_path: Path)
     assert len(kept) == 64 and max(map(len, kept.values())) == 2000
 
 
+class Unspeakable:
+    def __str__(self) -> str:
+        raise RuntimeError("no name")
+
+
+@pytest.mark.parametrize(
+    ("labels", "kept"),
+    [
+        (None, {}),
+        (["release"], {}),
+        ({"release": "1.4", "voice": Unspeakable(), "region": "ewr"}, {"release": "1.4"}),
+        ({7: None, "take": 3}, {"7": "None", "take": "3"}),
+    ],
+)
+async def test_what_is_no_label_costs_neither_the_call_nor_its_capture(
+    labels: Any, kept: dict[str, str], tmp_path: Path
+) -> None:
+    tapped = Tap(Echo(), tmp_path, labels=labels)
+    await tapped.deserialize(MEDIA)
+    finish(tapped)
+    call = Call.open(tapped.path)
+    assert call.labels == kept and len(call.inbound) == 1
+    told = "labels:     " + ", ".join(f"{name} {value}" for name, value in kept.items())
+    assert (told in call.summary()) == bool(kept)
+
+
 async def test_the_log_is_heard_again_after_all_handlers_were_removed(tmp_path: Path) -> None:
     Tap(Echo(), tmp_path / "0.mcap").close()
     assert tap._log.handler is not None

@@ -8,6 +8,7 @@
     comparison = compare(call)         the same call through every outbound setting
     tune([call]).export("tuned.json")  the setting to use, and how sure
     CallTimeline(call, found)          the player, in Jupyter
+    survey("captures/")                many calls: which were bad, and what changed
 
 ============== ===================================================================================
 in the bot     ``tap`` ``observer`` ``capture``: light; they write the file of a call
@@ -16,8 +17,8 @@ what happened  ``audio`` ``call``: the file read: signals, queue, turns, counter
 what is wrong  ``diagnosis``: findings; ``python -m workbench.diagnosis`` lists the kinds
 how measured   ``metrics``: levels, spectra, speech, distances between two signals
 which setting  ``tuning``: settings, far legs, comparison, the choice, a carrier's recording
-see and hear   ``timeline`` ``panel`` ``report`` ``exports`` ``plots`` ``terminal``; ``beside``:
-               no half files
+many calls     ``surveys``: a row a call, groups compared; ``workers``: work spread over captures
+see and hear   ``timeline`` ``panel`` ``report`` ``exports`` ``plots`` ``terminal`` ``beside``
 calls to try   ``simulator``: Bandwidth's side on loopback; ``demo``: a real bot, a call to it
 ============== ===================================================================================
 
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from workbench.panel import Panel as Panel
     from workbench.report import write_report as write_report
     from workbench.simulator import simulate as simulate
+    from workbench.surveys import Survey as Survey
+    from workbench.surveys import survey as survey
     from workbench.tap import Tap as Tap
     from workbench.timeline import BlindListening as BlindListening
     from workbench.timeline import CallTimeline as CallTimeline
@@ -57,12 +60,14 @@ __all__ = [
     "Findings",
     "Panel",
     "PipelineEvents",
+    "Survey",
     "Tap",
     "compare",
     "diagnose",
     "export",
     "replay",
     "simulate",
+    "survey",
     "tune",
     "write_report",
 ]
@@ -78,12 +83,14 @@ __getattr__, __dir__ = lazy(
         "Findings": ".diagnosis",
         "Panel": ".panel",
         "PipelineEvents": ".observer",
+        "Survey": ".surveys",
         "Tap": ".tap",
         "compare": ".tuning",
         "diagnose": ".diagnosis",
         "export": ".exports",
         "replay": ".call.replay",
         "simulate": ".simulator",
+        "survey": ".surveys",
         "tune": ".tuning",
         "write_report": ".report",
     },

@@ -20,7 +20,13 @@ from rich.markup import escape
 
 from pipecat_bandwidth import __version__
 from workbench.beside import written_beside
-from workbench.terminal import print_comparison, print_findings, print_summary, print_tuning
+from workbench.terminal import (
+    print_comparison,
+    print_findings,
+    print_summary,
+    print_survey,
+    print_tuning,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -329,6 +335,68 @@ def tune(
 
 
 @app.command()
+def survey(
+    captures: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CAPTURES|FOLDERS|URLS...",
+            help="Captured calls, folders of them, URLs of either; or a data set that -o has made.",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="calls.parquet",
+            help="Keep the calls in this data set; what is in it already is not opened again.",
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Only calls since then: 2026-11-28, 2026-11-28T09:30, 24h, 7d (UTC).",
+        ),
+    ] = None,
+    trend: Annotated[
+        Literal["hour", "day"] | None, typer.Option(help="Show how it went, by hour or day.")
+    ] = None,
+    worst: Annotated[int, typer.Option(min=0, help="So many of the worst calls are named.")] = 10,
+    fail_on: Annotated[
+        Literal["info", "warning", "error", "never"],
+        typer.Option(help="Exit with 1 when a call has a finding that is so bad."),
+    ] = "never",
+    dask: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Spread the work over this Dask cluster.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="All of it as JSON.")] = False,
+) -> None:
+    """Diagnose many calls: which were bad, and why.
+
+    With -o, what is told is of all calls in the data set: limit it with --since.
+    """
+    with working("Starting"):
+        from workbench.surveys import survey as run
+
+    from rich.progress import Progress
+
+    with cluster(dask) as executor, Progress(console=err, transient=True) as bar:
+        task = bar.add_task("Surveying", total=None)
+        found = run(
+            captures, out=output, since=since, executor=executor,
+            progress=lambda done, every: bar.update(task, completed=done, total=every),
+        )  # fmt: skip
+    if as_json:
+        told = {"trend": found.trend_rows(trend)} if trend else {}
+        print(json.dumps(found.as_dict() | told, indent=2))
+    else:
+        print_survey(out, found, worst=worst, trend=trend)
+    if fail_on != "never" and len(found.failures(fail_on)):
+        raise typer.Exit(1)
+
+
+@app.command()
 def replay(
     capture: Capture,
     params: Annotated[
@@ -484,9 +552,9 @@ def main() -> None:
         app()
     except Exception as error:
         if not isinstance(error, (OSError, ValueError)):
-            from workbench.exceptions import CaptureError, SimulationError
+            from workbench.exceptions import WorkbenchError
 
-            if not isinstance(error, (CaptureError, SimulationError)):
+            if not isinstance(error, WorkbenchError):
                 raise
         text = str(error)
         if isinstance(error, OSError) and error.filename is not None and error.strerror:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from contextvars import ContextVar, Token
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, Concatenate, Final, Literal, ParamSpec, TypeVar
 
@@ -97,8 +98,9 @@ class Tap(FrameSerializer):
             where: A directory, which is created where it is missing, for a file with the UTC time
                 and the call id in its name; or a file name that ends in ``.mcap``.
             allow: Names of stream parameters whose values may be recorded; by default none is.
-            labels: What tells this call from others, such as ``{"prompt": "v7"}``: names and
-                values are kept in the file. A value whose name looks like a secret's is not.
+            labels: What tells this call from others, such as ``{"release": "1.4"}``: up to 64 names
+                and values are kept in the file, 2,000 characters of each, and calls are grouped by
+                them. A value whose name looks like a secret's is not kept.
             idle_secs: Close the file after so long without a record.
             grace_secs: Wait so long for late records when the call seems to be over, and for the
                 serializer if it still has something to do.
@@ -553,10 +555,17 @@ def _about(serializer: FrameSerializer) -> dict[str, Any]:
 
 
 def _kept_labels(labels: Mapping[str, str], secrets: Mapping[str, str]) -> dict[str, str]:
-    """Labels as they may be kept: few, short, without secrets."""
-    few = dict(list(labels.items())[:_MOST_LABELS])
-    safe: dict[str, Any] = redact(few, (), secrets)
-    return {hide(n, secrets)[:_LONGEST_TEXT]: str(v)[:_LONGEST_TEXT] for n, v in safe.items()}
+    """Labels as they may be kept: few, short, without secrets; what is no label is left out."""
+    kept: dict[str, str] = {}
+    try:
+        for name, value in islice(labels.items(), _MOST_LABELS):
+            # Cut after it is searched, or a part of a secret might be left.
+            plain: dict[str, str] = redact({str(name): str(value)[:_LONGEST]}, (), secrets)
+            kept |= {hide(n, secrets)[:_LONGEST_TEXT]: v[:_LONGEST_TEXT] for n, v in plain.items()}
+    except Exception as error:
+        why = type(error).__name__
+        logger.warning(f"Cannot keep all labels of the call: {why}. The call is recorded.")
+    return kept
 
 
 def _package(kind: type) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from rich import box
 from rich.console import Console
@@ -13,11 +14,15 @@ from rich.table import Table
 from workbench.looks import SEVERITY_LOOKS
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from workbench.diagnosis import Findings
+    from workbench.surveys import Survey
+    from workbench.surveys.result import Step
     from workbench.tuning.comparison import Comparison
     from workbench.tuning.tuning import TuningResult
 
-__all__ = ["print_comparison", "print_findings", "print_summary", "print_tuning"]
+__all__ = ["print_comparison", "print_findings", "print_summary", "print_survey", "print_tuning"]
 
 
 #: What is said of a finding stands below its heading, four columns in.
@@ -80,3 +85,122 @@ def print_tuning(console: Console, result: TuningResult) -> None:
     for line in result.advice:
         console.print(f"Advice: {line}", markup=False)
     console.print(result.code, markup=False, style="bold", soft_wrap=True)
+
+
+def print_survey(
+    console: Console, found: Survey, *, worst: int = 10, trend: Step | None = None
+) -> None:
+    """Print many calls: the worst of them, the kinds of findings by share of calls, the trend.
+
+    Args:
+        console: Where to. What is no terminal gets a line a row, with tabs between its cells.
+        found: The calls.
+        worst: How many of the worst calls are named.
+        trend: By what, if it is wanted.
+    """
+    print_line(console, found.sentence)
+    if bad := _rows(found.worst(worst)):
+        first = {
+            row["capture"]: row for row in _rows(found.findings[found.findings["number"] == 1])
+        }
+        _print_table(
+            console,
+            ("began (UTC)", ">length", ">harm", "worst of it", "capture"),
+            [
+                (
+                    f"{call['started_at']:%Y-%m-%d %H:%M:%S}",
+                    f"{call['duration']:.0f} s",
+                    f"{call['harm']:.0f}",
+                    _what(first[call["capture"]]),
+                    _short(console, call["capture"]),
+                )
+                for call in bad
+            ],
+        )
+    if kinds := _rows(found.kinds):
+        _print_table(
+            console,
+            ("kind", "at worst", ">calls", ">share", ">as error", "worst in"),
+            [
+                (
+                    kind["title"],
+                    kind["severity"],
+                    f"{kind['calls']}",
+                    f"{kind['percent']:.1f} %",
+                    f"{kind['errors']}",
+                    _short(console, kind["worst"]),
+                )
+                for kind in kinds
+            ],
+        )
+    if trend is not None:
+        table = found.trend(trend)
+        form = "%Y-%m-%d %H:%M" if trend == "hour" else "%Y-%m-%d"
+        _print_table(
+            console,
+            (trend, ">calls", ">bad (%)", ">errors (%)", ">holes/min", ">answer (ms)", ">loss (%)"),
+            (
+                (f"{row[0]:{form}}", f"{row[1]}", *(_figure(value) for value in row[2:]))
+                for row in table.itertuples()
+            ),
+        )
+    for name, why in found.skipped.items():
+        print_line(console, f"skipped: {name}: {why}")
+
+
+def print_line(console: Console, text: str) -> None:
+    """Print a sentence, wrapped on a terminal only."""
+    if console.is_terminal:
+        console.print(text, markup=False)
+    else:
+        print(_printable(text), file=console.file)
+
+
+def _print_table(console: Console, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table on a terminal; elsewhere a line a row, neither wrapped nor padded.
+
+    Args:
+        console: Where to.
+        headings: Those that begin with ``>`` are of columns with numbers.
+        rows: Their cells.
+    """
+    if not console.is_terminal:
+        for row in ([heading.lstrip(">") for heading in headings], *rows):
+            print(
+                *map(_printable, row), sep="\t", file=console.file
+            )  # rich would make blanks of tabs
+        return
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in headings:
+        table.add_column(
+            escape(heading.lstrip(">")),
+            justify="right" if heading.startswith(">") else "left",
+            no_wrap=heading.startswith(">"),
+            overflow="fold",
+        )
+    for row in rows:
+        table.add_row(*(escape(_printable(cell)) for cell in row))
+    console.print()
+    console.print(table)
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[Hashable, Any]]:
+    return frame.to_dict("records")
+
+
+def _what(finding: Mapping[Hashable, Any]) -> str:
+    return f"{finding['title']}, {finding['value']:.4g} {finding['unit']}".rstrip()
+
+
+def _short(console: Console, capture: str) -> str:
+    """A capture's name where there is little room; elsewhere where it is."""
+    return capture.rpartition("/")[2] if console.is_terminal else capture
+
+
+def _figure(value: float) -> str:
+    return "" if value != value else f"{value:.1f}"
+
+
+def _printable(text: str) -> str:
+    """Without what a terminal would take for a command: some of it comes from captures."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

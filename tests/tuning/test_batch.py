@@ -20,9 +20,10 @@ import pytest
 from tests.captures import Scene, speech
 from workbench.call import Call
 from workbench.tuning import batch
-from workbench.tuning.batch import local_processes, score_capture, tune_captures
+from workbench.tuning.batch import score_capture, tune_captures
 from workbench.tuning.settings import SETTINGS
 from workbench.tuning.tuning import Task, TuningResult, tune
+from workbench.workers import local_processes
 
 SPOKEN = {"a": ("bot/b05", "bot/b04"), "b": ("bot/b09",), "c": ("bot/b03",)}
 #: All that the choice rests on; CPU time is not in it.
@@ -97,11 +98,6 @@ def test_local_processes_by_default_and_progress(
     found = tune_captures(captures, leg="G.722", progress=lambda *at: seen.append(at))
     assert_equal(one_by_one, found)
     assert seen == [(1, 3), (2, 3), (3, 3)]
-
-
-def test_no_more_processes_than_captures() -> None:
-    with local_processes(1) as executor:
-        assert executor._max_workers == 1
 
 
 def test_a_url_is_opened_by_fsspec(captures: list[Path], one_by_one: TuningResult) -> None:

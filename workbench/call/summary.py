@@ -86,7 +86,10 @@ def facts(call: Told) -> list[tuple[str, str]]:
     stats, who = call.stats, call.metadata.get("call", {})
     found = [("file", call.path.name)]
     found += [(name.replace("_", " "), value) for name, value in who.items() if value]
-    found += list(call.labels.items())
+    if call.labels:
+        found.append(
+            ("labels", ", ".join(f"{name} {value}" for name, value in call.labels.items()))
+        )
     for name, stream, side, loss in (
         ("inbound", call.inbound, "caller", "lost_messages"),
         ("outbound", call.outbound, "bot", ""),

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 import warnings
 from collections.abc import Callable, Collection, Iterator
@@ -23,8 +24,9 @@ from workbench.diagnosis.arbitration import arbitrated
 from workbench.diagnosis.baseline import changes
 from workbench.diagnosis.detectors import DETECTORS, readings
 from workbench.diagnosis.detectors.encoding import declared
-from workbench.diagnosis.finding import SEVERITIES, Finding
+from workbench.diagnosis.finding import Finding
 from workbench.diagnosis.findings import Findings
+from workbench.diagnosis.harm import rank
 
 __all__ = ["AROUND", "diagnose", "excerpt"]
 
@@ -44,10 +46,8 @@ def diagnose(
 ) -> Findings:
     """Run the detectors over a call.
 
-    The order is that of the person on the phone: first what spoils the conversation, then what is
-    heard, then what is worth knowing. Within a severity the kind that does more harm comes first,
-    and among equals the finding that exceeds its threshold most. Of a long call, a terminal or a
-    notebook shows how far it is.
+    The order is that of the person on the phone: first what does most harm, see
+    :mod:`workbench.diagnosis.harm`. Of a long call, a terminal or a notebook shows how far it is.
 
     Args:
         call: The call.
@@ -89,7 +89,7 @@ def diagnose(
                 text = f"the detector {name} failed: {error!r}"
                 warnings.warn(text, RuntimeWarning, stacklevel=2)
             advance(1)
-    judged = arbitrated(sorted(found, key=_rank), call.duration, DETECTORS)
+    judged = arbitrated(sorted(found, key=rank), call.duration, DETECTORS)
     kept = tuple(f for f in judged if f.kind in wanted or f.kind != _ALWAYS)
     not_asked = dict.fromkeys(DETECTORS.keys() - wanted, "was not asked for")
     left = coverage.unjudged(call, judged, not_asked | failed)
@@ -116,6 +116,7 @@ def _progress(call: Call, total: int) -> Iterator[Callable[[int], None]]:
     is_watched = console.is_interactive or console.is_jupyter
     # From another thread it would come out in whatever cell runs just then.
     is_watched &= threading.current_thread() is threading.main_thread()
+    is_watched &= multiprocessing.parent_process() is None  # who spreads work shows its own
     if not is_watched:
         yield lambda steps: None
         return
@@ -153,8 +154,3 @@ def excerpt(call: Call, finding: Finding, *, as_meant: bool = False) -> Audio:
     heard = [part.end for part in finding.parts if part.end <= begin + LONGEST]
     end = max([start, *heard]) if heard else start + LONGEST
     return audio.span(max(0.0, start - AROUND), end + AROUND)
-
-
-def _rank(finding: Finding) -> tuple[int, int, float, float]:
-    harm = DETECTORS[finding.kind].harm
-    return SEVERITIES.index(finding.severity), -harm, -finding.excess, finding.span[0]

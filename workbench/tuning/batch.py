@@ -1,33 +1,22 @@
 """Tuning over many captures: opened, scored and forgotten one by one, wherever there is room.
 
 A worker opens one capture, tries all settings on it, and hands back the scores of its segments:
-some kilobytes. So memory does not grow with the number of calls, neither here nor there. Any
-:class:`concurrent.futures.Executor` will do; Dask's comes from its client::
-
-    tune_captures(paths, executor=distributed.Client("tcp://scheduler:8786").get_executor())
-
-The choice depends neither on where nor on the order in which that was done.
+some kilobytes. So memory does not grow with the number of calls, neither here nor there: see
+:mod:`workbench.workers`, also for a cluster. The choice depends neither on where nor on the order in
+which that was done.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
-from importlib import import_module
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import pandas as pd
 
 from workbench.call import Call
-from workbench.exceptions import CaptureError
 from workbench.tuning.carrier_recording import read
 from workbench.tuning.facts import Facts, copies, facts_of
 from workbench.tuning.legs import Leg
@@ -35,11 +24,9 @@ from workbench.tuning.objective import Objective
 from workbench.tuning.scores import Scores, score
 from workbench.tuning.settings import Setting
 from workbench.tuning.tuning import Task, TuningResult, conclude, one_each
+from workbench.workers import Here, Progress, local_file, name_of, problem_of, spread
 
-__all__ = ["Scored", "local_processes", "score_capture", "tune_captures"]
-
-#: Called with how many captures are done, and how many there are.
-Progress = Callable[[int, int], object]
+__all__ = ["Scored", "score_capture", "tune_captures"]
 
 
 class Scored(NamedTuple):
@@ -98,13 +85,7 @@ def tune_captures(
     recorded = dict(zip(given, one_each(recordings, len(given)), strict=True))
     named = list(recorded)
     task = Task.of(objective, constraints, leg=leg, settings=settings, seed=seed)
-    if executor is None and len(named) == 1:
-        found = _scored(recorded, task, _Here(), progress)
-    elif executor is None:
-        with local_processes(len(named)) as processes:
-            found = _scored(recorded, task, processes, progress)
-    else:
-        found = _scored(recorded, task, executor, progress)
+    found = _scored(recorded, task, executor, progress)
     for number, first in copies([one.facts for one in found]).items():
         found[number] = Scored(problem=f"the same call as {named[first]}")
     skipped = {name: one.problem for name, one in zip(named, found, strict=True) if one.problem}
@@ -128,74 +109,43 @@ def tune_captures(
 _TOLD: Final = 3
 
 
-def local_processes(tasks: int | None = None) -> ProcessPoolExecutor:
-    """Make an executor of fresh processes, one for each core.
-
-    Args:
-        tasks: More processes than this are not started.
-    """
-    count = min(os.cpu_count() or 1, max(1, tasks or 1) if tasks is not None else 1 << 16)
-    return ProcessPoolExecutor(count, mp_context=get_context("spawn"))
-
-
 def score_capture(capture: str, recording: str | None, task: Task) -> Scored:
     """Open one capture and score it: what a worker does. Raises nothing that a file can cause."""
     try:
-        with _local(capture) as path:
+        with local_file(capture) as path:
             call = Call.open(path)
             facts = facts_of(call, None if recording is None else read(recording))
             if facts is None:
                 return Scored()
             scores = score(
-                [call], task.settings, task.legs_of([facts]), task.metrics, _Here(),
+                [call], task.settings, task.legs_of([facts]), task.metrics, Here(),
                 beside=task.beside,
             )  # fmt: skip
-    except (CaptureError, OSError, ValueError, ImportError) as error:
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
-        return Scored(problem=str(reason))
-    except Exception as error:  # a capture that only we read wrongly must not end the others
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        return Scored(
-            problem=f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
-        )
-    facts = replace(facts, fingerprint=facts.fingerprint | {"file": _name(capture)})
+    except Exception as error:  # also a capture that only we read wrongly must not end the others
+        return Scored(problem=problem_of(error))
+    facts = replace(facts, fingerprint=facts.fingerprint | {"file": name_of(capture)})
     return Scored(Scores(_packed(scores.quality), scores.cost), facts)
 
 
 def _scored(
     captures: Mapping[str, str | Path | None],
     task: Task,
-    executor: Executor,
+    executor: Executor | None,
     progress: Progress | None,
 ) -> list[Scored]:
     """Score all in any order; the results are in the order of the captures."""
-    futures: dict[Future[Scored], int] = {
-        executor.submit(
-            score_capture, capture, None if recording is None else str(recording), task
-        ): number
-        for number, (capture, recording) in enumerate(captures.items())
-    }
-    found = [Scored()] * len(captures)
-    try:
-        for done, future in enumerate(as_completed(futures), 1):
-            number = futures.pop(future)
-            found[number] = _outcome(future)
-            if progress is not None:
-                progress(done, len(captures))
-    except BaseException:
-        for future in futures:
-            future.cancel()
-        raise
+    tasks = [(one, None if of is None else str(of), task) for one, of in captures.items()]
+    found = [Scored()] * len(tasks)
+    outcomes = spread(score_capture, tasks, executor, failed=_failed)
+    for done, (number, scored) in enumerate(outcomes, 1):
+        found[number] = scored
+        if progress is not None:
+            progress(done, len(tasks))
     return found
 
 
-def _outcome(future: Future[Scored]) -> Scored:
-    try:
-        return future.result()
-    except BrokenExecutor:
-        raise
-    except Exception as error:  # such as Dask's KilledWorker: a capture that ends its workers
-        return Scored(problem=f"{type(error).__name__}: {error}"[:200])
+def _failed(problem: str) -> Scored:
+    return Scored(problem=problem)
 
 
 def _joined(scores: Sequence[Scores]) -> Scores:
@@ -210,39 +160,3 @@ def _joined(scores: Sequence[Scores]) -> Scores:
 def _packed(quality: pd.DataFrame) -> pd.DataFrame:
     """The same scores in a tenth of the memory."""
     return quality.astype({"leg": "category", "setting": "category", "segment": "int32"})
-
-
-class _Here(Executor):
-    """Runs everything at once and in place: in a worker, or for a single capture."""
-
-    def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def]
-        future: Future[object] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
-        return future
-
-
-def _name(capture: str) -> str:
-    return capture.rstrip("/").rpartition("/")[2]
-
-
-@contextmanager
-def _local(capture: str) -> Iterator[Path]:
-    """A file of this machine with a capture's content."""
-    if "://" not in capture:
-        yield Path(capture)
-        return
-    try:
-        fsspec = import_module("fsspec")
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"{capture} needs fsspec: pip install 'pipecat-bandwidth[dask]', and the "
-            "package for its kind of storage"
-        ) from error
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / _name(capture)
-        with fsspec.open(capture, "rb") as remote, path.open("wb") as file:
-            shutil.copyfileobj(remote, file, 1 << 20)
-        yield path
