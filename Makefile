@@ -36,11 +36,11 @@ coverage: $(OK) system-packages
 # What only tests need from the system. As root on Debian it is installed; elsewhere its tests skip.
 # Playwright brings a node of its own, which wants libatomic.
 system-packages: $(OK)
-	@if command -v chromium >/dev/null && command -v tshark >/dev/null && command -v redis-check-rdb >/dev/null && ldconfig -p | grep -q vo-amrwbenc && $(V)/bin/playwright --version >/dev/null 2>&1; then :; \
+	@if command -v chromium >/dev/null && command -v tshark >/dev/null && command -v redis-check-rdb >/dev/null && command -v sox >/dev/null && command -v ffmpeg >/dev/null && ldconfig -p | grep -q vo-amrwbenc && $(V)/bin/playwright --version >/dev/null 2>&1; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo "Installing chromium, tshark, Redis and AMR for the tests"; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium tshark redis-tools libatomic1 libopencore-amrnb0 libopencore-amrwb0 libvo-amrwbenc0 >/dev/null; \
-	else echo "chromium, tshark, Redis and AMR are not all here: the tests that need them are skipped"; fi
+	  echo "Installing chromium, tshark, Redis, AMR, sox and ffmpeg for the tests"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium tshark redis-tools libatomic1 libopencore-amrnb0 libopencore-amrwb0 libvo-amrwbenc0 sox libsox-fmt-all ffmpeg >/dev/null; \
+	else echo "chromium, tshark, Redis, AMR, sox and ffmpeg are not all here: the tests that need them are skipped"; fi
 
 lab: $(OK)
 	LOGURU_LEVEL=WARNING $(V)/bin/jupyter lab notebooks

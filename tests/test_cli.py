@@ -173,6 +173,38 @@ def test_one_channel_of_a_wav_is_compared(workbench: Callable[..., Run], tmp_pat
     assert run.code == 0 and "PCM 16 kHz" in run.out
 
 
+def test_any_sound_file_is_compared(workbench: Callable[..., Run], tmp_path: Path) -> None:
+    voice = speech("bot/b01").resampled(16000)
+    soundfile.write(tmp_path / "call.mp3", voice.samples, 16000, format="MP3")
+    run = workbench("compare", tmp_path / "call.mp3")
+    assert (run.code, run.err) == (0, "") and "PCM 16 kHz" in run.out
+
+
+def test_a_sound_file_without_a_header_is_compared_once_it_is_said_what_it_is(
+    workbench: Callable[..., Run], tmp_path: Path
+) -> None:
+    path = tmp_path / "call.raw"
+    path.write_bytes(speech("bot/b01", 16000).pcm())
+    run = workbench("compare", path)
+    assert run.code == 2 and "--as pcm reads it so" in run.err
+    assert workbench("compare", path, "--as", "pcm@16000").code == 0
+    run = workbench("compare", path, "--as", "mp3")
+    assert run.code == 2 and "no encoding 'mp3'" in run.err
+    run = workbench("compare", CAPTURE, "--as", "pcm")
+    assert run.code == 2 and "--recording" in run.err
+
+
+def test_a_sound_file_that_was_cut_off_is_compared_and_told(
+    workbench: Callable[..., Run], tmp_path: Path
+) -> None:
+    path = tmp_path / "call.wav"
+    speech("bot/b01", 8000).write(path)
+    path.write_bytes(path.read_bytes()[:40_000])
+    run = workbench("compare", path)
+    assert run.code == 0 and "PCM 16 kHz" in run.out
+    assert run.err.startswith(f"workbench: {path} is shorter than its header: 2.5 s of ")
+
+
 @pytest.fixture
 def nobody() -> Iterator[None]:
     """Root reads everything: be somebody else for a while."""

@@ -11,52 +11,31 @@ References:
 
 from __future__ import annotations
 
+import warnings
 from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from workbench import sound_files
 from workbench.beside import written_beside
-from workbench.budget import Budget, usual
+from workbench.budget import Budget
+from workbench.exceptions import SoundFileWarning
 
-__all__ = ["Audio", "sound_file"]
+__all__ = ["Audio"]
 
-#: Samples that are read of a sound file at once: what it claims is not allocated.
+#: Samples that are converted at once.
 _BLOCK: Final = 1 << 20
 
 #: What a notebook player carries at most: 5 MB, that is 109 s at 24 kHz and 328 s at 8 kHz.
 _PLAYER_BYTES: Final = 5 * 1024 * 1024
-
-
-@contextmanager
-def sound_file(path: str | Path, mode: Literal["rb", "wb"] = "rb") -> Iterator[None]:
-    """Wrap a call of soundfile, so that an error names the file and what is wrong with it.
-
-    Args:
-        path: The file that is read or written.
-        mode: ``"wb"`` for writing.
-
-    Raises:
-        OSError: If the file cannot be opened.
-        ValueError: If it can, and libsndfile refuses it.
-    """
-    try:
-        yield
-    except soundfile.LibsndfileError as error:
-        if mode == "rb":
-            # Where a file cannot be opened, libsndfile says "System error" and the system says why.
-            open(path, mode).close()
-        what = "not a sound file" if mode == "rb" else "cannot be written"
-        raise ValueError(f"{path}: {what} ({error.error_string.rstrip('.')})") from None
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -123,9 +102,15 @@ class Audio:
 
     @classmethod
     def read(
-        cls, path: str | Path, channel: int | None = None, budget: Budget | None = None
+        cls,
+        path: str | Path,
+        channel: int | None = None,
+        budget: Budget | None = None,
+        *,
+        default_channel: int | None = None,
+        encoding: str | None = None,
     ) -> Audio:
-        """Read a WAV or FLAC file, or whatever else libsndfile reads.
+        """Read a sound file: WAV, FLAC, MP3, Ogg, whatever else libsndfile reads, or without a header.
 
         Args:
             path: The file.
@@ -133,27 +118,26 @@ class Audio:
                 has the caller in 0 and the bot in 1.
             budget: What it may claim; by default :func:`workbench.budget.usual`. Raise it for a
                 long file of your own: ``Budget(samples=2**29)``.
+            default_channel: The same where the file has it and none was chosen.
+            encoding: What a file without a header holds, or one whose header is wrong: ``"ulaw"``,
+                ``"alaw"``, ``"pcm"``, ``"pcm@16000"``, ``"pcm@16000x2"`` in two channels; see
+                :class:`workbench.sound_files.Encoding`.
+
+        Warns:
+            SoundFileWarning: For a file that was cut off, or holds what its header does not say.
 
         Raises:
             OSError: If the file cannot be opened.
-            ValueError: If it is not a sound file, claims more than its budget, or has several
-                channels and none was chosen.
+            ValueError: If it is not a sound file, lacks a header, claims more than its budget, or
+                has several channels and none was chosen. The message says what would help.
         """
-        with sound_file(path), soundfile.SoundFile(str(path)) as file:
-            _check(path, file, budget or usual())
-            channels, rate = file.channels, file.samplerate
-            if channel is None and channels > 1:
-                raise ValueError(
-                    f"{path} has {channels} channels, choose channel 0 to {channels - 1}"
-                )
-            if not 0 <= (channel or 0) < channels:
-                raise ValueError(f"{path} has no channel {channel}, it has 0 to {channels - 1}")
-            samples = [np.empty(0, np.float32)]
-            # Of its blocks, those that soundfile.blocks() makes up are not there.
-            while len(block := file.read(_BLOCK // channels, "float32", always_2d=True)):
-                samples.append(np.ascontiguousarray(block[:, channel or 0]))
+        sound = sound_files.read(
+            path, channel, default_channel=default_channel, encoding=encoding, budget=budget
+        )
+        for remark in sound.remarks:
+            warnings.warn(remark, SoundFileWarning, stacklevel=2)
         try:
-            return cls(np.concatenate(samples), rate)
+            return cls(sound.samples, sound.sample_rate)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
@@ -167,7 +151,7 @@ class Audio:
         kind = Path(path).suffix.lower().removeprefix(".")
         if kind not in ("wav", "flac"):
             raise ValueError(f"cannot write {str(path)!r}, the suffixes are .wav and .flac")
-        with written_beside(path) as part, sound_file(path, "wb"):
+        with written_beside(path) as part, sound_files.naming(path, "wb"):
             self._encode(str(part), kind.upper())
 
     @property
@@ -239,20 +223,3 @@ class Audio:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """The samples, so that numpy and matplotlib take an Audio where they take an array."""
         return np.array(self.samples, dtype=dtype, copy=copy)
-
-
-def _check(path: str | Path, file: soundfile.SoundFile, budget: Budget) -> None:
-    """Refuse a sound file that claims what none of a call has.
-
-    Raises:
-        ValueError: If it does; the message says what.
-    """
-    if not budget.is_sound(file.samplerate, file.channels):
-        raise ValueError(
-            f"{path} is at {file.samplerate} Hz with {file.channels} channels; {budget.lowest_hz} "
-            f"to {budget.highest_hz} Hz are read, and 1 to {budget.channels} channels"
-        )
-    why = budget.breach("samples", file.frames * file.channels)
-    why = why or budget.breach("hours", file.frames / file.samplerate / 3600)
-    if why:
-        raise ValueError(f"{path} {why}")

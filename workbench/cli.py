@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 from rich.console import Console
@@ -41,6 +42,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+#: What a capture begins with, whatever its name.
+_MCAP: Final = b"\x89MCAP"
+
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -232,8 +236,8 @@ def compare(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="CAPTURE|WAV",
-            help="A capture, or any WAV or FLAC of speech.",
+            metavar="CAPTURE|SOUND",
+            help="A capture, or any sound file of speech.",
             readable=False,
         ),
     ],
@@ -246,16 +250,27 @@ def compare(
     channel: Annotated[
         int | None,
         typer.Option(
-            min=0, help="The one with the bot, from 0: of the recording (default 1), or of the WAV."
+            min=0,
+            help="The one with the bot, from 0: of the recording (default 1), or of the sound.",
+        ),
+    ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="ENCODING",
+            help="What the sound file holds where no header says so: ulaw, alaw, pcm@16000 ...",
         ),
     ] = None,
 ) -> None:
     """Send the same speech through every outbound setting and far leg, and measure."""
     if picture and picture.suffix.lower() != ".png":
         raise ValueError(f"{picture}: the picture is a PNG, give a name that ends in .png")
-    is_audio = source.suffix.lower() in {".wav", ".flac"}
-    if channel is not None and recording is None and not is_audio:
-        raise ValueError("--channel is one of a recording: give --recording too")
+    is_audio = is_sound(source)
+    if recording is None and not is_audio:
+        for name, value in (("channel", channel), ("as", encoding)):
+            if value is not None:
+                raise ValueError(f"--{name} is one of a recording: give --recording too")
     check_writable(csv, picture)
     with working("Starting"):
         from workbench import plots
@@ -263,9 +278,16 @@ def compare(
         from workbench.tuning import carrier_recording
         from workbench.tuning.comparison import compare as run
 
-    of_source = None if recording else channel
-    spoken = Audio.read(source, of_source) if is_audio else opened(source)
-    recorded = carrier_recording.read(recording, channel) if recording else None
+    spoken: Audio | Call
+    with telling():
+        if is_audio:
+            own = (None, None) if recording else (channel, encoding)
+            spoken = Audio.read(source, own[0], encoding=own[1])
+        else:
+            spoken = opened(source)
+        recorded = None
+        if recording:
+            recorded = carrier_recording.read(recording, channel, encoding=encoding)
     with working("Comparing settings"):
         comparison = run(spoken, recording=recorded)
     print_comparison(out, comparison)
@@ -505,6 +527,34 @@ def opened(capture: Path) -> Call:
             if capture.suffix != ".part" or capture.exists() or not finished.exists():
                 raise
             return Call.open(finished)  # the call ended meanwhile
+
+
+def is_sound(path: Path) -> bool:
+    """Whether a file is to be read as sound: it is no capture by its name, nor by its first bytes."""
+    if {".mcap", ".part", ""} & {path.suffix.lower()}:
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_MCAP)) != _MCAP
+    except OSError:
+        return path.suffix.lower() in {".wav", ".flac"}
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """Say in a line each what is wrong with a sound file that was read all the same."""
+    from workbench.exceptions import SoundFileWarning
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", SoundFileWarning)
+        yield
+    for warning in told:
+        if issubclass(warning.category, SoundFileWarning):
+            err.print(f"workbench: {warning.message}", markup=False, soft_wrap=True)
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
 
 
 def check_file(capture: Path) -> None:

@@ -8,6 +8,7 @@
         NothingSaid         there is no audio of a bot to work on (a ValueError too)
         NotAvailable        something that is not part of the installation is not on this machine
     MetricWarning           a metric has no value here, and is NaN
+    SoundFileWarning        a sound file was cut off, or holds what its header does not say
 
 A caller's own mistake (a wrong name, rate, shape or parameter) is a plain :class:`ValueError`. Each
 says in one line what was given, what is allowed and, where it is not plain, what to do.
@@ -23,6 +24,7 @@ __all__ = [
     "NotAvailable",
     "NothingSaid",
     "SimulationError",
+    "SoundFileWarning",
     "WorkbenchError",
 ]
 
@@ -86,3 +88,7 @@ class NotAvailable(WorkbenchError):
 
 class MetricWarning(UserWarning):
     """A metric is NaN; the message says why."""
+
+
+class SoundFileWarning(UserWarning):
+    """A sound file was cut off, or holds what its header does not say; what is there was read."""

@@ -62,7 +62,7 @@ class Phrase(NamedTuple):
 
         Some prompts stand off centre by 5 % or begin with a plop, which is a fault and is told as one.
         """
-        audio = _read(self.path).resampled(sample_rate)
+        audio = Audio.read(self.path, default_channel=0).resampled(sample_rate)
         above = butter(2, 50, "highpass", fs=sample_rate, output="sos")
         heard = (
             sosfiltfilt(above, audio.samples).astype(np.float32)
@@ -322,16 +322,6 @@ def _made(
         path.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run([*command, str(path), *rest], check=True, capture_output=True)
     yield Phrase(name, language, kind, "own text", path, _secs(path))
-
-
-def _read(path: Path) -> Audio:
-    """A file of sound; full-rate GSM has no header."""
-    if path.suffix != ".gsm":
-        return Audio.read(path, 0 if soundfile.info(str(path)).channels > 1 else None)
-    samples, rate = soundfile.read(
-        str(path), dtype="float32", format="RAW", subtype="GSM610", samplerate=8000, channels=1
-    )
-    return Audio(samples, rate)
 
 
 def _secs(path: Path) -> float:

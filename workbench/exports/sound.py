@@ -10,9 +10,10 @@ from typing import Final, Literal
 import numpy as np
 import soundfile
 
-from workbench.audio import Audio, sound_file
+from workbench.audio import Audio
 from workbench.beside import written_beside
 from workbench.call import Call
+from workbench.sound_files import naming
 
 __all__ = ["write_audio"]
 
@@ -57,7 +58,7 @@ def write_audio(
     length = round(call.duration * rate)
     with (
         written_beside(path) as part,
-        sound_file(path, "wb"),
+        naming(path, "wb"),
         soundfile.SoundFile(str(part), "w", rate, len(sides), **form) as file,
     ):
         for first in range(0, math.ceil(call.duration), _SECS):

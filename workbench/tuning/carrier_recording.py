@@ -28,12 +28,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import NDArray
 from scipy import fft, stats
 
-from workbench.audio import Audio, sound_file
+from workbench.audio import Audio
 from workbench.exceptions import MetricWarning
 from workbench.metrics.alignment import find_delay, shifted
 from workbench.metrics.frames import framed, hann
@@ -162,22 +161,20 @@ class MeasuredLeg:
         return f"{reach}; its noise is most like that of {self.leg} ({distance})."
 
 
-def read(path: str | Path, channel: int | None = None) -> Audio:
+def read(path: str | Path, channel: int | None = None, *, encoding: str | None = None) -> Audio:
     """Read the bot's channel of a recording.
 
     Args:
-        path: A WAV or FLAC file, or whatever else libsndfile reads.
+        path: A sound file, see :meth:`workbench.audio.Audio.read`.
         channel: Which one, from 0; by default the second of several, as carriers have the bot
             there.
+        encoding: What it holds, where no header says so: ``"ulaw"``, ``"pcm@16000x2"``.
 
     Raises:
         OSError: If the file cannot be opened.
         ValueError: If it is no sound, or there is no such channel.
     """
-    with sound_file(path):
-        if channel is None and soundfile.info(str(path)).channels > 1:
-            channel = 1
-    return Audio.read(path, channel)
+    return Audio.read(path, channel, default_channel=1, encoding=encoding)
 
 
 def align(call: Call | Audio, recording: Audio) -> MeasuredLeg:

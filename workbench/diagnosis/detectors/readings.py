@@ -2,7 +2,7 @@
 
 What the bytes really are has a code shorter than all else, by 1.5 bits of each byte and more, whatever
 it is that sounds: a voice, music, a modem, noise. Of silence all readings are as short. See
-:mod:`workbench.metrics.code_length`.
+:mod:`workbench.sound_files.code_length`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,18 @@ from numpy.typing import NDArray
 
 from pipecat_bandwidth.encodings import PCMU
 from workbench.audio import Audio
-from workbench.metrics import code_length
-from workbench.metrics.code_length import ALAW, MULAW, Bytes, CodeLength, Lengths, shortest, words
 from workbench.metrics.speech import joined, runs_of
+from workbench.sound_files import code_length
+from workbench.sound_files.code_length import (
+    ALAW,
+    MARGIN,
+    MULAW,
+    Bytes,
+    CodeLength,
+    Lengths,
+    shortest,
+    words,
+)
 
 __all__ = [
     "MARGIN",
@@ -38,9 +47,6 @@ Samples: TypeAlias = NDArray[np.float32]
 _PIECE, _READ_SECS = 0.25, 0.5
 #: So much of a piece is looked at, so many times: samples as they were read.
 _FRAME, _FRAMES = 512, 2
-#: By so many bits a byte another code must be shorter. Of 7 hours of sound that is what it is declared
-#: to be, none is by 0.9.
-MARGIN: Final = 1.0
 #: What takes less than this, in bits a byte, is too faint to tell; what takes more may be anything; and
 #: what takes so much in its best reading too is no sound.
 _FAINT, _DOUBTFUL, _NO_SOUND = 2.5, 6.0, 7.5
@@ -61,7 +67,7 @@ class Reading(NamedTuple):
 
     Parameters:
         name: In words.
-        length: Its code length, see :mod:`workbench.metrics.code_length`.
+        length: Its code length, see :mod:`workbench.sound_files.code_length`.
         setting: What to do about it, in the imperative.
         decode: Makes samples of bytes; ``None`` where they are none.
         against: Code length of the declared reading, foretold in the same way; by default as it is.

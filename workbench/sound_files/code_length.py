@@ -27,6 +27,7 @@ from pipecat_bandwidth.encodings import PCMU
 
 __all__ = [
     "ALAW",
+    "MARGIN",
     "MULAW",
     "Bytes",
     "CodeLength",
@@ -49,6 +50,10 @@ __all__ = [
 Bytes: TypeAlias = NDArray[np.uint8]
 Lengths: TypeAlias = NDArray[np.float64]
 CodeLength: TypeAlias = Callable[[Bytes], Lengths]
+
+#: By so many bits a byte another code must be shorter than the declared one. Of 7 hours of sound that is
+#: what it is declared to be, none is by 0.9.
+MARGIN: Final = 1.0
 
 #: Samples from which the next one is foretold.
 _ORDER: Final = 6
