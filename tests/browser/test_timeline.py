@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import time
 from collections.abc import Callable
@@ -168,6 +169,30 @@ def test_without_a_kernel_the_overview_is_there_and_a_word(page: Page, call: Cal
     assert len(colours(player)) > 10
     page.clock.run_for(5000)
     expect(page.get_by_role("status")).to_contain_text("Run the cell")
+
+
+#: A picture as JupyterLab shows one, the same as VS Code does, and one of somebody else's.
+STILLS = """async ([still, other]) => {
+  const bytes = Uint8Array.from(atob(still), (c) => c.charCodeAt(0));
+  const blob = URL.createObjectURL(new Blob([bytes], { type: "image/png" }));
+  const sources = { data: `data:image/png;base64,${still}`, blob, other: `data:image/png;base64,${other}` };
+  for (const [id, src] of Object.entries(sources)) document.body.append(Object.assign(new Image(), { id, src }));
+}"""
+
+
+def test_its_still_is_hidden_while_it_lives_and_no_other_picture(page: Page, call: Call) -> None:
+    timeline = CallTimeline(call)
+    other = base64.b64encode(timeline.still()).decode()
+    timeline.bot = "bot_said"
+    still = base64.b64encode(timeline.still()).decode()
+    player = BarePage(page, timeline)
+    page.evaluate(STILLS, [still, other])
+    page.evaluate("window.model.set('view', [0, 9])")
+    expect(page.locator("#data")).to_be_hidden()
+    expect(page.locator("#blob")).to_be_hidden()
+    expect(page.locator("#other")).to_be_visible()
+    player.page.evaluate("window.takeAway()")
+    expect(page.locator("#data")).to_be_visible()
 
 
 def test_what_the_kernel_cannot_do_is_said(player: BarePage) -> None:

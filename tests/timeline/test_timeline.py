@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -285,15 +286,19 @@ def test_the_overview_of_an_hour_is_as_small(call: Call) -> None:
     assert len(scene.overview({"caller": "caller_sent"})) == 2400
 
 
-def test_a_picture_stays_without_a_kernel(timeline: CallTimeline) -> None:
-    import base64
-
-    bundle = timeline._repr_mimebundle_()
-    assert bundle is not None
-    data, _ = bundle
+def test_a_picture_stays_without_a_kernel(
+    timeline: CallTimeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an output of its own: beside a widget without a model no front end shows it."""
+    shown: list[dict[str, Any]] = []
+    monkeypatch.setattr("workbench.timeline.still.display", lambda data, **_: shown.append(data))
+    timeline._ipython_display_()
+    still, data = shown
     assert "application/vnd.jupyter.widget-view+json" in data
+    assert still.keys() == {"text/plain", "image/png"}
     assert data["text/plain"] == f"CallTimeline(14.0 s, {len(timeline._findings)} findings)"
-    png = base64.b64decode(data["image/png"])
+    assert still["image/png"].endswith(timeline._still)
+    png = base64.b64decode(still["image/png"])
     assert len(png) < 200_000
     image = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), int)
     assert image.shape[1] == 1000

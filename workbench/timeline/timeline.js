@@ -25,6 +25,7 @@ class Player {
   constructor(model, element) {
     this.model = model;
     this.kernel = new Kernel(model);
+    this.still = new Still(model);
     this.contents = model.get("_contents");
     this.slots = { A: model.get("bot"), B: null };
     this.slot = "A";
@@ -52,6 +53,7 @@ class Player {
     this.takeContents();
     this.showState();
     this.loadMarks();
+    this.still.hide();
   }
 
   // -- what is there
@@ -479,6 +481,7 @@ class Player {
         const { reply, buffers } = await this.kernel.ask("view", question);
         if (this.closed) return;
         this.show(question, reply, buffers);
+        this.still.hide();
       }
       if (this.note.dataset.late) this.say("");
     } catch (error) {
@@ -599,8 +602,10 @@ class Player {
   say(text, ...nodes) {
     this.note.className = "wb-tl-note";
     this.note.replaceChildren(...(text ? [text] : nodes));
-    if (text === NO_KERNEL) this.note.dataset.late = "1";
-    else delete this.note.dataset.late;
+    if (text === NO_KERNEL) {
+      this.note.dataset.late = "1";
+      this.still.show();
+    } else delete this.note.dataset.late;
   }
 
   showMarks() {
@@ -815,6 +820,7 @@ class Player {
     this.picture.close();
     this.sound.close();
     this.kernel.close();
+    this.still.close();
     this.root.remove();
   }
 }

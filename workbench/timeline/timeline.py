@@ -27,7 +27,6 @@ JupyterLab does: the player goes on while a cell is busy. What they read is one 
 
 from __future__ import annotations
 
-import base64
 import logging
 import threading
 import time
@@ -46,6 +45,7 @@ from workbench.exceptions import CaptureError
 from workbench.timeline.picture import picture
 from workbench.timeline.scene import LONG_SECS, SIDES, Choice, Scene
 from workbench.timeline.sketch import Sketch
+from workbench.timeline.still import show, tail
 from workbench.timeline.style import STYLE
 from workbench.timeline.views import CHUNK_SECS, PLAY_RATE
 from workbench.tuning.comparison import Comparison
@@ -93,6 +93,7 @@ class CallTimeline(anywidget.AnyWidget):
     playing = traitlets.Bool(False).tag(sync=True)
     _contents = traitlets.Dict().tag(sync=True)
     _overview = traitlets.Bytes(b"").tag(sync=True)
+    _still = traitlets.Unicode("").tag(sync=True)
 
     def __init__(
         self,
@@ -256,14 +257,15 @@ class CallTimeline(anywidget.AnyWidget):
         findings = len(self._findings)
         return f"CallTimeline({self.call.duration:.1f} s, {findings} findings)"
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """The widget, and a picture for where there is no kernel to run it."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        if bundle is None:
-            return None
-        data, metadata = bundle
+    def still(self) -> bytes:
+        """Draw what a saved notebook shows in place of the player, as a PNG."""
         drawn = picture(self._scene, {"caller": self.caller, "bot": self.bot})
-        return {**data, "image/png": base64.b64encode(drawn).decode("ascii")}, metadata
+        self._still = tail(drawn)
+        return drawn
+
+    def _ipython_display_(self, **_: Any) -> None:
+        """The player, and a picture for where there is no kernel to run it."""
+        show(self, self.still())
 
 
 def _draw(
