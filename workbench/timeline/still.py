@@ -36,7 +36,7 @@ def show(widget: Any, still: bytes | str) -> None:
         kept = {"image/png": base64.b64encode(still).decode("ascii")}
     else:
         kept = {"text/html": still}
-    display({"text/plain": repr(widget), **kept}, raw=True)
+    display({"text/plain": repr(widget), **kept}, raw=True)  # type: ignore[no-untyped-call]
     bundle = widget._repr_mimebundle_()
     data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-    display(data, metadata=metadata, raw=True)
+    display(data, metadata=metadata, raw=True)  # type: ignore[no-untyped-call]
