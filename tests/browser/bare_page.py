@@ -22,8 +22,9 @@ _ADDRESS = "http://localhost/player"  # nobody listens there; worklets need a se
 STATE: dict[type[AnyWidget], tuple[str, ...]] = {
     CallTimeline: (
         "position", "selection", "view", "caller", "bot", "playing", "_contents", "_overview",
+        "_still",
     ),
-    BlindListening: ("_progress",),
+    BlindListening: ("_progress", "_still"),
 }  # fmt: skip
 
 # Everything that sounds passes the player's one analyser: recorded there, on the audio thread, where

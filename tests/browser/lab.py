@@ -88,13 +88,17 @@ class Lab:
 
     def open(self, page: Page, name: str) -> None:
         """Open a notebook and wait until its kernel is up."""
+        self.look_at(page, name)
+        # Cells that are run before the kernel is up open a dialog instead.
+        idle = "/\\| Idle/.test(document.querySelector('#jp-main-statusbar')?.textContent ?? '')"
+        page.wait_for_function(idle, timeout=60_000)
+
+    def look_at(self, page: Page, name: str) -> None:
+        """Open a notebook and wait until its cells are there."""
         workspace = secrets.token_hex(4)
         address = f"http://127.0.0.1:{self._port}/lab/workspaces/{workspace}/tree/{name}"
         page.goto(f"{address}?token={self._token}")
         page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
-        # Cells that are run before the kernel is up open a dialog instead.
-        idle = "/\\| Idle/.test(document.querySelector('#jp-main-statusbar')?.textContent ?? '')"
-        page.wait_for_function(idle, timeout=60_000)
 
     def command(self, page: Page, name: str, *, wait: bool = True) -> None:
         """Have JupyterLab carry out one of its commands, and wait until it is done."""

@@ -96,8 +96,35 @@ def test_a_call_is_looked_at_listened_to_and_saved(lab: Lab, page: Page) -> None
     # ... and leaves a picture, but nothing of the call, in the notebook.
     lab.command(page, "docmanager:save")
     notebook = json.loads((lab.folder / "call.ipynb").read_text(encoding="utf-8"))
-    (output,) = notebook["cells"][1]["outputs"]
-    assert len(output["data"]["image/png"]) > 10_000
+    still, output = notebook["cells"][1]["outputs"]
+    assert len(still["data"]["image/png"]) > 10_000
     assert "PCMU / G.722" not in json.dumps(notebook)
     view = "application/vnd.jupyter.widget-view+json"
-    assert output["data"].keys() == {"text/plain", "image/png", view}
+    assert still["data"].keys() == {"text/plain", "image/png"}
+    assert output["data"].keys() == {"text/plain", view}
+
+
+def seen(page: Page) -> int:
+    """How many colours there are in the still: none where it is not shown."""
+    image = page.locator(".jp-OutputArea-output img")
+    if not image.is_visible():
+        return 0
+    image.scroll_into_view_if_needed()
+    picture = np.asarray(Image.open(io.BytesIO(image.screenshot())).convert("RGB"))
+    return len(set(map(tuple, picture.reshape(-1, 3))))
+
+
+def test_on_the_next_day_the_picture_is_seen(lab: Lab, page: Page, browser: Browser) -> None:
+    """The person saved the notebook; no kernel knows the player any more."""
+    lab.write("kept.ipynb", *CELLS[:1], CELLS[1].replace(', compare(call, legs=["G.722"])', ""))
+    lab.run(page, "kept.ipynb")
+    page.wait_for_selector(".wb-tl[data-views]", timeout=60_000)
+    page.wait_for_function("!document.querySelector('.jp-OutputArea-output img').checkVisibility()")
+    assert seen(page) == 0  # the player itself is there
+    lab.command(page, "docmanager:save")
+    lab.command(page, "kernelmenu:shutdown")
+    next_day = browser.new_page(viewport={"width": 1280, "height": 900})
+    lab.look_at(next_day, "kept.ipynb")
+    next_day.wait_for_selector("text=model not found", timeout=60_000)
+    assert seen(next_day) > 100
+    next_day.close()

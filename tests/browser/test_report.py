@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from tests.reports import ATTACKS, hostile_report
@@ -218,6 +222,76 @@ def test_it_is_read_without_a_mouse_and_by_name(report: Page) -> None:
     expect(report.get_by_label("PCMU, G.711 leg")).to_be_checked()
 
 
-def test_on_a_narrow_screen_only_tables_scroll(report: Page) -> None:
-    report.set_viewport_size({"width": 380, "height": 800})
-    assert report.evaluate("document.documentElement.scrollWidth") <= 380
+#: The widths of a telephone, a small window and a large one.
+WIDTHS = (390, 800, 1440)
+
+
+def seen(page: Page) -> NDArray[np.int64]:
+    """The page as it is seen, from top to bottom."""
+    png = page.screenshot(full_page=True)
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), int)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_at_every_width_only_tables_and_pictures_scroll(report: Page, width: int) -> None:
+    report.set_viewport_size({"width": width, "height": 800})
+    assert report.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_text_is_set_letter_by_letter(report: Page, width: int) -> None:
+    """A text of a sentence has room for some words in a line."""
+    report.set_viewport_size({"width": width, "height": 800})
+    narrow = """() => {
+      const texts = [...document.querySelectorAll("td, th, dt, dd, p, li, h1, h2")];
+      const long = texts.filter((node) => node.getClientRects().length && node.innerText.length > 30);
+      return long.map((node) => [node.clientWidth, node.innerText.slice(0, 40)]).filter(([w]) => w < 120);
+    }"""
+    assert report.evaluate(narrow) == []
+
+
+def test_on_a_telephone_the_pictures_are_large_enough_to_be_read(report: Page) -> None:
+    report.set_viewport_size({"width": 390, "height": 800})
+    widths = report.evaluate("[...document.images].map((image) => image.clientWidth)")
+    assert min(widths) >= 700
+    click_at(report, 7.0)  # far to the right, and scrolled to
+    wait(report, f"!{WHOLE}.paused && {WHOLE}.currentTime > 7 && Math.abs({CURSOR} - 7.2) < 0.5")
+
+
+def test_on_a_telephone_a_row_that_is_scrolled_keeps_its_name(report: Page) -> None:
+    report.set_viewport_size({"width": 390, "height": 800})
+    table = report.locator("table.dataframe")
+    table.scroll_into_view_if_needed()
+    report.evaluate("document.querySelector('table.dataframe').parentElement.scrollLeft = 1000")
+    for cell in ("far leg", "setting", "kbit/s"):
+        box = table.get_by_role("columnheader", name=cell, exact=True).bounding_box()
+        assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= 390
+
+
+def test_printed_it_is_dark_on_white_without_what_only_a_screen_can_do(report: Page) -> None:
+    """On A4 between its margins, from a browser that is dark."""
+    report.emulate_media(media="print", color_scheme="dark")
+    report.set_viewport_size({"width": 702, "height": 1000})
+    assert report.evaluate("document.documentElement.scrollWidth") <= 702
+    for selector in ("audio", "fieldset", "#stage", ".players"):
+        assert not report.locator(selector).first.is_visible(), selector
+    expect(report.get_by_text("On paper there is no sound")).to_be_visible()
+    table = report.locator("table.dataframe")
+    for name in ("delay (ms)", "kbit/s"):  # its right columns
+        box = table.get_by_role("columnheader", name=name, exact=True).bounding_box()
+        assert box is not None and box["x"] + box["width"] <= 702
+    pixels = seen(report)
+    assert (pixels == 255).all(axis=2).mean() > 0.6  # paper
+    assert (pixels.sum(axis=2) < 150).mean() > 0.01  # ink
+    assert pixels[:, -1].min() > 200  # rules reach the edge, no letter does
+
+
+def test_printed_no_row_and_no_picture_is_cut_by_the_end_of_a_page(report: Page) -> None:
+    report.emulate_media(media="print")
+    whole = "[...document.querySelectorAll('tr, figure, .facts > div')]"
+    kept = f"{whole}.every((node) => getComputedStyle(node).breakInside === 'avoid')"
+    assert report.evaluate(kept)
+    heights = report.evaluate("[...document.images].map((image) => image.clientHeight)")
+    assert max(heights) < 273 / 25.4 * 96  # A4 between its margins
+    pdf = report.pdf(format="A4")
+    assert pdf.count(b"/Type /Page\n") <= 9

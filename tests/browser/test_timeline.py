@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from tests.captures import ANCHOR_NS, Scene, speech
 from workbench.audio import Audio
 from workbench.call import SIGNALS, Call
 from workbench.capture import CaptureWriter
-from workbench.diagnosis import diagnose
+from workbench.diagnosis import SEVERITIES, Part, diagnose
 from workbench.looks import SEVERITY_LOOKS, SIDE_COLOURS
 from workbench.timeline import CallTimeline
 from workbench.timeline.views import PLAY_RATE
@@ -170,12 +172,155 @@ def test_without_a_kernel_the_overview_is_there_and_a_word(page: Page, call: Cal
     expect(page.get_by_role("status")).to_contain_text("Run the cell")
 
 
+#: A picture as JupyterLab shows one, the same as VS Code does, and one of somebody else's.
+STILLS = """async ([still, other]) => {
+  const bytes = Uint8Array.from(atob(still), (c) => c.charCodeAt(0));
+  const blob = URL.createObjectURL(new Blob([bytes], { type: "image/png" }));
+  const sources = { data: `data:image/png;base64,${still}`, blob, other: `data:image/png;base64,${other}` };
+  for (const [id, src] of Object.entries(sources)) document.body.append(Object.assign(new Image(), { id, src }));
+}"""
+
+
+def test_its_still_is_hidden_while_it_lives_and_no_other_picture(page: Page, call: Call) -> None:
+    timeline = CallTimeline(call)
+    other = base64.b64encode(timeline.still()).decode()
+    timeline.bot = "bot_said"
+    still = base64.b64encode(timeline.still()).decode()
+    player = BarePage(page, timeline)
+    page.evaluate(STILLS, [still, other])
+    page.evaluate("window.model.set('view', [0, 9])")
+    expect(page.locator("#data")).to_be_hidden()
+    expect(page.locator("#blob")).to_be_hidden()
+    expect(page.locator("#other")).to_be_visible()
+    player.page.evaluate("window.takeAway()")
+    expect(page.locator("#data")).to_be_visible()
+
+
 def test_what_the_kernel_cannot_do_is_said(player: BarePage) -> None:
     player.page.evaluate("window.model.set('view', [0, 'x'])")
     player.page.evaluate("window.model.set('view', [0, 10])")
     player.timeline._scene = None  # type: ignore[assignment]
     player.page.evaluate("window.model.set('view', [0, 9])")
     expect(player.page.get_by_role("status")).to_contain_text("AttributeError")
+
+
+def columns_of(player: BarePage, colour: str, top: int, height: int) -> NDArray[np.int64]:
+    """The x of the canvas at which something of a colour of the style is, in some rows."""
+    script = """([name, top, height]) => {
+      const root = document.querySelector(".wb-tl"), canvas = root.querySelector("canvas");
+      const colour = getComputedStyle(root).getPropertyValue(`--wb-tl-${name}`).trim();
+      const wanted = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+      const { data } = canvas.getContext("2d").getImageData(0, top, canvas.width, height);
+      const found = new Set();
+      for (let i = 0; i < data.length; i += 4) {
+        if (wanted.every((value, k) => Math.abs(data[i + k] - value) < 8)) found.add((i / 4) % canvas.width);
+      }
+      return [...found].sort((a, b) => a - b);
+    }"""
+    return np.array(player.page.evaluate(script, [colour, top, height]), int)
+
+
+def test_the_strip_of_the_whole_call_has_a_playhead_of_its_own(player: BarePage) -> None:
+    player.page.evaluate("window.model.set('view', [4, 8]); window.model.set('position', 5)")
+    strip, picture = player.page.locator(".wb-tl-head").all()[::-1]
+    canvas = player.page.locator("#here .wb-tl-canvas").bounding_box()
+    assert canvas is not None
+    for head, x, top, bottom in (
+        (strip, 62 + (canvas["width"] - 62) * 5 / 20, 0, 34),
+        (picture, 62 + (canvas["width"] - 62) * 1 / 4, 38, canvas["height"] - 20),
+    ):
+        box = head.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] / 2 - canvas["x"] == pytest.approx(x, abs=1.5)
+        assert box["y"] - canvas["y"] == pytest.approx(top, abs=1)
+        assert box["y"] + box["height"] - canvas["y"] == pytest.approx(bottom, abs=1)
+
+
+def test_where_there_is_no_picture_yet_the_old_one_is_seen_stretched(player: BarePage) -> None:
+    """Never black, wherever one looks while the kernel draws."""
+    page = player.page
+    page.evaluate("window.model.set('view', [12, 13])")
+    player.wait("+root.dataset.views >= 2")
+    page.wait_for_function("window.asked.filter((a) => a.kind === 'view').length >= 3")
+    page.evaluate("window.model.send = () => {}")  # a kernel that is busy
+    lit = """() => {
+      const canvas = document.querySelector(".wb-tl-canvas");
+      const { data } = canvas.getContext("2d").getImageData(300, 350, 400, 60);
+      let sum = 0;
+      for (let i = 0; i < data.length; i += 4) sum += data[i] + data[i + 1] + data[i + 2];
+      return sum / (data.length / 4);
+    }"""
+    for view in ([12.1, 12.4], [12.1, 15.0], [0.5, 2.0]):  # closer, farther, elsewhere in speech
+        page.evaluate(f"window.model.set('view', {view})")
+        page.evaluate(
+            "new Promise((act) => requestAnimationFrame(() => requestAnimationFrame(act)))"
+        )
+        assert page.evaluate(lit) > 40, view
+
+
+def test_the_level_is_seen_inside_the_peaks(player: BarePage) -> None:
+    """In the bot's waveform, whose middle is at 306: the RMS in its colour, the peaks around it paler."""
+    assert len(columns_of(player, "bot", 302, 8)) > 250
+    assert len(columns_of(player, "bot", 286, 10)) < 5
+    assert len(columns_of(player, "field", 292, 1)) < 1218 - 20  # there are peaks
+
+
+def test_colours_have_a_scale_and_the_axis_can_end_with_the_voice(page: Page, call: Call) -> None:
+    page.add_init_script(f"({_WRITTEN})()")
+    player = BarePage(page, CallTimeline(call))
+    player.timeline.bot = "bot_said"
+    player.push()
+
+    def written() -> list[str]:
+        page.wait_for_timeout(300)
+        return [text for text, *_ in page.evaluate("window.written")]
+
+    assert {"−30 dBov", "−110", "8 kHz"} <= set(written())
+    page.get_by_label("What is heard of the bot").click(position={"x": 1, "y": 1})
+    page.get_by_role("button", name="Voice", exact=True).click()
+    player.wait("+root.dataset.views >= 3")
+    assert written().count("4 kHz") == 2
+
+
+def test_the_keys_open_above_the_fold(player: BarePage) -> None:
+    player.page.locator(".wb-tl-stage").focus()
+    player.page.keyboard.press("?")
+    keys = player.page.locator(".wb-tl-keys")
+    box = keys.bounding_box()
+    assert box is not None and box["y"] < 60 and box["y"] + box["height"] < 400
+    top = "([x, y]) => Boolean(document.elementFromPoint(x, y).closest('.wb-tl-keys'))"
+    assert player.page.evaluate(top, [box["x"] + 20, box["y"] + box["height"] - 20])
+    player.page.keyboard.press("Escape")
+    expect(keys).to_be_hidden()
+
+
+@pytest.mark.parametrize("look", ["+", "wheel", "overview", "select"])
+def test_following_ends_when_one_looks_elsewhere_until_it_is_asked_for(
+    player: BarePage, look: str
+) -> None:
+    page, follow = player.page, player.page.get_by_role("button", name="Follow")
+    player.click(12.5)
+    player.wait_for_sound()
+    expect(follow).to_have_attribute("aria-pressed", "true")
+    if look == "+":
+        page.keyboard.press("+")
+    elif look == "wheel":
+        page.mouse.wheel(0, -300)
+    elif look == "overview":
+        page.evaluate("window.model.set('view', [12, 16])")
+        page.mouse.click(*player.place(12.5, 10))
+    else:
+        page.mouse.down()
+        page.mouse.move(*player.place(13.5))
+        page.mouse.up()
+    expect(follow).to_have_attribute("aria-pressed", "false")
+    view = player.get("view")
+    page.wait_for_timeout(300)
+    assert player.get("view") == view
+    page.keyboard.press("f")
+    expect(follow).to_have_attribute("aria-pressed", "true")
+    start, end = player.get("view")
+    assert start <= player.shown_time() <= end
 
 
 # -- heard -----------------------------------------------------------------------------------------
@@ -344,10 +489,16 @@ def test_one_player_at_a_time(page: Page, tones: BarePage) -> None:
 # -- findings and events ---------------------------------------------------------------------------
 
 
-def test_n_goes_from_finding_to_finding(player: BarePage) -> None:
+def test_n_goes_from_the_worst_finding_to_the_next(page: Page, call: Call) -> None:
+    """Not to what is said of the whole call: there is no place to go to."""
+    found = diagnose(call)
+    everywhere = replace(found[0], parts=(Part(0.0, 20.0, 1.0),), severity="error")
+    player = BarePage(page, CallTimeline(call, [everywhere, *reversed(list(found))]))
     note = player.page.get_by_role("status")
-    findings = [mark for mark in player.timeline._scene.marks if mark["row"] == "finding"]
-    assert len(findings) >= 3
+    findings = [m for m in player.timeline._scene.marks if m["row"] == "finding" and not m["whole"]]
+    findings.sort(key=lambda mark: mark["rank"])
+    severities = [SEVERITIES.index(mark["severity"]) for mark in findings]
+    assert len(findings) >= 3 and len(set(severities)) > 1 and severities == sorted(severities)
     player.page.locator(".wb-tl-stage").focus()
     for finding in [*findings, findings[0]]:
         player.page.keyboard.press("n")
@@ -393,15 +544,33 @@ def test_a_signal_is_explained_by_its_sentence(player: BarePage) -> None:
 
 def test_events_are_a_list_to_be_read_and_pressed(player: BarePage) -> None:
     marks = player.timeline._scene.marks
-    player.page.get_by_text(f"Events and findings ({len(marks)})").click()
+    told = [mark for mark in marks if mark["row"] != "underrun"]  # of that hole a finding tells
+    player.page.get_by_text(f"Events and findings ({len(told)})").click()
     items = player.page.locator(".wb-tl-list button")
-    expect(items).to_have_count(len(marks))
+    expect(items).to_have_count(len(told))
+    expect(items.filter(has_text="Gap in playback")).to_have_count(1)
     items.filter(has_text=re.compile("^interruption")).click()
     assert player.shown_time() == pytest.approx(14.5, abs=0.1)
     expect(player.page.get_by_role("status")).to_contain_text("interruption")
     expect(player.page.get_by_role("status").locator("code")).to_have_count(0)
     lost = items.filter(has_text="Caller audio missing, caller, ")
     expect(lost.filter(has_text="[sequence_gap] — ")).to_have_count(1)
+
+
+def test_the_list_is_searched_and_filtered(player: BarePage) -> None:
+    page = player.page
+    page.get_by_text("Events and findings").click()
+    items = page.locator(".wb-tl-list button")
+    page.get_by_label("Search events and findings").fill("MISSING caller")
+    expect(items).to_have_count(1)
+    expect(page.locator(".wb-tl summary").filter(has_text="1 of ")).to_be_visible()
+    page.get_by_label("What is listed").select_option("event")
+    expect(items).to_have_count(0)
+    page.get_by_label("Search events and findings").fill("")
+    assert all("[" not in text for text in items.all_inner_texts())
+    assert items.count() == sum(m["row"] == "event" for m in player.timeline._scene.marks)
+    page.get_by_label("Search events and findings").press("n")  # a letter, and no key of the player
+    expect(page.locator(".wb-tl-note")).to_be_empty()
 
 
 def test_text_of_the_capture_is_never_markup(player: BarePage) -> None:
@@ -451,7 +620,7 @@ def test_keys_do_everything_and_reach_nothing_else(player: BarePage) -> None:
     page.keyboard.press("d")  # means nothing here, but would delete a cell
     assert page.evaluate("window.leaked") is None
     page.get_by_text("Events and findings").click()
-    focusable = "button, select, summary, [tabindex]"
+    focusable = "button, input, select, summary, [tabindex]"
     unprotected = page.locator(f".wb-tl :is({focusable}):not([data-lm-suppress-shortcuts])")
     assert unprotected.count() == 0  # Jupyter's shortcuts look for it on the very element
 
@@ -514,6 +683,10 @@ def test_blind_hides_names_everywhere_until_it_is_over(
     page: Page, call: Call, comparison: Comparison
 ) -> None:
     player = BarePage(page, CallTimeline(call, comparison=comparison))
+    page.get_by_role("button", name="PCM 8 kHz").click()
+    page.keyboard.press("b")
+    pair = page.locator(".wb-tl-slot").locator("xpath=..").all_inner_texts()
+    page.keyboard.press("m")  # each at its own loudness
     page.get_by_role("button", name="Blind").click()
     markup = page.locator(".wb-tl").evaluate("node => node.outerHTML")
     assert "PCM" not in markup
@@ -531,6 +704,13 @@ def test_blind_hides_names_everywhere_until_it_is_over(
     page.get_by_role("button", name="Blind").click()
     expect(page.get_by_role("status")).to_contain_text(f"A was {hidden}")
     expect(page.get_by_role("button", name="PCM 24 kHz")).to_be_visible()
+    assert page.locator(".wb-tl-slot").locator("xpath=..").all_inner_texts() == pair
+    expect(page.get_by_role("button", name="B", exact=True)).to_have_attribute(
+        "aria-pressed", "true"
+    )
+    expect(page.get_by_role("button", name="Same loudness")).to_have_attribute(
+        "aria-pressed", "false"
+    )
 
 
 # -- an hour, and a thousand events ----------------------------------------------------------------
@@ -583,6 +763,18 @@ def test_names_of_a_thousand_events_never_overlap(page: Page, busy: Call, second
         for other, its_left, its_right, its_y in written[:number]:
             apart = right <= its_left or its_right <= left or abs(y - its_y) >= 12
             assert apart, (text, other)
+
+
+def test_a_thousand_events_are_single_ticks(page: Page, busy: Call) -> None:
+    player = BarePage(page, CallTimeline(busy))
+    page.get_by_text("Events and findings (1002)").wait_for()
+    page.wait_for_timeout(200)
+    ticks = columns_of(player, "event", 38 + 6, 4)
+    assert 60 < len(ticks) < 1218 / 2  # of all the lane's pixels: no bar
+    page.mouse.move(*player.place(30.0, 45))
+    x = 62 + int(ticks[(ticks > 400)][0] - 62)
+    page.mouse.move(8 + 9 + x, player.place(0, 45)[1])
+    expect(page.locator(".wb-tl-hover")).to_contain_text(re.compile(r"^\d+ events, the first: "))
 
 
 def test_sound_far_from_where_it_plays_is_let_go(page: Page, busy: Call) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -336,10 +337,14 @@ def test_a_hostile_file_name_is_text(panel: Panel) -> None:
     assert "<img" not in panel.status.value
 
 
-def test_a_notebook_keeps_a_picture(panel: Panel) -> None:
-    data, _ = panel._repr_mimebundle_()
+def test_a_notebook_keeps_a_picture(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[dict[str, Any]] = []
+    monkeypatch.setattr("workbench.timeline.still.display", lambda data, **_: shown.append(data))
+    panel._ipython_display_()
+    data, widget = shown
     assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
     assert data["text/plain"] == repr(panel)
+    assert "application/vnd.jupyter.widget-view+json" in widget
 
 
 # -- captures --------------------------------------------------------------------------------------

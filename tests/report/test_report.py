@@ -30,10 +30,16 @@ from tests.reports import (
 from workbench import plots
 from workbench.audio import Audio
 from workbench.call import Call
-from workbench.diagnosis import Part, diagnose
+from workbench.call.answers import Answer, Answers
+from workbench.call.stages import Stage
+from workbench.diagnosis import Part, diagnose, excerpt
 from workbench.exceptions import MetricWarning
+from workbench.metrics.distances import estoi
+from workbench.metrics.levels import loudest_span
 from workbench.metrics.speech_level import active_level
-from workbench.report.report import EXCERPT_LEVEL_DBOV, EXCERPT_SECS, write_report
+from workbench.report import sound
+from workbench.report.report import EXCERPT_LEVEL_DBOV, EXCERPT_SECS, MOST_ANSWERS, write_report
+from workbench.report.sound import mp3
 from workbench.tuning.comparison import compare
 
 SOUND = re.compile(r"data:(audio/\w+);base64,([A-Za-z0-9+/=]+)")
@@ -187,6 +193,52 @@ def test_two_minutes_are_less_than_three_megabytes(tmp_path: Path) -> None:
     assert call.duration > 120
     path = write_report(tmp_path / "r.html", call, diagnose(call), *measured())
     assert path.stat().st_size < 3e6
+
+
+def test_an_hour_can_be_mailed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both sides of a long call are one player, understood, at 7 MB an hour: 3 are left for the rest."""
+    call = Call.open(scripted(pipeline_rate=24000).write(tmp_path / "call.mcap"))
+    monkeypatch.setattr(sound, "APART_SECS", call.duration - 1)
+    (player,) = sound.players(call, ("caller", "bot"))
+    assert len(player["src"]) * 3600 / call.duration < 7e6
+    ((_, heard),) = sounds(player["src"])
+    sides = call.caller_sent, call.caller_heard
+    both = Audio(sum(audio.samples for audio in sides), 8000)  # type: ignore[arg-type]
+    assert heard.duration == pytest.approx(call.duration, abs=0.15)
+    assert estoi(both, Audio(heard.samples[: len(both)], 8000)) > 0.75
+    for audio in sides:
+        start, end = loudest_span(audio, 1.0)
+        assert heard.span(start, end).level == pytest.approx(both.span(start, end).level, abs=1)
+    (alone,) = sound.players(call, ("caller",))
+    assert alone["name"] == "caller_sent"
+    assert sound.players(call, ()) == []
+
+
+def test_the_sounds_of_findings_are_limited_and_the_worst_are_heard(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [replace(hostile_finding(str(n)), title=f"number {n}") for n in range(4)]
+    one = len(mp3(excerpt(call, found[0])))
+    monkeypatch.setattr("workbench.report.report.EXCERPTS_BYTES", one + 1)
+    page = write_report(tmp_path / "r.html", call, found).read_text("utf-8")
+    heard = [str(audio["aria-label"]) for audio in Parsed(page).all("audio")]
+    assert heard[:-3] == ["number 0 at 1.50\N{EN DASH}3.00 s", "number 1 at 1.50\N{EN DASH}3.00 s"]
+
+
+def test_of_many_answers_the_slowest_are_shown(call: Call, tmp_path: Path) -> None:
+    waits = [(number, 1.0 + number % 7) for number in range(60)]
+    answers = [
+        Answer(10.0 * n, end, (Stage("pipeline", 10.0 * n, end),))
+        for n, wait in waits
+        for end in (10.0 * n + wait,)
+    ]
+    other = Call.open(call.path)
+    other.__dict__["answers"] = Answers(answers)
+    text = Parsed(write_report(tmp_path / "r.html", other, []).read_text("utf-8")).text
+    assert f"Shown are the {MOST_ANSWERS} slowest, {60 - MOST_ANSWERS} more are not." in text
+    shown = [n for n, wait in waits if f"{10.0 * n + wait:.2f}" in text]
+    assert len(shown) == MOST_ANSWERS
+    assert min(wait for n, wait in waits if n in shown) == 5.0
 
 
 def test_the_picture_knows_where_its_time_axis_is(call: Call, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,11 +85,16 @@ def test_another_test_can_follow(listening: BlindListening) -> None:
     assert (listening._progress["test"], listening._progress["trial"]) == (1, 0)
 
 
-def test_without_a_kernel_there_are_words(listening: BlindListening) -> None:
-    bundle = listening._repr_mimebundle_()
-    assert bundle is not None
-    data, _ = bundle
+def test_without_a_kernel_there_are_words(
+    listening: BlindListening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[dict[str, Any]] = []
+    monkeypatch.setattr("workbench.timeline.still.display", lambda data, **_: shown.append(data))
+    listening._ipython_display_()
+    data, widget = shown
+    assert "application/vnd.jupyter.widget-view+json" in widget
     assert data["text/plain"] == "BlindListening(low against high, 0 of 5 trials)"
+    assert f'class="wb-still {listening._still}"' in data["text/html"]
     assert "Blind test: low against high" in data["text/html"]
     assert "5 right answers of 5 are more than luck" in data["text/html"]
     hostile = BlindListening({"<b>x</b>": tone(440, 0.4), "y": tone(440, 0.4)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -187,14 +188,16 @@ def test_matching_never_clips() -> None:
 # -- what the browser asks -------------------------------------------------------------------------
 
 
-def test_a_view_is_answered_with_two_pictures_a_side(timeline: CallTimeline, call: Call) -> None:
+def test_a_view_is_answered_with_three_pictures_a_side(timeline: CallTimeline, call: Call) -> None:
     tracks = {"caller": "caller_sent", "bot": "bot_said"}
     view = {"start": 0.0, "end": call.duration, "columns": 200, "rows": 50, "tracks": tracks}
     reply, buffers = ask(timeline, kind="view", **view)
     assert [axes["side"] for axes in reply["tracks"]] == ["caller", "bot"]
     assert [axes["top_hz"] for axes in reply["tracks"]] == [4000, 8000]
-    assert [len(buffer) for buffer in buffers] == [400, 10000, 400, 10000]
-    caller, bot = (np.frombuffer(b, np.int8).reshape(200, 2) for b in buffers[::2])
+    assert [len(buffer) for buffer in buffers] == [400, 10000, 200] * 2
+    caller, bot = (np.frombuffer(b, np.int8).reshape(200, 2) for b in buffers[::3])
+    level = np.frombuffer(buffers[5], np.uint8)
+    assert (level <= np.abs(bot.astype(int)).max(axis=1) + 6).all() and level.max() > 10
     column = 200 / call.duration
     assert caller[: int(6 * column), 1].max() < 5 < caller[int(7.2 * column) :, 1].max()
     assert bot[int(0.7 * column) : int(6 * column), 1].max() > 40
@@ -260,6 +263,23 @@ def test_a_picture_is_never_larger_than_a_screen(timeline: CallTimeline) -> None
     assert sum(map(len, buffers)) == 4096 * 2 + 4096 * 512
 
 
+@pytest.mark.parametrize(("secs", "columns"), [(10.0, 100), (10.0, 1000), (3.0, 500)])
+def test_the_level_of_a_tone_is_that_of_a_tone(secs: float, columns: int) -> None:
+    samples = 0.5 * np.sin(2 * np.pi * 440 * np.arange(80000) / 8000)
+    track = Track(Audio(samples.astype(np.float32), 8000))
+    level = track.rms(0.0, secs, columns)[1:-8]
+    np.testing.assert_allclose(level, 127 * 0.5 / np.sqrt(2), atol=1)
+    assert track.rms(20.0, 20 + secs, columns).max() == 0
+    assert len(track.rms(0.0, 0.5, 1000)) == 0  # a wave is seen there
+
+
+def test_a_picture_up_to_the_voice_shows_nothing_of_what_is_above() -> None:
+    time = np.arange(48000) / 24000
+    track = Track(Audio((0.3 * np.sin(2 * np.pi * 9000 * time)).astype(np.float32), 24000))
+    assert track.spectrogram(0.2, 1.8, 50, 90, 12000.0).max() > 200
+    assert track.spectrogram(0.2, 1.8, 50, 90, 4000.0).max() < 100
+
+
 # -- what a notebook keeps -------------------------------------------------------------------------
 
 
@@ -285,15 +305,19 @@ def test_the_overview_of_an_hour_is_as_small(call: Call) -> None:
     assert len(scene.overview({"caller": "caller_sent"})) == 2400
 
 
-def test_a_picture_stays_without_a_kernel(timeline: CallTimeline) -> None:
-    import base64
-
-    bundle = timeline._repr_mimebundle_()
-    assert bundle is not None
-    data, _ = bundle
+def test_a_picture_stays_without_a_kernel(
+    timeline: CallTimeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an output of its own: beside a widget without a model no front end shows it."""
+    shown: list[dict[str, Any]] = []
+    monkeypatch.setattr("workbench.timeline.still.display", lambda data, **_: shown.append(data))
+    timeline._ipython_display_()
+    still, data = shown
     assert "application/vnd.jupyter.widget-view+json" in data
+    assert still.keys() == {"text/plain", "image/png"}
     assert data["text/plain"] == f"CallTimeline(14.0 s, {len(timeline._findings)} findings)"
-    png = base64.b64decode(data["image/png"])
+    assert still["image/png"].endswith(timeline._still)
+    png = base64.b64decode(still["image/png"])
     assert len(png) < 200_000
     image = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), int)
     assert image.shape[1] == 1000

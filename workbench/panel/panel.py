@@ -26,6 +26,7 @@ from workbench.panel.captures import Capture, Opened, named, opened, path_of
 from workbench.panel.controls import WIRES, Controls
 from workbench.panel.work import Lane, Work
 from workbench.timeline import BlindListening, CallTimeline
+from workbench.timeline.still import show
 from workbench.tuning.batch import tune_captures
 from workbench.tuning.comparison import Comparison, compare
 from workbench.tuning.facts import OUTBOUND
@@ -167,14 +168,9 @@ class Panel(Controls):
     def __repr__(self) -> str:
         return f"Panel({self.call.path.name!r}, {self.wire.value}, {self.leg.value} leg)"
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+    def _ipython_display_(self, **_: Any) -> None:
         """The panel, and the player's picture for where there is no kernel to run it."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        shown = self.timeline._repr_mimebundle_(**kwargs)
-        if bundle is None or shown is None:
-            return bundle
-        picture = {"text/plain": repr(self), "image/png": shown[0]["image/png"]}
-        return ({**bundle, **picture}, {}) if isinstance(bundle, dict) else bundle
+        show(self, self.timeline.still())
 
     # -- what follows from it ------------------------------------------------------------------
 

@@ -6,8 +6,6 @@ but the page's own: a hostile call name stays text. Ids are shortened unless ask
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,7 +17,6 @@ from secrets import token_urlsafe
 from typing import Any, Final
 
 import numpy as np
-import soundfile
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -27,13 +24,14 @@ from workbench import plots
 from workbench.audio import Audio
 from workbench.beside import written_beside
 from workbench.call import SIGNALS, Call
-from workbench.call.answers import HOW_TO_SEE
+from workbench.call.answers import HOW_TO_SEE, Answers
 from workbench.capture.redaction import hide
 from workbench.diagnosis import Finding, Findings, excerpt
 from workbench.diagnosis.diagnosing import AROUND
 from workbench.looks import css_variables
 from workbench.metrics.levels import loudest_span
 from workbench.metrics.speech_level import active_level
+from workbench.report.sound import APART_SECS, flac, mp3, players, uri
 from workbench.tuning.comparison import LEGEND, Comparison
 from workbench.tuning.stalls import LEAST_HOLE_MS
 from workbench.tuning.tuning import TuningResult
@@ -47,11 +45,11 @@ EXCERPT_SECS: Final = 5.0
 #: Level that players of a comparison share, so that louder is not taken for better.
 EXCERPT_LEVEL_DBOV: Final = -26.0
 
-#: 0 to 1: variable rate, some 13 kbit/s for 8 kHz and 28 kbit/s for 24 kHz of speech.
-MP3_COMPRESSION: Final = 0.7
+#: So much of the page the sounds of findings may take, the worst first, in bytes: some 60 of 10 s.
+EXCERPTS_BYTES: Final = 1_300_000
 
-#: The rates that there are in MP3 (ISO/IEC 11172-3, 13818-3 and MPEG-2.5), in hertz.
-_MP3_RATES: Final = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+#: Of more answers the slowest are shown: a picture and a table that are read at a glance.
+MOST_ANSWERS: Final = 20
 
 #: How the names of a call's stats end, and the unit that this stands for.
 _UNITS: Final = {
@@ -65,9 +63,6 @@ _UNITS: Final = {
 
 #: A telephone number as E.164 has it.
 _NUMBER: Final = re.compile(r"\+\d{7,15}\b")
-
-#: Those that can be played in the page.
-_PLAYED: Final = ("caller_sent", "bot_said", "caller_heard")
 
 
 def write_report(
@@ -117,7 +112,7 @@ def write_report(
         overview=_overview(call, found),
         duration=call.duration,
         answers=_answers(call, hidden),
-        players=_players(call, sides),
+        players=players(call, sides),
         comparison=_comparison(comparison, "bot" in sides) if comparison else None,
         tuning=_tuning(tuning) if tuning else None,
         after=_after(call, after, "bot" in sides) if after else None,
@@ -144,11 +139,13 @@ def _hidden(text: str, secrets: Mapping[str, str]) -> str:
 
 
 def _findings(findings: Findings, call: Call, sides: Collection[str]) -> list[dict[str, str]]:
-    """Rows of the table; a cause or a remedy is said once."""
-    return [
-        {**_finding(finding, call, sides), "cause": cause, "remedy": remedy}
-        for finding, (cause, remedy) in zip(findings, findings.advice(), strict=True)
-    ]
+    """Rows of the table; a cause or a remedy is said once, and the worst are heard."""
+    rows, taken = [], 0
+    for finding, (cause, remedy) in zip(findings, findings.advice(), strict=True):
+        row = _finding(finding, call, sides if taken < EXCERPTS_BYTES else ())
+        taken += len(row["audio"]) + len(row["meant"])
+        rows.append({**row, "cause": cause, "remedy": remedy})
+    return rows
 
 
 def _finding(finding: Finding, call: Call, sides: Collection[str]) -> dict[str, str]:
@@ -159,7 +156,7 @@ def _finding(finding: Finding, call: Call, sides: Collection[str]) -> dict[str, 
     meant = ""
     if audible:
         with suppress(ValueError):  # most sound is what it is
-            meant = _mp3(excerpt(call, finding, as_meant=True)) if finding.kind in _MISREAD else ""
+            meant = mp3(excerpt(call, finding, as_meant=True)) if finding.kind in _MISREAD else ""
     begins = f"{max(0.0, min(finding.parts[0].start, call.duration) - AROUND):.3f}"
     return {**row, "side": finding.side or "", "audio": audio, "meant": meant, "begins": begins}
 
@@ -169,13 +166,16 @@ def _overview(call: Call, findings: Sequence[Finding]) -> dict[str, Any]:
     axes = plots.call_overview(call, findings)
     picture = plots.png(axes[0])  # lays out as it draws
     box = axes[-1].get_position()
-    return {"src": _uri("image/png", picture), "left": 100 * box.x0, "right": 100 * (1 - box.x1)}
+    return {"src": uri("image/png", picture), "left": 100 * box.x0, "right": 100 * (1 - box.x1)}
 
 
 def _answers(call: Call, hidden: Callable[[str], str]) -> dict[str, Any] | None:
     """The wait before each answer, as a picture and a table; ``None`` if there is no answer."""
     if not len(call.answers):
         return None
+    ranked = sorted(call.answers, key=lambda answer: (answer.after != "caller", -answer.wait_ms))
+    slowest = ranked[:MOST_ANSWERS]
+    shown = Answers(answer for answer in call.answers if answer in slowest)
     rows = [
         {
             "at": f"{answer.end:.2f}",
@@ -187,25 +187,17 @@ def _answers(call: Call, hidden: Callable[[str], str]) -> dict[str, Any] | None:
             ],
             "setting": answer.largest.setting,
         }
-        for answer in call.answers
+        for answer in shown
     ]
-    picture = plots.png(plots.answer_stages(call.answers))
+    picture = plots.png(plots.answer_stages(shown))
     how = "" if call.answers.is_seen else HOW_TO_SEE
     return {
         "sentence": hidden(call.answers.sentence),
         "how": how,
-        "src": _uri("image/png", picture),
+        "left_out": len(call.answers) - len(shown),
+        "src": uri("image/png", picture),
         "rows": rows,
     }
-
-
-def _players(call: Call, sides: Collection[str]) -> list[dict[str, str]]:
-    """Players of the whole signals."""
-    return [
-        {"name": name, "what": SIGNALS[name].sentence, "src": _mp3(call.signal(name))}
-        for name in _PLAYED
-        if SIGNALS[name].side in sides
-    ]
 
 
 def holes_heard(call: Call) -> list[str]:
@@ -230,8 +222,8 @@ def _after(before: Call, after: Call, with_audio: bool) -> dict[str, Any]:
             )
             for name, call in calls.items()
         ],
-        "players": [{"name": name, "src": _mp3(call.caller_heard)} for name, call in calls.items()]
-        if with_audio
+        "players": [{"name": name, "src": mp3(call.caller_heard)} for name, call in calls.items()]
+        if with_audio and max(call.duration for call in calls.values()) <= APART_SECS
         else [],
     }
 
@@ -260,7 +252,7 @@ def _comparison_picture(comparison: Comparison) -> str:
         elif len(drawn) == 1:  # in the room of all
             ax.set_subplotspec(ax.get_subplotspec().get_gridspec()[:])
     picture = plots.png(pictures.flat[0])
-    return _uri("image/png", picture) if drawn else ""
+    return uri("image/png", picture) if drawn else ""
 
 
 def _excerpts(comparison: Comparison) -> list[dict[str, str]]:
@@ -276,7 +268,7 @@ def _excerpts(comparison: Comparison) -> list[dict[str, str]]:
         if not np.isfinite(gain):
             continue
         samples = np.clip(excerpt.samples * gain, -1, 1).astype(np.float32)
-        found.append({"name": name, "src": _flac(Audio(samples, audio.sample_rate))})
+        found.append({"name": name, "src": flac(Audio(samples, audio.sample_rate))})
     return found
 
 
@@ -312,31 +304,10 @@ def _fact(name: str, value: float) -> tuple[str, str]:
 def _excerpt(call: Call, finding: Finding) -> str:
     """The sound of a finding; none where it cannot be cut out, which is no reason for no report."""
     try:
-        return _mp3(excerpt(call, finding))
+        return mp3(excerpt(call, finding))
     except (ValueError, RuntimeError) as error:  # of libsndfile
         warnings.warn(f"no sound of {finding.kind}: {error}", RuntimeWarning, stacklevel=2)
         return ""
-
-
-def _mp3(audio: Audio) -> str:
-    """Small, every browser plays it, and good enough to hear what happened."""
-    rate = next((rate for rate in _MP3_RATES if rate >= audio.sample_rate), _MP3_RATES[-1])
-    buffer = io.BytesIO()
-    soundfile.write(
-        buffer, audio.resampled(rate).samples, rate, format="MP3", compression_level=MP3_COMPRESSION
-    )
-    return _uri("audio/mpeg", buffer.getvalue())
-
-
-def _flac(audio: Audio) -> str:
-    """To compare by ear: nothing is lost, and sample n stays where it was."""
-    buffer = io.BytesIO()
-    soundfile.write(buffer, audio.samples, audio.sample_rate, format="FLAC", subtype="PCM_16")
-    return _uri("audio/flac", buffer.getvalue())
-
-
-def _uri(media_type: str, content: bytes) -> str:
-    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 _TEMPLATES: Final = Environment(

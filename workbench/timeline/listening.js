@@ -7,6 +7,7 @@ class Listening {
   constructor(model, element) {
     this.model = model;
     this.kernel = new Kernel(model);
+    this.still = new Still(model);
     this.heard = "A";
     this.root = make("div", "");
     this.root.className = "wb-tl";
@@ -26,6 +27,7 @@ class Listening {
     this.onOther = ({ detail }) => { if (detail !== this && this.sound.playing) this.sound.pause(); };
     document.addEventListener("wb-tl-play", this.onOther); // one at a time
     this.turn();
+    this.still.hide();
   }
 
   build() {
@@ -150,6 +152,7 @@ class Listening {
     this.model.off("change:_progress", this.onProgress);
     this.sound.close();
     this.kernel.close();
+    this.still.close();
     this.root.remove();
   }
 }

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from functools import partial
 from html import escape
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Final
 
 import anywidget
@@ -22,6 +23,7 @@ from workbench.audio import Audio
 from workbench.metrics.levels import loudest_span
 from workbench.timeline.blind_test import BlindScore, BlindTest, coin_tosses, fewest_right
 from workbench.timeline.scene import Choice
+from workbench.timeline.still import MARK, show
 from workbench.timeline.style import STYLE
 from workbench.timeline.views import CHUNK_SECS, PLAY_RATE
 
@@ -60,6 +62,7 @@ class BlindListening(anywidget.AnyWidget):
     _css = STYLE
 
     _progress = traitlets.Dict().tag(sync=True)
+    _still = traitlets.Unicode("").tag(sync=True)
 
     def __init__(
         self, sounds: Mapping[str, Audio], trials: int = 16, *, seed: int | None = None
@@ -77,7 +80,7 @@ class BlindListening(anywidget.AnyWidget):
         self._trials, self._seed, self._tests = trials, seed, 0
         self._answering = threading.Lock()
         self.test = BlindTest(coin_tosses(trials, seed))
-        super().__init__()
+        super().__init__(_still=f"{MARK}-{token_hex(8)}")
         self._tell()
         self.on_msg(self._on_message)
 
@@ -137,13 +140,9 @@ class BlindListening(anywidget.AnyWidget):
         done = f"{len(self.test.answers)} of {self._trials} trials"
         return f"BlindListening({' against '.join(self.names)}, {done})"
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    def _ipython_display_(self, **_: Any) -> None:
         """The widget, and words for where there is no kernel to run it."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        if bundle is None:
-            return None
-        data, metadata = bundle
-        return {**data, "text/html": self._repr_html_()}, metadata
+        show(self, f'<div class="{MARK} {self._still}">{self._repr_html_()}</div>')
 
     def _repr_html_(self) -> str:
         a, b = map(escape, self.names)

@@ -12,11 +12,15 @@ from typing import Any, Final
 from workbench.call import Answer, Call
 from workbench.call.stages import KINDS
 from workbench.diagnosis import DETECTORS, Finding
+from workbench.diagnosis.finding import SEVERITIES
 from workbench.looks import SEVERITY_LOOKS, STAGE_LOOKS
 
 __all__ = ["marks"]
 
 _LONGEST_TEXT: Final = 600
+
+#: What lasts longer than this share of a call is about all of it.
+_WHOLE: Final = 0.6
 
 #: Words for an underrun: there is nothing to say of it but when it was.
 _UNDERRUN: Final = "the far end's queue ran dry for {ms:.0f} ms inside an utterance"
@@ -36,7 +40,8 @@ def marks(
         A dict for each, of JSON's types: ``row`` ("event", "underrun", "answer" or "finding"),
         ``kind``, ``title`` (of an event its kind), ``start`` and ``end`` in seconds, the ``parts`` in
         between as pairs of the same, ``text``; ``side`` (or None), of a finding ``severity``, its
-        ``shape``, ``cause``, ``remedy`` and the signal to ``listen`` to, and of an answer the
+        ``shape``, ``cause``, ``remedy``, the signal to ``listen`` to, its ``rank``, 0 for the worst,
+        and whether it is about the ``whole`` call, and of an answer the
         ``colours`` and ``nouns`` of its parts, which are its stages.
     """
     found = [
@@ -50,7 +55,7 @@ def marks(
         title = DETECTORS["underrun"].title
         place = [(hole.start, hole.end)]
         found.append(_mark("underrun", "underrun", place, text, title=title, side="bot"))
-    for finding in findings:
+    for rank, finding in enumerate(sorted(findings, key=lambda f: SEVERITIES.index(f.severity))):
         found.append(
             _mark(
                 "finding",
@@ -64,9 +69,16 @@ def marks(
                 cause=_clean(finding.cause),
                 remedy=_clean(finding.remedy),
                 listen=finding.listen,
+                rank=rank,
+                whole=_is_of_the_whole(finding, call.duration),
             )
         )
     return sorted(found, key=lambda mark: (mark["start"], mark["end"]))
+
+
+def _is_of_the_whole(finding: Finding, duration: float) -> bool:
+    """Whether it is everywhere, so that there is no place to go to."""
+    return any(part.end - part.start > _WHOLE * duration for part in finding.parts)
 
 
 def _answer(answer: Answer) -> dict[str, Any]:
@@ -88,7 +100,7 @@ def _mark(
     kind: str,
     places: Iterable[tuple[float, float]],
     text: str,
-    **more: str | list[str] | None,
+    **more: str | float | list[str] | None,
 ) -> dict[str, Any]:
     parts = [[float(start), max(float(start), float(end))] for start, end in places]
     when = {"start": parts[0][0], "end": max(end for _, end in parts), "parts": parts}

@@ -18,7 +18,7 @@ function make(tag, name, ...children) {
   node.append(...children); // strings become text nodes
   // What may have the focus keeps its keys: B would add a cell. JupyterLab's shortcuts look for this
   // on the very element, and Notebook's come before any listener here.
-  if (["button", "select", "summary"].includes(tag) || name === "stage") {
+  if (["button", "input", "select", "summary"].includes(tag) || name === "stage") {
     node.setAttribute("data-lm-suppress-shortcuts", "true");
   }
   return node;
@@ -63,5 +63,42 @@ class Kernel {
   close() {
     this.model.off("msg:custom", this.onMessage);
     this.waiting.clear();
+  }
+}
+
+// What a saved notebook shows in place of a widget (still.py): hidden as long as the widget lives.
+class Still {
+  constructor(model) {
+    this.model = model;
+    this.hidden = new Set();
+  }
+
+  async isIt(node) { // by its class, or by how the picture ends; VS Code shows pictures as blobs
+    const mark = this.model.get("_still");
+    if (node.tagName !== "IMG") return node.classList.contains(mark);
+    if (!node.src.startsWith("blob:")) return node.src.endsWith(mark);
+    const bytes = new Uint8Array(await (await fetch(node.src)).arrayBuffer());
+    const from = 3 * Math.max(0, Math.floor((bytes.length - mark.length) / 3));
+    return btoa(String.fromCharCode(...bytes.subarray(from))).endsWith(mark);
+  }
+
+  async hide() {
+    if (!this.model.get("_still")) return;
+    for (const node of document.querySelectorAll("img[src^='data:image/png'], img[src^='blob:'], .wb-still")) {
+      if (!(await this.isIt(node).catch(() => false)) || this.closed) continue;
+      const output = node.closest(".jp-OutputArea-child") ?? node;
+      output.style.display = "none";
+      this.hidden.add(output);
+    }
+  }
+
+  show() {
+    for (const output of this.hidden) output.style.display = "";
+    this.hidden.clear();
+  }
+
+  close() {
+    this.closed = true;
+    this.show();
   }
 }

@@ -2,6 +2,7 @@
 
 const GUTTER = 62, OVERVIEW = 34, EVENTS = 19, FINDINGS = 19, LANES = 2, ANSWERS = 17, WAVE = 60, SPECTRUM = 92;
 const GAP = 6, AXIS = 20;
+const THIN = 8; // pixels that one of many events has to itself
 const TOP = OVERVIEW + 4 + EVENTS + LANES * FINDINGS + ANSWERS + GAP; // where the tracks begin
 const TRACK = WAVE + SPECTRUM + GAP;
 
@@ -45,6 +46,7 @@ class Picture {
     this.view = [0, 1];
     this.duration = 1;
     this.tiles = null; // what the kernel drew last, perhaps of another view
+    this.all = null; // the whole call, coarse, behind what was drawn last
     this.whole = null; // envelopes of the whole call
     this.marks = [];
     this.placed = []; // marks and where they were drawn
@@ -64,6 +66,7 @@ class Picture {
 
   get columns() { return Math.max(50, this.width - GUTTER); }
   x(time) { return GUTTER + ((time - this.view[0]) / (this.view[1] - this.view[0])) * this.columns; }
+  place(time) { return GUTTER + (time / this.duration) * this.columns; } // in the strip of the whole call
   time(x) { return this.view[0] + ((x - GUTTER) / this.columns) * (this.view[1] - this.view[0]); }
   colour(name) { return this.styles.getPropertyValue(`--wb-tl-${name}`).trim(); }
 
@@ -128,7 +131,6 @@ class Picture {
     this.label("call", OVERVIEW / 2);
     this.field(0, OVERVIEW);
     const [start, end] = view;
-    const place = (time) => GUTTER + (time / this.duration) * this.columns;
     if (this.whole) {
       this.view = [0, this.duration];
       this.sides.forEach((side, row) => {
@@ -141,24 +143,29 @@ class Picture {
     for (const mark of this.marks) {
       if (mark.row !== "finding" || mark.severity === "info") continue;
       ink.fillStyle = this.colour(mark.severity);
-      for (const [time] of mark.parts) ink.fillRect(place(time) - 1, OVERVIEW - 5, 2, 5);
+      for (const [time] of mark.parts) ink.fillRect(this.place(time) - 1, OVERVIEW - 5, 2, 5);
     }
-    const left = place(start), right = place(end);
+    const left = this.place(start), right = this.place(end);
     ink.strokeStyle = this.colour("accent");
     ink.lineWidth = 2;
     ink.strokeRect(left + 1, 1, Math.max(4, right - left - 2), OVERVIEW - 2);
   }
 
   drawTrack(side, row) {
-    const { ink, tiles } = this;
+    const { ink, tiles, all } = this;
     const y = TOP + row * TRACK;
     this.field(y, WAVE);
     ink.fillStyle = "#000";
     ink.fillRect(GUTTER, y + WAVE, this.columns, SPECTRUM);
     const tile = tiles?.tracks[row];
     if (tile) {
-      this.envelope(tile.envelope, tiles.start, tiles.end, y, WAVE, side);
+      if (all && this.isBeyond(tiles)) {
+        this.wave(all.tracks[row], all, y, side, tiles);
+        this.spectrum(all.tracks[row].image, all, y + WAVE);
+      }
+      this.wave(tile, tiles, y, side);
       this.spectrum(tile.image, tiles, y + WAVE);
+      this.scale(y + WAVE, tile.dbov);
       this.label(`±${+tile.full_scale.toPrecision(2)}`, y + 8);
       this.label(`${tile.top_hz / 1000} kHz`, y + WAVE + 8);
       this.label(`${tile.top_hz / 2000}`, y + WAVE + SPECTRUM / 2);
@@ -173,6 +180,41 @@ class Picture {
       ink.fillStyle = "#fff";
       ink.fillText(this.hidden, GUTTER + 8, y + WAVE + 12);
     }
+  }
+
+  isBeyond({ start, end }) { return this.view[0] < start || this.view[1] > end; }
+
+  // Peaks, and in them the RMS; `without` what is drawn in its own place.
+  wave({ envelope, rms }, { start, end }, y, side, without) {
+    const { ink } = this;
+    ink.save();
+    if (without) {
+      const left = this.x(without.start), right = this.x(without.end);
+      ink.beginPath();
+      ink.rect(GUTTER, y, left - GUTTER, WAVE);
+      ink.rect(right, y, this.width - right, WAVE);
+      ink.clip();
+    }
+    const inner = new Int8Array(2 * rms.length);
+    for (let i = 0; i < rms.length; i++) [inner[2 * i], inner[2 * i + 1]] = [-rms[i], rms[i]];
+    ink.globalAlpha = rms.length ? 0.55 : 1;
+    this.envelope(envelope, start, end, y, WAVE, side);
+    ink.globalAlpha = 1;
+    if (rms.length) this.envelope(inner, start, end, y, WAVE, side);
+    ink.restore();
+  }
+
+  scale(y, [low, high]) { // what a colour stands for
+    const { ink } = this;
+    for (let i = 0; i < SPECTRUM; i++) {
+      const [r, g, b] = [0, 8, 16].map((shift) => (COLOURS[255 - Math.round((i / SPECTRUM) * 255)] >> shift) & 255);
+      ink.fillStyle = `rgb(${r}, ${g}, ${b})`;
+      ink.fillRect(1, y + i, 6, 1);
+    }
+    ink.font = "9px system-ui, sans-serif";
+    this.label(`${high} dBov`.replace("-", "−"), y + 24, "quiet", "left", 10);
+    this.label(`${low}`.replace("-", "−"), y + SPECTRUM - 6, "quiet", "left", 10);
+    ink.font = "11px system-ui, sans-serif";
   }
 
   spectrum(image, { start, end }, y) {
@@ -230,12 +272,12 @@ class Picture {
     const events = this.visible("event");
     const dense = events.length > this.columns / 14;
     const labels = []; // those of one moment are one label
-    for (const mark of events) {
+    for (const { mark, more } of dense ? this.thinned(events) : events.map((each) => ({ mark: each }))) {
       const x = Math.round(this.x(mark.start));
       const colour = mark.kind === "clear" || mark.kind === "interruption" ? "turning" : "event";
       ink.fillStyle = this.colour(colour);
       ink.fillRect(x - 1, top + 1, 2, EVENTS - 3);
-      this.placed.push({ mark, left: x - 4, right: x + 4, top, bottom: top + EVENTS });
+      this.placed.push({ mark, more, left: x - 4, right: x + 4, top, bottom: top + EVENTS });
       if (dense) continue;
       ink.globalAlpha = 0.7; // dotted through the tracks, so that the sound can be held against it
       for (let y = TOP; y < this.height - AXIS; y += 6) ink.fillRect(x - 0.5, y, 1, 3);
@@ -254,6 +296,17 @@ class Picture {
       if (left !== null) this.label(text, top + EVENTS / 2, colour, "left", left);
       taken = left === null ? end : Math.max(end, left + wide);
     });
+  }
+
+  thinned(events) { // one for some pixels, and how many more it stands for; a turning before others
+    const places = new Map();
+    for (const mark of events) {
+      const place = Math.floor(this.x(mark.start) / THIN), there = places.get(place);
+      const turning = mark.kind === "clear" || mark.kind === "interruption";
+      if (!there) places.set(place, { mark, more: 0, turning });
+      else Object.assign(there, { more: there.more + 1 }, turning && !there.turning ? { mark, turning } : {});
+    }
+    return [...places.values()];
   }
 
   drawFindings(top) {

@@ -9,28 +9,33 @@ const KEYS = [
   ["← →", "one second back or on; with Shift, ten"],
   ["Home End", "beginning, end"],
   ["+ − 0 Z", "zoom in, out, to the whole call, to the selection"],
-  ["N P", "next, previous finding"],
+  ["N P", "next, previous finding, the worst first"],
   ["[ ] Esc", "begin and end the selection here; clear it"],
   ["L", "play the selection, or what is on screen, in a loop"],
   ["A B", "hear A, hear B; what you choose is kept in the one that is on"],
   ["1 … 9", "choose what to hear of the bot"],
   ["M", "everything at one loudness"],
-  ["F", "keep the play position on screen"],
+  ["F", "keep the play position on screen; looking elsewhere while it plays ends that"],
+  ["V", "frequencies up to 4 kHz, where the voice is, or all"],
   ["?", "show this list, or hide it"],
 ];
+const ROWS = { "": "all", finding: "findings", event: "events", answer: "answers", underrun: "other holes" };
 const NO_KERNEL = "The kernel does not answer: it is busy, or gone. Run the cell to play and to zoom.";
+const ALL_COLUMNS = 600; // of the coarse picture of the whole call
 const MOST_PARTS = 12; // of a finding, that are listed
 
 class Player {
   constructor(model, element) {
     this.model = model;
     this.kernel = new Kernel(model);
+    this.still = new Still(model);
     this.contents = model.get("_contents");
     this.slots = { A: model.get("bot"), B: null };
     this.slot = "A";
     this.leg = null;
     this.blind = null; // names in a shuffled order, when they are hidden
     this.following = true;
+    this.voiceOnly = false;
     this.marks = [];
     this.finding = null;
     this.root = make("div", "");
@@ -52,6 +57,7 @@ class Player {
     this.takeContents();
     this.showState();
     this.loadMarks();
+    this.still.hide();
   }
 
   // -- what is there
@@ -133,17 +139,21 @@ class Player {
     this.meter.setAttribute("aria-hidden", "true");
     this.nextButton = button("Next finding", "Go to the next finding (N)", () => this.nextFinding(1));
     this.followButton = button("Follow", "Keep the play position on screen (F)", () => this.toggleFollow());
+    const keys = make("dl", "keys", ...KEYS.flatMap(([key, what]) => [make("dt", "", key), make("dd", "", what)]));
+    this.keyList = make("details", "help", make("summary", "", "Keys (?)"), keys);
     const zooms = [
       ["−", "Zoom out (−)", () => this.zoom(2)],
       ["+", "Zoom in (+)", () => this.zoom(0.5)],
       ["Selection", "Zoom to the selection (Z)", () => this.zoomToSelection()],
       ["All", "Show the whole call (0)", () => this.setView(0, this.contents.duration)],
     ].map((each) => button(...each));
+    const lower = "Show frequencies up to 4 kHz, where the voice is (V)";
+    this.voiceButton = button("Voice", lower, () => this.toggleVoice());
     const bar = make(
       "div", "bar",
       group("Playing", this.playButton, this.loopButton, this.speed), this.time, this.meter,
       group("Findings", this.nextButton),
-      group("Zoom", ...zooms), this.followButton,
+      group("Zoom", ...zooms, this.voiceButton), this.followButton, this.keyList,
     );
     this.choiceBar = make("div", "");
     const matching = "Everything at one level of speech, −26 dBov (M)";
@@ -151,7 +161,10 @@ class Player {
     this.blindButton = button("Blind", "Hide the names, shuffle, and compare by ear", () => this.toggleBlind());
     this.stage = make("div", "stage", this.picture.canvas);
     this.head = make("div", "head");
-    this.stage.append(this.head);
+    this.head.style.top = `${OVERVIEW + 4}px`;
+    this.overviewHead = make("div", "head"); // of the strip, whose axis is the whole call
+    this.overviewHead.style.height = `${OVERVIEW}px`;
+    this.stage.append(this.head, this.overviewHead);
     this.stage.tabIndex = 0;
     this.stage.setAttribute("role", "slider");
     this.stage.setAttribute(
@@ -161,18 +174,24 @@ class Player {
     this.stage.setAttribute("aria-valuemin", "0");
     this.hint = make(
       "span", "",
-      "Click: listen from there · drag: select · wheel: zoom · Shift + wheel: move · keys below",
+      "Click: listen from there · drag: select · wheel: zoom · Shift + wheel: move · ?: keys",
     );
     this.hover = make("span", "hover");
     this.note = make("div", "note");
     this.note.setAttribute("role", "status");
     this.eventList = make("details", "", make("summary", "", "Events and findings"));
     this.eventList.addEventListener("toggle", () => this.showMarks());
-    const keys = make("dl", "keys", ...KEYS.flatMap(([key, what]) => [make("dt", "", key), make("dd", "", what)]));
-    this.keyList = make("details", "", make("summary", "", "Keys"), keys);
+    this.search = make("input", "");
+    Object.assign(this.search, { type: "search", placeholder: "Search" });
+    this.search.setAttribute("aria-label", "Search events and findings");
+    this.search.addEventListener("input", () => this.showMarks());
+    this.rows = make("select", "", ...Object.entries(ROWS).map(([row, name]) => new Option(name, row)));
+    this.rows.setAttribute("aria-label", "What is listed");
+    this.rows.addEventListener("change", () => this.showMarks());
+    this.eventList.append(make("div", "bar", this.search, this.rows));
     this.root.append(
       bar, this.choiceBar, this.stage, make("div", "foot", this.hint, this.hover), this.note,
-      make("div", "lists", this.eventList, this.keyList),
+      this.eventList,
     );
   }
 
@@ -300,10 +319,18 @@ class Player {
     this.showChoices();
   }
 
+  toggleVoice() {
+    this.voiceOnly = !this.voiceOnly;
+    press(this.voiceButton, this.voiceOnly);
+    this.requestView();
+  }
+
   toggleBlind() {
     if (this.blind) {
       const names = Object.entries(this.slots).map(([slot, name]) => `${slot} was ${name}`);
       this.blind = null;
+      ({ slots: this.slots, slot: this.slot, matched: this.sound.matched } = this.before);
+      this.setChoice("bot", this.slots[this.slot]);
       this.say(names.join(", "));
     } else {
       const names = this.offered().filter((choice) => choice.setting).map((choice) => choice.name);
@@ -314,6 +341,7 @@ class Player {
         const j = Math.floor(Math.random() * (i + 1));
         [names[i], names[j]] = [names[j], names[i]];
       }
+      this.before = { slots: this.slots, slot: this.slot, matched: this.sound.matched };
       this.blind = names;
       this.slots = { A: names[0], B: names[1] };
       this.slot = "A";
@@ -364,9 +392,17 @@ class Player {
     press(this.loopButton, Boolean(loop));
   }
 
+  yield() { // whoever looks elsewhere while it plays is not taken back until they ask for it
+    if (!this.sound.playing || !this.following) return;
+    this.following = false;
+    press(this.followButton, false);
+  }
+
   toggleFollow() {
     this.following = !this.following;
     this.showState();
+    const [start, end] = this.model.get("view"), now = this.sound.now();
+    if (this.following && (now < start || now > end)) this.setView(now - 0.1 * (end - start), now + 0.9 * (end - start));
   }
 
   showState() {
@@ -425,6 +461,7 @@ class Player {
     const inside = x >= GUTTER - 1 && x <= this.picture.width + 1;
     this.head.style.display = inside ? "" : "none";
     this.head.style.transform = `translateX(${x}px)`;
+    this.overviewHead.style.transform = `translateX(${this.picture.place(now)}px)`;
     this.time.textContent = `${clock(now)} / ${clock(this.contents.duration)}${this.contents.live ? " live" : ""}`;
     if (!this.sound.playing) this.describePosition();
   }
@@ -448,6 +485,7 @@ class Player {
   }
 
   zoom(factor, around) {
+    this.yield();
     const [start, end] = this.model.get("view");
     const now = this.sound.now();
     const fixed = around ?? (now >= start && now <= end ? now : (start + end) / 2);
@@ -456,7 +494,10 @@ class Player {
 
   zoomToSelection() {
     const [start, end] = this.model.get("selection");
-    if (end > start) this.setView(start - 0.03 * (end - start), end + 0.03 * (end - start));
+    if (end > start) {
+      this.yield();
+      this.setView(start - 0.03 * (end - start), end + 0.03 * (end - start));
+    }
   }
 
   // One view at a time is under way; of those wanted meanwhile only the last is asked for.
@@ -468,7 +509,8 @@ class Player {
     const choices = Object.entries(this.sound.choices);
     const tracks = Object.fromEntries(choices.map(([side, { voice }]) => [side, voice.name]));
     if (this.blind) tracks.bot = "bot_said";
-    this.wanted = { start, end, columns: this.picture.columns, rows: SPECTRUM, tracks };
+    const voice = this.voiceOnly;
+    this.wanted = { start, end, columns: this.picture.columns, rows: SPECTRUM, tracks, voice };
     if (performance.now() - (this.asking ?? -1e9) < 10_000) return; // one that was lost is given up
     this.asking = performance.now();
     const late = setTimeout(() => this.say(NO_KERNEL), 4000);
@@ -479,6 +521,9 @@ class Player {
         const { reply, buffers } = await this.kernel.ask("view", question);
         if (this.closed) return;
         this.show(question, reply, buffers);
+        this.still.hide();
+        if (!this.wanted) await this.askForAll(question);
+        if (this.closed) return;
       }
       if (this.note.dataset.late) this.say("");
     } catch (error) {
@@ -489,13 +534,28 @@ class Player {
     }
   }
 
-  show({ start, end, columns, rows }, reply, buffers) {
+  // The whole call, coarse: what is seen at once of a place that was not on screen before.
+  async askForAll({ tracks, voice }) {
+    const { duration, drawings } = this.contents;
+    const key = JSON.stringify([tracks, voice, drawings]);
+    if (key === this.picture.all?.key) return;
+    const question = { start: 0, end: duration, columns: ALL_COLUMNS, rows: SPECTRUM, tracks, voice };
+    const { reply, buffers } = await this.kernel.ask("view", question);
+    this.picture.all = { key, ...this.drawn(question, reply, buffers, this.picture.all) };
+  }
+
+  drawn({ start, end, columns, rows }, reply, buffers, before) {
     const tracks = reply.tracks.map((axes, row) => ({
       ...axes,
-      envelope: signed(buffers[2 * row]),
-      image: spectrumImage(unsigned(buffers[2 * row + 1]), columns, rows, this.picture.tiles?.tracks[row]?.image),
+      envelope: signed(buffers[3 * row]),
+      image: spectrumImage(unsigned(buffers[3 * row + 1]), columns, rows, before?.tracks[row]?.image),
+      rms: unsigned(buffers[3 * row + 2]),
     }));
-    this.picture.tiles = { start, end, tracks };
+    return { start, end, tracks };
+  }
+
+  show(question, reply, buffers) {
+    this.picture.tiles = this.drawn(question, reply, buffers, this.picture.tiles);
     this.picture.redraw();
     this.root.dataset.sketch = reply.sketch ? "1" : "";
     this.root.dataset.views = +(this.root.dataset.views ?? 0) + 1;
@@ -522,20 +582,16 @@ class Player {
 
   // -- events and findings
 
-  get findings() { return this.marks.filter((mark) => mark.row === "finding"); }
+  get findings() { // worst first
+    return this.marks.filter((mark) => mark.row === "finding").sort((one, other) => one.rank - other.rank);
+  }
 
-  nextFinding(direction) {
-    const all = this.findings;
+  nextFinding(direction) { // of those that are somewhere, if there are any
+    const { findings } = this, placed = findings.filter((mark) => !mark.whole);
+    const all = placed.length ? placed : findings;
     if (!all.length) return this.say("There are no findings.");
-    const now = this.sound.now();
-    let index = all.indexOf(this.finding);
-    if (index >= 0) index = (index + direction + all.length) % all.length;
-    else {
-      index = all.findIndex((mark) => mark.start >= now);
-      if (direction < 0) index = (index < 0 ? all.length : index) - 1;
-      index = (index + all.length) % all.length;
-    }
-    this.go(all[index], true);
+    const index = all.indexOf(this.finding) + (this.finding || direction > 0 ? direction : 0);
+    this.go(all[(index + all.length) % all.length], true);
   }
 
   go(mark, zooming = false, part = mark.parts[0]) {
@@ -599,20 +655,35 @@ class Player {
   say(text, ...nodes) {
     this.note.className = "wb-tl-note";
     this.note.replaceChildren(...(text ? [text] : nodes));
-    if (text === NO_KERNEL) this.note.dataset.late = "1";
-    else delete this.note.dataset.late;
+    if (text === NO_KERNEL) {
+      this.note.dataset.late = "1";
+      this.still.show();
+    } else delete this.note.dataset.late;
   }
 
   showMarks() {
     const { findings } = this;
     this.nextButton.disabled = !findings.length;
     this.nextButton.textContent = findings.length ? `Next of ${findings.length} findings` : "No findings";
-    this.eventList.firstChild.textContent = `Events and findings (${this.marks.length})`;
+    const all = this.toldOnce();
+    const words = this.search.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const told = (mark) => `${this.named(mark)} ${mark.cause ?? ""} ${mark.remedy ?? ""}`.toLowerCase();
+    const wanted = all.filter((mark) => (!this.rows.value || mark.row === this.rows.value)
+      && words.every((word) => told(mark).includes(word)));
+    const count = wanted.length < all.length ? `${wanted.length} of ${all.length}` : all.length;
+    this.eventList.firstChild.textContent = `Events and findings (${count})`;
     this.eventList.querySelector("ol")?.remove();
     if (!this.eventList.open) return;
     const go = (mark) => button(this.named(mark), "Go there", () => this.go(mark));
-    const items = this.marks.map((mark) => make("li", "", go(mark)));
+    const items = wanted.map((mark) => make("li", "", go(mark)));
     this.eventList.append(make("ol", "list", ...items));
+  }
+
+  toldOnce() { // a hole that a finding tells of is not told again
+    const places = this.findings.filter((mark) => mark.side !== "caller" && !mark.whole);
+    const parts = places.flatMap((mark) => mark.parts);
+    const told = (mark) => parts.some(([start, end]) => mark.start < end && mark.end > start);
+    return this.marks.filter((mark) => mark.row !== "underrun" || !told(mark));
   }
 
   // -- the person's hands
@@ -694,6 +765,7 @@ class Player {
     const drag = this.dragging;
     if (!drag) return this.showHover(x, y);
     const [start, end] = this.model.get("view");
+    if (drag.kind !== "select") this.yield();
     if (drag.kind === "overview") {
       const middle = ((x - GUTTER) / this.picture.columns) * this.contents.duration;
       this.setView(middle - (end - start) / 2, middle + (end - start) / 2);
@@ -702,6 +774,7 @@ class Player {
       this.setView(drag.view[0] + by, drag.view[1] + by);
     } else if (drag.moved || Math.abs(x - drag.x) > 4) {
       drag.moved = true;
+      this.yield();
       this.select(drag.time, this.picture.time(x));
       const [from, to] = this.model.get("selection");
       this.hover.textContent = `${clock(from, 3)} to ${clock(to, 3)}: ${(to - from).toFixed(3)} s`;
@@ -723,10 +796,10 @@ class Player {
   showHover(x, y) {
     const { picture } = this;
     if (x < GUTTER) return;
-    const mark = picture.at(x, y)?.mark;
+    const { mark, more } = picture.at(x, y) ?? {};
     picture.canvas.style.cursor = mark || y < OVERVIEW ? "pointer" : "text";
     if (mark) {
-      this.hover.textContent = this.named(mark);
+      this.hover.textContent = more ? `${more + 1} events, the first: ${this.named(mark)}` : this.named(mark);
       return;
     }
     const words = [clock(clamp(picture.time(x), 0, this.contents.duration), 3)];
@@ -750,6 +823,7 @@ class Player {
     event.preventDefault();
     if (sideways) {
       const by = (end - start) * turn * 0.0012;
+      this.yield();
       this.setView(start + by, end + by);
     } else {
       this.zoom(Math.exp(clamp(turn, -600, 600) * 0.0015), this.picture.time(Math.max(GUTTER, this.point(event)[0])));
@@ -760,7 +834,7 @@ class Player {
     event.stopPropagation(); // what is typed here is not meant for the notebook
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const { tagName } = event.target;
-    if (tagName === "SELECT") return;
+    if (tagName === "SELECT" || tagName === "INPUT") return;
     if (event.key === " " || event.key === "Enter") {
       if (tagName === "BUTTON" || tagName === "SUMMARY") return;
     }
@@ -790,12 +864,13 @@ class Player {
       p: () => this.nextFinding(-1),
       "[": () => { this.select(now, Math.max(now, end ?? duration)); this.keepSelection(); },
       "]": () => { this.select(Math.min(now, start ?? 0), now); this.keepSelection(); },
-      Escape: () => this.clearSelection(),
+      Escape: () => { if (this.keyList.open) this.keyList.open = false; else this.clearSelection(); },
       l: () => this.toggleLoop(),
       a: () => this.switchSlot("A"),
       b: () => this.switchSlot("B"),
       m: () => this.toggleMatch(),
       f: () => this.toggleFollow(),
+      v: () => this.toggleVoice(),
       "?": () => { this.keyList.open = !this.keyList.open; },
     };
     const choice = key >= "1" && key <= "9" && this.listed[key - 1];
@@ -815,6 +890,7 @@ class Player {
     this.picture.close();
     this.sound.close();
     this.kernel.close();
+    this.still.close();
     this.root.remove();
   }
 }

@@ -6,8 +6,8 @@ costs no more than a minute. The messages, each answered under its number, ``ask
 =========  =====================================================  ==================================
 ``kind``   asks for                                               answered by
 =========  =====================================================  ==================================
-``view``   ``start``, ``end``, ``columns``, ``rows``, ``tracks``  ``tracks`` and, for each, two
-           (side to choice)                                       buffers: envelope, spectrogram;
+``view``   ``start``, ``end``, ``columns``, ``rows``, ``tracks``  ``tracks`` and, for each, three
+           (side to choice), ``voice``: no more than that         buffers: envelope, spectrogram, RMS;
                                                                   ``sketch``: whether to ask again
 ``sound``  ``side``, ``choice``, ``chunk``, ``speed``             ``gain_db`` and a buffer: int16 at
                                                                   the play rate
@@ -27,7 +27,6 @@ JupyterLab does: the player goes on while a cell is busy. What they read is one 
 
 from __future__ import annotations
 
-import base64
 import logging
 import threading
 import time
@@ -37,6 +36,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import anywidget
+import numpy as np
 import traitlets
 
 from workbench.audio import Audio
@@ -46,8 +46,9 @@ from workbench.exceptions import CaptureError
 from workbench.timeline.picture import picture
 from workbench.timeline.scene import LONG_SECS, SIDES, Choice, Scene
 from workbench.timeline.sketch import Sketch
+from workbench.timeline.still import show, tail
 from workbench.timeline.style import STYLE
-from workbench.timeline.views import CHUNK_SECS, PLAY_RATE
+from workbench.timeline.views import CHUNK_SECS, FLOOR_DBOV, PLAY_RATE, TOP_DBOV, VOICE_HZ
 from workbench.tuning.comparison import Comparison
 
 __all__ = ["CallTimeline"]
@@ -93,6 +94,7 @@ class CallTimeline(anywidget.AnyWidget):
     playing = traitlets.Bool(False).tag(sync=True)
     _contents = traitlets.Dict().tag(sync=True)
     _overview = traitlets.Bytes(b"").tag(sync=True)
+    _still = traitlets.Unicode("").tag(sync=True)
 
     def __init__(
         self,
@@ -222,7 +224,9 @@ class CallTimeline(anywidget.AnyWidget):
                 columns = min(max(1, int(asked["columns"])), _MAX_COLUMNS)
                 rows = min(max(1, int(asked["rows"])), _MAX_ROWS)
                 tracks = asked["tracks"]
-                answer, buffers = _draw(scene, tracks, asked["start"], asked["end"], columns, rows)
+                top_hz = VOICE_HZ if asked.get("voice") else np.inf
+                span = asked["start"], asked["end"]
+                answer, buffers = _draw(scene, tracks, span, columns, rows, top_hz)
                 if answer["sketch"]:
                     self._lay_out(scene, tracks)
                 return answer, buffers
@@ -256,18 +260,24 @@ class CallTimeline(anywidget.AnyWidget):
         findings = len(self._findings)
         return f"CallTimeline({self.call.duration:.1f} s, {findings} findings)"
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """The widget, and a picture for where there is no kernel to run it."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        if bundle is None:
-            return None
-        data, metadata = bundle
+    def still(self) -> bytes:
+        """Draw what a saved notebook shows in place of the player, as a PNG."""
         drawn = picture(self._scene, {"caller": self.caller, "bot": self.bot})
-        return {**data, "image/png": base64.b64encode(drawn).decode("ascii")}, metadata
+        self._still = tail(drawn)
+        return drawn
+
+    def _ipython_display_(self, **_: Any) -> None:
+        """The player, and a picture for where there is no kernel to run it."""
+        show(self, self.still())
 
 
 def _draw(
-    scene: Scene, tracks: dict[str, str], start: float, end: float, columns: int, rows: int
+    scene: Scene,
+    tracks: dict[str, str],
+    span: tuple[float, float],
+    columns: int,
+    rows: int,
+    highest_hz: float,
 ) -> tuple[dict[str, Any], list[bytes]]:
     for side, name in tracks.items():
         scene.drawn(side, name)  # all of them first: they share an axis
@@ -275,12 +285,14 @@ def _draw(
     sketch = False
     for side, name in tracks.items():
         drawn = scene.drawn(side, name)
-        top_hz, full_scale = scene.top_hz(side), scene.full_scale(side)
+        top_hz, full_scale = min(scene.top_hz(side), highest_hz), scene.full_scale(side)
         sketch |= isinstance(drawn, Sketch)
-        envelope = drawn.envelope(start, end, columns, full_scale)
-        spectrogram = drawn.spectrogram(start, end, columns, rows, top_hz)
-        axes.append({"side": side, "top_hz": top_hz, "full_scale": full_scale})
-        buffers += [envelope.tobytes(), spectrogram.tobytes()]
+        envelope = drawn.envelope(*span, columns, full_scale)
+        spectrogram = drawn.spectrogram(*span, columns, rows, top_hz)
+        rms = b"" if isinstance(drawn, Sketch) else drawn.rms(*span, columns, full_scale).tobytes()
+        dbov = [FLOOR_DBOV, TOP_DBOV]
+        axes.append({"side": side, "top_hz": top_hz, "full_scale": full_scale, "dbov": dbov})
+        buffers += [envelope.tobytes(), spectrogram.tobytes(), rms]
     return {"tracks": axes, "sketch": sketch}, buffers
 
 

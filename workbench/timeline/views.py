@@ -19,7 +19,7 @@ from workbench.audio import Audio
 from workbench.metrics.spectra import short_time_power
 from workbench.timeline.stretching import stretched
 
-__all__ = ["CHUNK_SECS", "PLAY_RATE", "Track", "painted"]
+__all__ = ["CHUNK_SECS", "FLOOR_DBOV", "PLAY_RATE", "TOP_DBOV", "VOICE_HZ", "Track", "painted"]
 
 #: Everything is played at this rate. A browser converts a buffer of another rate by drawing
 #: straight lines between its samples, which adds images that are not in the signal: a comparison
@@ -31,6 +31,9 @@ CHUNK_SECS: Final = 4
 #: multiple of 5 ms: a whole number of samples at 8, 16, 22.05, 24, 32, 44.1 and 48 kHz.
 CONTEXT_SECS: Final = 0.1
 
+#: Where the voice is: what a telephone carries, and where all its formants are.
+VOICE_HZ: Final = 4000.0
+
 FLOOR_DBOV: Final = -110.0
 TOP_DBOV: Final = -30.0
 
@@ -38,6 +41,8 @@ TOP_DBOV: Final = -30.0
 #: each level above it.
 _BASE: Final = 256
 _FACTOR: Final = 8
+#: A column that is a smaller share of a block has no level of its own.
+_LEAST_BLOCK: Final = 1 / 16
 #: Blocks looked at for one column of a spectrogram that is longer than a block.
 _BLOCKS: Final = 3
 
@@ -52,8 +57,9 @@ class Track:
     def __init__(self, audio: Audio) -> None:
         """Sum the signal up: extremes of 256 samples, of 8 of those, and so on."""
         self.audio = audio
-        low = high = audio.samples[: len(audio.samples) // _BASE * _BASE].reshape(-1, _BASE)
-        low, high = low.min(axis=1, initial=1.0), high.max(axis=1, initial=-1.0)
+        blocks = audio.samples[: len(audio.samples) // _BASE * _BASE].reshape(-1, _BASE)
+        low, high = blocks.min(axis=1, initial=1.0), blocks.max(axis=1, initial=-1.0)
+        self._power = np.einsum("ij,ij->i", blocks, blocks, dtype=np.float64) / _BASE
         self._pyramid = [(_BASE, low, high)]
         while len(low) > 4096:
             whole = len(low) // _FACTOR * _FACTOR
@@ -103,6 +109,29 @@ class Track:
                 found = reduce.reduceat(values, bounds.ravel())[::2]
                 out[seen, index] = np.clip(np.rint(found * (127 / full_scale)), -127, 127)
         return out
+
+    def rms(
+        self, start: float, end: float, columns: int, full_scale: float = 1.0
+    ) -> NDArray[np.uint8]:
+        """RMS of each column, shape ``(columns,)``, 127 being ``full_scale``; 0 outside.
+
+        Of blocks of :data:`_BASE` samples, and between their middles where a column is shorter. Empty
+        where it is much shorter: a wave is seen there, and no level.
+        """
+        per_block = (end - start) * self.audio.sample_rate / columns / _BASE
+        if per_block < _LEAST_BLOCK or not len(self._power):
+            return np.zeros(0, np.uint8)
+        edges = np.linspace(start, end, columns + 1) * (self.audio.sample_rate / _BASE)
+        if per_block < 1:
+            blocks = np.arange(len(self._power)) + 0.5
+            middles = (edges[:-1] + edges[1:]) / 2
+            is_inside = (middles > 0) & (middles < len(self._power))
+            power = np.interp(middles, blocks, self._power) * is_inside
+        else:
+            sums = np.concatenate([[0.0], np.cumsum(self._power)])
+            bounds = np.clip(np.rint(edges), 0, len(self._power)).astype(np.int64)
+            power = np.maximum(np.diff(sums[bounds]), 0) / np.maximum(np.diff(bounds), 1)
+        return np.clip(np.rint(np.sqrt(power) * (127 / full_scale)), 0, 127).astype(np.uint8)
 
     def spectrogram(
         self, start: float, end: float, columns: int, rows: int, top_hz: float
@@ -160,6 +189,7 @@ def painted(
     """
     out = np.zeros((rows, len(power)), np.uint8)
     edges = np.linspace(0, top_hz, rows + 1) / nyquist_hz * (power.shape[1] - 1)
+    power = power[:, : max(2, int(np.rint(edges[-1])) + 1)]  # a row is of nothing above the picture
     shown = np.flatnonzero(np.rint(edges[:-1]) < power.shape[1] - 1)
     first = np.rint(edges[shown]).astype(np.int64)
     strongest = np.maximum.reduceat(power, first, axis=1)
