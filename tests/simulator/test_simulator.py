@@ -336,6 +336,7 @@ def params(count: int, name: int = 1, value: int = 1) -> str:
         ('<Response><StartStream destination="ws:///a"/></Response>', "it names no host"),
         (f'<Response>{STREAM} streamEventUrl="http://["/></Response>', "streamEventUrl .*IPv6"),
         (f'<Response>{STREAM} streamEventUrl="ftp://h/"/></Response>', "streamEventUrl .*'ftp'"),
+        (f'<Response>{STREAM} streamEventMethod="PUT"/></Response>', "'PUT'>, GET or POST"),
     ],
 )  # fmt: skip
 def test_bxml_that_bandwidth_would_reject(text: str, complaint: str) -> None:
@@ -377,9 +378,9 @@ def client_of(server: VoiceAPIServer, **kwargs: Any) -> VoiceAPI:
 
 async def test_a_hang_up_ends_the_call() -> None:
     async with VoiceAPIServer() as server, client_of(server) as api:
-        over = server.add("9900000", "c-1")
+        call = server.add("9900000", "c-1")
         assert (await api.hang_up("9900000", "c-1")).outcome == "completed"
-        assert over.is_set()
+        assert call.over.is_set()
         assert (await api.hang_up("9900000", "c-1")).outcome == "already_over"
         assert (await api.hang_up("9900000", "c-2")).outcome == "already_over"
         assert [(r.operation, r.call_id, r.status) for r in server.requests] == [
@@ -415,7 +416,7 @@ async def test_faults_come_once_each_and_in_order(
 
 async def test_wrong_credentials_get_no_token_and_an_old_token_no_hang_up() -> None:
     async with VoiceAPIServer() as server:
-        over = server.add("9900000", "c-1")
+        call = server.add("9900000", "c-1")
         async with client_of(server, secret="wrong") as api:
             with pytest.raises(VoiceAPIError, match="HTTP 401"):
                 await api.hang_up("9900000", "c-1")
@@ -424,7 +425,7 @@ async def test_wrong_credentials_get_no_token_and_an_old_token_no_hang_up() -> N
             server.revoke_tokens()
             await api.hang_up("9900000", "c-1")
         assert [r.status for r in server.hang_ups("c-1")] == [401, 200]
-        assert over.is_set()
+        assert call.over.is_set()
 
 
 async def test_the_server_closes_with_connections_open() -> None:
@@ -479,6 +480,10 @@ class Bot:
         @self.app.post("/status", status_code=204)
         async def status_hook(request: Request) -> None:
             self.webhooks.append(await request.json())
+
+        @self.app.get("/status", status_code=204)
+        async def status_asked(request: Request) -> None:
+            self.webhooks.append({"method": "GET"} | dict(request.query_params))
 
         @self.app.websocket("/stream")
         async def stream(websocket: WebSocket) -> None:
@@ -537,6 +542,7 @@ async def test_a_call_from_first_webhook_to_last() -> None:
         "callUrl callerDisplayName".split()
     )
     assert initiate["callId"] == call.call_id and call.call_id.startswith("c-")
+    assert all("answerTime" in webhook for webhook in bot.webhooks[1:])
     assert bot.webhooks[1]["mediaStream"]["tracks"] == ["inbound"]
     assert bot.webhooks[2]["cause"] == "closed"
     assert bot.authorization == "Basic " + b64encode(b"user:pass").decode()
@@ -661,6 +667,22 @@ async def test_a_unidirectional_stream_plays_nothing() -> None:
     bxml = '<Bxml><StartStream name="s" destination="ws://{host}/stream"/>' + STOP + "</Bxml>"
     with pytest.raises(SimulationError, match='without a word; refused: .*mode="bidirectional"'):
         await Bot(behave, bxml).called()
+
+
+async def test_stream_events_go_by_the_method_that_the_bxml_names() -> None:
+    async def behave(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await play(websocket, tone(0.1, 24000))
+        await websocket.close()
+
+    address = 'name="s" streamEventMethod="GET" streamEventUrl="/status?a=1"'
+    bot = Bot(behave, ONE_WAY.replace('name="s"', f'mode="bidirectional" {address}', 1))
+    call = await bot.called()
+    asked = [webhook for webhook in bot.webhooks if webhook.get("method") == "GET"]
+    assert [w["eventType"] for w in asked] == ["mediaStreamStarted", "mediaStreamStopped"]
+    assert [w.status for w in call.webhooks] == [200, 204, 204, 204]
+    assert asked[0]["a"] == "1" and asked[0]["callId"] == call.call_id
+    assert json.loads(asked[0]["mediaStream"])["id"] == call.stream_id
 
 
 async def test_a_bot_with_a_quiet_background_lets_the_caller_speak() -> None:

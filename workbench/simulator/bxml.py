@@ -74,6 +74,7 @@ class StartStream:
         tracks: ``"inbound"``, ``"outbound"`` or both.
         credentials: User and password for the upgrade request, if any.
         event_url: Where ``mediaStream*`` webhooks go, perhaps relative; ``""`` for nowhere.
+        event_method: ``"POST"`` or ``"GET"``.
         event_credentials: User and password for those, if any.
         params: ``<StreamParam>`` names and values; of a name given twice the first.
     """
@@ -84,6 +85,7 @@ class StartStream:
     tracks: tuple[str, ...]
     credentials: tuple[str, str] | None
     event_url: str
+    event_method: str
     event_credentials: tuple[str, str] | None
     params: Mapping[str, str]
 
@@ -229,9 +231,18 @@ def _start_stream(verb: ElementTree.Element) -> StartStream:
         _TRACKS[tracks],
         _credentials(verb, "destinationUsername", "destinationPassword"),
         event_url,
+        _method(verb, "streamEventMethod"),
         _credentials(verb, "username", "password"),
         _params(verb),
     )
+
+
+def _method(verb: ElementTree.Element, attribute: str) -> str:
+    """An HTTP method, POST by default."""
+    method = verb.get(attribute, "POST")
+    if method not in ("GET", "POST"):
+        raise ValueError(f"<{verb.tag} {attribute}={method[:60]!r}>, GET or POST is allowed")
+    return method
 
 
 def not_an_address(text: str, *schemes: str) -> str:

@@ -26,12 +26,13 @@ from workbench.audio import Audio
 from workbench.exceptions import SimulationError
 from workbench.simulator.bxml import Document, NotBXML, StartStream, parse
 from workbench.simulator.caller import PATIENCE, Caller
+from workbench.simulator.calls import ACCOUNT, KnownCall, new_id
 from workbench.simulator.line import Line
 from workbench.simulator.script import Script
 from workbench.simulator.stream import MAX_PLAY_AUDIO, Progress, Stream
 from workbench.simulator.truth import EndedBy, SimulatedCall
 from workbench.simulator.voice_api import VoiceAPIServer
-from workbench.simulator.webhooks import ACCOUNT, Webhooks
+from workbench.simulator.webhooks import Webhooks
 
 __all__ = ["Progress", "simulate"]
 
@@ -84,33 +85,32 @@ async def simulate(
     # Nothing of the environment (proxies, netrc) belongs on a loopback call.
     async with httpx.AsyncClient(trust_env=False, timeout=None) as client:
         voice_url = voice_api.base_url if voice_api else ""
+        known = voice_api.add(ACCOUNT, new_id("c")) if voice_api else KnownCall()
         webhooks = Webhooks(
-            client, webhook_url, status_url, (username, password), voice_url, max_secs
+            client, known, webhook_url, status_url, (username, password), voice_url, max_secs
         )
-        hung_up = asyncio.Event()
-        if voice_api:
-            hung_up = voice_api.add(webhooks.account_id, webhooks.call_id)
+        stream_id = new_id("s")
         try:
             document = _read(*await webhooks.initiate())
+            known.answer()
             stream = Stream(
-                await _connect(webhooks, document.stream, min(_CONNECT_SECS, max_secs)),
-                _start(webhooks, document.stream),
+                await _connect(webhooks, document.stream, stream_id, min(_CONNECT_SECS, max_secs)),
+                _start(known, document.stream, stream_id),
                 document.stream.bidirectional,
                 caller,
                 line,
                 leg,
                 on_progress,
             )
-            ended_by, stranded = await _carry(webhooks, document, stream, hung_up, max_secs)
+            ended_by, stranded = await _carry(webhooks, document, stream, stream_id, max_secs)
         except SimulationError as error:
             await webhooks.disconnect(_CAUSES.get(error.step, "error"), error.reason)
             raise
-        finally:
-            if voice_api:
-                voice_api.remove(webhooks.account_id, webhooks.call_id)
-        await webhooks.stream_event(document.stream, "mediaStreamStopped", cause="closed")
+        await webhooks.stream_event(
+            document.stream, stream_id, "mediaStreamStopped", cause="closed"
+        )
         await webhooks.disconnect("hangup")
-    return _truth(webhooks, document, stream, ended_by, stranded, voice_api)
+    return _truth(webhooks, document, stream, stream_id, ended_by, stranded, voice_api)
 
 
 def _read(content_type: str, body: bytes) -> Document:
@@ -132,7 +132,9 @@ def _read(content_type: str, body: bytes) -> Document:
     return document
 
 
-async def _connect(webhooks: Webhooks, stream: StartStream, patience: float) -> ClientConnection:
+async def _connect(
+    webhooks: Webhooks, stream: StartStream, stream_id: str, patience: float
+) -> ClientConnection:
     headers = {}
     if stream.credentials:
         headers["Authorization"] = build_authorization_basic(*stream.credentials)
@@ -161,23 +163,23 @@ async def _connect(webhooks: Webhooks, stream: StartStream, patience: float) -> 
     except WebSocketException as error:
         reason = str(error) or type(error).__name__
     cause = {"cause": "connection-error", "errorMessage": reason}
-    await webhooks.stream_event(stream, "mediaStreamRejected", **cause)
+    await webhooks.stream_event(stream, stream_id, "mediaStreamRejected", **cause)
     raise SimulationError("WebSocket", reason)
 
 
-def _start(webhooks: Webhooks, stream: StartStream) -> Start:
+def _start(call: KnownCall, stream: StartStream, stream_id: str) -> Start:
     return Start(
-        stream_id=webhooks.stream_id,
-        call_id=webhooks.call_id,
-        account_id=webhooks.account_id,
-        stream_name=stream.name or webhooks.stream_id,
+        stream_id=stream_id,
+        call_id=call.call_id,
+        account_id=call.account_id,
+        stream_name=stream.name or stream_id,
         tracks=tuple(Track(name) for name in stream.tracks),
         stream_params=dict(stream.params),
     )
 
 
 async def _carry(
-    webhooks: Webhooks, document: Document, stream: Stream, hung_up: asyncio.Event, max_secs: float
+    webhooks: Webhooks, document: Document, stream: Stream, stream_id: str, max_secs: float
 ) -> tuple[EndedBy, float]:
     """Run the stream, and then the rest of the BXML.
 
@@ -186,12 +188,15 @@ async def _carry(
     """
     pause_secs = document.pause_secs if document.keep_alive == "Pause" else math.inf
     webhooks.clock = lambda: stream.now
-    started = asyncio.create_task(webhooks.stream_event(document.stream, "mediaStreamStarted"))
+    hung_up = webhooks.call.over
+    started = asyncio.create_task(
+        webhooks.stream_event(document.stream, stream_id, "mediaStreamStarted")
+    )
     try:
         ended_by = await stream.run(hung_up, min(max_secs, pause_secs))
     except SimulationError as error:
         cause = {"cause": "connection-error", "errorMessage": error.reason}
-        await webhooks.stream_event(document.stream, "mediaStreamStopped", **cause)
+        await webhooks.stream_event(document.stream, stream_id, "mediaStreamStopped", **cause)
         raise
     finally:
         await started
@@ -214,19 +219,20 @@ def _truth(
     webhooks: Webhooks,
     document: Document,
     stream: Stream,
+    stream_id: str,
     ended_by: EndedBy,
     stranded_secs: float,
     voice_api: VoiceAPIServer | None,
 ) -> SimulatedCall:
     playback, caller = stream.playback, stream.caller
     turns = [*caller.heard_turns(playback.utterances), *caller.spoken]
-    requests = voice_api.hang_ups(webhooks.call_id) if voice_api else []
+    requests = voice_api.hang_ups(webhooks.call.call_id) if voice_api else []
     completed = [request.time for request in requests if 200 <= request.status < 300]
     return SimulatedCall(
         title=caller.script.title,
-        account_id=ACCOUNT,
-        call_id=webhooks.call_id,
-        stream_id=webhooks.stream_id,
+        account_id=webhooks.call.account_id,
+        call_id=webhooks.call.call_id,
+        stream_id=stream_id,
         started_at=stream.started_at,
         started_ns=stream.started_ns,
         duration=stream.duration,
