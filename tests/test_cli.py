@@ -386,6 +386,20 @@ def test_a_server_that_is_not_there_is_one_line(workbench: Callable[..., Run]) -
     assert "Traceback" not in run.err
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "complaint"),
+    [
+        ("--connect-to", "bot.example", "'bot.example': HOST:PORT or ws://HOST:PORT is wanted"),
+        ("--ca", "none.pem", "none.pem: No such file or directory"),
+    ],
+)
+def test_a_way_that_leads_nowhere_is_one_line(
+    workbench: Callable[..., Run], option: str, value: str, complaint: str
+) -> None:
+    run = workbench("simulate", "http://127.0.0.1:9/webhook", option, value)
+    assert (run.code, run.err.count("\n")) == (2, 1) and complaint in run.err
+
+
 # -- simulate, with bots that answer -----------------------------------------------------------
 
 

@@ -148,6 +148,20 @@ def simulate(
             help="Where the Voice API and token endpoint listen; 8378 by default, if it is free.",
         ),
     ] = None,
+    connect_to: Annotated[
+        str,
+        typer.Option(
+            metavar="[ws://]HOST:PORT",
+            help="Where connections to hosts go that only the BXML names (a tunnel's); with ws:// "
+            "there is no TLS there.",
+        ),
+    ] = "",
+    ca: Annotated[
+        Path | None, typer.Option(help="PEM file of certificates to trust beside the system's.")
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Check no certificate of the bot.")
+    ] = False,
 ) -> None:
     """Call a bot's server as Bandwidth would: webhook, BXML, WebSocket, media in real time.
 
@@ -157,12 +171,13 @@ def simulate(
     """
     with working("Starting"):
         from workbench.demo import simulate_call
-        from workbench.simulator import Line
+        from workbench.simulator import Line, Route
 
+    route = Route(connect_to, ca, insecure)
     line = Line(jitter_ms=jitter_ms, loss=loss, duplicates=duplicates, seed=seed)
     call = simulate_call(
         out, url, script, username=username, password=password, line=line, timeout=timeout,
-        voice_port=voice_port,
+        voice_port=voice_port, route=route,
     )  # fmt: skip
     if call.problems():
         raise typer.Exit(1)

@@ -7,13 +7,11 @@ import contextlib
 import json
 import re
 from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from fastapi import FastAPI, Request, Response, WebSocket
+from fastapi import Response, WebSocket
 from zstandard import compress
 
 from pipecat_bandwidth import VoiceAPIError
@@ -21,26 +19,30 @@ from pipecat_bandwidth.encodings import FORMATS, PCMU, WireFormat, wire_format
 from pipecat_bandwidth.messages import Clear, PlayAudio, encode
 from pipecat_bandwidth.voice_api import VoiceAPI
 from tests.http_server import HANG, RESET, Answer, http_server
+from tests.simulator.bots import (
+    PCM_24K,
+    STOP,
+    Behaviour,
+    Bot,
+    hello,
+    listen,
+    play,
+    script_of,
+    stay,
+    tone,
+)
 from workbench.audio import Audio
-from workbench.demo.bot import serve
 from workbench.exceptions import SimulationError
 from workbench.simulator import (
     Fault,
     Line,
     Progress,
-    Script,
-    SimulatedCall,
     VoiceAPIServer,
     simulate,
 )
 from workbench.simulator.bxml import parse as parse_bxml
 from workbench.simulator.line import Schedule
 from workbench.simulator.playback import TICK, Playback
-from workbench.simulator.script import Rule, Turn
-
-SAMPLES = Path(__file__).parents[2] / "sample_audio"
-PCM_24K = wire_format("PCM", 24000)
-
 
 # -- the line ----------------------------------------------------------------------------------
 
@@ -119,11 +121,6 @@ def test_an_impossible_line_is_refused(wrong: dict[str, Any], complaint: str) ->
 
 
 # -- the far end's queue -----------------------------------------------------------------------
-
-
-def tone(seconds: float, rate: int, hertz: float = 500.0) -> bytes:
-    samples = np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate) * 8000
-    return samples.astype("<i2").tobytes()
 
 
 @pytest.mark.parametrize("leg", FORMATS, ids=str)
@@ -243,7 +240,6 @@ def test_a_change_of_format_loses_nothing() -> None:
 # -- BXML --------------------------------------------------------------------------------------
 
 STREAM = '<StartStream name="s" mode="bidirectional" destination="ws://127.0.0.1:1/x?a=1&amp;b=2"'
-STOP = '<StopStream name="s" wait="true"/>'
 
 
 def test_bxml_is_read() -> None:
@@ -442,80 +438,6 @@ async def test_the_server_closes_with_connections_open() -> None:
 
 
 # -- whole calls, on real sockets --------------------------------------------------------------
-
-Behaviour = Callable[[WebSocket], Awaitable[None]]
-
-
-def script_of(*caller: Turn) -> Script:
-    bot = Turn("b01", "bot", "", 0.0, 1.0, 1.0, Rule(gap=0.0))
-    return Script("A test", 2.0, (bot, *caller))
-
-
-def hello() -> Turn:
-    file = str(SAMPLES / "call" / "caller" / "c09.flac")
-    return Turn("c01", "caller", file, 1.1, 1.74, 0.64, Rule(after="b01", gap=0.1), "Bye.")
-
-
-class Bot:
-    """A server that answers with the BXML given and does as it is told on the socket."""
-
-    def __init__(self, behave: Behaviour, bxml: str = "", status: int = 200) -> None:
-        self.app = FastAPI()
-        self.webhooks: list[dict[str, Any]] = []
-        self.received: list[str] = []
-        self._bxml = bxml or f"<Response>{{stream}}</StartStream>{STOP}</Response>"
-
-        @self.app.post("/voice")
-        async def voice(request: Request) -> Response:
-            self.webhooks.append(await request.json())
-            self.authorization = request.headers.get("authorization")
-            stream = (
-                f'<StartStream name="s" mode="bidirectional" streamEventUrl="/status" '
-                f'destination="ws://{request.url.netloc}/stream" destinationUsername="u" '
-                f'destinationPassword="p"><StreamParam name="k" value="v"/>'
-            )
-            text = self._bxml.replace("{stream}", stream).replace("{host}", request.url.netloc)
-            return Response(text, status, media_type="application/xml")
-
-        @self.app.post("/status", status_code=204)
-        async def status_hook(request: Request) -> None:
-            self.webhooks.append(await request.json())
-
-        @self.app.get("/status", status_code=204)
-        async def status_asked(request: Request) -> None:
-            self.webhooks.append({"method": "GET"} | dict(request.query_params))
-
-        @self.app.websocket("/stream")
-        async def stream(websocket: WebSocket) -> None:
-            self.upgrade = websocket.headers.get("authorization")
-            await behave(websocket)
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[str]:
-        async with serve(self.app) as url:
-            yield url
-
-    async def called(self, script: Script | None = None, **kwargs: Any) -> SimulatedCall:
-        async with self.running() as url:
-            return await simulate(
-                f"{url}/voice", script or script_of(), status_url=f"{url}/status", **kwargs
-            )
-
-
-async def play(websocket: WebSocket, pcm: bytes, wire: WireFormat = PCM_24K) -> None:
-    step = wire.sample_rate * 2 // 20
-    for first in range(0, len(pcm), step):
-        payload = wire.encode(pcm[first : first + step])
-        await websocket.send_text(encode(PlayAudio(wire.content_type, payload)))
-
-
-async def listen(websocket: WebSocket, seconds: float) -> list[dict[str, Any]]:
-    messages = []
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            while True:
-                messages.append(json.loads(await websocket.receive_text()))
-    return messages
 
 
 async def test_a_call_from_first_webhook_to_last() -> None:
@@ -797,12 +719,6 @@ async def test_the_caller_hangs_up_when_time_is_up() -> None:
     assert problem.startswith("the call did not end")
 
 
-async def stay(websocket: WebSocket) -> None:
-    with contextlib.suppress(Exception):
-        while True:
-            await websocket.receive_text()
-
-
 async def test_a_pause_ends_the_call_when_it_is_over() -> None:
     async def behave(websocket: WebSocket) -> None:
         await websocket.accept()
@@ -984,7 +900,7 @@ async def test_what_is_no_address_is_named(url: str) -> None:
         (Answer(body=b"plain", headers=(("Content-Encoding", "gzip"),)), "packed with gzip"),
         (Answer(body=compress(bytes(2**28)), headers=(("Content-Encoding", "zstd"),)),
          "packed with zstd"),
-        (Answer(401), "answered 401 Whatever: it wants HTTP Basic .*--username"),
+        (Answer(401), "answered 401 Whatever: it wants the HTTP Basic .*--username"),
         (Answer(302, headers=(("Location", "/login\x85"),)),
          "302 Whatever: Location /login\N{REPLACEMENT CHARACTER}, which is not followed"),
     ],

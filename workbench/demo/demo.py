@@ -36,7 +36,7 @@ from workbench.demo.bot import create_app, serve
 from workbench.diagnosis import Findings, diagnose
 from workbench.report import write_report
 from workbench.report.report import holes_heard
-from workbench.simulator import Line, Script, SimulatedCall, VoiceAPIServer, simulate
+from workbench.simulator import Line, Route, Script, SimulatedCall, VoiceAPIServer, simulate
 from workbench.simulator import Progress as CallProgress
 from workbench.simulator.script import LoopBlock, SpeechStall
 from workbench.simulator.voice_api import Request
@@ -227,6 +227,7 @@ def simulate_call(
     line: Line | None = None,
     timeout: float = 300.0,
     voice_port: int | None = None,
+    route: Route | None = None,
 ) -> SimulatedCall:
     """Call any bot's server as Bandwidth would, and print what happened.
 
@@ -245,7 +246,7 @@ def simulate_call(
             server.requests = requests
             return await simulate(
                 url, spoken, username=username, password=password, line=line or Line(),
-                max_secs=timeout, voice_api=server, **options,
+                max_secs=timeout, voice_api=server, route=route, **options,
             )  # fmt: skip
 
     truth = _with_progress(console, call)

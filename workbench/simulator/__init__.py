@@ -6,7 +6,8 @@
 module        holds
 ============= =================================================================================
 platform      ``simulate``: one call from ``initiate`` to ``disconnect``
-webhooks      the HTTP requests to the bot's server, and the call's identity
+webhooks      the HTTP requests to the bot's server
+route         where connections to the bot go, and whom they trust
 bxml          what the webhook returned, read as strictly as Bandwidth does
 stream        one live WebSocket on a real 20 ms clock
 playback      the far end's queue: what is heard, underruns, ``clear``
@@ -15,6 +16,7 @@ telephone     their phone: codec, noise, echo, overload
 script        what both sides say: the file
 line          jitter, loss, duplicates, reordering: when each packet leaves
 voice_api     the OAuth and Voice API endpoints, with faults on demand
+calls         the calls that the Voice API knows, and what requests do to them
 truth         ``SimulatedCall``: the ground truth of a call
 ============= =================================================================================
 """
@@ -23,6 +25,7 @@ from __future__ import annotations
 
 from workbench.simulator.line import Line
 from workbench.simulator.platform import Progress, simulate
+from workbench.simulator.route import Route
 from workbench.simulator.script import Script
 from workbench.simulator.truth import SimulatedCall
 from workbench.simulator.voice_api import Fault, VoiceAPIServer
@@ -31,6 +34,7 @@ __all__ = [
     "Fault",
     "Line",
     "Progress",
+    "Route",
     "Script",
     "SimulatedCall",
     "VoiceAPIServer",

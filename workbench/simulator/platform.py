@@ -28,6 +28,7 @@ from workbench.simulator.bxml import Document, NotBXML, StartStream, parse
 from workbench.simulator.caller import PATIENCE, Caller
 from workbench.simulator.calls import ACCOUNT, KnownCall, new_id
 from workbench.simulator.line import Line
+from workbench.simulator.route import Route, ssl_advice
 from workbench.simulator.script import Script
 from workbench.simulator.stream import MAX_PLAY_AUDIO, Progress, Stream
 from workbench.simulator.truth import EndedBy, SimulatedCall
@@ -44,6 +45,12 @@ _CLOSE_SECS: Final = 2.0
 #: ``cause`` of the ``disconnect`` webhook, by the step that failed.
 _CAUSES: Final = {"webhook": "callback-error", "BXML": "invalid-bxml"}
 
+#: What helps where the host of the BXML is not to be reached.
+_ELSEWHERE: Final = (
+    "; if that is the name of a tunnel or a proxy, --connect-to HOST:PORT goes to the bot itself "
+    "(ws://HOST:PORT where it has no TLS)"
+)
+
 _PERFECT_LINE: Final = Line()
 
 
@@ -57,6 +64,7 @@ async def simulate(
     line: Line = _PERFECT_LINE,
     leg: WireFormat = PCMU,
     voice_api: VoiceAPIServer | None = None,
+    route: Route | None = None,
     max_secs: float = 300.0,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> SimulatedCall:
@@ -72,6 +80,7 @@ async def simulate(
         leg: Encoding and rate of the line to the caller: all that they hear has been through it.
         voice_api: Where the bot hangs up. The call is made known there, and ends when it is asked
             to end.
+        route: Where connections go, and whom they trust; to where the BXML says, if none is given.
         max_secs: Longest duration in seconds; then the caller hangs up.
         on_progress: Told of every turn, and of every second.
 
@@ -82,19 +91,23 @@ async def simulate(
         SimulationError: If a step fails; it names the step and what came back.
     """
     caller = Caller(script, seed=line.seed)
+    route = route or Route()
     # Nothing of the environment (proxies, netrc) belongs on a loopback call.
-    async with httpx.AsyncClient(trust_env=False, timeout=None) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=None, verify=route.tls) as client:
         voice_url = voice_api.base_url if voice_api else ""
         known = voice_api.add(ACCOUNT, new_id("c")) if voice_api else KnownCall()
         webhooks = Webhooks(
-            client, known, webhook_url, status_url, (username, password), voice_url, max_secs
-        )
+            client, known, webhook_url, status_url, (username, password), voice_url, max_secs,
+            route,
+        )  # fmt: skip
         stream_id = new_id("s")
         try:
             document = _read(*await webhooks.initiate())
             known.answer()
             stream = Stream(
-                await _connect(webhooks, document.stream, stream_id, min(_CONNECT_SECS, max_secs)),
+                await _connect(
+                    webhooks, route, document.stream, stream_id, min(_CONNECT_SECS, max_secs)
+                ),
                 _start(known, document.stream, stream_id),
                 document.stream.bidirectional,
                 caller,
@@ -133,14 +146,15 @@ def _read(content_type: str, body: bytes) -> Document:
 
 
 async def _connect(
-    webhooks: Webhooks, stream: StartStream, stream_id: str, patience: float
+    webhooks: Webhooks, route: Route, stream: StartStream, stream_id: str, patience: float
 ) -> ClientConnection:
     headers = {}
     if stream.credentials:
         headers["Authorization"] = build_authorization_basic(*stream.credentials)
+    destination, options = route.websocket(stream.destination)
     try:
         return await connect(
-            stream.destination,
+            destination,
             additional_headers=headers,
             open_timeout=patience,
             close_timeout=_CLOSE_SECS,
@@ -148,6 +162,7 @@ async def _connect(
             max_size=MAX_PLAY_AUDIO,
             proxy=None,
             compression=None,
+            **options,
         )
     except InvalidStatus as error:
         answer = error.response
@@ -160,6 +175,7 @@ async def _connect(
     except (OSError, ValueError) as error:
         # Without the path: there may be a token in it.
         reason = f"no connection to {urlsplit(stream.destination).netloc}: {error}"
+        reason += ssl_advice(error) or ("" if route.connect_to else _ELSEWHERE)
     except WebSocketException as error:
         reason = str(error) or type(error).__name__
     cause = {"cause": "connection-error", "errorMessage": reason}

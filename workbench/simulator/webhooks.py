@@ -20,6 +20,7 @@ import httpx
 from workbench.exceptions import SimulationError
 from workbench.simulator.bxml import MAX_SIZE, StartStream, not_an_address
 from workbench.simulator.calls import KnownCall, timestamp
+from workbench.simulator.route import Route, ssl_advice
 from workbench.simulator.truth import Webhook
 
 __all__ = ["WEBHOOK_SECS", "Webhooks"]
@@ -29,9 +30,11 @@ _FAILED: Final = (httpx.HTTPError, httpx.InvalidURL, ValueError)
 
 #: What somebody could do about a status.
 _HINTS: Final = {
-    401: ": it wants HTTP Basic credentials, see --username and --password",
+    401: ": it wants the HTTP Basic credentials of its environment, see --username and --password",
     404: ": is the path the one of the voice webhook?",
     405: ": the webhook is a {method}",
+    503: ": many bots answer so until the webhook's user and password are set in their environment; "
+    "start it with them, and give the same as --username and --password",
 }
 
 #: "Webhook timeout 15 s by default."
@@ -49,6 +52,7 @@ class Webhooks:
         credentials: HTTP Basic user and password for both; empty for none.
         voice_url: Root of the Voice API, for ``callUrl``.
         timeout: Seconds that any request may take, to the last byte of its answer.
+        route: Where requests to hosts go that only the BXML names.
 
     Attributes:
         posted: What was sent, in order.
@@ -64,6 +68,7 @@ class Webhooks:
         credentials: tuple[str, str],
         voice_url: str,
         timeout: float = WEBHOOK_SECS,
+        route: Route | None = None,
     ) -> None:
         """See the class."""
         self.call = call
@@ -71,7 +76,8 @@ class Webhooks:
         self.clock: Callable[[], float] = lambda: -1.0
         self._client = client
         self._timeout = min(timeout, WEBHOOK_SECS)
-        self._url = url
+        self._route = route or Route()
+        self._home = self._url = url
         self._status_url = status_url
         self._credentials = credentials
         self._call_url = f"{voice_url}/accounts/{call.account_id}/calls/{call.call_id}"
@@ -125,7 +131,7 @@ class Webhooks:
             reason = f"no whole answer from {url} within {self._timeout:g} s"
             raise SimulationError("webhook", reason) from None
         except _FAILED as error:
-            reason = str(error) or type(error).__name__
+            reason = (str(error) or type(error).__name__) + ssl_advice(error)
             raise SimulationError("webhook", f"no answer from {url}: {reason}") from None
         return response.headers.get("content-type", ""), bytes(body[: MAX_SIZE + 1])
 
@@ -183,10 +189,12 @@ class Webhooks:
             # The query of the address stays; what is no text goes as JSON.
             query = {n: v if isinstance(v, str) else json.dumps(v) for n, v in fields.items()}
             content = {"params": httpx.URL(url).params.merge(query)}
-        headers = {"Accept-Encoding": "identity"}
+        url, headers, extensions = self._route.request(url, self._home)
+        options = content | {"extensions": extensions, "auth": auth}
+        headers = {"Accept-Encoding": "identity", **headers}
         async with (
             asyncio.timeout(self._timeout),
-            self._client.stream(method, url, auth=auth, headers=headers, **content) as response,
+            self._client.stream(method, url, headers=headers, **options) as response,
         ):
             yield response
 
