@@ -503,7 +503,7 @@ def test_a_call_that_went_well_ends_with_0(
     assert run.code == 0, run
     assert "1 of 1 turns" in run.out and "problem" not in run.out
     assert "the bot closed the WebSocket" in run.out
-    assert "note: <SpeakSentence> comes first" in run.out
+    assert "<SpeakSentence> 0.4 s, <StartStream>, <StopStream> " in run.out
 
 
 def test_the_voice_api_is_there_with_the_call(

@@ -38,23 +38,32 @@ def hello() -> Turn:
 class Bot:
     """A server that answers with the BXML given and does as it is told on the socket."""
 
-    def __init__(self, behave: Behaviour, bxml: str = "", status: int = 200) -> None:
+    def __init__(self, behave: Behaviour, bxml: str = "", status: int = 200, **pages: str) -> None:
         self.app = FastAPI()
         self.webhooks: list[dict[str, Any]] = []
         self.received: list[str] = []
         self.bxml = bxml or f"<Response>{{stream}}</StartStream>{STOP}</Response>"
 
-        @self.app.post("/voice")
-        async def voice(request: Request) -> Response:
-            self.webhooks.append(await request.json())
-            self.authorization = request.headers.get("authorization")
+        def answer(bxml: str, request: Request) -> Response:
             stream = (
                 f'<StartStream name="s" mode="bidirectional" streamEventUrl="/status" '
                 f'destination="ws://{request.url.netloc}/stream" destinationUsername="u" '
                 f'destinationPassword="p"><StreamParam name="k" value="v"/>'
             )
-            text = self.bxml.replace("{stream}", stream).replace("{host}", request.url.netloc)
+            text = bxml.replace("{stream}", stream).replace("{host}", request.url.netloc)
             return Response(text, status, media_type="application/xml")
+
+        @self.app.post("/voice")
+        async def voice(request: Request) -> Response:
+            self.webhooks.append(await request.json())
+            self.authorization = request.headers.get("authorization")
+            return answer(self.bxml, request)
+
+        @self.app.api_route("/pages/{name}", methods=["GET", "POST"])
+        async def page(name: str, request: Request) -> Response:
+            posted = await request.json() if request.method == "POST" else request.query_params
+            self.webhooks.append({"page": name, "method": request.method} | dict(posted))
+            return answer(pages[name], request)
 
         @self.app.post("/status", status_code=204)
         async def status_hook(request: Request) -> None:

@@ -39,6 +39,7 @@ from workbench.report.report import holes_heard
 from workbench.simulator import Line, Route, Script, SimulatedCall, VoiceAPIServer, simulate
 from workbench.simulator import Progress as CallProgress
 from workbench.simulator.script import LoopBlock, SpeechStall
+from workbench.simulator.truth import Played
 from workbench.simulator.voice_api import Request
 from workbench.tap import Tap
 from workbench.terminal import print_comparison, print_findings, print_summary, print_tuning
@@ -63,6 +64,9 @@ _COMPARED: Final = {
     "median_response_ms": "bot answers after, median (ms)",
     "bot_level_dbov": "bot's level (dBov)",
 }
+
+#: A verb of the BXML that is shorter takes no time.
+_LEAST_SECS: Final = 0.05
 
 #: Kinds of protocol errors that are printed.
 _KINDS: Final = 5
@@ -254,6 +258,7 @@ def simulate_call(
     gaps = truth.response_gaps().values()
     for name, value in {
         "stream": f"{truth.duration:.1f} s, close code {truth.close_code}",
+        "BXML": ", ".join(map(_played, truth.verbs)),
         "end of the call": truth.ending,
         "caller said": f"{sum(turn.side == 'caller' for turn in truth.turns)} of {len(truth.planned)} turns",
         "bot said": f"{truth.said_secs:.2f} s, {truth.discarded_secs:.2f} s of it thrown away by clear",
@@ -265,8 +270,6 @@ def simulate_call(
     }.items():
         table.add_row(name, Text(value))  # Some of it is the bot's: no markup.
     console.print(table)
-    for verb in truth.before:
-        console.print(f"note: <{verb}> comes first and holds up the stream; it is not simulated")
     for problem in truth.problems():
         console.print(f"problem: {problem}", markup=False, style="red")
     return truth
@@ -296,6 +299,10 @@ def _print_addresses(console: Console, server: VoiceAPIServer) -> None:
         "BANDWIDTH_TOKEN_URL": server.token_url,
     }.items():
         console.print(f"  export {name}={value}", soft_wrap=True, highlight=False)
+
+
+def _played(verb: Played) -> str:
+    return f"<{verb.verb}> {verb.secs:.1f} s" if verb.secs >= _LEAST_SECS else f"<{verb.verb}>"
 
 
 def _grouped(errors: Sequence[tuple[float, str]]) -> str:

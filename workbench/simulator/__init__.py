@@ -8,8 +8,12 @@ module        holds
 platform      ``simulate``: one call from ``initiate`` to ``disconnect``
 webhooks      the HTTP requests to the bot's server
 route         where connections to the bot go, and whom they trust
-bxml          what the webhook returned, read as strictly as Bandwidth does
-stream        one live WebSocket on a real 20 ms clock
+bxml          the document that a webhook returned, read as strictly as Bandwidth does
+verbs         its verbs: how long each takes, what it does to the call
+start_stream  ``<StartStream>``
+playing       the document as it is played, until the call is over
+leg           the caller's side on a real 20 ms clock
+stream        one live WebSocket
 playback      the far end's queue: what is heard, underruns, ``clear``
 caller        when the caller speaks, by what they hear
 telephone     their phone: codec, noise, echo, overload
@@ -23,8 +27,9 @@ truth         ``SimulatedCall``: the ground truth of a call
 
 from __future__ import annotations
 
+from workbench.simulator.leg import Progress
 from workbench.simulator.line import Line
-from workbench.simulator.platform import Progress, simulate
+from workbench.simulator.platform import simulate
 from workbench.simulator.route import Route
 from workbench.simulator.script import Script
 from workbench.simulator.truth import SimulatedCall

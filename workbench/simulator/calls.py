@@ -27,7 +27,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeAlias
 
-from workbench.simulator.bxml import MAX_SIZE, not_an_address
+from workbench.simulator.bxml import parse
+from workbench.simulator.route import not_an_address
 
 __all__ = ["ACCOUNT", "Calls", "Kind", "KnownCall", "Update", "new_id", "problem", "timestamp"]
 
@@ -236,8 +237,10 @@ def _post(call: KnownCall, fields: Mapping[str, Any]) -> Answered:
 
 def _put(call: KnownCall, body: bytes) -> Answered:
     """Give a call another document."""
-    if not 0 < len(body) <= MAX_SIZE:
-        return 400, problem("bad-request", f"The document has {len(body)} bytes")
+    try:
+        parse(body)
+    except ValueError as error:
+        return 400, problem("bad-request", f"The document is not BXML: {error}")
     call.change(Update(bxml=body))
     return 204, None
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-__all__ = ["Route", "ssl_advice"]
+__all__ = ["Route", "not_an_address", "ssl_advice"]
 
 #: X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL.
 _OTHER_NAME: Final = {62, 64}
@@ -127,3 +127,21 @@ def ssl_advice(error: BaseException) -> str:
     if cause.verify_code in _OTHER_TIME:
         return "; --insecure checks nothing"
     return "; --ca FILE trusts the certificate that signed it, --insecure checks nothing"
+
+
+def not_an_address(text: str, *schemes: str) -> str:
+    """Say what is wrong with a URL; empty if nothing is. A relative one has the scheme ``""``."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # "Port out of range 0-65535"
+    except ValueError as error:
+        return str(error)
+    if parts.scheme not in schemes:
+        return f"its scheme is {parts.scheme[:60]!r}"
+    if parts.scheme and not parts.hostname:
+        return "it names no host"
+    if parts.fragment:
+        return "it has a #fragment"
+    if any(character.isspace() for character in text):
+        return "there is a space in it"
+    return ""

@@ -18,9 +18,10 @@ from urllib.parse import urljoin
 import httpx
 
 from workbench.exceptions import SimulationError
-from workbench.simulator.bxml import MAX_SIZE, StartStream, not_an_address
+from workbench.simulator.bxml import MAX_SIZE
 from workbench.simulator.calls import KnownCall, timestamp
-from workbench.simulator.route import Route, ssl_advice
+from workbench.simulator.route import Route, not_an_address, ssl_advice
+from workbench.simulator.start_stream import StartStream
 from workbench.simulator.truth import Webhook
 
 __all__ = ["WEBHOOK_SECS", "Webhooks"]
@@ -136,9 +137,23 @@ class Webhooks:
         return response.headers.get("content-type", ""), bytes(body[: MAX_SIZE + 1])
 
     async def stream_event(
-        self, stream: StartStream, stream_id: str, event_type: str, **details: str
+        self,
+        stream: StartStream,
+        stream_id: str,
+        event_type: str,
+        *,
+        secs: float | None = None,
+        **details: str,
     ) -> None:
-        """Send a ``mediaStream*`` webhook, if the BXML names an address for them."""
+        """Send a ``mediaStream*`` webhook, if the BXML names an address for them.
+
+        Args:
+            stream: What the BXML asked for.
+            stream_id: The stream's id.
+            event_type: Its ``eventType``.
+            secs: How long the stream was, if it is over.
+            details: What it says beside the facts of call and stream.
+        """
         if not stream.event_url:
             return
         media_stream: dict[str, Any] = {
@@ -149,8 +164,8 @@ class Webhooks:
             "tracks": list(stream.tracks),
             "type": "WebSocket",
         }
-        if event_type == "mediaStreamStopped":
-            media_stream["duration"] = f"PT{self.clock():.3f}S"
+        if secs is not None:
+            media_stream["duration"] = f"PT{secs:.3f}S"
         fields = self._fields(event_type) | {"mediaStream": media_stream} | details
         await self._tell(
             stream.event_method, stream.event_url, fields, _basic(stream.event_credentials)
