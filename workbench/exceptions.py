@@ -59,7 +59,8 @@ class SimulationError(WorkbenchError):
     """A call that could not be carried to its end, in one line.
 
     Attributes:
-        step: What failed: ``"webhook"``, ``"BXML"``, ``"WebSocket"`` or ``"stream"``.
+        step: What failed: ``"outbound"`` (the bot made no call), ``"webhook"``, ``"BXML"``,
+            ``"WebSocket"`` or ``"stream"``.
         reason: What came back instead.
     """
 

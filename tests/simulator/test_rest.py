@@ -13,9 +13,13 @@ import pytest
 from bandwidth.exceptions import ApiException
 from bandwidth.models.bxml import Response as BxmlResponse
 from bandwidth.models.bxml import SpeakSentence
+from fastapi import Request, WebSocket
 
-from workbench.simulator import VoiceAPIServer
+from tests.simulator.bots import STOP, Bot, play, script_of, tone
+from workbench.exceptions import SimulationError
+from workbench.simulator import VoiceAPIServer, simulate
 from workbench.simulator.calls import KnownCall, Update
+from workbench.simulator.outbound import made_call
 
 ACCOUNT = "9900000"
 
@@ -118,6 +122,50 @@ async def test_the_sdk_makes_a_call(server: VoiceAPIServer) -> None:
     assert call.tag == "t" and call.made_by["password"] == "secret"
     _, state = await asked(api.get_call_state_with_http_info, call.call_id)
     assert (state.state, state.direction) == ("initiated", "outbound")
+
+
+async def greet(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await play(websocket, tone(0.1, 24000))
+    await websocket.close()
+
+
+async def test_a_bot_that_makes_the_call_is_asked_when_it_is_answered(
+    server: VoiceAPIServer,
+) -> None:
+    """With Bandwidth's SDK in the bot."""
+    bot = Bot(greet, answer="<Response>{stream}</StartStream>" + STOP + "</Response>")
+
+    @bot.app.post("/dial", status_code=202)
+    async def dial(request: Request) -> None:
+        url = str(request.base_url)
+        wanted = bandwidth.CreateCall(
+            **{"from": "+15555550111"}, to="+15555550122", applicationId="app", tag="t",
+            answerUrl=f"{url}pages/answer", answerMethod="GET", disconnectUrl=f"{url}status",
+        )  # fmt: skip
+        await asyncio.to_thread(sdk(server).create_call, ACCOUNT, wanted)
+
+    async with bot.running() as url:
+        call = await simulate(f"{url}/dial", script_of(), voice_api=server, outbound=True)
+    answer, *_, disconnect = bot.webhooks
+    assert (answer["eventType"], answer["method"], answer["tag"]) == ("answer", "GET", "t")
+    assert (answer["from"], answer["to"]) == ("+15555550111", "+15555550122")
+    assert answer["direction"] == "outbound" and answer["answerTime"] >= answer["startTime"]
+    assert (disconnect["eventType"], disconnect["cause"]) == ("disconnect", "hangup")
+    assert call.ended_by == "closed" and call.call_id == answer["callId"]
+
+
+async def test_a_bot_that_makes_no_call_is_not_waited_for_for_ever(
+    server: VoiceAPIServer,
+) -> None:
+    bot = Bot(greet)
+    async with bot.running() as url, httpx.AsyncClient(trust_env=False) as client:
+        with pytest.raises(SimulationError, match=r"^outbound: .*/dial answered 404 Not Found"):
+            await simulate(f"{url}/dial", script_of(), voice_api=server, outbound=True)
+        with pytest.raises(SimulationError, match=r"^outbound: no POST .*within 0.1 s"):
+            await made_call(client, server.calls, "", ("", ""), 0.1)
+    with pytest.raises(ValueError, match="made at a voice_api"):
+        await simulate("", script_of(), outbound=True)
 
 
 @pytest.mark.parametrize(

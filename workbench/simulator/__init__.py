@@ -20,6 +20,7 @@ telephone     their phone: codec, noise, echo, overload
 script        what both sides say: the file
 line          jitter, loss, duplicates, reordering: when each packet leaves
 voice_api     the OAuth and Voice API endpoints, with faults on demand
+outbound      a call that the bot makes
 calls         the calls that the Voice API knows, and what requests do to them
 truth         ``SimulatedCall``: the ground truth of a call
 ============= =================================================================================

@@ -21,6 +21,7 @@ from workbench.simulator.caller import Caller
 from workbench.simulator.calls import ACCOUNT, KnownCall, new_id
 from workbench.simulator.leg import CallerLeg, Progress
 from workbench.simulator.line import Line
+from workbench.simulator.outbound import made_call
 from workbench.simulator.playing import Player, read_document
 from workbench.simulator.route import Route
 from workbench.simulator.script import Script
@@ -50,6 +51,7 @@ async def simulate(
     leg: WireFormat = PCMU,
     voice_api: VoiceAPIServer | None = None,
     route: Route | None = None,
+    outbound: bool = False,
     max_secs: float = 300.0,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> SimulatedCall:
@@ -66,6 +68,8 @@ async def simulate(
         voice_api: Where the bot hangs up. The call is made known there, and ends when it is asked
             to end.
         route: Where connections go, and whom they trust; to where the BXML says, if none is given.
+        outbound: Whether the bot makes the call: ``webhook_url`` is posted to so that it does (``""``
+            if it does by itself), and the call is placed and answered when it asks ``voice_api``.
         max_secs: Longest duration in seconds; then the caller hangs up.
         on_progress: Told of every turn, and of every second.
 
@@ -74,13 +78,21 @@ async def simulate(
 
     Raises:
         SimulationError: If a step fails; it names the step and what came back.
+        ValueError: If the call is outbound and there is no ``voice_api`` to ask for it.
     """
+    if outbound and voice_api is None:
+        raise ValueError("an outbound call is made at a voice_api: give one")
     caller = Caller(script, seed=line.seed)
     route = route or Route()
     # Nothing of the environment (proxies, netrc) belongs on a loopback call.
     async with httpx.AsyncClient(trust_env=False, timeout=None, verify=route.tls) as client:
         voice_url = voice_api.base_url if voice_api else ""
-        known = voice_api.add(ACCOUNT, new_id("c")) if voice_api else KnownCall()
+        if voice_api and outbound:
+            known = await made_call(client, voice_api.calls, webhook_url, (username, password))
+            known.answer()
+            webhook_url, status_url, username, password = _asked_for(known)
+        else:
+            known = voice_api.add(ACCOUNT, new_id("c")) if voice_api else KnownCall()
         webhooks = Webhooks(
             client, known, webhook_url, status_url, (username, password), voice_url, max_secs,
             route,
@@ -89,7 +101,7 @@ async def simulate(
         webhooks.clock = lambda: far_end.now
         player = Player(webhooks, far_end, route, min(_CONNECT_SECS, max_secs), max_secs)
         try:
-            document = read_document(*await webhooks.initiate())
+            document = read_document(*await webhooks.first())
             known.answer()
             ended_by = await player.play(document)
         except SimulationError as error:
@@ -97,6 +109,13 @@ async def simulate(
             raise
         await webhooks.disconnect("hangup")
     return _truth(webhooks, far_end, player, ended_by, voice_api)
+
+
+def _asked_for(call: KnownCall) -> tuple[str, str, str, str]:
+    """Where a call that was made has its webhooks, and their user and password."""
+    names = "answerUrl", "disconnectUrl", "username", "password"
+    answer, disconnect, username, password = (call.made_by.get(name, "") for name in names)
+    return answer, disconnect, username, password
 
 
 def _truth(

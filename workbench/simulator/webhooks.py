@@ -83,8 +83,11 @@ class Webhooks:
         self._credentials = credentials
         self._call_url = f"{voice_url}/accounts/{call.account_id}/calls/{call.call_id}"
 
-    async def initiate(self) -> tuple[str, bytes]:
-        """Say that somebody rings, and ask what to do; see :meth:`ask`."""
+    async def first(self) -> tuple[str, bytes]:
+        """Say that somebody rings, or that who was rung has answered; see :meth:`ask`."""
+        if self.call.direction == "outbound":
+            method = self.call.made_by.get("answerMethod", "POST")
+            return await self.ask("answer", self._url, method, self._credentials)
         details = {"privacy": False, "callerDisplayName": "Simulator"}
         return await self.ask("initiate", self._url, "POST", self._credentials, details)
 
@@ -178,7 +181,8 @@ class Webhooks:
             fields = self._fields("disconnect") | {"cause": cause, "endTime": self.call.end_time}
             if reason:
                 fields["errorMessage"] = reason
-            await self._tell("POST", self._status_url, fields, _basic(self._credentials))
+            method = self.call.made_by.get("disconnectMethod", "POST")
+            await self._tell(method, self._status_url, fields, _basic(self._credentials))
 
     async def _tell(self, method: str, url: str, fields: dict[str, Any], auth: httpx.Auth) -> None:
         """Send what wants no answer; once more if the connection fails."""
