@@ -17,7 +17,7 @@ from urllib.parse import urljoin
 
 import httpx
 
-from workbench.exceptions import SimulationError
+from workbench.exceptions import NotReached, SimulationError
 from workbench.simulator.bxml import MAX_SIZE
 from workbench.simulator.calls import KnownCall, timestamp
 from workbench.simulator.route import Route, not_an_address, ssl_advice
@@ -120,7 +120,7 @@ class Webhooks:
         if wrong := not_an_address(
             url, "http", "https", *([""] if event_type != "initiate" else [])
         ):
-            raise SimulationError("webhook", f"{url} is not an http:// address: {wrong}")
+            raise NotReached("webhook", f"{url} is not an http:// address: {wrong}")
         url = self._url = urljoin(self._url, url)
         try:
             async with self._sent(method, url, fields, _basic(credentials)) as response:
@@ -135,8 +135,11 @@ class Webhooks:
             reason = f"no whole answer from {url} within {self._timeout:g} s"
             raise SimulationError("webhook", reason) from None
         except _FAILED as error:
-            reason = (str(error) or type(error).__name__) + ssl_advice(error)
-            raise SimulationError("webhook", f"no answer from {url}: {reason}") from None
+            advice = ssl_advice(error)
+            reason = f"no answer from {url}: {str(error) or type(error).__name__}{advice}"
+            if isinstance(error, httpx.ConnectError) and not advice:
+                raise NotReached("webhook", f"{reason}: is the bot started, and there?") from None
+            raise SimulationError("webhook", reason) from None
         return response.headers.get("content-type", ""), bytes(body[: MAX_SIZE + 1])
 
     async def stream_event(
