@@ -418,6 +418,20 @@ def test_a_server_that_is_not_there_is_one_line(workbench: Callable[..., Run]) -
     assert "Traceback" not in run.err
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "complaint"),
+    [
+        ("--connect-to", "bot.example", "'bot.example': HOST:PORT or ws://HOST:PORT is wanted"),
+        ("--ca", "none.pem", "none.pem: No such file or directory"),
+    ],
+)
+def test_a_way_that_leads_nowhere_is_one_line(
+    workbench: Callable[..., Run], option: str, value: str, complaint: str
+) -> None:
+    run = workbench("simulate", "http://127.0.0.1:9/webhook", option, value)
+    assert (run.code, run.err.count("\n")) == (2, 1) and complaint in run.err
+
+
 # -- simulate, with bots that answer -----------------------------------------------------------
 
 
@@ -447,6 +461,11 @@ async def mumble(websocket: WebSocket) -> None:
             await websocket.receive_text()
 
 
+async def break_off(websocket: WebSocket) -> None:
+    await play(websocket, 0.1)
+    await websocket.close(1011)
+
+
 async def take_leave(websocket: WebSocket) -> None:
     """Greet, hear the caller out, and hang up where the environment says that Bandwidth is."""
     start = parse(await websocket.receive_text())
@@ -470,7 +489,8 @@ async def play(websocket: WebSocket, seconds: float) -> None:
 def bots() -> Iterator[str]:
     """The root of a server, on a thread, with a bot at each of ``/converse``, ``/babble``, ..."""
     app = FastAPI()
-    behaviours = {behave.__name__: behave for behave in (converse, babble, mumble, take_leave)}
+    all_of_them = (converse, babble, mumble, take_leave, break_off)
+    behaviours = {behave.__name__: behave for behave in all_of_them}
 
     @app.post("/{name}")
     async def voice(name: str, request: Request) -> Response:
@@ -521,7 +541,42 @@ def test_a_call_that_went_well_ends_with_0(
     assert run.code == 0, run
     assert "1 of 1 turns" in run.out and "problem" not in run.out
     assert "the bot closed the WebSocket" in run.out
-    assert "note: <SpeakSentence> comes first" in run.out
+    assert "<SpeakSentence> 0.4 s, <StartStream>, <StopStream> " in run.out
+
+
+def test_what_somebody_recorded_is_said(workbench: Callable[..., Run], bots: str) -> None:
+    file = SAMPLE / "call" / "caller" / "c09.flac"
+    run = workbench("simulate", f"{bots}/converse", "--speak", file, "--timeout", 60)
+    assert run.code == 0 and "1 of 1 turns" in run.out, run
+    two = workbench("simulate", f"{bots}/converse", "--speak", file, "--script", file)
+    assert (two.code, two.err) == (
+        2, "workbench: --script and --speak are two callers; give one\n",
+    )  # fmt: skip
+    none = workbench("simulate", f"{bots}/converse", "--speak", "none.wav")
+    assert none.code == 2 and "none.wav" in none.err and none.err.count("\n") == 1
+
+
+def test_many_calls_at_once_are_one_table(
+    workbench: Callable[..., Run], bots: str, script: Path
+) -> None:
+    options = ("--script", script, "--calls", 3, "--timeout", 60)
+    run = workbench("simulate", f"{bots}/converse", *options)
+    assert run.code == 0, run
+    assert "3 of 3 calls without a problem; the bot answers after never; 0 holes" in run.out
+    failed = workbench("simulate", f"{bots}/break_off", *options)
+    assert failed.code == 1 and failed.out.count("failed: stream: the bot broke off") == 3
+    assert "0 of 3 calls without a problem" in failed.out
+
+
+def test_a_call_that_failed_ends_with_1_and_one_that_was_none_with_2(
+    workbench: Callable[..., Run], bots: str, script: Path
+) -> None:
+    failed = workbench("simulate", f"{bots}/break_off", "--script", script)
+    assert failed.code == 1 and failed.err.startswith("workbench: stream: the bot broke off")
+    assert failed.err.count("\n") == 1
+    none = workbench("simulate", "http://127.0.0.1:9/", "--calls", 2)
+    assert none.code == 2 and "is the bot started, and there?" in none.err
+    assert workbench("simulate").code == 2 and workbench("simulate", "nonsense").code == 2
 
 
 def test_the_voice_api_is_there_with_the_call(
@@ -569,7 +624,8 @@ def test_what_a_bot_babbles_is_counted_and_harmless(
 def test_exit_codes_are_in_the_help(workbench: Callable[..., Run]) -> None:
     words = " ".join(workbench("--help").out.split())
     assert "Exit codes: 0 done; 1 done, and the answer is bad; 2 it could not be done." in words
-    assert "Exits with 1 when the call failed" in workbench("simulate", "--help").out
+    help_ = " ".join(workbench("simulate", "--help").out.split())
+    assert "Exits with 1 when a call failed, and says why; with 2 when there was none" in help_
 
 
 def test_a_file_beyond_the_budget_is_one_line_and_may_be_read_all_the_same(

@@ -19,7 +19,8 @@ how measured   ``metrics``: levels, spectra, speech, distances between two signa
 which setting  ``tuning``: settings, far legs, comparison, the choice, a carrier's recording
 many calls     ``surveys``: a row a call, groups compared; ``workers``: work spread over captures
 see and hear   ``timeline`` ``panel`` ``report`` ``exports`` ``plots`` ``terminal`` ``beside``
-calls to try   ``simulator``: Bandwidth's side on loopback; ``demo``: a real bot, a call to it
+calls to try   ``simulator``: Bandwidth's side on loopback; ``demo``: a real bot, a call to it;
+               ``testing``: a pytest plugin, calls as tests of a bot
 ============== ===================================================================================
 
 Importing this package imports nothing by itself; a name is imported when it is asked for.

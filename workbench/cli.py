@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from workbench.call import Call
+    from workbench.exceptions import SimulationError
+    from workbench.simulator import SimulatedCall
 
 app = typer.Typer(
     name="workbench",
@@ -125,11 +129,31 @@ def demo(
 @app.command()
 def simulate(
     url: Annotated[
-        str, typer.Argument(help="The bot's voice webhook, e.g. http://127.0.0.1:7860/webhook.")
-    ],
+        str,
+        typer.Argument(
+            metavar="URL", help="The bot's voice webhook, e.g. http://127.0.0.1:7860/webhook."
+        ),
+    ] = "",
     script: Annotated[
         Path | None, typer.Option(help="What the caller says; the short demo call by default.")
     ] = None,
+    speak: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE.wav",
+            help="What the caller says after the bot has spoken, as recorded; again for more.",
+        ),
+    ] = None,
+    calls: Annotated[
+        int, typer.Option(min=1, max=1000, help="Place so many at once; one table tells of all.")
+    ] = 1,
+    outbound: Annotated[
+        bool,
+        typer.Option(
+            "--outbound",
+            help="The bot makes the call, at the Voice API; URL, if given, is posted to first.",
+        ),
+    ] = False,
     username: Annotated[str, typer.Option(help="HTTP Basic user that the webhook expects.")] = "",
     password: Annotated[
         str, typer.Option(help="Its password.", envvar="WORKBENCH_WEBHOOK_PASSWORD")
@@ -158,23 +182,60 @@ def simulate(
             help="Where the Voice API and token endpoint listen; 8378 by default, if it is free.",
         ),
     ] = None,
+    connect_to: Annotated[
+        str,
+        typer.Option(
+            metavar="[ws://]HOST:PORT",
+            help="Where connections to hosts go that only the BXML names (a tunnel's); with ws:// "
+            "there is no TLS there.",
+        ),
+    ] = "",
+    ca: Annotated[
+        Path | None, typer.Option(help="PEM file of certificates to trust beside the system's.")
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Check no certificate of the bot.")
+    ] = False,
 ) -> None:
     """Call a bot's server as Bandwidth would: webhook, BXML, WebSocket, media in real time.
 
     The Voice API and the token endpoint are there too; what to export for the bot is printed.
 
-    Exits with 1 when the call failed, and says why.
+    Exits with 1 when a call failed, and says why; with 2 when there was none: no such server.
     """
+    if script and speak:
+        raise ValueError("--script and --speak are two callers; give one")
+    if outbound and calls > 1:
+        raise ValueError("--outbound is one call: the bot makes it")
+    if url:
+        check_reached(url)
+    elif not outbound:
+        raise ValueError("simulate whom? Give the bot's voice webhook")
     with working("Starting"):
-        from workbench.demo import simulate_call
-        from workbench.simulator import Line
+        from workbench.demo import simulate_call, simulate_calls
+        from workbench.exceptions import NotReached, SimulationError
+        from workbench.simulator import Line, Route, Script
 
-    line = Line(jitter_ms=jitter_ms, loss=loss, duplicates=duplicates, seed=seed)
-    call = simulate_call(
-        out, url, script, username=username, password=password, line=line, timeout=timeout,
-        voice_port=voice_port,
-    )  # fmt: skip
-    if call.problems():
+    said = Script.load(script) if script else Script.spoken(*speak) if speak else None
+    options: dict[str, Any] = {
+        "username": username, "password": password, "timeout": timeout, "voice_port": voice_port,
+        "line": Line(jitter_ms=jitter_ms, loss=loss, duplicates=duplicates, seed=seed),
+        "route": Route(connect_to, ca, insecure),
+    }  # fmt: skip
+    outcomes: list[SimulatedCall | SimulationError] = []
+    try:
+        if calls > 1:
+            outcomes += simulate_calls(out, calls, url, said, **options)
+        else:
+            outcomes.append(simulate_call(out, url, said, outbound=outbound, **options))
+    except NotReached:
+        raise
+    except SimulationError as error:
+        err.print(f"workbench: {error}", markup=False, soft_wrap=True)
+        raise typer.Exit(1) from None
+    if all(isinstance(outcome, NotReached) for outcome in outcomes):
+        raise typer.Exit(2)
+    if any(isinstance(o, SimulationError) or o.problems() for o in outcomes):
         raise typer.Exit(1)
 
 
@@ -555,6 +616,24 @@ def telling() -> Iterator[None]:
             warnings.warn_explicit(
                 warning.message, warning.category, warning.filename, warning.lineno
             )
+
+
+def check_reached(url: str) -> None:
+    """Refuse an address where nobody listens, before the packages are loaded that call it."""
+    try:
+        parts = urlsplit(url)
+        place = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return  # what it lacks is said by who calls it
+    if not place[0]:
+        return
+    try:
+        socket.create_connection(place, timeout=5).close()
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ValueError(
+            f"webhook: no answer from {url}: {why}: is the bot started, and there?"
+        ) from None
 
 
 def check_file(capture: Path) -> None:

@@ -5,6 +5,7 @@
     WorkbenchError
         CaptureError        a file is no capture that can be read; .file, .offset
         SimulationError     a simulated call failed; .step, .reason
+            NotReached      there was no call: no server where the webhook should be
         NothingSaid         there is no audio of a bot to work on (a ValueError too)
         NotAvailable        something that is not part of the installation is not on this machine
     MetricWarning           a metric has no value here, and is NaN
@@ -22,6 +23,7 @@ __all__ = [
     "CaptureError",
     "MetricWarning",
     "NotAvailable",
+    "NotReached",
     "NothingSaid",
     "SimulationError",
     "SoundFileWarning",
@@ -61,7 +63,8 @@ class SimulationError(WorkbenchError):
     """A call that could not be carried to its end, in one line.
 
     Attributes:
-        step: What failed: ``"webhook"``, ``"BXML"``, ``"WebSocket"`` or ``"stream"``.
+        step: What failed: ``"outbound"`` (the bot made no call), ``"webhook"``, ``"BXML"``,
+            ``"WebSocket"`` or ``"stream"``.
         reason: What came back instead.
     """
 
@@ -76,6 +79,10 @@ class SimulationError(WorkbenchError):
         self.reason = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in reason)
         self.step = step
         super().__init__(f"{step}: {self.reason}")
+
+
+class NotReached(SimulationError):
+    """There was no call: nobody is at the address of the webhook."""
 
 
 class NothingSaid(WorkbenchError, ValueError):

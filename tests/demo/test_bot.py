@@ -275,8 +275,8 @@ async def test_the_ids_of_the_start_message_are_not_trusted() -> None:
             await websocket.send(encode(Start("s-1", "c-2", "9900000", "bot")))
             async for _ in websocket:
                 pass
-        assert mine.is_set()
-        assert not other.is_set()
+        assert mine.over.is_set()
+        assert not other.over.is_set()
         assert far.hang_ups("c-2") == []
 
 

@@ -301,7 +301,7 @@ async def test_a_numeric_account_is_taken_as_its_text() -> None:
         assert serializer.account_id == "9900000"
         await serializer.serialize(EndFrame())
         await api.aclose()
-        assert call.is_set()
+        assert call.over.is_set()
 
 
 async def test_what_does_not_say_that_it_is_media_is_no_audio() -> None:

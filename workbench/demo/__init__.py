@@ -9,11 +9,12 @@ from pipecat_bandwidth._lazy import lazy
 if TYPE_CHECKING:
     from workbench.demo.bot import create_app as create_app
     from workbench.demo.bot import serve as serve
+    from workbench.demo.calling import samples as samples
+    from workbench.demo.calling import simulate_call as simulate_call
+    from workbench.demo.calling import simulate_calls as simulate_calls
     from workbench.demo.demo import Demo as Demo
     from workbench.demo.demo import record_call as record_call
     from workbench.demo.demo import run_demo as run_demo
-    from workbench.demo.demo import samples as samples
-    from workbench.demo.demo import simulate_call as simulate_call
 
 __all__ = [
     "Demo",
@@ -23,6 +24,7 @@ __all__ = [
     "samples",
     "serve",
     "simulate_call",
+    "simulate_calls",
 ]
 
 __getattr__, __dir__ = lazy(
@@ -31,8 +33,9 @@ __getattr__, __dir__ = lazy(
         "Demo": ".demo",
         "record_call": ".demo",
         "run_demo": ".demo",
-        "samples": ".demo",
-        "simulate_call": ".demo",
+        "samples": ".calling",
+        "simulate_call": ".calling",
+        "simulate_calls": ".calling",
         "create_app": ".bot",
         "serve": ".bot",
     },

@@ -11,10 +11,9 @@ import functools
 import math
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
-    AsyncExitStack,
     asynccontextmanager,
     contextmanager,
 )
@@ -24,31 +23,25 @@ from typing import Any, Final, TypeVar
 
 from loguru import logger
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Column, Table
-from rich.text import Text
+from rich.table import Table
 
 from pipecat_bandwidth import BandwidthFrameSerializer
 from pipecat_bandwidth.voice_api import VoiceAPI
 from workbench.call import Call
 from workbench.demo.bot import create_app, serve
+from workbench.demo.calling import samples, with_progress
 from workbench.diagnosis import Findings, diagnose
 from workbench.report import write_report
 from workbench.report.report import holes_heard
-from workbench.simulator import Line, Script, SimulatedCall, VoiceAPIServer, simulate
 from workbench.simulator import Progress as CallProgress
+from workbench.simulator import Script, SimulatedCall, VoiceAPIServer, simulate
 from workbench.simulator.script import LoopBlock, SpeechStall
-from workbench.simulator.voice_api import Request
 from workbench.tap import Tap
 from workbench.terminal import print_comparison, print_findings, print_summary, print_tuning
 from workbench.tuning.comparison import Comparison, compare
 from workbench.tuning.tuning import TuningResult, tune
 
-__all__ = ["VOICE_PORT", "Demo", "record_call", "run_demo", "simulate_call"]
-
-#: Where the simulated Voice API listens if it can, so that a bot can be started before the call.
-VOICE_PORT: Final = 8378
+__all__ = ["Demo", "record_call", "run_demo", "samples"]
 
 #: Counters of a call that a setting may change, and how they are headed.
 _COMPARED: Final = {
@@ -63,9 +56,6 @@ _COMPARED: Final = {
     "median_response_ms": "bot answers after, median (ms)",
     "bot_level_dbov": "bot's level (dBov)",
 }
-
-#: Kinds of protocol errors that are printed.
-_KINDS: Final = 5
 
 InputParams = BandwidthFrameSerializer.InputParams
 T = TypeVar("T")
@@ -99,13 +89,6 @@ class Demo:
     tuning: TuningResult
     report: Path
     params: Path
-
-
-def samples() -> Path:
-    """Folder of the scripts and voices: beside the package in a checkout, inside it in a wheel."""
-    here = Path(__file__).parents[1]
-    inside = here / "sample_audio"
-    return inside if inside.is_dir() else here.parent / "sample_audio"
 
 
 async def record_call(
@@ -217,97 +200,6 @@ def run_demo(
     return demo
 
 
-def simulate_call(
-    console: Console,
-    url: str,
-    script: Path | None,
-    *,
-    username: str = "",
-    password: str = "",
-    line: Line | None = None,
-    timeout: float = 300.0,
-    voice_port: int | None = None,
-) -> SimulatedCall:
-    """Call any bot's server as Bandwidth would, and print what happened.
-
-    The Voice API and the token endpoint are simulated too, for any credentials.
-
-    Raises:
-        SimulationError: If the call failed; it names the step and what came back.
-        ValueError: If another listens on ``voice_port``.
-    """
-    spoken = Script.load(script or samples() / "call" / "demo.json")
-    requests: list[Request] = []
-
-    async def call(**options: Any) -> SimulatedCall:
-        async with _voice_api(voice_port) as server:
-            _print_addresses(console, server)
-            server.requests = requests
-            return await simulate(
-                url, spoken, username=username, password=password, line=line or Line(),
-                max_secs=timeout, voice_api=server, **options,
-            )  # fmt: skip
-
-    truth = _with_progress(console, call)
-    table = Table(show_header=False)
-    gaps = truth.response_gaps().values()
-    for name, value in {
-        "stream": f"{truth.duration:.1f} s, close code {truth.close_code}",
-        "end of the call": truth.ending,
-        "caller said": f"{sum(turn.side == 'caller' for turn in truth.turns)} of {len(truth.planned)} turns",
-        "bot said": f"{truth.said_secs:.2f} s, {truth.discarded_secs:.2f} s of it thrown away by clear",
-        "underruns inside speech": f"{len(truth.underruns)}, {sum(s for _, s in truth.underruns) * 1000:.0f} ms in all",
-        "bot answers after": ", ".join(f"{gap:.2f} s" for gap in gaps) or "never",
-        "protocol errors": _grouped(truth.protocol_errors) or "none",
-        "Voice API": ", ".join(f"{r.operation or 'other'} {r.status or 'reset'}" for r in requests)
-        or "no request: the bot does not hang up, or not here",
-    }.items():
-        table.add_row(name, Text(value))  # Some of it is the bot's: no markup.
-    console.print(table)
-    for verb in truth.before:
-        console.print(f"note: <{verb}> comes first and holds up the stream; it is not simulated")
-    for problem in truth.problems():
-        console.print(f"problem: {problem}", markup=False, style="red")
-    return truth
-
-
-@asynccontextmanager
-async def _voice_api(port: int | None) -> AsyncIterator[VoiceAPIServer]:
-    """Serve on a port; on the usual one, or where that is taken any other, if none is given."""
-    async with AsyncExitStack() as stack:
-        try:
-            listening = VoiceAPIServer(VOICE_PORT if port is None else port, any_client=True)
-            server = await stack.enter_async_context(listening)
-        except OSError as error:
-            if port is not None:
-                raise ValueError(f"--voice-port {port}: {error.strerror}") from None
-            server = await stack.enter_async_context(VoiceAPIServer(any_client=True))
-        yield server
-
-
-def _print_addresses(console: Console, server: VoiceAPIServer) -> None:
-    """Say what a bot's environment needs, so that it hangs up here and not a real call."""
-    console.print(
-        "Voice API of this call; a bot of this package hangs up here if it was started with"
-    )
-    for name, value in {
-        "BANDWIDTH_VOICE_URL": server.base_url,
-        "BANDWIDTH_TOKEN_URL": server.token_url,
-    }.items():
-        console.print(f"  export {name}={value}", soft_wrap=True, highlight=False)
-
-
-def _grouped(errors: Sequence[tuple[float, str]]) -> str:
-    """One line for each kind of error, with its number and its first time; the first few kinds."""
-    kinds: dict[str, list[float]] = {}
-    for time, text in errors:
-        kinds.setdefault(text[:200], []).append(time)
-    lines = [f"{len(times)} x {text}, first at {times[0]:.2f} s" for text, times in kinds.items()]
-    if len(lines) > _KINDS:
-        lines[_KINDS:] = [f"and {len(lines) - _KINDS} other kinds"]
-    return "\n".join(lines)
-
-
 # -- steps -------------------------------------------------------------------------------------
 
 
@@ -315,35 +207,7 @@ def _placed(
     console: Console, script: Script, folder: Path, params: InputParams | None, name: str
 ) -> tuple[Path, SimulatedCall]:
     call = functools.partial(record_call, script, folder, params)
-    return _with_progress(console, call, name)
-
-
-def _with_progress(console: Console, call: Callable[..., Awaitable[T]], name: str = "") -> T:
-    """Run a call under a progress bar that says who speaks."""
-    columns = (
-        SpinnerColumn(),
-        BarColumn(20, table_column=Column(width=20)),
-        TimeElapsedColumn(table_column=Column(width=7)),
-        # Takes the room that the others leave, and is cut to it.
-        TextColumn(
-            "{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
-        ),
-    )
-    with Progress(*columns, console=console, expand=True) as bar:
-        prefix = f"[bold]{name}[/bold] " if name else ""
-        task = bar.add_task(f"{prefix}calling", total=None)
-
-        def on_progress(progress: CallProgress) -> None:
-            text = {"description": f"{prefix}{escape(progress.text)}"} if progress.text else {}
-            bar.update(task, completed=progress.time, total=progress.expected, **text)  # type: ignore[arg-type]
-
-        async def run() -> T:
-            return await call(on_progress=on_progress)
-
-        result = asyncio.run(run())
-        done = bar.tasks[0].completed
-        bar.update(task, description=f"{prefix}call over", total=done, completed=done)
-    return result
+    return with_progress(console, call, name)
 
 
 def _analysed(console: Console, capture: Path, truth: SimulatedCall, output: Path) -> Demo:

@@ -16,7 +16,7 @@ distance from the turn that was last to start before it (:meth:`Script.anchor`).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -26,6 +26,10 @@ from workbench.audio import Audio
 __all__ = ["Channel", "Event", "LoopBlock", "Rule", "Script", "SpeechStall", "Stall", "Turn"]
 
 Side: TypeAlias = Literal["bot", "caller"]
+
+#: How long a bot is thought to speak that no script tells of, and the silence before an answer.
+_BOT_SECS: Final = 2.0
+_GAP: Final = 0.7
 
 
 class Rule(Struct, frozen=True):
@@ -227,6 +231,36 @@ class Script(Struct, frozen=True):
         if problem := script._problem():
             raise ValueError(f"{path}: {problem}")
         return script
+
+    @classmethod
+    def spoken(cls, *files: str | Path) -> Script:
+        """A caller who says these recordings, one after each time that the bot has spoken.
+
+        Args:
+            files: Mono sound files, of any rate.
+
+        Raises:
+            OSError: If one cannot be opened.
+            ValueError: If one is no sound file, has several channels, or there is none.
+        """
+        if not files:
+            raise ValueError("no recordings: there is nothing to say")
+        turns: list[Turn] = []
+        end = 0.0
+        for number, file in enumerate(files, 1):
+            length = Audio.read(file).duration
+            bot, start = f"b{number:02}", end + _BOT_SECS + _GAP
+            after = Rule(turns[-1].id, _GAP) if turns else Rule()
+            name = Path(file).name
+            turns += [
+                Turn(bot, "bot", "", end, end + _BOT_SECS, _BOT_SECS, after),
+                Turn(
+                    f"c{number:02}", "caller", str(file), start, start + length, length,
+                    Rule(bot, _GAP), name,
+                ),
+            ]  # fmt: skip
+            end = start + length
+        return cls("Recorded", end + _BOT_SECS, tuple(turns))
 
     def turn(self, turn_id: str) -> Turn:
         """Look a turn up.

@@ -13,18 +13,23 @@ from workbench.audio import Audio
 from workbench.simulator.caller import Occurrence, Spoken
 from workbench.simulator.playback import AUDIBLE_DBOV
 
-__all__ = ["BargeIn", "EndedBy", "SimulatedCall", "Webhook"]
+__all__ = ["BargeIn", "EndedBy", "Played", "SimulatedCall", "Webhook"]
 
 #: Who ended a call: the bot by closing the stream, the bot through the Voice API, the caller by
-#: hanging up when all was said, the time limit, or the BXML when its ``<Pause>`` was over.
-EndedBy: TypeAlias = Literal["closed", "hang up", "caller", "timeout", "Pause"]
+#: hanging up when all was said, the time limit, the BXML when it was over, or nobody that is
+#: simulated: it handed the caller on.
+EndedBy: TypeAlias = Literal["closed", "hang up", "caller", "timeout", "BXML", "handed on"]
+
+#: Seconds that go by before a verb takes note that the stream is over, at most.
+_MOMENT: Final = 0.1
 
 _ENDINGS: Final = {
     "closed": "the bot closed the WebSocket",
     "hang up": "the bot hung up through the Voice API",
     "caller": "the caller hung up after a long silence",
     "timeout": "the time was up",
-    "Pause": "the <Pause> of the BXML was over",
+    "BXML": "the BXML was over",
+    "handed on": "the BXML handed the caller on",
 }
 
 
@@ -41,6 +46,21 @@ class Webhook:
     time: float
     event_type: str
     status: int
+
+
+@dataclass(frozen=True)
+class Played:
+    """A verb of the BXML that was played.
+
+    Parameters:
+        verb: Its name.
+        start: Second of the call when it began; negative before the stream began.
+        secs: How long it took.
+    """
+
+    verb: str
+    start: float
+    secs: float
 
 
 @dataclass(frozen=True)
@@ -66,15 +86,14 @@ class SimulatedCall:
         title: The script's.
         account_id: Simulated account.
         call_id: Simulated call.
-        stream_id: Simulated stream.
+        stream_id: Simulated stream, the first.
         started_at: Wall clock at 0.
         started_ns: ``time.monotonic_ns()`` at 0, to line up what this process recorded.
-        duration: Until the socket was closed.
+        duration: Until the last socket was closed.
         ended_by: Who ended it.
-        stranded_secs: How long a ``<Pause>`` kept the caller on the line after that.
-        close_code: The socket's; 1006 for none.
-        keep_alive: The part of the BXML that held the call: ``"StopStream"`` or ``"Pause"``.
-        before: Verbs of the BXML that take time before the stream; they are not played.
+        stranded_secs: How long the BXML kept the caller on the line after the bot had closed that.
+        close_code: The last socket's; 1006 for none.
+        verbs: The BXML as it was played.
         bidirectional: Whether ``playAudio`` was obeyed.
         planned: Ids of the turns that the caller's script has.
         caller_sent: What the caller's line carried, before any loss; sample 0 at 0.
@@ -106,8 +125,7 @@ class SimulatedCall:
     ended_by: EndedBy
     stranded_secs: float
     close_code: int
-    keep_alive: str
-    before: tuple[str, ...]
+    verbs: tuple[Played, ...]
     bidirectional: bool
     planned: tuple[str, ...]
     caller_sent: Audio
@@ -133,9 +151,11 @@ class SimulatedCall:
         """How the call ended, in words."""
         if not self.stranded_secs:
             return _ENDINGS[self.ended_by]
+        ends = self.duration
+        late = [v.verb for v in self.verbs if v.start + v.secs - max(v.start, ends) > _MOMENT]
         return (
-            f"{_ENDINGS['closed']}; <Pause> kept the caller on the line for "
-            f"{self.stranded_secs:.1f} s more, until {_ENDINGS[self.ended_by]}"
+            f"{_ENDINGS['closed']}; {' and '.join(f'<{verb}>' for verb in late)} kept the caller on "
+            f"the line for {self.stranded_secs:.1f} s more, until {_ENDINGS[self.ended_by]}"
         )
 
     def problems(self) -> list[str]:
@@ -161,10 +181,10 @@ class SimulatedCall:
                 "the call did not end: the bot neither closed the WebSocket nor was silent for "
                 "long enough that the caller hung up; --timeout gives a long call more time"
             )
-        if self.ended_by == "Pause" and not self.stranded_secs:
+        if self.ended_by == "BXML" and not self.stranded_secs:
             found.append(
-                'the <Pause> ended the call: <StopStream wait="true"> holds it as long as the '
-                "bot keeps the WebSocket open"
+                f"the BXML was over after <{self.verbs[-1].verb}>, and the call with it: "
+                '<StopStream wait="true"> holds it as long as the bot keeps the WebSocket open'
             )
         return found
 

@@ -1,19 +1,17 @@
 """Bandwidth's OAuth token endpoint and Voice API on loopback, with faults on demand.
 
 A real HTTP/1.1 server, because the faults worth having are those of a connection: an answer that
-comes late, or a reset in its place. It knows the calls that :meth:`VoiceAPIServer.add` told it of,
-and ends them when asked to. A call that is redirected stays up.
+comes late, or a reset in its place. It knows the calls that :meth:`VoiceAPIServer.add` told it of
+and those that requests have made; what requests do to them is in :mod:`~workbench.simulator.calls`.
 
 ============================================ ===================================================
 ``POST /api/v1/oauth2/token``                200 with a token, 401 for wrong client credentials
-``POST /api/v2/accounts/{a}/calls/{c}``      200 for ``{"state": "completed"}``, and for
-                                             ``{"state": "active", "redirectUrl": ...}``; 400 for
-                                             another body, 401 without a good token, 404 for a call that
-                                             is unknown or over
+``/api/v2/accounts/{a}/calls...``            see there; 401 without a good token, 405 for a method
+                                             and 415 for a type of body that is not documented
 ============================================ ===================================================
 
 References:
-    Bandwidth, Voice API v2: update call. RFC 6749, section 4.4: client credentials.
+    Bandwidth, Voice API v2. RFC 6749, section 4.4: client credentials.
 """
 
 from __future__ import annotations
@@ -32,12 +30,20 @@ from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeAlias
 
+from workbench.simulator.calls import Calls, Kind, KnownCall, json_object, problem
+
 __all__ = ["Fault", "Request", "VoiceAPIServer"]
 
-Operation: TypeAlias = Literal["token", "hang up", "redirect"]
+Operation: TypeAlias = Literal["token"] | Kind
 
 _TOKEN_PATH: Final = "/api/v1/oauth2/token"
-_CALL_PATH: Final = re.compile(r"/api/v2/accounts/([\w-]+)/calls/([\w-]+)")
+_CALLS_PATH: Final = re.compile(r"/api/v2/accounts/([\w-]+)/calls(?:/([\w-]+)(/bxml)?)?")
+#: The methods of a path, by its parts: with a call's id, with ``/bxml``.
+_METHODS: Final = {
+    (False, False): ("POST",),
+    (True, False): ("GET", "POST"),
+    (True, True): ("PUT",),
+}
 _TOKEN_LIFETIME_SECS: Final = 3600
 
 
@@ -64,7 +70,8 @@ class Request:
 
     Parameters:
         time: ``time.monotonic()`` when it had been read.
-        operation: ``"token"``, ``"hang up"`` or ``"redirect"``; ``""`` for any other address.
+        operation: ``"token"``, ``"create"``, ``"state"``, ``"hang up"``, ``"redirect"`` or
+            ``"bxml"``; ``""`` for any other address or method.
         account_id: As in its path.
         call_id: As in its path.
         status: What was answered; 0 for a connection that was broken.
@@ -90,6 +97,7 @@ class VoiceAPIServer:
                            base_url=server.base_url, token_url=server.token_url)
 
     Attributes:
+        calls: Those that it knows.
         client_id: OAuth client id that it accepts.
         client_secret: Its secret, a fresh one for each server.
         requests: What was received, in order.
@@ -107,8 +115,8 @@ class VoiceAPIServer:
         self._port = port
         self._any_client = any_client
         self.requests: list[Request] = []
+        self.calls = Calls()
         self._tokens: set[str] = set()
-        self._calls: dict[tuple[str, str], asyncio.Event] = {}
         self._faults: dict[Operation, deque[Fault]] = defaultdict(deque)
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
@@ -123,13 +131,9 @@ class VoiceAPIServer:
         """The OAuth token endpoint."""
         return f"{self._origin}{_TOKEN_PATH}"
 
-    def add(self, account_id: str, call_id: str) -> asyncio.Event:
-        """Make a call known; the event is set when a request ends it."""
-        return self._calls.setdefault((account_id, call_id), asyncio.Event())
-
-    def remove(self, account_id: str, call_id: str) -> None:
-        """Forget a call that is over: requests for it are answered with 404 from now on."""
-        self._calls.pop((account_id, call_id), None)
+    def add(self, account_id: str, call_id: str) -> KnownCall:
+        """Make a call known; its ``over`` is set when a request ends it."""
+        return self.calls.add(account_id, call_id)
 
     def fail(self, operation: Operation, *faults: Fault) -> None:
         """Queue faults for the next requests of that operation, one each, in order."""
@@ -197,19 +201,9 @@ class VoiceAPIServer:
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Read one request and answer it; whether the connection stays open."""
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-        method, path, _ = head[0].split(" ", 2)
-        pairs = (line.split(":", 1) for line in head[1:] if ":" in line)
-        headers = {name.strip().lower(): value.strip() for name, value in pairs}
-        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        asked = await _read(reader)
         received = time.monotonic()
-        call = _CALL_PATH.fullmatch(path)
-        operation: Operation | Literal[""] = "token" if path == _TOKEN_PATH else ""
-        account_id, call_id, fields = "", "", {}
-        if call:
-            fields = _fields(body)
-            operation = "redirect" if fields.get("state") == "active" else "hang up"
-            account_id, call_id = call.groups()
+        operation, account_id, call_id = asked.operation, asked.account_id, asked.call_id
         fault = Fault()
         if operation and self._faults[operation]:
             fault = self._faults[operation].popleft()
@@ -220,25 +214,17 @@ class VoiceAPIServer:
             return False
         status, answer = fault.status, None
         if status is None:
-            status, answer = self._answer(
-                operation if method == "POST" else "", account_id, call_id, headers, fields
-            )
+            status, answer = self._answer(asked)
+        fields = json_object(asked.body) if account_id else {}
         self.requests.append(Request(received, operation, account_id, call_id, status, fields))
         writer.write(_response(status, answer, fault.retry_after))
         await writer.drain()
-        return headers.get("connection", "").lower() != "close"
+        return asked.headers.get("connection", "").lower() != "close"
 
-    def _answer(
-        self,
-        operation: str,
-        account_id: str,
-        call_id: str,
-        headers: Mapping[str, str],
-        fields: Mapping[str, Any],
-    ) -> tuple[int, dict[str, Any] | None]:
+    def _answer(self, asked: _Asked) -> tuple[int, dict[str, Any] | None]:
         """Answer properly: status and JSON fields."""
-        given = headers.get("authorization", "").encode()
-        if operation == "token":
+        given = asked.headers.get("authorization", "").encode()
+        if asked.operation == "token":
             client = b64encode(f"{self.client_id}:{self.client_secret}".encode())
             if not (self._any_client or hmac.compare_digest(given, b"Basic " + client)):
                 return 401, {"error": "invalid_client"}
@@ -246,40 +232,68 @@ class VoiceAPIServer:
             self._tokens.add(token)
             lifetime = {"token_type": "Bearer", "expires_in": _TOKEN_LIFETIME_SECS}
             return 200, {"access_token": token, **lifetime}
-        if operation not in ("hang up", "redirect"):
-            return 404, _problem("not-found", "There is nothing at this address")
+        if not asked.operation and asked.account_id:
+            return 405, problem(
+                "method-not-allowed", f"{asked.method[:20]} is not for this address"
+            )
+        if not asked.operation:
+            return 404, problem("not-found", "There is nothing at this address")
         if given.decode().removeprefix("Bearer ") not in self._tokens:
-            return 401, _problem("authentication-required", "The token is missing or not valid")
-        if (account_id, call_id) not in self._calls:
-            return 404, _problem("not-found", f"Call {call_id} is not active")
-        if operation == "redirect" and isinstance(fields.get("redirectUrl"), str):
-            return 200, None
-        if fields != {"state": "completed"}:
-            return 400, _problem("bad-request", "The body must end or redirect the call")
-        self._calls[account_id, call_id].set()
-        self.remove(account_id, call_id)
-        return 200, None
+            return 401, problem("authentication-required", "The token is missing or not valid")
+        wanted = {"bxml": "application/xml", "state": ""}.get(asked.operation, "application/json")
+        if not asked.headers.get("content-type", "").startswith(wanted):
+            return 415, problem("unsupported-media-type", f"Content-Type must be {wanted}")
+        where = asked.operation, asked.account_id, asked.call_id
+        return self.calls.answer(*where, asked.body, self.base_url)
 
 
-def _fields(body: bytes) -> dict[str, Any]:
-    """Read a JSON object; none of its fields where it is no such thing."""
-    try:
-        fields = json.loads(body)
-    except ValueError:
-        return {}
-    return fields if isinstance(fields, dict) else {}
+@dataclass(frozen=True)
+class _Asked:
+    """A request as it was read."""
+
+    method: str
+    operation: Operation | Literal[""]
+    account_id: str
+    call_id: str
+    headers: Mapping[str, str]
+    body: bytes
 
 
-def _problem(kind: str, description: str) -> dict[str, Any]:
-    return {"type": kind, "description": description, "id": secrets.token_hex(8)}
+async def _read(reader: asyncio.StreamReader) -> _Asked:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    method, path, _ = head[0].split(" ", 2)
+    pairs = (line.split(":", 1) for line in head[1:] if ":" in line)
+    headers = {name.strip().lower(): value.strip() for name, value in pairs}
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    path = path.partition("?")[0]
+    call = _CALLS_PATH.fullmatch(path)
+    if call is None:
+        token = path == _TOKEN_PATH and method == "POST"
+        return _Asked(method, "token" if token else "", "", "", headers, body)
+    account_id, call_id, bxml = call.groups()
+    kind: Operation | Literal[""]
+    if method not in _METHODS[bool(call_id), bool(bxml)]:
+        kind = ""
+    elif bxml:
+        kind = "bxml"
+    elif method == "GET":
+        kind = "state"
+    elif not call_id:
+        kind = "create"
+    else:
+        ends = json_object(body).get("state") == "completed"
+        kind = "hang up" if ends else "redirect"
+    return _Asked(method, kind, account_id, call_id or "", headers, body)
 
 
 def _response(status: int, fields: Mapping[str, Any] | None, retry_after: int | None) -> bytes:
     if fields is None and status >= 400:
-        fields = _problem("simulated-fault", f"A fault on demand: {status}")
+        fields = problem("simulated-fault", f"A fault on demand: {status}")
     body = b"" if fields is None else json.dumps(fields).encode()
     phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else "Unknown"
-    lines = [f"HTTP/1.1 {status} {phrase}", f"Content-Length: {len(body)}"]
+    lines = [f"HTTP/1.1 {status} {phrase}"]
+    if status != 204:
+        lines.append(f"Content-Length: {len(body)}")
     if body:
         lines.append("Content-Type: application/json")
     if retry_after is not None:
