@@ -1,12 +1,13 @@
 """The writing half of :mod:`workbench.capture`: one call into one file, beside the call.
 
-The caller of :meth:`CaptureWriter.record`, usually an event loop, only appends to a queue. A thread
-of the writer's own empties it ten times a second, closes a chunk each second and waits for the disk
-to have it: a killed process loses about a second, and whatever the disk does, the call goes on.
+The caller of :meth:`CaptureWriter.record`, usually an event loop, only appends to a queue. A few
+threads for all captures of the process (:mod:`workbench.capture.crew`) visit each four times a
+second to empty it, close a chunk each second and wait for the disk to have it: a killed process
+loses about a second, and whatever the disk does, the call goes on.
 
-Each capture has its own thread, so that one disk that hangs does not hold up the captures on
-another. The queue is bounded by records and by bytes; what does not fit in is dropped, counted in
-the file, and said once in the log.
+A capture is visited by one thread at a time, and one whose disk hangs keeps that thread to itself,
+so that it does not hold up the others. The queue is bounded by records and by bytes; what does not
+fit in is dropped, counted in the file, and said once in the log.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from typing import Any, Final
 import msgspec
 from loguru import logger
 
+from workbench.capture.crew import Crew
 from workbench.capture.packer import Packer
 from workbench.capture.partfile import SUFFIX, numbered
 from workbench.capture.schema import FORMAT, FORMAT_VERSION, TOPICS, Body, Clock, Stats, Time
@@ -37,12 +39,14 @@ from workbench.exceptions import CaptureError
 __all__ = ["CaptureWriter", "close_all"]
 
 #: Seconds between two visits to the queue. Short, so that each holds the interpreter only briefly:
-#: 20 records of 6 us in a busy call.
-_DRAIN_SECS: Final = 0.1
+#: 50 records of 1 us in a busy call.
+_VISIT_SECS: Final = 0.25
 #: Seconds between two chunks: what a killed process may lose.
 _FLUSH_SECS: Final = 1.0
 #: Seconds between two looks at the clocks.
 _CLOCK_SECS: Final = 10.0
+#: Seconds after which nobody is about to append any more.
+_LATE_SECS: Final = 0.01
 #: Seconds in which all captures that are still open have to end when the interpreter exits.
 _EXIT_SECS: Final = 5.0
 
@@ -54,7 +58,7 @@ class CaptureWriter:
     """Records one call into one file.
 
     The file is ``name.mcap.part`` while it is written and ``name.mcap`` once it is closed, or
-    ``name-2.mcap`` if there is one already. The thread creates it: if it cannot be created, the log
+    ``name-2.mcap`` if there is one already. A thread creates it: if it cannot be created, the log
     and :attr:`dropped` say so.
 
     Attributes:
@@ -75,7 +79,7 @@ class CaptureWriter:
         max_records: int = 20_000,
         max_bytes: int = 8 * 2**20,
     ) -> None:
-        """Start the thread.
+        """Begin; the file is made a moment later.
 
         Args:
             path: The name of the file, ``….mcap``; its directory is created where it is missing.
@@ -101,7 +105,7 @@ class CaptureWriter:
         if labels:
             self._metadata["labels"] = dict(labels)
         self._offset = anchor[0] - anchor[1]
-        # The file is made on the thread, some time. No other recording here takes its name.
+        # The file is made on a thread, some time. No other recording here takes its name.
         self._reserved = next(n for n in numbered(self._name) if _names.setdefault(n, self) is self)
         self._packer = self._new_packer()
 
@@ -123,16 +127,19 @@ class CaptureWriter:
         self._closing = False
         self.busy = 0
         self.closed_idle = False
-        self._wake = threading.Event()
+        self._has_begun = False
+        self._quiet_since = self._flush_at = self._clock_at = 0.0
+        self._seen = -1
+        self._over = threading.Event()
         self._waiting: deque[threading.Event] = deque()
-        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
         _open.add(self)
         _end_with_the_process()
         try:
-            self._thread.start()
+            _crew.add(self)
         except RuntimeError as error:  # out of threads, or the interpreter is ending
             self._forget()
             self._accepting = False
+            self._over.set()
             self._warn(f"cannot record: {error}")
 
     def __repr__(self) -> str:
@@ -143,10 +150,15 @@ class CaptureWriter:
     def path(self) -> Path:
         """Where the file is now: ``….mcap.part`` until it is closed.
 
-        A moment after the start, before the thread has made the file, where it will be, unless
+        A moment after the start, before a thread has made the file, where it will be, unless
         another process takes the name first or there is a file of this name already.
         """
         return self._packer.path or self._reserved.with_name(self._reserved.name + SUFFIX)
+
+    @property
+    def folder(self) -> Path:
+        """Where the file is, or will be."""
+        return self._name.parent
 
     @property
     def closed(self) -> bool:
@@ -213,8 +225,8 @@ class CaptureWriter:
         """
         done = threading.Event()
         self._waiting.append(done)
-        self._wake.set()
-        return (not self._thread.is_alive() or done.wait(wait)) and not self._packer.write_failed
+        _crew.call_for(self)
+        return (self._over.is_set() or done.wait(wait)) and not self._packer.write_failed
 
     def close_when_quiet(self, secs: float, reason: str) -> None:
         """Close by itself as soon as no record has come for so long.
@@ -237,9 +249,9 @@ class CaptureWriter:
         if not self._closing:
             self._reason = reason
             self._closing = True
-        self._wake.set()
-        if wait and self._thread.ident and self._thread is not threading.current_thread():
-            self._thread.join(wait)
+        _crew.call_for(self)
+        if wait and not _crew.has(threading.current_thread()):
+            self._over.wait(wait)
 
     def _warn(self, why: str) -> None:
         """Say what is wrong if nothing was said yet; the numbers are in the file."""
@@ -251,9 +263,13 @@ class CaptureWriter:
         logger.warning(f"Capture {self._name.name}: {why}. The call is not affected.")
 
     def _abandon(self) -> None:
-        """In a forked child: the thread is not there, and the file is the parent's."""
+        """In a forked child: the threads are not there, and the file is the parent's."""
         self._accepting = False
         self._closing = True
+        self._over = (
+            threading.Event()
+        )  # the old one's lock may be held by a thread that is not there
+        self._over.set()
         self._queue.clear()
         self._packer.close()
 
@@ -262,23 +278,49 @@ class CaptureWriter:
         if _names.get(self._reserved) is self:
             del _names[self._reserved]
 
-    # -- on the thread -------------------------------------------------------------------------
+    # -- on a thread, one at a time ------------------------------------------------------------
 
-    def _run(self) -> None:
+    def visit(self) -> float | None:
+        """Do what there is to do. Called by the crew alone.
+
+        Returns:
+            When to come again, on ``time.monotonic()``; ``None`` when the recording is over.
+        """
+        again: float | None = None
         try:
-            self._begin()
-            self._work()
-            self._end()
+            again = self._visit()
         except Exception as error:  # a recorder that fails is a nuisance, not a failed call
             self._warn(f"recording stopped, {type(error).__name__}: {error}")
         finally:
-            self._accepting = False
-            try:
-                self._packer.close()
-            finally:
-                self._forget()
-                while self._waiting:
-                    self._waiting.popleft().set()
+            if again is None:
+                self._leave()
+        return again
+
+    def _visit(self) -> float | None:
+        if not self._accepting:
+            self._end()
+            return None
+        if not self._has_begun:
+            self._has_begun = True
+            self._begin()
+            now = self._quiet_since = time.monotonic()
+            self._flush_at, self._clock_at = now + _FLUSH_SECS, now + _CLOCK_SECS
+        if not self._closing:
+            self._work()
+        if not self._closing and not self.closed_idle:
+            return min(time.monotonic() + _VISIT_SECS, self._flush_at)
+        self._accepting = False
+        return time.monotonic() + _LATE_SECS  # whoever was just about to append has done it then
+
+    def _leave(self) -> None:
+        self._accepting = False
+        try:
+            self._packer.close()
+        finally:
+            self._forget()
+            self._over.set()
+            while self._waiting:
+                self._waiting.popleft().set()
 
     def _new_packer(self) -> Packer:
         return Packer(self._name, self._offset, lambda name: _names.get(name, self) is not self)
@@ -298,30 +340,23 @@ class CaptureWriter:
         self._begin()
 
     def _work(self) -> None:
-        """Visit the queue until it is time to end."""
+        """Empty the queue, and do what is due."""
+        waiting = len(self._waiting)
+        self._drain()
         now = time.monotonic()
-        flush_at, clock_at = now + _FLUSH_SECS, now + _CLOCK_SECS
-        quiet_since, seen = now, -1
-        while not self._closing:
-            self._wake.wait(_DRAIN_SECS)
-            self._wake.clear()
-            waiting = len(self._waiting)
-            self._drain()
-            now = time.monotonic()
-            if now >= clock_at:
-                self._add_clock()
-                clock_at = now + _CLOCK_SECS
-            if waiting or now >= flush_at:
-                self._flush()
-                flush_at = now + _FLUSH_SECS
-            for _ in range(waiting):
-                self._waiting.popleft().set()
-            came = self._bytes_in + self._refused
-            if came != seen:
-                quiet_since, seen = now, came
-            elif self._has_ended(now - quiet_since):
-                self.closed_idle = True
-                return
+        if now >= self._clock_at:
+            self._add_clock()
+            self._clock_at = now + _CLOCK_SECS
+        if waiting or now >= self._flush_at:
+            self._flush()
+            self._flush_at = now + _FLUSH_SECS
+        for _ in range(waiting):
+            self._waiting.popleft().set()
+        came = self._bytes_in + self._refused
+        if came != self._seen:
+            self._quiet_since, self._seen = now, came
+        elif self._has_ended(now - self._quiet_since):
+            self.closed_idle = True
 
     def _has_ended(self, quiet: float) -> bool:
         """Whether so many seconds without a record are enough."""
@@ -359,8 +394,6 @@ class CaptureWriter:
         return True
 
     def _end(self) -> None:
-        self._accepting = False
-        time.sleep(0.01)  # whoever was just about to append has done it after this
         if not (self._finish() or self._finish_truncated()):
             return
         if self._packer.is_deleted:
@@ -450,6 +483,7 @@ def _version(distribution: str) -> str:
 
 # -- the process -------------------------------------------------------------------------------
 
+_crew = Crew()
 _open: Final[set[CaptureWriter]] = set()
 #: Names of files that are not made yet, so that two recordings do not both announce the same one.
 _names: Final[dict[Path, CaptureWriter]] = {}
@@ -493,6 +527,8 @@ def _end_with_the_process() -> None:
 
 
 def _abandon_all() -> None:
+    global _crew
+    _crew = Crew()
     for writer in list(_open):
         writer._abandon()
     _open.clear()
