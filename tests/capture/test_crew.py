@@ -143,6 +143,20 @@ def test_who_was_hired_for_a_slow_disk_leaves_again(
         writer.close()
 
 
+def test_a_writer_that_is_hurried_still_waits_for_who_is_about_to_append(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "_LATE_SECS", 60.0)
+    monkeypatch.setattr(Crew, "add", lambda hands, job: None)  # it is visited from here
+    writer = CaptureWriter(tmp_path / "a.mcap")
+    assert writer.visit()
+    writer.close(wait=0)
+    again = writer.visit()
+    assert again and writer.visit() == again and writer.closed
+    writer._end_at = 0.0
+    assert writer.visit() is None and everything(tmp_path / "a.mcap")
+
+
 class Greedy:
     """A job that always wants to be visited, and counts."""
 

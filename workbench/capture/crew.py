@@ -24,8 +24,8 @@ __all__ = ["Crew", "Job"]
 #: Seconds between two looks of the clock; those who are due soon are looked at more often.
 _TICK_SECS: Final = 0.05
 _SOON_SECS: Final = 0.01
-#: Workers that are always there, once there are as many captures. Two: when the interpreter ends
-#: no thread can be started any more, and one may hang then.
+#: Workers that are there or idle at all times, once there are as many captures. Two: when the
+#: interpreter ends no thread can be started any more, and one may hang then.
 _USUAL: Final = 2
 #: Workers at most, and at most at once for captures of one folder.
 _MOST: Final = 16
@@ -184,7 +184,8 @@ class Crew:
                 self._idle += 1
                 needed = self._called.wait(_LINGER_SECS if len(self._workers) > _USUAL else None)
                 self._idle -= 1
-                if not needed and len(self._workers) > _USUAL:
+                # Notified and out of time at once is possible: so the line is looked at once more.
+                if not needed and self._idle >= _USUAL and self._next() is None:
                     self._workers.discard(threading.current_thread())
                     return None
             self._line.remove(turn)

@@ -1,9 +1,9 @@
 """The writing half of :mod:`workbench.capture`: one call into one file, beside the call.
 
 The caller of :meth:`CaptureWriter.record`, usually an event loop, only appends to a queue. A few
-threads for all captures of the process (:mod:`workbench.capture.crew`) visit each four times a
-second to empty it, close a chunk each second and wait for the disk to have it: a killed process
-loses about a second, and whatever the disk does, the call goes on.
+threads for all captures of the process (:mod:`workbench.capture.crew`) visit each once a second to
+empty it, close a chunk and wait for the disk to have it: a killed process loses about a second, and
+whatever the disk does, the call goes on.
 
 A capture is visited by one thread at a time, and one whose disk hangs keeps that thread to itself,
 so that it does not hold up the others. The queue is bounded by records and by bytes; what does not
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import math
 import os
 import platform
 import threading
@@ -38,10 +39,8 @@ from workbench.exceptions import CaptureError
 
 __all__ = ["CaptureWriter", "close_all"]
 
-#: Seconds between two visits to the queue. Short, so that each holds the interpreter only briefly:
-#: 50 records of 1 us in a busy call.
-_VISIT_SECS: Final = 0.25
-#: Seconds between two chunks: what a killed process may lose.
+#: Seconds between two chunks: what a killed process may lose. A visit to the queue costs more than
+#: its records, 200 of a few us in a busy call, so there is one for each chunk.
 _FLUSH_SECS: Final = 1.0
 #: Seconds between two looks at the clocks.
 _CLOCK_SECS: Final = 10.0
@@ -128,7 +127,7 @@ class CaptureWriter:
         self.busy = 0
         self.closed_idle = False
         self._has_begun = False
-        self._quiet_since = self._flush_at = self._clock_at = 0.0
+        self._quiet_since = self._flush_at = self._clock_at = self._end_at = 0.0
         self._seen = -1
         self._over = threading.Event()
         self._waiting: deque[threading.Event] = deque()
@@ -238,6 +237,7 @@ class CaptureWriter:
         if self._reason == "idle":
             self._reason = reason
         self._grace_secs = secs
+        _crew.call_for(self)
 
     def close(self, reason: str = "close", *, wait: float = 10.0) -> None:
         """Write what is queued, give the file its end and its name. A second call only waits.
@@ -266,9 +266,7 @@ class CaptureWriter:
         """In a forked child: the threads are not there, and the file is the parent's."""
         self._accepting = False
         self._closing = True
-        self._over = (
-            threading.Event()
-        )  # the old one's lock may be held by a thread that is not there
+        self._over = threading.Event()  # a thread that is not there may hold the old one's lock
         self._over.set()
         self._queue.clear()
         self._packer.close()
@@ -298,6 +296,8 @@ class CaptureWriter:
 
     def _visit(self) -> float | None:
         if not self._accepting:
+            if time.monotonic() < self._end_at:  # called for once more
+                return self._end_at
             self._end()
             return None
         if not self._has_begun:
@@ -308,9 +308,11 @@ class CaptureWriter:
         if not self._closing:
             self._work()
         if not self._closing and not self.closed_idle:
-            return min(time.monotonic() + _VISIT_SECS, self._flush_at)
+            quiet_at = self._quiet_since + self._may_be_quiet()
+            return min(self._flush_at, self._clock_at, quiet_at)
         self._accepting = False
-        return time.monotonic() + _LATE_SECS  # whoever was just about to append has done it then
+        self._end_at = time.monotonic() + _LATE_SECS
+        return self._end_at
 
     def _leave(self) -> None:
         self._accepting = False
@@ -355,13 +357,13 @@ class CaptureWriter:
         came = self._bytes_in + self._refused
         if came != self._seen:
             self._quiet_since, self._seen = now, came
-        elif self._has_ended(now - self._quiet_since):
+        elif now >= self._quiet_since + self._may_be_quiet():
             self.closed_idle = True
 
-    def _has_ended(self, quiet: float) -> bool:
-        """Whether so many seconds without a record are enough."""
+    def _may_be_quiet(self) -> float:
+        """How many seconds without a record end the recording."""
         secs = self._quiet_secs if self.busy or self._grace_secs is None else self._grace_secs
-        return secs is not None and quiet >= secs
+        return math.inf if secs is None else secs
 
     def _drain(self) -> None:
         """Pack what is queued, unless the disk refused the last chunk: the queue is bounded."""
