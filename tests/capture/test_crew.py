@@ -317,6 +317,48 @@ def test_a_process_that_exits_finishes_all_but_the_one_that_hangs(tmp_path: Path
     assert everything(tmp_path / "0.mcap.part")
 
 
+LEFT = """
+    import os, sys, threading, time
+    from workbench.capture import CaptureWriter, Note, partfile, recording
+    from workbench.capture.recording import close_all
+    folder, how = sys.argv[1:]
+    recording._EXIT_SECS = 0.5
+    well, hung = CaptureWriter(f"{folder}/well.mcap"), CaptureWriter(f"{folder}/hung.mcap")
+    assert well.flush() and hung.flush()
+    number, sync, make = hung.path.stat().st_ino, partfile._sync, os.open
+    def slow(fd):
+        if os.fstat(fd).st_ino == number:
+            threading.Event().wait()
+        sync(fd)
+    def never(path, *more):
+        if "never" in str(path):
+            threading.Event().wait()
+        return make(path, *more)
+    partfile._sync, os.open = slow, never
+    unmade = CaptureWriter(f"{folder}/never.mcap")
+    for writer in (well, hung, unmade):
+        for n in range(3):
+            writer.record("/notes", time.monotonic_ns(), Note(text=str(n)))
+    if how == "called":
+        print(*sorted(path.name for path in close_all(wait=0.5)))
+"""
+
+
+@pytest.mark.parametrize("how", ["called", "exit"])
+def test_what_is_left_behind_is_named_once(tmp_path: Path, how: str) -> None:
+    with run_python(LEFT, tmp_path, how, stderr=subprocess.PIPE) as process:
+        said, log = process.communicate(timeout=60)
+        assert process.returncode == 0
+    assert said.split() == (["hung.mcap.part", "never.mcap.part"] if how == "called" else [])
+    assert set(os.listdir(tmp_path)) == {"well.mcap", "hung.mcap.part"}
+    lines = [line for line in log.splitlines() if "not finished" in line]
+    # Of who was called, and once more when the process ended.
+    assert len(lines) == (2 if how == "called" else 1)
+    # The three, and what the recording says of itself.
+    assert "hung.mcap.part, 4 records are missing" in lines[0]
+    assert "never.mcap was not made, 4 records are lost" in lines[0] and "well" not in lines[0]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_has_a_crew_of_its_own(tmp_path: Path) -> None:
     code = """

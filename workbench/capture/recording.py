@@ -48,6 +48,9 @@ _CLOCK_SECS: Final = 10.0
 _LATE_SECS: Final = 0.01
 #: Seconds in which all captures that are still open have to end when the interpreter exits.
 _EXIT_SECS: Final = 5.0
+#: How many of them a log line names that have not, and seconds that the line may take.
+_MOST_NAMED: Final = 20
+_LOG_SECS: Final = 1.0
 
 #: The number of each topic's channel, as :meth:`Packer.begin` registers them.
 _CHANNELS: Final = {topic: number for number, topic in enumerate(TOPICS, start=1)}
@@ -165,6 +168,11 @@ class CaptureWriter:
         return not self._accepting
 
     @property
+    def is_over(self) -> bool:
+        """Whether nobody writes to the file any more: it is finished, or cannot be."""
+        return self._over.is_set()
+
+    @property
     def dropped(self) -> int:
         """How many records are not in the file."""
         return self._refused + self._failed
@@ -225,7 +233,7 @@ class CaptureWriter:
         done = threading.Event()
         self._waiting.append(done)
         _crew.call_for(self)
-        return (self._over.is_set() or done.wait(wait)) and not self._packer.write_failed
+        return (self.is_over or done.wait(wait)) and not self._packer.write_failed
 
     def close_when_quiet(self, secs: float, reason: str) -> None:
         """Close by itself as soon as no record has come for so long.
@@ -252,6 +260,13 @@ class CaptureWriter:
         _crew.call_for(self)
         if wait and not _crew.has(threading.current_thread()):
             self._over.wait(wait)
+
+    def left_behind(self) -> str:
+        """What is where, and what is missing, if the process ended now."""
+        missing = len(self._queue) + self._packer.unwritten + self.dropped
+        if self._packer.path is None:
+            return f"{self._name} was not made, {missing} records are lost"
+        return f"{self.path}, {missing} records are missing"
 
     def _warn(self, why: str) -> None:
         """Say what is wrong if nothing was said yet; the numbers are in the file."""
@@ -493,7 +508,7 @@ _names: Final[dict[Path, CaptureWriter]] = {}
 _pid: int | None = None
 
 
-def close_all(reason: str = "exit", *, wait: float = _EXIT_SECS) -> None:
+def close_all(reason: str = "exit", *, wait: float = _EXIT_SECS) -> list[Path]:
     """End all recordings of this process: write what is queued, give each file its end and name.
 
     This happens by itself when the interpreter exits, but not when a signal ends the process. A
@@ -508,12 +523,38 @@ def close_all(reason: str = "exit", *, wait: float = _EXIT_SECS) -> None:
     Args:
         reason: Why, as ``end`` will say.
         wait: Seconds to wait at most for all disks together.
+
+    Returns:
+        Where those captures are, or would have been, that are not finished by then. A line in the
+        log names them, too, and says what is missing. What stands in them can be read.
     """
     deadline = time.monotonic() + wait
-    for writer in list(_open):
+    writers = list(_open)
+    for writer in writers:
         writer.close(reason, wait=0)
-    for writer in list(_open):
-        writer.close(wait=max(0.01, deadline - time.monotonic()))
+    for writer in writers:
+        writer.close(wait=max(0.0, deadline - time.monotonic()))
+    left = [writer for writer in writers if not writer.is_over]
+    if left:
+        named = [writer.left_behind() for writer in left[:_MOST_NAMED]]
+        if len(left) > _MOST_NAMED:
+            named.append(f"{len(left) - _MOST_NAMED} more")
+        _warn_briefly(
+            f"Captures not finished after {wait:g} s, the disk does not keep up: "
+            f"{'; '.join(named)}. What is in a file can be read."
+        )
+    return [writer.path for writer in left]
+
+
+def _warn_briefly(text: str) -> None:
+    """Log a line, and wait only briefly: a log may be on the very disk that does not keep up."""
+    saying = threading.Thread(target=logger.warning, args=(text,), daemon=True)
+    try:
+        saying.start()
+    except RuntimeError:  # out of threads, or the interpreter is ending
+        logger.warning(text)
+    else:
+        saying.join(_LOG_SECS)
 
 
 def _close_all() -> None:
