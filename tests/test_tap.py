@@ -52,8 +52,10 @@ from workbench.capture import (
     OtherFrame,
     Record,
     partfile,
+    recording,
     redaction,
 )
+from workbench.capture.crew import Crew
 from workbench.capture.redaction import hide, pseudonym, redact, secrets_of
 from workbench.tap import Tap
 
@@ -1239,6 +1241,7 @@ async def test_no_thread_to_be_had_is_not_noticed(
 
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
+        patch.setattr(recording, "_crew", Crew())  # the threads of other tests are there already
         tapped = echo_tap(tmp_path)
         await a_call(tapped)
         tapped.close()

@@ -71,11 +71,12 @@ def warnings() -> Iterator[list[str]]:
     logger.remove(handler)
 
 
-def run_python(code: str, *args: str | Path) -> subprocess.Popen[str]:
+def run_python(code: str, *args: str | Path, stderr: int | None = None) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(code), *map(str, args)],
         cwd=Path(__file__).parents[2],
         stdout=subprocess.PIPE,
+        stderr=stderr,
         text=True,
     )
 

@@ -1,18 +1,20 @@
 """The writing half of :mod:`workbench.capture`: one call into one file, beside the call.
 
-The caller of :meth:`CaptureWriter.record`, usually an event loop, only appends to a queue. A thread
-of the writer's own empties it ten times a second, closes a chunk each second and waits for the disk
-to have it: a killed process loses about a second, and whatever the disk does, the call goes on.
+The caller of :meth:`CaptureWriter.record`, usually an event loop, only appends to a queue. A few
+threads for all captures of the process (:mod:`workbench.capture.crew`) visit each once a second to
+empty it, close a chunk and wait for the disk to have it: a killed process loses about a second, and
+whatever the disk does, the call goes on.
 
-Each capture has its own thread, so that one disk that hangs does not hold up the captures on
-another. The queue is bounded by records and by bytes; what does not fit in is dropped, counted in
-the file, and said once in the log.
+A capture is visited by one thread at a time, and one whose disk hangs keeps that thread to itself,
+so that it does not hold up the others. The queue is bounded by records and by bytes; what does not
+fit in is dropped, counted in the file, and said once in the log.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import math
 import os
 import platform
 import threading
@@ -29,6 +31,7 @@ from typing import Any, Final
 import msgspec
 from loguru import logger
 
+from workbench.capture.crew import Crew
 from workbench.capture.packer import Packer
 from workbench.capture.partfile import SUFFIX, numbered
 from workbench.capture.schema import FORMAT, FORMAT_VERSION, TOPICS, Body, Clock, Stats, Time
@@ -36,15 +39,18 @@ from workbench.exceptions import CaptureError
 
 __all__ = ["CaptureWriter", "close_all"]
 
-#: Seconds between two visits to the queue. Short, so that each holds the interpreter only briefly:
-#: 20 records of 6 us in a busy call.
-_DRAIN_SECS: Final = 0.1
-#: Seconds between two chunks: what a killed process may lose.
+#: Seconds between two chunks: what a killed process may lose. A visit to the queue costs more than
+#: its records, 200 of a few us in a busy call, so there is one for each chunk.
 _FLUSH_SECS: Final = 1.0
 #: Seconds between two looks at the clocks.
 _CLOCK_SECS: Final = 10.0
+#: Seconds after which nobody is about to append any more.
+_LATE_SECS: Final = 0.01
 #: Seconds in which all captures that are still open have to end when the interpreter exits.
 _EXIT_SECS: Final = 5.0
+#: How many of them a log line names that have not, and seconds that the line may take.
+_MOST_NAMED: Final = 20
+_LOG_SECS: Final = 1.0
 
 #: The number of each topic's channel, as :meth:`Packer.begin` registers them.
 _CHANNELS: Final = {topic: number for number, topic in enumerate(TOPICS, start=1)}
@@ -54,7 +60,7 @@ class CaptureWriter:
     """Records one call into one file.
 
     The file is ``name.mcap.part`` while it is written and ``name.mcap`` once it is closed, or
-    ``name-2.mcap`` if there is one already. The thread creates it: if it cannot be created, the log
+    ``name-2.mcap`` if there is one already. A thread creates it: if it cannot be created, the log
     and :attr:`dropped` say so.
 
     Attributes:
@@ -75,7 +81,7 @@ class CaptureWriter:
         max_records: int = 20_000,
         max_bytes: int = 8 * 2**20,
     ) -> None:
-        """Start the thread.
+        """Begin; the file is made a moment later.
 
         Args:
             path: The name of the file, ``….mcap``; its directory is created where it is missing.
@@ -101,7 +107,7 @@ class CaptureWriter:
         if labels:
             self._metadata["labels"] = dict(labels)
         self._offset = anchor[0] - anchor[1]
-        # The file is made on the thread, some time. No other recording here takes its name.
+        # The file is made on a thread, some time. No other recording here takes its name.
         self._reserved = next(n for n in numbered(self._name) if _names.setdefault(n, self) is self)
         self._packer = self._new_packer()
 
@@ -123,16 +129,19 @@ class CaptureWriter:
         self._closing = False
         self.busy = 0
         self.closed_idle = False
-        self._wake = threading.Event()
+        self._has_begun = False
+        self._quiet_since = self._flush_at = self._clock_at = self._end_at = 0.0
+        self._seen = -1
+        self._over = threading.Event()
         self._waiting: deque[threading.Event] = deque()
-        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
         _open.add(self)
         _end_with_the_process()
         try:
-            self._thread.start()
+            _crew.add(self)
         except RuntimeError as error:  # out of threads, or the interpreter is ending
             self._forget()
             self._accepting = False
+            self._over.set()
             self._warn(f"cannot record: {error}")
 
     def __repr__(self) -> str:
@@ -143,15 +152,25 @@ class CaptureWriter:
     def path(self) -> Path:
         """Where the file is now: ``….mcap.part`` until it is closed.
 
-        A moment after the start, before the thread has made the file, where it will be, unless
+        A moment after the start, before a thread has made the file, where it will be, unless
         another process takes the name first or there is a file of this name already.
         """
         return self._packer.path or self._reserved.with_name(self._reserved.name + SUFFIX)
 
     @property
+    def folder(self) -> Path:
+        """Where the file is, or will be."""
+        return self._name.parent
+
+    @property
     def closed(self) -> bool:
         """Whether it takes no more records."""
         return not self._accepting
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody writes to the file any more: it is finished, or cannot be."""
+        return self._over.is_set()
 
     @property
     def dropped(self) -> int:
@@ -213,8 +232,8 @@ class CaptureWriter:
         """
         done = threading.Event()
         self._waiting.append(done)
-        self._wake.set()
-        return (not self._thread.is_alive() or done.wait(wait)) and not self._packer.write_failed
+        _crew.call_for(self)
+        return (self.is_over or done.wait(wait)) and not self._packer.write_failed
 
     def close_when_quiet(self, secs: float, reason: str) -> None:
         """Close by itself as soon as no record has come for so long.
@@ -226,6 +245,7 @@ class CaptureWriter:
         if self._reason == "idle":
             self._reason = reason
         self._grace_secs = secs
+        _crew.call_for(self)
 
     def close(self, reason: str = "close", *, wait: float = 10.0) -> None:
         """Write what is queued, give the file its end and its name. A second call only waits.
@@ -237,9 +257,16 @@ class CaptureWriter:
         if not self._closing:
             self._reason = reason
             self._closing = True
-        self._wake.set()
-        if wait and self._thread.ident and self._thread is not threading.current_thread():
-            self._thread.join(wait)
+        _crew.call_for(self)
+        if wait and not _crew.has(threading.current_thread()):
+            self._over.wait(wait)
+
+    def left_behind(self) -> str:
+        """What is where, and what is missing, if the process ended now."""
+        missing = len(self._queue) + self._packer.unwritten + self.dropped
+        if self._packer.path is None:
+            return f"{self._name} was not made, {missing} records are lost"
+        return f"{self.path}, {missing} records are missing"
 
     def _warn(self, why: str) -> None:
         """Say what is wrong if nothing was said yet; the numbers are in the file."""
@@ -251,9 +278,11 @@ class CaptureWriter:
         logger.warning(f"Capture {self._name.name}: {why}. The call is not affected.")
 
     def _abandon(self) -> None:
-        """In a forked child: the thread is not there, and the file is the parent's."""
+        """In a forked child: the threads are not there, and the file is the parent's."""
         self._accepting = False
         self._closing = True
+        self._over = threading.Event()  # a thread that is not there may hold the old one's lock
+        self._over.set()
         self._queue.clear()
         self._packer.close()
 
@@ -262,23 +291,53 @@ class CaptureWriter:
         if _names.get(self._reserved) is self:
             del _names[self._reserved]
 
-    # -- on the thread -------------------------------------------------------------------------
+    # -- on a thread, one at a time ------------------------------------------------------------
 
-    def _run(self) -> None:
+    def visit(self) -> float | None:
+        """Do what there is to do. Called by the crew alone.
+
+        Returns:
+            When to come again, on ``time.monotonic()``; ``None`` when the recording is over.
+        """
+        again: float | None = None
         try:
-            self._begin()
-            self._work()
-            self._end()
+            again = self._visit()
         except Exception as error:  # a recorder that fails is a nuisance, not a failed call
             self._warn(f"recording stopped, {type(error).__name__}: {error}")
         finally:
-            self._accepting = False
-            try:
-                self._packer.close()
-            finally:
-                self._forget()
-                while self._waiting:
-                    self._waiting.popleft().set()
+            if again is None:
+                self._leave()
+        return again
+
+    def _visit(self) -> float | None:
+        if not self._accepting:
+            if time.monotonic() < self._end_at:  # called for once more
+                return self._end_at
+            self._end()
+            return None
+        if not self._has_begun:
+            self._has_begun = True
+            self._begin()
+            now = self._quiet_since = time.monotonic()
+            self._flush_at, self._clock_at = now + _FLUSH_SECS, now + _CLOCK_SECS
+        if not self._closing:
+            self._work()
+        if not self._closing and not self.closed_idle:
+            quiet_at = self._quiet_since + self._may_be_quiet()
+            return min(self._flush_at, self._clock_at, quiet_at)
+        self._accepting = False
+        self._end_at = time.monotonic() + _LATE_SECS
+        return self._end_at
+
+    def _leave(self) -> None:
+        self._accepting = False
+        try:
+            self._packer.close()
+        finally:
+            self._forget()
+            self._over.set()
+            while self._waiting:
+                self._waiting.popleft().set()
 
     def _new_packer(self) -> Packer:
         return Packer(self._name, self._offset, lambda name: _names.get(name, self) is not self)
@@ -298,35 +357,28 @@ class CaptureWriter:
         self._begin()
 
     def _work(self) -> None:
-        """Visit the queue until it is time to end."""
+        """Empty the queue, and do what is due."""
+        waiting = len(self._waiting)
+        self._drain()
         now = time.monotonic()
-        flush_at, clock_at = now + _FLUSH_SECS, now + _CLOCK_SECS
-        quiet_since, seen = now, -1
-        while not self._closing:
-            self._wake.wait(_DRAIN_SECS)
-            self._wake.clear()
-            waiting = len(self._waiting)
-            self._drain()
-            now = time.monotonic()
-            if now >= clock_at:
-                self._add_clock()
-                clock_at = now + _CLOCK_SECS
-            if waiting or now >= flush_at:
-                self._flush()
-                flush_at = now + _FLUSH_SECS
-            for _ in range(waiting):
-                self._waiting.popleft().set()
-            came = self._bytes_in + self._refused
-            if came != seen:
-                quiet_since, seen = now, came
-            elif self._has_ended(now - quiet_since):
-                self.closed_idle = True
-                return
+        if now >= self._clock_at:
+            self._add_clock()
+            self._clock_at = now + _CLOCK_SECS
+        if waiting or now >= self._flush_at:
+            self._flush()
+            self._flush_at = now + _FLUSH_SECS
+        for _ in range(waiting):
+            self._waiting.popleft().set()
+        came = self._bytes_in + self._refused
+        if came != self._seen:
+            self._quiet_since, self._seen = now, came
+        elif now >= self._quiet_since + self._may_be_quiet():
+            self.closed_idle = True
 
-    def _has_ended(self, quiet: float) -> bool:
-        """Whether so many seconds without a record are enough."""
+    def _may_be_quiet(self) -> float:
+        """How many seconds without a record end the recording."""
         secs = self._quiet_secs if self.busy or self._grace_secs is None else self._grace_secs
-        return secs is not None and quiet >= secs
+        return math.inf if secs is None else secs
 
     def _drain(self) -> None:
         """Pack what is queued, unless the disk refused the last chunk: the queue is bounded."""
@@ -359,8 +411,6 @@ class CaptureWriter:
         return True
 
     def _end(self) -> None:
-        self._accepting = False
-        time.sleep(0.01)  # whoever was just about to append has done it after this
         if not (self._finish() or self._finish_truncated()):
             return
         if self._packer.is_deleted:
@@ -450,6 +500,7 @@ def _version(distribution: str) -> str:
 
 # -- the process -------------------------------------------------------------------------------
 
+_crew = Crew()
 _open: Final[set[CaptureWriter]] = set()
 #: Names of files that are not made yet, so that two recordings do not both announce the same one.
 _names: Final[dict[Path, CaptureWriter]] = {}
@@ -457,7 +508,7 @@ _names: Final[dict[Path, CaptureWriter]] = {}
 _pid: int | None = None
 
 
-def close_all(reason: str = "exit", *, wait: float = _EXIT_SECS) -> None:
+def close_all(reason: str = "exit", *, wait: float = _EXIT_SECS) -> list[Path]:
     """End all recordings of this process: write what is queued, give each file its end and name.
 
     This happens by itself when the interpreter exits, but not when a signal ends the process. A
@@ -472,12 +523,38 @@ def close_all(reason: str = "exit", *, wait: float = _EXIT_SECS) -> None:
     Args:
         reason: Why, as ``end`` will say.
         wait: Seconds to wait at most for all disks together.
+
+    Returns:
+        Where those captures are, or would have been, that are not finished by then. A line in the
+        log names them, too, and says what is missing. What stands in them can be read.
     """
     deadline = time.monotonic() + wait
-    for writer in list(_open):
+    writers = list(_open)
+    for writer in writers:
         writer.close(reason, wait=0)
-    for writer in list(_open):
-        writer.close(wait=max(0.01, deadline - time.monotonic()))
+    for writer in writers:
+        writer.close(wait=max(0.0, deadline - time.monotonic()))
+    left = [writer for writer in writers if not writer.is_over]
+    if left:
+        named = [writer.left_behind() for writer in left[:_MOST_NAMED]]
+        if len(left) > _MOST_NAMED:
+            named.append(f"{len(left) - _MOST_NAMED} more")
+        _warn_briefly(
+            f"Captures not finished after {wait:g} s, the disk does not keep up: "
+            f"{'; '.join(named)}. What is in a file can be read."
+        )
+    return [writer.path for writer in left]
+
+
+def _warn_briefly(text: str) -> None:
+    """Log a line, and wait only briefly: a log may be on the very disk that does not keep up."""
+    saying = threading.Thread(target=logger.warning, args=(text,), daemon=True)
+    try:
+        saying.start()
+    except RuntimeError:  # out of threads, or the interpreter is ending
+        logger.warning(text)
+    else:
+        saying.join(_LOG_SECS)
 
 
 def _close_all() -> None:
@@ -493,6 +570,8 @@ def _end_with_the_process() -> None:
 
 
 def _abandon_all() -> None:
+    global _crew
+    _crew = Crew()
     for writer in list(_open):
         writer._abandon()
     _open.clear()

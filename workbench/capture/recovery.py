@@ -12,10 +12,8 @@ import contextlib
 import errno
 import os
 import struct
-import zlib
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -25,17 +23,13 @@ from mcap.opcode import Opcode
 from mcap.reader import SeekingReader
 from mcap.records import (
     Attachment,
-    AttachmentIndex,
     Channel,
     ChunkIndex,
-    DataEnd,
     McapRecord,
     MessageIndex,
     Metadata,
     MetadataIndex,
     Schema,
-    Statistics,
-    SummaryOffset,
 )
 from mcap.writer import MCAP0_MAGIC
 
@@ -50,6 +44,14 @@ from workbench.capture.container import (
 )
 from workbench.capture.partfile import SUFFIX, lock, publish, write_at
 from workbench.capture.schema import FORMAT, Stats
+from workbench.capture.summary import (
+    DATA_END,
+    Contents,
+    Indexed,
+    attachment_index,
+    packed,
+    summary,
+)
 from workbench.exceptions import CaptureError
 
 __all__ = ["Recovery", "complete", "finish_in_place"]
@@ -150,22 +152,15 @@ def complete(file: BinaryIO, path: Path, *, reason: str, dropped: int | None = N
             last = found.chunks.pop()
             dropped += last.messages
             found.cut(last.head.offset)
-    messages = sum(chunk.messages for chunk in found.chunks)
-    return Recovery(path, len(found.chunks), messages, found.end, size - found.end, found.why)
+    return Recovery(path, len(found.chunks), found.messages, found.end, size - found.end, found.why)
 
 
-@dataclass
-class _Chunk:
-    """A chunk, its entry in the index, and how many messages of each channel it has."""
+@dataclass(kw_only=True)
+class _Chunk(Indexed):
+    """A chunk where it stands."""
 
     head: Head
-    index: ChunkIndex
-    counts: Counter[int] = field(default_factory=Counter)
     rebuilt: bytes = b""
-
-    @property
-    def messages(self) -> int:
-        return self.counts.total()
 
     @property
     def end(self) -> int:
@@ -173,18 +168,13 @@ class _Chunk:
         return self.head.end + self.index.message_index_length
 
 
-@dataclass
-class _Survey:
+@dataclass(kw_only=True)
+class _Survey(Contents[_Chunk]):
     """What is whole in a file."""
 
     end: int = len(MCAP0_MAGIC)
     why: str = ""
     dropped: int = 0
-    schemas: dict[int, Schema] = field(default_factory=dict)
-    channels: dict[int, Channel] = field(default_factory=dict)
-    chunks: list[_Chunk] = field(default_factory=list)
-    metadata: list[MetadataIndex] = field(default_factory=list)
-    attachments: list[AttachmentIndex] = field(default_factory=list)
 
     def cut(self, offset: int) -> None:
         """Let the file end here."""
@@ -237,7 +227,7 @@ def _take(file: BinaryIO, found: _Survey, head: Head) -> McapRecord | None:
     length = head.length + 9
     match head.opcode:
         case Opcode.CHUNK:
-            found.chunks.append(_Chunk(head, _index(file, head)))
+            found.chunks.append(_Chunk(head=head, index=_index(file, head)))
         case Opcode.MESSAGE_INDEX:
             file.seek(head.offset + 9)
             channel, entries = struct.unpack("<HI", file.read(6))
@@ -254,7 +244,7 @@ def _take(file: BinaryIO, found: _Survey, head: Head) -> McapRecord | None:
             if isinstance(record, Metadata):
                 found.metadata.append(MetadataIndex(head.offset, length, record.name))
             elif isinstance(record, Attachment):
-                found.attachments.append(_attachment_index(record, head))
+                found.attachments.append(attachment_index(record, head.offset, length))
             elif isinstance(record, Schema):
                 found.schemas[record.id] = record
             elif isinstance(record, Channel):
@@ -283,18 +273,6 @@ def _index(file: BinaryIO, head: Head) -> ChunkIndex:
         message_index_offsets={},
         message_start_time=start,
         uncompressed_size=uncompressed,
-    )
-
-
-def _attachment_index(record: Attachment, head: Head) -> AttachmentIndex:
-    return AttachmentIndex(
-        offset=head.offset,
-        length=head.length + 9,
-        log_time=record.log_time,
-        create_time=record.create_time,
-        data_size=len(record.data),
-        name=record.name,
-        media_type=record.media_type,
     )
 
 
@@ -333,7 +311,7 @@ def _rebuild_indexes(chunk: _Chunk, messages: list[Message]) -> None:
         chunk.index.message_index_offsets[channel] = chunk.head.end + builder.count
         index.write(builder)
     chunk.index.message_index_length = builder.count
-    chunk.rebuilt = _bytes(builder)
+    chunk.rebuilt = bytes(builder.end())  # type: ignore[no-untyped-call]
 
 
 def _dropped(found: _Survey, messages: list[Message]) -> int:
@@ -348,72 +326,24 @@ def _dropped(found: _Survey, messages: list[Message]) -> int:
 
 def _write_end(file: BinaryIO, found: _Survey, reason: str, dropped: int) -> None:
     os.ftruncate(file.fileno(), found.end)
-    rebuilt = found.chunks[-1].rebuilt if found.chunks else b""
-    offset = found.end + len(rebuilt)
+    tail = found.chunks[-1].rebuilt if found.chunks else b""
     metadata = list(found.metadata)
-    builder = RecordBuilder()
     if not any(index.name == "end" for index in metadata):
-        messages = sum(chunk.messages for chunk in found.chunks)
-        end = {"reason": reason, "dropped": str(dropped), "messages": str(messages)}
-        Metadata("end", end).write(builder)
-        metadata.append(MetadataIndex(offset, builder.count, "end"))
-    DataEnd(0).write(builder)
-    data_end = _bytes(builder)
-    summary = _summary(found, metadata, offset + len(data_end))
-    write_at(file.fileno(), found.end, rebuilt + data_end + summary)
-
-
-def _summary(found: _Survey, metadata: list[MetadataIndex], start: int) -> bytes:
-    """Everything behind the data, for a summary that begins at ``start``."""
-    builder, offsets = RecordBuilder(), []
-    groups: tuple[tuple[Opcode, Iterable[McapRecord]], ...] = (
-        (Opcode.SCHEMA, found.schemas.values()),
-        (Opcode.CHANNEL, found.channels.values()),
-        (Opcode.STATISTICS, [_statistics(found, metadata)]),
-        (Opcode.CHUNK_INDEX, [chunk.index for chunk in found.chunks]),
-        (Opcode.ATTACHMENT_INDEX, found.attachments),
-        (Opcode.METADATA_INDEX, metadata),
-    )
-    for opcode, records in groups:
-        begin = builder.count
-        for record in records:
-            record.write(builder)
-        if builder.count > begin:  # an offset of an empty group is an error to strict readers
-            offsets.append(SummaryOffset(opcode, start + begin, builder.count - begin))
-    offsets_start = start + builder.count
-    for offset in offsets:
-        offset.write(builder)
-    summary = _bytes(builder)
-    footer = struct.pack("<BQQQ", Opcode.FOOTER, 20, start, offsets_start)
-    crc = zlib.crc32(footer, zlib.crc32(summary))
-    return summary + footer + struct.pack("<I", crc) + MCAP0_MAGIC
-
-
-def _statistics(found: _Survey, metadata: list[MetadataIndex]) -> Statistics:
-    counts: Counter[int] = sum((chunk.counts for chunk in found.chunks), Counter())
-    return Statistics(
-        attachment_count=len(found.attachments),
-        channel_count=len(found.channels),
-        channel_message_counts=dict(counts),
-        chunk_count=len(found.chunks),
-        message_count=counts.total(),
-        message_end_time=max((c.index.message_end_time for c in found.chunks), default=0),
-        message_start_time=min((c.index.message_start_time for c in found.chunks), default=0),
-        metadata_count=len(metadata),
-        schema_count=len(found.schemas),
-    )
+        said = {"reason": reason, "dropped": str(dropped), "messages": str(found.messages)}
+        end = packed(Metadata("end", said))
+        metadata.append(MetadataIndex(found.end + len(tail), len(end), "end"))
+        tail += end
+    tail += DATA_END
+    tail += summary(replace(found, metadata=metadata), found.end + len(tail))
+    write_at(file.fileno(), found.end, tail)
 
 
 def _counted(path: Path) -> tuple[int, int]:
     """Chunks and messages of a finished file."""
     try:
         with open(path, "rb") as file:
-            summary = SeekingReader(file).get_summary()
+            found = SeekingReader(file).get_summary()
     except UNREADABLE as error:
         raise CaptureError(path, f"its summary is damaged: {error}") from error
-    statistics = summary.statistics if summary else None
+    statistics = found.statistics if found else None
     return (statistics.chunk_count, statistics.message_count) if statistics else (0, 0)
-
-
-def _bytes(builder: RecordBuilder) -> bytes:
-    return bytes(builder.end())  # type: ignore[no-untyped-call]
