@@ -80,6 +80,7 @@ def write_report(
     after: Call | None = None,
     show_ids: bool = False,
     sides: Collection[str] = ("caller", "bot"),
+    words: Collection[str] = ("caller", "bot"),
 ) -> Path:
     """Write the report.
 
@@ -92,6 +93,7 @@ def write_report(
         after: The same conversation with other settings, to be seen and heard beside this one.
         show_ids: Show ids and telephone numbers whole.
         sides: Whose voice may be heard, ``"caller"`` and ``"bot"``; none for a page without sound.
+        words: Whose words are shown, where the capture holds any.
 
     Returns:
         The path written.
@@ -112,11 +114,12 @@ def write_report(
                 name: value if name in ("audio", "begins") else hidden(value)
                 for name, value in row.items()
             }
-            for row in _findings(found, call, sides)
+            for row in _findings(found, call, sides, words)
         ],
         overview=_overview(call, found),
         duration=call.duration,
-        answers=_answers(call, hidden),
+        answers=_answers(call, hidden, "bot" in words),
+        said=_said(call, hidden, words),
         players=_players(call, sides),
         comparison=_comparison(comparison, "bot" in sides) if comparison else None,
         tuning=_tuning(tuning) if tuning else None,
@@ -143,10 +146,19 @@ def _hidden(text: str, secrets: Mapping[str, str]) -> str:
     return _NUMBER.sub("+\N{HORIZONTAL ELLIPSIS}", hide(text, secrets))
 
 
-def _findings(findings: Findings, call: Call, sides: Collection[str]) -> list[dict[str, str]]:
+def _findings(
+    findings: Findings, call: Call, sides: Collection[str], words: Collection[str]
+) -> list[dict[str, str]]:
     """Rows of the table; a cause or a remedy is said once."""
     return [
-        {**_finding(finding, call, sides), "cause": cause, "remedy": remedy}
+        {
+            **_finding(finding, call, sides),
+            "cause": cause,
+            "remedy": remedy,
+            "words": finding.words
+            if {finding.side or "caller", finding.side or "bot"} <= {*words}
+            else "",
+        }
         for finding, (cause, remedy) in zip(findings, findings.advice(), strict=True)
     ]
 
@@ -172,7 +184,22 @@ def _overview(call: Call, findings: Sequence[Finding]) -> dict[str, Any]:
     return {"src": _uri("image/png", picture), "left": 100 * box.x0, "right": 100 * (1 - box.x1)}
 
 
-def _answers(call: Call, hidden: Callable[[str], str]) -> dict[str, Any] | None:
+def _said(call: Call, hidden: Callable[[str], str], sides: Collection[str]) -> list[dict[str, Any]]:
+    """What both sides said, phrase by phrase."""
+    return [
+        {
+            "at": f"{phrase[0].start:.1f}",
+            "side": phrase[0].side,
+            "text": hidden(phrase.text),
+            "heard": phrase[0].heard,
+            "about": "about " if phrase.about else "",
+        }
+        for phrase in call.words.phrases
+        if phrase[0].side in sides
+    ]
+
+
+def _answers(call: Call, hidden: Callable[[str], str], with_words: bool) -> dict[str, Any] | None:
     """The wait before each answer, as a picture and a table; ``None`` if there is no answer."""
     if not len(call.answers):
         return None
@@ -186,6 +213,7 @@ def _answers(call: Call, hidden: Callable[[str], str]) -> dict[str, Any] | None:
                 (f"{s.took_ms:.0f}", hidden(s.told), hidden(s.owner)) for s in answer.stages
             ],
             "setting": answer.largest.setting,
+            "unheard": hidden(answer.words.unheard.text) if with_words else "",
         }
         for answer in call.answers
     ]
