@@ -337,6 +337,30 @@ def test_export_writes_each_kind(workbench: Callable[..., Run], tmp_path: Path, 
     assert written and all(path.stat().st_size > 100 for path in written)
 
 
+WORDS = Path(__file__).parent / "data" / "staged" / "timed_words.mcap"
+
+
+@pytest.mark.parametrize("kind", ["webvtt", "textgrid"])
+def test_words_are_exported_unless_they_are_left_out(
+    workbench: Callable[..., Run], tmp_path: Path, kind: str
+) -> None:
+    run = workbench("export", WORDS, "-o", tmp_path, "--format", kind)
+    assert run.code == 0 and "nobody" in Path(run.out.strip()).read_text()
+    run = workbench("export", WORDS, "-o", tmp_path, "--format", kind, "--no-words")
+    assert run.code == 2 and "holds no words" in run.err
+
+
+def test_no_words_leaves_them_out_of_report_and_diagnosis(
+    workbench: Callable[..., Run], tmp_path: Path
+) -> None:
+    page = tmp_path / "r.html"
+    assert workbench("report", WORDS, "-o", page, "--no-audio", "--no-words").code == 0
+    assert "nobody hears" not in page.read_text()
+    for options, is_said in (((), True), (("--no-words",), False)):
+        found = workbench("diagnose", WORDS, "--json", *options).out
+        assert ("Dear" in found) == is_said
+
+
 def test_a_carriers_recording_tells_the_leg(workbench: Callable[..., Run], tmp_path: Path) -> None:
     from workbench.call import Call
 

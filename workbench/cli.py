@@ -52,6 +52,9 @@ _MCAP: Final = b"\x89MCAP"
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
+NoWords = Annotated[
+    bool, typer.Option("--no-words", help="Leave out what was said, if the capture holds it.")
+]
 Capture = Annotated[
     Path,
     typer.Argument(
@@ -271,6 +274,7 @@ def diagnose(
             help="Exit with 1 when a finding (with a baseline: a new or worse one) is so bad."
         ),
     ] = "never",
+    no_words: NoWords = False,
 ) -> None:
     """Find faults: when, how bad, measured what, why, and which setting to change."""
     check_writable(junit)
@@ -279,7 +283,7 @@ def diagnose(
         from workbench.diagnosis import to_junit
 
     before = opened(baseline) if baseline else None
-    found = run(opened(capture), baseline=before)
+    found = run(opened(capture, words=not no_words), baseline=before)
     if as_json:
         print(json.dumps(found.as_dict(), indent=2))
     else:
@@ -514,8 +518,10 @@ def report(
     ] = False,
     no_audio: Annotated[bool, typer.Option("--no-audio", help="Leave all sound out.")] = False,
     mute: Annotated[
-        Literal["caller", "bot"] | None, typer.Option(help="Leave the voice of one side out.")
+        Literal["caller", "bot"] | None,
+        typer.Option(help="Leave the voice of one side out, and its words."),
     ] = None,
+    no_words: NoWords = False,
 ) -> None:
     """Write one HTML file with everything about a call: opens offline, can be mailed."""
     if output.parent.is_dir():  # otherwise it is made
@@ -528,7 +534,7 @@ def report(
         from workbench.tuning.tuning import tune as run_tune
 
     sides = () if no_audio else tuple(side for side in ("caller", "bot") if side != mute)
-    call = opened(capture)
+    call = opened(capture, words=not no_words)
     found = run_diagnose(call)
     comparison = tuning = None
     try:
@@ -539,7 +545,16 @@ def report(
     except NothingSaid:
         out.print("The bot said nothing: there are no settings to compare.")
     with working("Drawing"):
-        write_report(output, call, found, comparison, tuning, show_ids=show_ids, sides=sides)
+        write_report(
+            output,
+            call,
+            found,
+            comparison,
+            tuning,
+            show_ids=show_ids,
+            sides=sides,
+            words=tuple(side for side in ("caller", "bot") if side != mute),
+        )
     out.print(f"Report: {output} ({output.stat().st_size / 1e6:.1f} MB)", soft_wrap=True)
 
 
@@ -551,12 +566,17 @@ def export(
         typer.Option("-o", "--output", help="A file, its kind told by the suffix, or a folder."),
     ] = Path("."),
     kind: Annotated[
-        Literal["wav", "flac", "pcap", "labels", "csv"] | None,
-        typer.Option("--format", help="wav, flac: sound; pcap: Wireshark; labels: Audacity; csv."),
+        Literal["wav", "flac", "pcap", "labels", "csv", "webvtt", "textgrid"] | None,
+        typer.Option(
+            "--format",
+            help="wav, flac: sound; pcap: Wireshark; labels: Audacity; csv; of words: webvtt, "
+            "textgrid (Praat).",
+        ),
     ] = None,
     signals: Annotated[
         str, typer.Option(help="Channels of wav and flac, of the call's five signals.")
     ] = "caller_sent,caller_heard",
+    no_words: NoWords = False,
 ) -> None:
     """Write a call in forms that other programs open: WAV, FLAC, RTP for Wireshark, labels, CSV."""
     if output.suffix and not output.is_dir():  # otherwise it is a folder, which is made
@@ -565,7 +585,7 @@ def export(
         from workbench.diagnosis import diagnose as run_diagnose
         from workbench.exports import export as run
 
-    call = opened(capture)
+    call = opened(capture, words=not no_words)
     found = run_diagnose(call) if kind in (None, "labels", "csv") else ()
     names = tuple(name.strip() for name in signals.split(",") if name.strip())
     with working("Exporting"):
@@ -574,7 +594,7 @@ def export(
         out.print(str(path), soft_wrap=True)
 
 
-def opened(capture: Path) -> Call:
+def opened(capture: Path, words: bool = True) -> Call:
     """Open a capture; of a long call that takes some seconds."""
     check_file(capture)
     with working(f"Opening {capture.name}"):
@@ -582,12 +602,12 @@ def opened(capture: Path) -> Call:
         from workbench.exceptions import CaptureError
 
         try:
-            return Call.open(capture)
+            return Call.open(capture, words=words)
         except CaptureError:
             finished = capture.with_suffix("")
             if capture.suffix != ".part" or capture.exists() or not finished.exists():
                 raise
-            return Call.open(finished)  # the call ended meanwhile
+            return Call.open(finished, words=words)  # the call ended meanwhile
 
 
 def is_sound(path: Path) -> bool:

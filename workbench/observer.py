@@ -9,8 +9,14 @@ Each becomes a record of its own and an event of kind ``pipeline`` in
 :class:`workbench.call.Call`: when the pipeline believed that somebody began or stopped to speak, when
 the model was asked, gave its first token and called a function, when the synthesis got its first
 sentence and gave its first sound, and which processor that was. Of this
-:attr:`workbench.call.Call.answers` is made. Words are never recorded: neither what was transcribed,
-nor what was generated, nor the texts of errors; of a function only its name is.
+:attr:`workbench.call.Call.answers` is made. Of a function only its name is recorded, of errors no text.
+Words are recorded only for those who ask::
+
+    PipelineEvents(tap, words=True, redact=["Ada Lovelace", re.compile("[A-Z]{2}-[0-9]+")])
+
+Then the transcripts and what the synthesis says are kept too, with the times of the words where the
+service gives them. Numbers, e-mail addresses and what ``redact`` names are taken out before anything is
+written: see :mod:`workbench.capture.personal`.
 
 Pipecat runs observers beside the pipeline. The times are those at which a frame was pushed, by the
 pipeline's own clock, not those at which an observer had time to look at it. Metrics
@@ -22,9 +28,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from functools import cache
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, overload
 
+from loguru import logger
 from pipecat.observers.base_observer import BaseObserver, FramePushed
+
+from workbench.capture.personal import Personal, Redact
+from workbench.capture.schema import Words
+from workbench.words import Speeches
 
 __all__ = ["PipelineEvents"]
 
@@ -66,6 +77,18 @@ _BETWEEN_TOKENS: Final = (
     "LLMFullResponseEndFrame",
     "InterruptionFrame",
 )
+_INTERRUPTIONS: Final = ("InterruptionFrame", "StartInterruptionFrame")
+#: Frames with a text that somebody says, if words are wanted.
+_TEXTS: Final = (
+    "TranscriptionFrame",
+    "InterimTranscriptionFrame",
+    "AggregatedTextFrame",
+    "TTSTextFrame",
+)
+#: Frames after which nothing more is said.
+_LAST: Final = ("EndFrame", "CancelFrame")
+#: Frames where a speech begins or ends.
+_BOUNDS: Final = ("TTSStartedFrame", "TTSStoppedFrame", *_INTERRUPTIONS, *_LAST)
 #: A broadcast arrives as two frames, up- and downstream, almost at once. Older Pipecats do not mark
 #: them as siblings: there, the same again within this time is the second of them.
 _TWIN_NS: Final = 50_000_000
@@ -87,16 +110,33 @@ class _Recording(Protocol):
     ) -> None: ...
 
 
+class _Wording(_Recording, Protocol):
+    def words(self, words: Words, *, time_ns: int) -> None: ...
+
+
 class PipelineEvents(BaseObserver):
     """An observer that writes what happens in a pipeline into the capture of a call."""
 
-    def __init__(self, tap: _Recording) -> None:
+    @overload
+    def __init__(self, tap: _Recording) -> None: ...
+    @overload
+    def __init__(self, tap: _Wording, *, words: bool, redact: Redact = ()) -> None: ...
+    def __init__(self, tap: Any, *, words: bool = False, redact: Redact = ()) -> None:
         """Observe.
 
         Args:
-            tap: The :class:`workbench.tap.Tap` of the call, or anything with its ``pipeline_event``.
+            tap: The :class:`workbench.tap.Tap` of the call, or anything with its ``pipeline_event``,
+                and with its ``words`` if those are wanted.
+            words: Whether to record what is said.
+            redact: What to take out of it, beside numbers and e-mail addresses: texts, found in any
+                case, and compiled patterns.
+
+        Raises:
+            ValueError: For something to redact that is neither, or empty.
         """
         super().__init__()
+        personal = Personal(redact)
+        self._words = Speeches(tap.words, personal) if words else None
         self._tell = tap.pipeline_event
         # Every processor pushes a frame on; each is told once.
         self._seen: deque[int] = deque(maxlen=512)
@@ -105,11 +145,19 @@ class PipelineEvents(BaseObserver):
         #: By processor, until when the speech that it has given lasts.
         self._spoken_ns: dict[str, int] = {}
         self._heard: deque[int] = deque(maxlen=64)
+        self._known: deque[int] = deque(maxlen=4096)
         self._started_ns: int | None = None
 
     async def on_push_frame(self, data: FramePushed) -> None:
         """Record a frame that tells something."""
         name = type(data.frame).__name__
+        if self._words is not None and (name in _TEXTS or name in _BOUNDS):
+            try:
+                self._worded(self._words, data, name)
+            except Exception as error:  # of a pattern to redact: no words rather than all
+                self._words = None
+                why = type(error).__name__
+                logger.warning(f"Words are not recorded any more: {why}. The call is not affected.")
         if name in _TOLD:
             self._happened(data, name)
         elif name.endswith("AudioRawFrame"):
@@ -170,7 +218,42 @@ class PipelineEvents(BaseObserver):
         if until_ns is None or at_ns > until_ns + _DRY_NS:
             self._note(data, "first audio")
             until_ns = at_ns
-        self._spoken_ns[processor] = max(until_ns, at_ns) + round(1e9 * seconds)
+        begins_ns = max(until_ns, at_ns)
+        ends_ns = self._spoken_ns[processor] = begins_ns + round(1e9 * seconds)
+        if self._words is not None:
+            self._words.sounded(processor, at_ns, begins_ns, ends_ns)
+
+    def _worded(self, words: Speeches, data: FramePushed, name: str) -> None:
+        """Hand on what is said, and where a speech begins and ends."""
+        if name in _LAST:
+            if name == "CancelFrame" or _is_output(type(data.source)):
+                words.over()
+            return
+        frame: Any = data.frame
+        # Words wait in the output transport for their time, and are pushed again.
+        if frame.id in self._known or _is_output(type(data.source)):
+            return
+        self._known.append(frame.id)
+        if getattr(frame, "broadcast_sibling_id", None) in self._known:
+            return
+        processor, at_ns, time_ns = data.source.name, data.timestamp, _pushed_ns(data)
+        text = getattr(frame, "text", "")
+        if name in _INTERRUPTIONS:
+            words.interrupted()
+        elif name == "TTSStartedFrame":
+            words.begins(processor, at_ns, time_ns)
+        elif name == "TTSStoppedFrame":
+            words.ends(processor)
+        elif not isinstance(text, str) or not text:
+            return
+        elif name == "TTSTextFrame":
+            is_joined = bool(getattr(frame, "includes_inter_frame_spaces", False))
+            words.said(processor, text, at_ns, time_ns, frame.pts, is_joined)
+        elif name == "AggregatedTextFrame":
+            if getattr(frame, "will_be_spoken", False):
+                words.announced(processor, text, at_ns, time_ns)
+        else:
+            words.heard(processor, text, time_ns, is_final=name == "TranscriptionFrame")
 
     def _started(self, data: FramePushed) -> None:
         """Record the first push of the start frame, and each that waited for a processor."""

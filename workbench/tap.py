@@ -38,6 +38,7 @@ from workbench.capture.schema import (
     Note,
     OtherFrame,
     Pipeline,
+    Words,
 )
 
 __all__ = ["Tap", "close_all"]
@@ -245,6 +246,19 @@ class Tap(FrameSerializer):
         """
         body = Pipeline(what=self._hide(what), processor=self._hide(processor), seconds=seconds)
         self._record("/pipeline", time.monotonic_ns() if time_ns is None else time_ns, body)
+
+    @_harmless
+    def words(self, words: Words, *, time_ns: int) -> None:
+        """Record what somebody said.
+
+        Args:
+            words: The text with its times, redacted: see :mod:`workbench.capture.personal`.
+            time_ns: When it was first known, on ``time.monotonic_ns()``.
+        """
+        hidden = self._hide(words.text)[:_LONGEST_TEXT]
+        if hidden != words.text:  # the times are those of other letters
+            words = Words(side=words.side, text=hidden, processor=words.processor)
+        self._record("/words", time_ns, words)
 
     def close(self, *, wait: float = 10.0) -> None:
         """End the recording for good; the serializer works on.
@@ -598,7 +612,7 @@ _LEVELS: Final = {
 #: later still lands in the right capture.
 _tap: ContextVar[Tap | None] = ContextVar("tap", default=None)
 #: What may come when the call is over; it begins no new file.
-_ASIDE: Final = {"/log", "/notes", "/hang_up", "/pipeline"}
+_ASIDE: Final = {"/log", "/notes", "/hang_up", "/pipeline", "/words"}
 
 
 def _leave(token: Token[Tap | None]) -> None:

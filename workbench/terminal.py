@@ -47,6 +47,8 @@ def print_findings(console: Console, found: Findings) -> None:
             f"[bold]{escape(finding.title)}[/]{side}  [dim]{escape(finding.kind)}[/]"
         )
         console.print(Padding(escape(finding.told), _INDENT))
+        if finding.words:
+            console.print(Padding(escape(finding.words), _INDENT))
         for heading, text in zip(("why", "change"), advice, strict=True):
             console.print(Padding(f"[dim]{heading}:[/] {escape(text)}", _INDENT))
     if found.not_judged:

@@ -339,3 +339,22 @@ def test_a_chart_of_nothing_is_left_out(
     pictures = Parsed(page).all("img")
     assert len(pictures) == 1 + (charts > 0)  # the call's own
     assert all(picture["src"] for picture in pictures)
+
+
+WORDS = Path(__file__).parents[1] / "data" / "staged" / "timed_words.mcap"
+
+
+@pytest.mark.parametrize("sides", [("caller", "bot"), ("caller",)])
+def test_the_words_of_those_sides_are_shown_that_are_asked_for(
+    tmp_path: Path, sides: tuple[str, ...]
+) -> None:
+    call = Call.open(WORDS)
+    path = write_report(tmp_path / "r.html", call, diagnose(call), sides=(), words=sides)
+    page = unescape(path.read_text())
+    assert ("What was said" in page) == bool(sides)
+    assert ("My card is [number]" in page) == ("caller" in sides)
+    assert ("nobody hears" in page) == ("bot" in sides)
+    if "bot" in sides:
+        unheard = call.answers[1].words.unheard.text
+        assert f"<s>{unheard}</s>" in page
+        assert f"not heard: \N{LEFT DOUBLE QUOTATION MARK}{unheard}" in page

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["PLANS", "Plan", "Planted", "in_a_process"]
+__all__ = ["PLANS", "PRIVATE", "WORD", "Plan", "Planted", "in_a_process"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,10 @@ class Plan:
         metrics: Whether Pipecat's are enabled.
         events: Whether the pipeline tells of itself.
         speech_timeout: Of the turn's end, in seconds.
+        transcript: Of whatever the caller says.
+        tokens: What the model says.
+        words: Whether the observer is asked for words. Then each of the bot's takes :data:`WORD`.
+        is_timed: Whether the synthesis tells their times.
         turn: Of the caller, the last that was said.
         functions: Turns for which the model has called its function.
     """
@@ -60,6 +64,10 @@ class Plan:
     metrics: bool = True
     events: bool = True
     speech_timeout: float = 0.1
+    transcript: str = "a secret word"
+    tokens: Sequence[str] = ("The secret", " answer.")
+    words: bool = False
+    is_timed: bool = False
     turn: int = -1
     functions: set[int] = field(default_factory=set)
 
@@ -78,6 +86,29 @@ PLANS = {
     "cut": Plan([Planted(after=1.5), Planted(model=1.5, after=1.3), Planted()], metrics=False),
     "slow": Plan([Planted(model=3.0)]),
     "unseen": Plan([Planted(), Planted(model=0.6)], events=False),
+}
+#: Seconds that each word of a bot takes whose words are recorded.
+WORD = 0.4
+#: What no capture may hold, whoever says it.
+PRIVATE = ("4929", "1234", "5678", "555", "0199", "ada", "lovelace", "example")
+_PRIVATELY = dict(
+    transcript="My card is 4929 1234 5678, call 555-0199 or write ada@example.com",
+    tokens=("Dear Ada", " Lovelace,", " I heard 4 9 2 9", " 1234."),
+    words=True,
+)
+_AT_LENGTH = {
+    **_PRIVATELY,
+    "tokens": (*_PRIVATELY["tokens"], " Then I say words that", " nobody hears."),
+}
+_CUT = [Planted(), Planted(after=2.2), Planted()]
+PLANS |= {
+    "timed_words": Plan(_CUT, is_timed=True, **_AT_LENGTH),
+    "words": Plan(_CUT, **_AT_LENGTH),
+    "words_of_one": Plan(_CUT, kind="speech_to_speech", **_AT_LENGTH),
+    "few_timed_words": Plan([Planted()], is_timed=True, **_PRIVATELY),
+    "unasked": Plan([Planted()], **{**_PRIVATELY, "words": False}),
+    "few_words": Plan([Planted()], **_PRIVATELY),
+    "few_words_of_one": Plan([Planted()], kind="speech_to_speech", **_PRIVATELY),
 }
 #: Ten answers that a benchmark looks at: each service 200 to 2,000 ms.
 PLANS["ten"] = Plan(

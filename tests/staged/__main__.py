@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from loguru import logger
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams
 from pipecat.frames.frames import (
     Frame,
+    InterimTranscriptionFrame,
     LLMContextFrame,
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
@@ -34,6 +36,7 @@ from pipecat.frames.frames import (
     TTSAudioRawFrame,
     TTSStartedFrame,
     TTSStoppedFrame,
+    TTSTextFrame,
     UserStoppedSpeakingFrame,
 )
 from pipecat.pipeline.pipeline import Pipeline
@@ -58,7 +61,7 @@ from websockets.exceptions import ConnectionClosed
 
 from pipecat_bandwidth import BandwidthFrameSerializer
 from pipecat_bandwidth.encodings import PCMU
-from tests.staged import PLANS, Plan, Planted
+from tests.staged import PLANS, WORD, Plan, Planted
 from workbench.audio import Audio
 from workbench.observer import PipelineEvents
 from workbench.tap import Tap
@@ -97,7 +100,9 @@ class Recogniser(SegmentedSTTService):
 
     async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
         await asyncio.sleep(self._plan.now.stt)
-        yield TranscriptionFrame("a secret word", "", "0")
+        if self._plan.words:
+            yield InterimTranscriptionFrame(self._plan.transcript[:14], "", "0")
+        yield TranscriptionFrame(self._plan.transcript, "", "0")
 
 
 class Model(LLMService):
@@ -128,9 +133,11 @@ class Model(LLMService):
             call = FunctionCallFromLLM("look_up", str(self._plan.turn), {}, frame.context)
             await self.run_function_calls([call])
         else:
-            await self.push_frame(LLMTextFrame("The secret"))
+            first, *others = self._plan.tokens
+            await self.push_frame(LLMTextFrame(first))
             await asyncio.sleep(self._plan.now.tokens)
-            await self.push_frame(LLMTextFrame(" answer."))
+            for token in others:
+                await self.push_frame(LLMTextFrame(token))
         await self.push_frame(LLMFullResponseEndFrame())
 
 
@@ -139,17 +146,42 @@ def _chunks(voice: Audio, rate: int) -> list[bytes]:
     return [pcm[first : first + step] for first in range(0, len(pcm), step)]
 
 
+def _voice_of(words: Sequence[str], voice: Audio) -> Audio:
+    """As much of a voice for each word."""
+    length = round(WORD * RATE)
+    return Audio(np.tile(voice.samples[:length], len(words)), RATE)
+
+
 class Synthesis(TTSService):
     def __init__(self, plan: Plan, voice: Audio) -> None:
         given = TTSSettings(model=None, voice=None, language=None)
-        super().__init__(push_start_frame=True, push_stop_frames=True, settings=given)
+        super().__init__(
+            push_start_frame=True,
+            push_stop_frames=True,
+            push_text_frames=not plan.is_timed,
+            settings=given,
+        )
         self._plan = plan
         self._voice = voice
+        self._told: dict[str, int] = {}
 
     async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame | None, None]:
         await asyncio.sleep(self._plan.now.synthesis)
-        for chunk in _chunks(self._voice, self.sample_rate):
+        words = text.split()
+        voice = _voice_of(words, self._voice) if self._plan.words else self._voice
+        if self._plan.is_timed:
+            before = self._told.get(context_id, 0)  # the times of a context go on
+            times = [(word, WORD * (before + index)) for index, word in enumerate(words)]
+            self._told[context_id] = before + len(words)
+            await self.add_word_timestamps(times, context_id)
+        for chunk in _chunks(voice, self.sample_rate):
             yield TTSAudioRawFrame(chunk, self.sample_rate, 1, context_id=context_id)
+
+
+def _text_of_sound(text: str) -> TTSTextFrame:
+    """Its second parameter has had two names."""
+    kind = {"text_type", "aggregated_by"} & {field.name for field in fields(TTSTextFrame)}
+    return TTSTextFrame(text, **{kind.pop(): "sentence"})
 
 
 class SpeechToSpeech(FrameProcessor):
@@ -170,10 +202,21 @@ class SpeechToSpeech(FrameProcessor):
         await asyncio.sleep(self._plan.now.model)
         await self.push_frame(LLMFullResponseStartFrame())
         await self.push_frame(TTSStartedFrame())
-        for chunk in _chunks(self._voice, RATE):
+        voice = self._voice
+        if self._plan.words:
+            voice = _voice_of("".join(self._plan.tokens).split(), voice)
+            for token in self._plan.tokens:
+                text = _text_of_sound(token)
+                text.includes_inter_frame_spaces = True
+                await self.push_frame(text)
+        for chunk in _chunks(voice, RATE):
             await self.push_frame(TTSAudioRawFrame(chunk, RATE, 1))
         await self.push_frame(TTSStoppedFrame())
         await self.push_frame(LLMFullResponseEndFrame())
+
+
+def _observer(tap: Tap, plan: Plan) -> PipelineEvents:
+    return PipelineEvents(tap, words=plan.words, redact="Ada Lovelace")
 
 
 async def _converse(
@@ -202,7 +245,7 @@ async def _converse(
         params=PipelineParams(
             audio_in_sample_rate=16000, audio_out_sample_rate=RATE, enable_metrics=plan.metrics
         ),
-        observers=[PipelineEvents(tap)] if plan.events else [],
+        observers=[_observer(tap, plan)] if plan.events else [],
     )
 
     async def on_client_disconnected(_transport: Any, _websocket: Any) -> None:
@@ -246,9 +289,8 @@ class Caller:
         if planted.after is not None:
             await asyncio.sleep(planted.after)
             return
-        while not self._heard_from or time.monotonic() < self._heard_until:  # noqa: ASYNC110
+        while not self._heard_from or time.monotonic() < self._heard_until + 0.3:  # noqa: ASYNC110
             await asyncio.sleep(STEP)
-        await asyncio.sleep(0.3)
 
     async def _send(self, socket: ClientConnection) -> None:
         start, number = time.monotonic(), 0

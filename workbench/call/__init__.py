@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from workbench.call.streams import PipelineRecord as PipelineRecord
     from workbench.call.streams import Stream as Stream
     from workbench.call.turns import Turn as Turn
+    from workbench.call.words import Word as Word
+    from workbench.call.words import Words as Words
 
 __all__ = [
     "Answer",
@@ -61,6 +63,8 @@ __all__ = [
     "Stage",
     "Stream",
     "Turn",
+    "Word",
+    "Words",
     "assert_same",
     "replay_inbound",
 ]
@@ -81,6 +85,8 @@ __getattr__, __dir__ = lazy(
         "PipelineRecord": ".streams",
         "Stream": ".streams",
         "Turn": ".turns",
+        "Word": ".words",
+        "Words": ".words",
         "Replayed": ".replay",
         "assert_same": ".replay",
         "replay_inbound": ".replay",

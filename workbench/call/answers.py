@@ -21,7 +21,7 @@ A greeting answers nobody. Medians are of those that were heard and follow the c
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, overload
 
 import numpy as np
@@ -30,6 +30,7 @@ from workbench.call.milestones import Sending, split
 from workbench.call.stages import KINDS, Stage, in_words, largest
 from workbench.call.streams import PipelineRecord
 from workbench.call.turns import Side, Turn
+from workbench.call.words import Word, Words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +44,8 @@ HOW_TO_SEE: Final = (
     "Which stage of the pipeline took it is told by observers=[PipelineEvents(tap)] in the "
     "PipelineWorker."
 )
+#: Words may begin so much before the first sound that is told to be a voice, in seconds.
+_EARLY: Final = 0.3
 #: What began an answer, in a pipeline that tells of itself.
 _BEGINS: Final = ("model begins", "first token", "text to speak", "synthesis begins", "first audio")
 #: An interruption so shortly after the last word that was heard has cut the bot off, in seconds: its
@@ -60,6 +63,8 @@ class Answer:
         stages: What the wait consists of, without gaps.
         outcome: ``"heard"``, ``"interrupted"`` or ``"abandoned"``.
         after: Whose last sound it follows.
+        words: What the bot said in it, where the capture holds words: ``words.unheard`` is what the
+            caller did not hear of it, though the model believes it said that.
     """
 
     start: float
@@ -67,6 +72,7 @@ class Answer:
     stages: tuple[Stage, ...]
     outcome: Outcome = "heard"
     after: Side = "caller"
+    words: Words = Words()
 
     @property
     def wait_ms(self) -> float:
@@ -181,6 +187,7 @@ def find_answers(
     sending: Sending,
     interruptions: Sequence[float],
     ended: float,
+    words: Words | None = None,
 ) -> Answers:
     """Find a call's answers and split the wait before each.
 
@@ -190,6 +197,7 @@ def find_answers(
         sending: The way of the bot's audio.
         interruptions: When the pipeline was interrupted, in order.
         ended: When the call was.
+        words: The bot's, if there are any.
     """
     found = []
     before: Turn | None = None
@@ -203,7 +211,25 @@ def find_answers(
                 found.append(Answer(start, turn.start, stages, outcome, after))
         before = turn if before is None or turn.end > before.end else before
     found += _abandoned(turns, pipeline, ended)
-    return Answers(sorted(found, key=lambda answer: (answer.end, answer.start)))
+    found.sort(key=lambda answer: (answer.end, answer.start))
+    return Answers(_with_words(found, words) if words else found)
+
+
+def _with_words(answers: Sequence[Answer], words: Words) -> Iterator[Answer]:
+    """Give each answer its words; those of a greeting are nobody's."""
+    own: dict[int | None, list[Word]] = {}
+    last: dict[int, int | None] = {}  # of each speech, the answer that its last heard word is of
+    heard = [i for i, answer in enumerate(answers) if answer.outcome != "abandoned"]
+    for word in words:
+        mine = [i for i in heard if answers[i].end <= word.start + _EARLY]
+        which = mine[-1] if mine else None
+        if not word.heard:
+            waited = [i for i, a in enumerate(answers) if a.start < word.start <= a.end]
+            which = last.setdefault(word.phrase, waited[0] if waited else which)
+        last[word.phrase] = which
+        own.setdefault(which, []).append(word)
+    for index, answer in enumerate(answers):
+        yield replace(answer, words=Words(own.get(index, ())))
 
 
 def _since(turn: Turn, before: Turn | None) -> tuple[float | None, Side]:

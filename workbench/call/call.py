@@ -28,6 +28,7 @@ from workbench.call.stages import Stage
 from workbench.call.stats import call_stats, clock_drift
 from workbench.call.streams import FrameRecord
 from workbench.call.turns import Turn
+from workbench.call.words import Sounding, Words, find_words
 from workbench.capture import CaptureReader
 from workbench.exceptions import CaptureError
 from workbench.metrics.sounds import HARDLY_VOICE, Sound, intervals_of, sounds
@@ -60,6 +61,7 @@ class Call:
         events: What happened, in order.
         hang_ups: The serializer's attempts to end the call, in order.
         pipeline: What the pipeline said of itself, in order.
+        has_words: Whether the bot asked for words, and they were read.
         start: The first ``start`` message, if there was one.
         stopped: When its last stream stopped; ``None`` if it never did.
         other_track: How many media messages came of another track than the caller's.
@@ -98,6 +100,7 @@ class Call:
         self.events = contents.events
         self.hang_ups = contents.hang_ups
         self.pipeline = contents.pipeline
+        self.has_words = bool(contents.words)
         self.start = contents.start
         self.stopped = contents.stopped
         self.other_track = contents.other_track
@@ -106,13 +109,15 @@ class Call:
         self.rx_index = contents.rx_index
 
     @classmethod
-    def open(cls, path: str | Path, budget: Budget | None = None) -> Call:
+    def open(cls, path: str | Path, budget: Budget | None = None, *, words: bool = True) -> Call:
         """Read a capture: finished, still being written, or cut off.
 
         Args:
             path: The file.
             budget: What it may claim; by default :func:`workbench.budget.usual`. Raise it for a
                 large file of your own: ``Budget(hours=12)``.
+            words: Whether to read what was said, where that was recorded. Without, nothing that is
+                made of the call tells any of it.
 
         Raises:
             CaptureError: If it cannot be read at all, or claims more than its budget.
@@ -126,6 +131,8 @@ class Call:
         try:
             with CaptureReader(path, budget) as reader:
                 contents = read(reader)
+                if not words:
+                    contents.words = ()
                 damage = tuple(reader.damage)
                 about = reader.metadata, reader.finished
                 return cls(reader.path, *about, damage, contents, reader.budget)
@@ -341,8 +348,26 @@ class Call:
         """
         interruptions = self.times_of("interruption").tolist()
         return find_answers(
-            self.turns, self.pipeline, self._sending_on, interruptions, self.duration
+            self.turns,
+            self.pipeline,
+            self._sending_on,
+            interruptions,
+            self.duration,
+            self.words.of("bot"),
         )
+
+    @cached_property
+    def words(self) -> Words:
+        """What both sides said, word by word; empty unless the bot asked for words.
+
+        See :mod:`workbench.call.words`. ``call.answers[1].words.unheard.text`` is what the caller did
+        not hear of an answer.
+        """
+        if not self.has_words:
+            return Words()
+        cuts = self.times_of("interruption").tolist()
+        way = Sounding(self.audio_out, self.sending, self.playout, self.pipeline, cuts)
+        return find_words(self._contents.words, way, self.caller_speech)
 
     def stages(self, start: float, end: float, message: int | None = None) -> tuple[Stage, ...]:
         """Split any wait for the bot into its stages: see :mod:`workbench.call.milestones`.

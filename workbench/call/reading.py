@@ -27,7 +27,14 @@ from workbench.call.ending import Ending, ending_of, final_stop
 from workbench.call.life import HELD, life_of, until
 from workbench.call.placement import follow
 from workbench.call.playout import reconstruct
-from workbench.call.streams import Event, FrameRecord, HangUpRecord, PipelineRecord, Stream
+from workbench.call.streams import (
+    Event,
+    FrameRecord,
+    HangUpRecord,
+    PipelineRecord,
+    Stream,
+    WordsRecord,
+)
 from workbench.call.unrecorded import Unrecorded
 from workbench.capture import (
     CaptureReader,
@@ -40,6 +47,7 @@ from workbench.capture import (
     Record,
     Refused,
     Stats,
+    Words,
 )
 
 __all__ = ["Contents", "frame_of", "read"]
@@ -66,6 +74,7 @@ class Contents:
         events: What happened, in order.
         hang_ups: The serializer's attempts to end the call, in order.
         pipeline: What the pipeline said of itself, in order.
+        words: What both sides said, in order; empty unless the bot asked for words.
         ending: How the call ended, and when: its length in seconds too. A call without an end
             lasts up to the end of the last audio, of what the far end had still queued too.
         start: The first ``start`` message, if there was one.
@@ -87,6 +96,7 @@ class Contents:
     events: tuple[Event, ...]
     hang_ups: tuple[HangUpRecord, ...] = ()
     pipeline: tuple[PipelineRecord, ...] = ()
+    words: tuple[WordsRecord, ...] = ()
     ending: Ending = Ending(0.0, "open", None)
     start: messages.Start | None = None
     stopped: float | None = None
@@ -212,6 +222,7 @@ class _Reading:
         self.events: list[Event] = []
         self.hang_ups: list[HangUpRecord] = []
         self.pipeline: list[PipelineRecord] = []
+        self.words: list[WordsRecord] = []
         self.rx_index: dict[int, int] = {}
         self.start: messages.Start | None = None
         self.wire_in = 0
@@ -400,6 +411,31 @@ class _Reading:
         self.pipeline.append(what)
         self.event(time, "pipeline", str(what))
 
+    def worded(self, record: Record, time: float) -> None:
+        body = _WORDS.decode(record.body)
+        if body.side not in ("caller", "bot"):
+            raise ValueError(f"said by {body.side[:40]!r}, who is nobody of a call")
+        times = [*body.starts, *body.ends]
+        longest = 3600 * self.budget.hours
+        if not len(body.at) == len(body.starts) == len(body.ends) or not all(
+            abs(time) <= longest for time in times
+        ):
+            raise ValueError("times of words that make no sense")
+        self.words.append(
+            WordsRecord(
+                time,
+                "bot" if body.side == "bot" else "caller",
+                body.text[: self.budget.text],
+                body.processor[: self.budget.text],
+                body.is_whole,
+                body.is_timed,
+                tuple(body.at),
+                tuple(body.starts),
+                tuple(body.ends),
+            )
+        )
+        self.budget.check(self.reader.path, "events", len(self.words))
+
     def contents(self) -> Contents:
         if self.strays:
             text = (
@@ -408,6 +444,7 @@ class _Reading:
             self.event(0.0, "bad_message", text)
         self.events.sort(key=lambda event: event.time)
         self.pipeline.sort(key=lambda record: record.time)  # an observer tells some of it late
+        self.words.sort(key=lambda record: record.time)
         holes = {} if self.is_whole else {t: unrecorded.holes(*n) for t, n in self.numbers.items()}
         begins = [event.time for event in self.events if event.kind == "start"][1:]
         inbound = _inbound(self.inbound.stream(), self.others, begins, holes.get("/ws/rx", ()))
@@ -426,6 +463,7 @@ class _Reading:
             tuple(self.events),
             tuple(self.hang_ups),
             tuple(self.pipeline),
+            tuple(self.words),
             ending=ending,
             start=self.start,
             stopped=stopped,
@@ -537,6 +575,7 @@ _STATS: Final = msgspec.json.Decoder(Stats)
 _NOTE: Final = msgspec.json.Decoder(Note)
 _HANG_UP: Final = msgspec.json.Decoder(HangUp)
 _PIPELINE: Final = msgspec.json.Decoder(Pipeline)
+_WORDS: Final = msgspec.json.Decoder(Words)
 
 #: Frames given to ``serialize`` that make an event. ``StartInterruptionFrame`` is the name that
 #: Pipecat used before 1.0 and still exports in some releases.
@@ -561,4 +600,5 @@ _HANDLERS: Final[dict[str, Callable[[_Reading, Record, float], Any]]] = {
     "/notes": _Reading.note,
     "/hang_up": _Reading.hang_up,
     "/pipeline": _Reading.pipeline_event,
+    "/words": _Reading.worded,
 }

@@ -9,6 +9,7 @@ Conventions:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from pipecat_bandwidth.encodings import WireFormat
 from workbench.call.life import Spell, State
 
-__all__ = ["Event", "FrameRecord", "HangUpRecord", "PipelineRecord", "Stream"]
+__all__ = ["Event", "FrameRecord", "HangUpRecord", "PipelineRecord", "Stream", "WordsRecord"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,33 @@ class PipelineRecord:
     def __str__(self) -> str:
         after = "" if self.seconds is None else f" after {1000 * self.seconds:.0f} ms"
         return f"{self.what}{after}" + (f" ({self.processor})" if self.processor else "")
+
+
+@dataclass(frozen=True)
+class WordsRecord:
+    """What one side said: see :class:`workbench.capture.Words`.
+
+    Parameters:
+        time: When its text was first known.
+        side: Who said it.
+        text: What, redacted.
+        processor: Which part of the pipeline knew it.
+        is_whole: False for a transcript that was never final, and for a speech that was cut off.
+        is_timed: Whether the synthesis gave the times of its words.
+        at: Of each part of the text that has a time, the index of its first character.
+        starts: When each would begin, in seconds after ``time``, if speech were played as it comes.
+        ends: When each would end.
+    """
+
+    time: float
+    side: Literal["caller", "bot"]
+    text: str
+    processor: str = ""
+    is_whole: bool = True
+    is_timed: bool = False
+    at: tuple[int, ...] = ()
+    starts: tuple[float, ...] = ()
+    ends: tuple[float, ...] = ()
 
 
 class FrameRecord(msgspec.Struct, frozen=True, gc=False):

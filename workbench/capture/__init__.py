@@ -52,6 +52,7 @@ from workbench.capture.schema import (
     Pipeline,
     Stats,
     Time,
+    Words,
 )
 from workbench.exceptions import CaptureError
 
@@ -70,6 +71,7 @@ __all__ = [
     "Refused",
     "Stats",
     "Time",
+    "Words",
 ]
 
 

@@ -28,6 +28,8 @@ _SECRET: Final = re.compile(
 )
 #: Bandwidth's, Twilio's, Telnyx's and Plivo's names of what the application itself put there.
 _PARAMETERS: Final = {"streamparams", "customparameters", "extraheaders"}
+#: Pipecat's messages to a client: transcripts and generated text among them.
+_RTVI: Final = "rtvi-ai"
 _ACCOUNT: Final = {"accountid", "accountsid"}
 #: What begins a name, or hides its letters, in a message that cannot be parsed.
 _SUSPECT: Final = (
@@ -83,9 +85,12 @@ def redact(
 
     Returns:
         The same with :data:`REDACTED` for every stream parameter and for whatever has a name that
-        looks like a secret's, and a pseudonym for every account id.
+        looks like a secret's, and a pseudonym for every account id. Of Pipecat's RTVI messages,
+        which repeat what is said, only the type is left.
     """
     if isinstance(value, Mapping):
+        if value.get("label") == _RTVI:  # of what it tells a client, only that it did
+            return {name: value[name] for name in ("label", "type", "id") if name in value}
         return {
             str(name): _redact_field(str(name), item, allow, secrets)
             for name, item in value.items()

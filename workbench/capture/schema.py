@@ -16,6 +16,7 @@ topic                    one record is
 ``/frames/out/other``    any other frame that was given to it: :class:`OtherFrame`
 ``/hang_up``             how an attempt to end the call came out: :class:`HangUp` (1.1)
 ``/pipeline``            what the pipeline said of itself: :class:`Pipeline` (1.1)
+``/words``               what somebody said, for those who ask: :class:`Words` (1.1)
 ``/log``                 what the serializer logged or raised: :class:`LogRecord`
 ``/capture/clock``       three clocks read together, each 10 s: :class:`Clock`
 ``/capture/stats``       the state of the recording, each second: :class:`Stats`
@@ -26,6 +27,7 @@ The metadata record ``capture`` names the version. What 1.1 added to 1.0, which 
 
 - ``/hang_up``. In 1.0 only the serializer's log lines told of a hang-up.
 - ``/pipeline``. In 1.0 these were notes that began with ``pipeline: ``.
+- ``/words``, only if :class:`workbench.observer.PipelineEvents` was asked for it.
 - The metadata record ``labels``, if the call has any: names and values of the bot's own.
 
 Conventions:
@@ -63,6 +65,7 @@ __all__ = [
     "Stats",
     "Time",
     "Topic",
+    "Words",
 ]
 
 FORMAT: Final = "bandwidth-call-capture"
@@ -194,6 +197,40 @@ class Pipeline(Body, kw_only=True, omit_defaults=True, gc=False):
     what: str
     processor: str = ""
     seconds: float | None = None
+
+
+class Words(Body, kw_only=True, omit_defaults=True, gc=False):
+    """What one side said, without what :mod:`workbench.capture.personal` takes out.
+
+    One record is a transcript, or what a synthesis said from its start to its stop. Its time is that
+    at which the text was first known. Seconds count from there; they are those at which the sound
+    would be heard if it were played as soon as the synthesis gives it.
+
+    Attributes:
+        side: ``"caller"`` or ``"bot"``.
+        text: What was said, or was going to be.
+        processor: Which part of the pipeline knew it.
+        is_whole: False for a transcript that was never final, and for a speech that was interrupted
+            before its synthesis had ended.
+        is_timed: Whether the synthesis gave the times of its words; otherwise they are estimates.
+        at: Of each part of the text that has a time, the index of its first character.
+        starts: When each begins, in seconds; empty if it never sounded, as for the caller.
+        ends: When each ends.
+    """
+
+    side: str
+    text: str
+    processor: str = ""
+    is_whole: bool = True
+    is_timed: bool = False
+    at: list[int] = []
+    starts: list[float] = []
+    ends: list[float] = []
+
+    @property
+    def weight(self) -> int:
+        """About how many bytes it takes while it waits to be written."""
+        return 512 + len(self.text) + 64 * len(self.at)
 
 
 class LogRecord(Stamped, kw_only=True, omit_defaults=True, gc=False):
@@ -363,6 +400,16 @@ _PIPELINE: Final[dict[str, dict[str, Any]]] = {
     "processor": _STRING,
     "seconds": _NUMBER,
 }
+_WORDS: Final[dict[str, dict[str, Any]]] = {
+    "side": _STRING,
+    "text": _STRING,
+    "processor": _STRING,
+    "is_whole": {"type": "boolean"},
+    "is_timed": {"type": "boolean"},
+    "at": {"type": "array", "items": _INTEGER},
+    "starts": {"type": "array", "items": _NUMBER},
+    "ends": {"type": "array", "items": _NUMBER},
+}
 _LOG: Final[dict[str, dict[str, Any]]] = {
     "timestamp": _TIME,
     "level": _INTEGER,
@@ -402,4 +449,5 @@ TOPICS: Final[dict[str, Topic]] = {
     "/notes": Topic("capture.Note", {"text": _STRING}),
     "/hang_up": Topic("capture.HangUp", _HANG_UP),
     "/pipeline": Topic("capture.Pipeline", _PIPELINE),
+    "/words": Topic("capture.Words", _WORDS),
 }

@@ -27,6 +27,7 @@ from workbench.diagnosis.detectors.encoding import declared
 from workbench.diagnosis.finding import Finding
 from workbench.diagnosis.findings import Findings
 from workbench.diagnosis.harm import rank
+from workbench.diagnosis.quoting import quoted
 
 __all__ = ["AROUND", "diagnose", "excerpt"]
 
@@ -90,7 +91,7 @@ def diagnose(
                 warnings.warn(text, RuntimeWarning, stacklevel=2)
             advance(1)
     judged = arbitrated(sorted(found, key=rank), call.duration, DETECTORS)
-    kept = tuple(f for f in judged if f.kind in wanted or f.kind != _ALWAYS)
+    kept = tuple(quoted(call, f) for f in judged if f.kind in wanted or f.kind != _ALWAYS)
     not_asked = dict.fromkeys(DETECTORS.keys() - wanted, "was not asked for")
     left = coverage.unjudged(call, judged, not_asked | failed)
     is_silent = not len(call.inbound) and not len(call.outbound)

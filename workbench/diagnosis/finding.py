@@ -71,6 +71,8 @@ class Finding:
             "possibly".
         title: What people call the fault; by default its kind.
         followers: Findings that follow from it, and are told here only.
+        words: What was said there, or was not heard, as a quotation; empty where the capture holds no
+            words. It is shown in the player, the report and the terminal, not by ``print``.
 
     Raises:
         ValueError: If there are no parts, or one's place or ``value`` is not finite.
@@ -90,6 +92,7 @@ class Finding:
     confidence: float = 1.0
     title: str = ""
     followers: tuple[Finding, ...] = ()
+    words: str = ""
 
     def __post_init__(self) -> None:
         places = [time for part in self.parts for time in part[:2]]

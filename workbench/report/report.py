@@ -75,6 +75,7 @@ def write_report(
     after: Call | None = None,
     show_ids: bool = False,
     sides: Collection[str] = ("caller", "bot"),
+    words: Collection[str] = ("caller", "bot"),
 ) -> Path:
     """Write the report.
 
@@ -87,6 +88,7 @@ def write_report(
         after: The same conversation with other settings, to be seen and heard beside this one.
         show_ids: Show ids and telephone numbers whole.
         sides: Whose voice may be heard, ``"caller"`` and ``"bot"``; none for a page without sound.
+        words: Whose words are shown, where the capture holds any.
 
     Returns:
         The path written.
@@ -107,11 +109,12 @@ def write_report(
                 name: value if name in ("audio", "begins") else hidden(value)
                 for name, value in row.items()
             }
-            for row in _findings(found, call, sides)
+            for row in _findings(found, call, sides, words)
         ],
         overview=_overview(call, found),
         duration=call.duration,
-        answers=_answers(call, hidden),
+        answers=_answers(call, hidden, "bot" in words),
+        said=_said(call, hidden, words),
         players=players(call, sides),
         comparison=_comparison(comparison, "bot" in sides) if comparison else None,
         tuning=_tuning(tuning) if tuning else None,
@@ -138,13 +141,17 @@ def _hidden(text: str, secrets: Mapping[str, str]) -> str:
     return _NUMBER.sub("+\N{HORIZONTAL ELLIPSIS}", hide(text, secrets))
 
 
-def _findings(findings: Findings, call: Call, sides: Collection[str]) -> list[dict[str, str]]:
+def _findings(
+    findings: Findings, call: Call, sides: Collection[str], words: Collection[str]
+) -> list[dict[str, str]]:
     """Rows of the table; a cause or a remedy is said once, and the worst are heard."""
     rows, taken = [], 0
     for finding, (cause, remedy) in zip(findings, findings.advice(), strict=True):
         row = _finding(finding, call, sides if taken < EXCERPTS_BYTES else ())
         taken += len(row["audio"]) + len(row["meant"])
-        rows.append({**row, "cause": cause, "remedy": remedy})
+        may_be_told = {finding.side or "caller", finding.side or "bot"} <= {*words}
+        said = finding.words if may_be_told else ""
+        rows.append({**row, "cause": cause, "remedy": remedy, "words": said})
     return rows
 
 
@@ -169,7 +176,22 @@ def _overview(call: Call, findings: Sequence[Finding]) -> dict[str, Any]:
     return {"src": uri("image/png", picture), "left": 100 * box.x0, "right": 100 * (1 - box.x1)}
 
 
-def _answers(call: Call, hidden: Callable[[str], str]) -> dict[str, Any] | None:
+def _said(call: Call, hidden: Callable[[str], str], sides: Collection[str]) -> list[dict[str, Any]]:
+    """What both sides said, phrase by phrase."""
+    return [
+        {
+            "at": f"{phrase[0].start:.1f}",
+            "side": phrase[0].side,
+            "text": hidden(phrase.text),
+            "heard": phrase[0].heard,
+            "about": "about " if phrase.about else "",
+        }
+        for phrase in call.words.phrases
+        if phrase[0].side in sides
+    ]
+
+
+def _answers(call: Call, hidden: Callable[[str], str], with_words: bool) -> dict[str, Any] | None:
     """The wait before each answer, as a picture and a table; ``None`` if there is no answer."""
     if not len(call.answers):
         return None
@@ -186,6 +208,7 @@ def _answers(call: Call, hidden: Callable[[str], str]) -> dict[str, Any] | None:
                 (f"{s.took_ms:.0f}", hidden(s.told), hidden(s.owner)) for s in answer.stages
             ],
             "setting": answer.largest.setting,
+            "unheard": hidden(answer.words.unheard.text) if with_words else "",
         }
         for answer in shown
     ]
