@@ -101,12 +101,13 @@ def _by_envelope(caller: Audio, bot: Audio, runs: Intervals) -> list[Echo]:
     """
     ours, theirs = levels(bot), levels(caller)
     length = min(len(ours), len(theirs)) - LAGS.stop
-    theirs = np.maximum(theirs, noise_floor_of(theirs))
+    floor = noise_floor_of(theirs)
+    theirs = np.maximum(theirs, floor)
     found, isolated = list[Echo](), list[bool]()
     for start, end in runs:
         first, last = int(start / HOP), min(int(end / HOP), length)
         matches = [
-            _match(ours, theirs, at, min(at + 200, last))
+            _match(ours, theirs, floor, at, min(at + 200, last))
             for at in range(first, max(first + 1, last - 100), 100)
             if last - at >= 100  # a second: less agrees with anything at some lag
         ]
@@ -160,7 +161,7 @@ def _copy(caller: Audio, bot: Audio, start: float, end: float) -> tuple[float, f
 
 
 def _match(
-    ours: NDArray[np.float64], theirs: NDArray[np.float64], first: int, last: int
+    ours: NDArray[np.float64], theirs: NDArray[np.float64], floor: float, first: int, last: int
 ) -> tuple[float, int, float]:
     """Best correlation of the envelopes in one window, its lag in hops, and the loss in dB."""
     part = ours[first:last]
@@ -171,7 +172,10 @@ def _match(
     best = int(np.argmax(scores))
     lag = LAGS[best]
     loud = part > part.max() - 15
-    loss = float(np.median((part - theirs[first + lag : last + lag])[loud]))
+    # The line's noise adds to what came back; a tenth of it is left, where there was nothing else.
+    came = 10 ** (theirs[first + lag : last + lag][loud] / 10)
+    came = 10 * np.log10(np.maximum(came - 10 ** (floor / 10), 0.1 * came))
+    loss = float(np.median(part[loud] - came))
     return float(scores[best]), lag, loss
 
 
