@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from pipecat_bandwidth.encodings import from_content_type
 from pipecat_bandwidth.messages import PlayAudio, Stop, encode, parse
@@ -214,8 +215,13 @@ def lead(take: Take, slot: tuple[int, int], ms: float) -> None:
 
 
 def tailless(take: Take, ms: float) -> Planted:
-    """The end of a sentence is not sent."""
-    slot = take.slots[take.rng.integers(len(take.slots))]
+    """The end of a sentence is not sent; of one that is interrupted that would be no loss."""
+    cuts = np.array([e.time for e in take.of(OTHER) if b"InterruptionFrame" in e.body[:200]])
+    ends = [take.within(slot)[-1].time for slot in take.slots]
+    whole = [s for s, end in zip(take.slots, ends, strict=True) if not _soon(cuts, end)]
+    if not whole:
+        raise Unfit
+    slot = whole[take.rng.integers(len(whole))]
     frames = take.within(slot)
     part = take.heard(slot[1] - 1) - ms / 1000, take.heard(slot[1] - 1)
     take.encode()
@@ -233,6 +239,10 @@ def tailless(take: Take, ms: float) -> Planted:
             left -= cut / width / wire.sample_rate
             entry.body = encode(PlayAudio(message.content_type, message.payload[: -cut or None]))
     return Planted((part,), ms)
+
+
+def _soon(cuts: NDArray[np.float64], end: float) -> bool:
+    return bool(((cuts > end - 0.1) & (cuts < end + 0.5)).any())
 
 
 def unsent(take: Take, secs: float) -> Planted:

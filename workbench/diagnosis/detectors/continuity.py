@@ -137,7 +137,7 @@ def audio_lost(call: Call) -> Iterator[Finding]:
 
 
 def _shortfalls(call: Call) -> list[Part]:
-    """Each utterance with the ms that are missing of it; those interrupted are left out."""
+    """Each utterance with the ms that are missing of it, until it is interrupted, if it is."""
     queue = call.speaking
     if not len(queue.time) or not len(call.outbound):
         return []
@@ -152,8 +152,13 @@ def _shortfalls(call: Call) -> list[Part]:
     for start, following in pairwise(bounds):
         mine = (queue.time >= start) & (queue.time < following)
         end = float(ends[mine].max())
-        if any(start <= time <= end for time in cut):
-            continue
+        if stopped := [time for time in cut if start <= time <= end]:
+            # The frame that was under way then may be thrown away.
+            given = queue.time[mine & (queue.time < min(stopped))]
+            if len(given) < 2:
+                continue
+            following = end = float(given[-1])
+            mine &= queue.time < following
         # A message comes after its frame and before the next one, however long it took.
         out = (call.outbound.time > start) & (call.outbound.time <= following)
         missing = queue.duration[mine].sum() - call.outbound.duration[out].sum()
