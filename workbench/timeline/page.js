@@ -18,7 +18,7 @@ function make(tag, name, ...children) {
   node.append(...children); // strings become text nodes
   // What may have the focus keeps its keys: B would add a cell. JupyterLab's shortcuts look for this
   // on the very element, and Notebook's come before any listener here.
-  if (["button", "select", "summary"].includes(tag) || name === "stage") {
+  if (["button", "input", "select", "summary"].includes(tag) || name === "stage") {
     node.setAttribute("data-lm-suppress-shortcuts", "true");
   }
   return node;

@@ -16,6 +16,7 @@ const KEYS = [
   ["1 … 9", "choose what to hear of the bot"],
   ["M", "everything at one loudness"],
   ["F", "keep the play position on screen"],
+  ["/", "search what was said, if the capture holds it"],
   ["?", "show this list, or hide it"],
 ];
 const NO_KERNEL = "The kernel does not answer: it is busy, or gone. Run the cell to play and to zoom.";
@@ -46,12 +47,14 @@ class Player {
     this.sound.position = model.get("position");
     this.muted = Object.fromEntries(sides.map((side) => [side.name, false]));
     this.picture = new Picture(this.root, sides.map((side) => side.name));
+    this.captions = this.picture.captions = new Captions(this);
     this.build();
     element.append(this.root);
     this.listen();
     this.takeContents();
     this.showState();
     this.loadMarks();
+    this.loadWords();
   }
 
   // -- what is there
@@ -109,6 +112,16 @@ class Player {
     }
   }
 
+  async loadWords() {
+    if (!this.contents.words) return;
+    try {
+      const { reply } = await this.kernel.ask("words");
+      if (!this.closed) this.captions.take(reply.phrases);
+    } catch (error) {
+      this.say(error.message);
+    }
+  }
+
   // -- building the page
 
   build() {
@@ -143,7 +156,7 @@ class Player {
       "div", "bar",
       group("Playing", this.playButton, this.loopButton, this.speed), this.time, this.meter,
       group("Findings", this.nextButton),
-      group("Zoom", ...zooms), this.followButton,
+      group("Zoom", ...zooms), this.followButton, this.captions.bar,
     );
     this.choiceBar = make("div", "");
     const matching = "Everything at one level of speech, −26 dBov (M)";
@@ -171,8 +184,8 @@ class Player {
     const keys = make("dl", "keys", ...KEYS.flatMap(([key, what]) => [make("dt", "", key), make("dd", "", what)]));
     this.keyList = make("details", "", make("summary", "", "Keys"), keys);
     this.root.append(
-      bar, this.choiceBar, this.stage, make("div", "foot", this.hint, this.hover), this.note,
-      make("div", "lists", this.eventList, this.keyList),
+      bar, this.choiceBar, this.stage, this.captions.now, make("div", "foot", this.hint, this.hover),
+      this.note, make("div", "lists", this.eventList, this.captions.list, this.keyList),
     );
   }
 
@@ -426,6 +439,7 @@ class Player {
     this.head.style.display = inside ? "" : "none";
     this.head.style.transform = `translateX(${x}px)`;
     this.time.textContent = `${clock(now)} / ${clock(this.contents.duration)}${this.contents.live ? " live" : ""}`;
+    this.captions.showNow(now);
     if (!this.sound.playing) this.describePosition();
   }
 
@@ -561,6 +575,16 @@ class Player {
     this.picture.redraw();
   }
 
+  goTo(from, until) { // a place that is no mark
+    const [start, end] = this.model.get("view");
+    if (from < start || until > end) {
+      const span = end - start;
+      this.setView(from - 0.3 * span, from + 0.7 * span);
+    }
+    this.seek(Math.max(0, from - 0.2));
+    this.picture.redraw();
+  }
+
   when(mark) {
     return mark.end - mark.start >= 0.01 ? `${clock(mark.start)} to ${clock(mark.end)}` : clock(mark.start);
   }
@@ -639,7 +663,10 @@ class Player {
       _contents: () => {
         const { readings } = this.contents;
         this.takeContents();
-        if (this.contents.readings !== readings) this.loadMarks();
+        if (this.contents.readings !== readings) {
+          this.loadMarks();
+          this.loadWords();
+        }
       },
       view: () => this.requestView(),
       selection: () => {
@@ -760,7 +787,7 @@ class Player {
     event.stopPropagation(); // what is typed here is not meant for the notebook
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const { tagName } = event.target;
-    if (tagName === "SELECT") return;
+    if (tagName === "SELECT" || tagName === "INPUT") return;
     if (event.key === " " || event.key === "Enter") {
       if (tagName === "BUTTON" || tagName === "SUMMARY") return;
     }
@@ -796,6 +823,7 @@ class Player {
       b: () => this.switchSlot("B"),
       m: () => this.toggleMatch(),
       f: () => this.toggleFollow(),
+      "/": () => this.captions.field.focus(),
       "?": () => { this.keyList.open = !this.keyList.open; },
     };
     const choice = key >= "1" && key <= "9" && this.listed[key - 1];
