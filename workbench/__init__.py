@@ -10,7 +10,7 @@
     CallTimeline(call, found)          the player, in Jupyter
 
 ============== ===================================================================================
-in the bot     ``tap`` ``observer`` ``capture``: light; they write the file of a call
+in the bot     ``tap`` ``observer`` ``words`` ``capture``: light; they write the file of a call
 what happened  ``audio`` ``call``: the file read: signals, queue, turns, counters, replay;
                ``budget``: what a file may claim
 what is wrong  ``diagnosis``: findings; ``python -m workbench.diagnosis`` lists the kinds
