@@ -148,7 +148,7 @@ def test_what_was_thrown_away_is_quoted_beside_the_finding(tmp_path):
     call = planted(tmp_path, ahead)
     (found,) = diagnose(call, ["unheard_speech"])
     assert found.words.startswith("not heard: \N{LEFT DOUBLE QUOTATION MARK}w03 w04")
-    assert found.words not in str(found) and found.as_dict()["words"] == found.words
+    assert "w03" not in f"{found} {found!r}" and found.as_dict()["words"] == found.words
 
 
 def test_words_are_found_in_any_case_across_two_of_them():
