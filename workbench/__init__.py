@@ -11,7 +11,7 @@
     survey("captures/")                many calls: which were bad, and what changed
 
 ============== ===================================================================================
-in the bot     ``tap`` ``observer`` ``capture``: light; they write the file of a call
+in the bot     ``tap`` ``observer`` ``words`` ``capture``: light; they write the file of a call
 what happened  ``audio`` ``call``: the file read: signals, queue, turns, counters, replay;
                ``budget``: what a file may claim
 what is wrong  ``diagnosis``: findings; ``python -m workbench.diagnosis`` lists the kinds

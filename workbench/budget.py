@@ -39,6 +39,7 @@ _LIMITS: Final = {
     "records": "holds {} records",
     "records_per_second": "holds {} records a second",
     "events": "tells of {} events",
+    "words": "holds {} words",
     "hours": "lasts {} hours",
     "audio_per_second": "holds {} seconds of audio for each second of the call",
     "samples": "has {} samples in one signal",
@@ -62,6 +63,7 @@ class Budget:
         records: 5 hours of a busy call, which has 200 a second.
         records_per_second: Beyond the first 100,000.
         events: What happened, messages that make no sense among it: of another carrier all, 50 a second.
+        words: Of both sides, parts of redacted ones among them: five hours of both at 165 a minute.
         hours: Length of a call.
         audio_per_second: Seconds of audio of one kind for each second of a call, beyond 600: a bot
             may give out a whole answer at once, and be interrupted in it.
@@ -85,6 +87,7 @@ class Budget:
     records: int = 4_000_000
     records_per_second: float = 1000.0
     events: int = 500_000
+    words: int = 100_000
     hours: float = 2.0
     audio_per_second: float = 20.0
     samples: int = 2**27

@@ -17,6 +17,7 @@ from workbench.call.words import Place, find_words
 from workbench.capture import CaptureReader
 from workbench.capture import Words as Recorded
 from workbench.diagnosis import diagnose
+from workbench.exceptions import CaptureError
 
 KEPT = Path(__file__).parents[1] / "data" / "staged"
 NAMES = ("timed_words", "words", "words_of_one")
@@ -147,7 +148,7 @@ def test_what_was_thrown_away_is_quoted_beside_the_finding(tmp_path):
     call = planted(tmp_path, ahead)
     (found,) = diagnose(call, ["unheard_speech"])
     assert found.words.startswith("not heard: \N{LEFT DOUBLE QUOTATION MARK}w03 w04")
-    assert found.words not in str(found) and found.as_dict()["words"] == found.words
+    assert "w03" not in f"{found} {found!r}" and found.as_dict()["words"] == found.words
 
 
 def test_words_are_found_in_any_case_across_two_of_them():
@@ -161,6 +162,31 @@ def test_words_are_found_in_any_case_across_two_of_them():
     assert [found.text for found in words.search("y thi")] == ["Say This"]
     assert words.search(" ") == words.search("that") == []
     assert words.between(1.3, 2.0).text == "This"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"side": "nobody", "text": "a"}',
+        '{"side": "bot", "text": "a", "at": [0], "starts": [0.0], "ends": []}',
+        '{"side": "bot", "text": "a", "at": [0], "starts": [1e300], "ends": [1.0]}',
+        '{"side": "bot"}',
+    ],
+)
+def test_words_that_make_no_sense_are_told_and_passed_over(tmp_path, body):
+    scene = Scene(2.0)
+    scene.extra.append((1.0, "/words", body))
+    scene.extra.append((1.2, "/words", Recorded(side="bot", text="so it is")))
+    call = Call.open(scene.write(tmp_path / "a.mcap"))
+    assert call.words.text == "so it is"
+    assert [event.kind for event in call.events].count("bad_message") == 1
+
+
+def test_a_file_that_claims_more_words_than_are_said_is_refused(tmp_path):
+    scene = Scene(2.0)
+    scene.extra += [(1.0, "/words", Recorded(side="bot", text="a " * 900))] * 120
+    with pytest.raises(CaptureError, match="words"):
+        Call.open(scene.write(tmp_path / "a.mcap"))
 
 
 TIMES = st.floats(-20, 20)

@@ -20,6 +20,7 @@ A greeting answers nobody. Medians are of those that were heard and follow the c
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, overload
@@ -220,12 +221,15 @@ def _with_words(answers: Sequence[Answer], words: Words) -> Iterator[Answer]:
     own: dict[int | None, list[Word]] = {}
     last: dict[int, int | None] = {}  # of each speech, the answer that its last heard word is of
     heard = [i for i, answer in enumerate(answers) if answer.outcome != "abandoned"]
+    begins = [answers[i].end for i in heard]
     for word in words:
-        mine = [i for i in heard if answers[i].end <= word.start + _EARLY]
-        which = mine[-1] if mine else None
-        if not word.heard:
-            waited = [i for i, a in enumerate(answers) if a.start < word.start <= a.end]
-            which = last.setdefault(word.phrase, waited[0] if waited else which)
+        count = bisect_right(begins, word.start + _EARLY)
+        which = heard[count - 1] if count else None
+        if not word.heard and word.phrase in last:
+            which = last[word.phrase]
+        elif not word.heard:
+            waited = (i for i, a in enumerate(answers) if a.start < word.start <= a.end)
+            which = next(waited, which)
         last[word.phrase] = which
         own.setdefault(which, []).append(word)
     for index, answer in enumerate(answers):

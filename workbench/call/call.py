@@ -62,6 +62,7 @@ class Call:
         hang_ups: The serializer's attempts to end the call, in order.
         pipeline: What the pipeline said of itself, in order.
         has_words: Whether the bot asked for words, and they were read.
+        reads_words: Whether they were to be read; who reads the file again keeps to the same.
         start: The first ``start`` message, if there was one.
         stopped: When its last stream stopped; ``None`` if it never did.
         other_track: How many media messages came of another track than the caller's.
@@ -80,6 +81,7 @@ class Call:
         damage: tuple[str, ...],
         contents: Contents,
         budget: Budget,
+        words: bool = True,
     ) -> None:
         """Take what was read; :meth:`open` is the way to get a call."""
         self.path = path
@@ -100,7 +102,8 @@ class Call:
         self.events = contents.events
         self.hang_ups = contents.hang_ups
         self.pipeline = contents.pipeline
-        self.has_words = bool(contents.words)
+        self.reads_words = words
+        self.has_words = words and bool(contents.words)
         self.start = contents.start
         self.stopped = contents.stopped
         self.other_track = contents.other_track
@@ -131,11 +134,9 @@ class Call:
         try:
             with CaptureReader(path, budget) as reader:
                 contents = read(reader)
-                if not words:
-                    contents.words = ()
                 damage = tuple(reader.damage)
                 about = reader.metadata, reader.finished
-                return cls(reader.path, *about, damage, contents, reader.budget)
+                return cls(reader.path, *about, damage, contents, reader.budget, words)
         except MemoryError:
             raise CaptureError(path, "there is not enough memory to read it") from None
 

@@ -223,6 +223,7 @@ class _Reading:
         self.hang_ups: list[HangUpRecord] = []
         self.pipeline: list[PipelineRecord] = []
         self.words: list[WordsRecord] = []
+        self.word_count = 0
         self.rx_index: dict[int, int] = {}
         self.start: messages.Start | None = None
         self.wire_in = 0
@@ -434,7 +435,9 @@ class _Reading:
                 tuple(body.ends),
             )
         )
-        self.budget.check(self.reader.path, "events", len(self.words))
+        # One without a word counts too: each takes memory.
+        self.word_count += 1 + max(len(body.at), len(body.text.split()))
+        self.budget.check(self.reader.path, "words", self.word_count)
 
     def contents(self) -> Contents:
         if self.strays:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 __all__ = [
@@ -92,7 +92,7 @@ class Finding:
     confidence: float = 1.0
     title: str = ""
     followers: tuple[Finding, ...] = ()
-    words: str = ""
+    words: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         places = [time for part in self.parts for time in part[:2]]
@@ -162,7 +162,7 @@ class Finding:
 
     def as_dict(self) -> dict[str, Any]:
         """All that is known of it, of JSON's types: a part's unknown value is ``None``."""
-        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
         parts = [
             {**part._asdict(), "value": None if math.isnan(part.value) else part.value}
             for part in self.parts

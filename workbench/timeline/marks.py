@@ -15,7 +15,7 @@ from workbench.diagnosis import DETECTORS, Finding
 from workbench.diagnosis.finding import SEVERITIES
 from workbench.looks import SEVERITY_LOOKS, STAGE_LOOKS
 
-__all__ = ["marks"]
+__all__ = ["clean", "marks"]
 
 _LONGEST_TEXT: Final = 600
 
@@ -61,13 +61,13 @@ def marks(
                 "finding",
                 finding.kind,
                 [part[:2] for part in finding.parts],
-                finding.measurement,
-                title=_clean(finding.title),
+                "; ".join(filter(None, (finding.measurement, finding.words))),
+                title=clean(finding.title),
                 side=finding.side,
                 severity=finding.severity,
                 shape=SEVERITY_LOOKS[finding.severity].mark,
-                cause=_clean(finding.cause),
-                remedy=_clean(finding.remedy),
+                cause=clean(finding.cause),
+                remedy=clean(finding.remedy),
                 listen=finding.listen,
                 rank=rank,
                 whole=_is_of_the_whole(finding, call.duration),
@@ -91,7 +91,7 @@ def _answer(answer: Answer) -> dict[str, Any]:
         f"{answer.outcome} after {text}",
         side="bot",
         colours=[STAGE_LOOKS[stage.name][0] for stage in answer.stages],
-        nouns=[_clean(KINDS[stage.name].noun) for stage in answer.stages],
+        nouns=[clean(KINDS[stage.name].noun) for stage in answer.stages],
     )
 
 
@@ -104,12 +104,12 @@ def _mark(
 ) -> dict[str, Any]:
     parts = [[float(start), max(float(start), float(end))] for start, end in places]
     when = {"start": parts[0][0], "end": max(end for _, end in parts), "parts": parts}
-    said = {"kind": _clean(kind), "title": _clean(kind), "text": _clean(text)}
+    said = {"kind": clean(kind), "title": clean(kind), "text": clean(text)}
     return {"row": row, **said, **when, "side": None, **more}
 
 
-def _clean(text: str) -> str:
-    """One line of printable characters, not too long."""
+def clean(text: str) -> str:
+    """A stranger's text as one line of printable characters, not too long."""
     line = " ".join(str(text)[: 2 * _LONGEST_TEXT].split())
     line = "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line

@@ -53,6 +53,7 @@ class Picture {
     this.selection = [];
     this.shown = null; // the mark that was jumped to
     this.hidden = ""; // said in place of the bot's spectrogram
+    this.captions = null; // who draws what is said
   }
 
   resize(width) {
@@ -176,6 +177,7 @@ class Picture {
     this.label(side, y + WAVE / 2, side);
     ink.font = "11px system-ui, sans-serif";
     this.label("0", y + WAVE + SPECTRUM - 7);
+    if (!(side === "bot" && this.hidden)) this.captions?.draw(this, side, y + WAVE);
     if (side === "bot" && this.hidden) {
       ink.fillStyle = "#fff";
       ink.fillText(this.hidden, GUTTER + 8, y + WAVE + 12);

@@ -224,6 +224,7 @@ class Scene:
         return {
             "duration": self.call.duration,
             "live": _grows(self.call),
+            "words": self.call.has_words,
             "sides": [
                 {
                     "name": side,

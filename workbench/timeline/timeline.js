@@ -17,6 +17,7 @@ const KEYS = [
   ["M", "everything at one loudness"],
   ["F", "keep the play position on screen; looking elsewhere while it plays ends that"],
   ["V", "frequencies up to 4 kHz, where the voice is, or all"],
+  ["/", "search what was said, if the capture holds it"],
   ["?", "show this list, or hide it"],
 ];
 const ROWS = { "": "all", finding: "findings", event: "events", answer: "answers", underrun: "other holes" };
@@ -51,6 +52,7 @@ class Player {
     this.sound.position = model.get("position");
     this.muted = Object.fromEntries(sides.map((side) => [side.name, false]));
     this.picture = new Picture(this.root, sides.map((side) => side.name));
+    this.captions = this.picture.captions = new Captions(this);
     this.build();
     element.append(this.root);
     this.listen();
@@ -58,6 +60,7 @@ class Player {
     this.showState();
     this.loadMarks();
     this.still.hide();
+    this.loadWords();
   }
 
   // -- what is there
@@ -115,6 +118,16 @@ class Player {
     }
   }
 
+  async loadWords() {
+    if (!this.contents.words) return;
+    try {
+      const { reply } = await this.kernel.ask("words");
+      if (!this.closed) this.captions.take(reply.phrases);
+    } catch (error) {
+      this.say(error.message);
+    }
+  }
+
   // -- building the page
 
   build() {
@@ -153,7 +166,7 @@ class Player {
       "div", "bar",
       group("Playing", this.playButton, this.loopButton, this.speed), this.time, this.meter,
       group("Findings", this.nextButton),
-      group("Zoom", ...zooms, this.voiceButton), this.followButton, this.keyList,
+      group("Zoom", ...zooms, this.voiceButton), this.followButton, this.captions.bar, this.keyList,
     );
     this.choiceBar = make("div", "");
     const matching = "Everything at one level of speech, −26 dBov (M)";
@@ -190,8 +203,8 @@ class Player {
     this.rows.addEventListener("change", () => this.showMarks());
     this.eventList.append(make("div", "bar", this.search, this.rows));
     this.root.append(
-      bar, this.choiceBar, this.stage, make("div", "foot", this.hint, this.hover), this.note,
-      this.eventList,
+      bar, this.choiceBar, this.stage, this.captions.now, make("div", "foot", this.hint, this.hover),
+      this.note, make("div", "lists", this.eventList, this.captions.list),
     );
   }
 
@@ -463,6 +476,7 @@ class Player {
     this.head.style.transform = `translateX(${x}px)`;
     this.overviewHead.style.transform = `translateX(${this.picture.place(now)}px)`;
     this.time.textContent = `${clock(now)} / ${clock(this.contents.duration)}${this.contents.live ? " live" : ""}`;
+    this.captions.showNow(now);
     if (!this.sound.playing) this.describePosition();
   }
 
@@ -617,6 +631,16 @@ class Player {
     this.picture.redraw();
   }
 
+  goTo(from, until) { // a place that is no mark
+    const [start, end] = this.model.get("view");
+    if (from < start || until > end) {
+      const span = end - start;
+      this.setView(from - 0.3 * span, from + 0.7 * span);
+    }
+    this.seek(Math.max(0, from - 0.2));
+    this.picture.redraw();
+  }
+
   when(mark) {
     return mark.end - mark.start >= 0.01 ? `${clock(mark.start)} to ${clock(mark.end)}` : clock(mark.start);
   }
@@ -710,7 +734,10 @@ class Player {
       _contents: () => {
         const { readings } = this.contents;
         this.takeContents();
-        if (this.contents.readings !== readings) this.loadMarks();
+        if (this.contents.readings !== readings) {
+          this.loadMarks();
+          this.loadWords();
+        }
       },
       view: () => this.requestView(),
       selection: () => {
@@ -871,6 +898,7 @@ class Player {
       m: () => this.toggleMatch(),
       f: () => this.toggleFollow(),
       v: () => this.toggleVoice(),
+      "/": () => this.captions.field.focus(),
       "?": () => { this.keyList.open = !this.keyList.open; },
     };
     const choice = key >= "1" && key <= "9" && this.listed[key - 1];

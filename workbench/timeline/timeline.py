@@ -12,6 +12,7 @@ costs no more than a minute. The messages, each answered under its number, ``ask
 ``sound``  ``side``, ``choice``, ``chunk``, ``speed``             ``gain_db`` and a buffer: int16 at
                                                                   the play rate
 ``marks``                                                         ``marks``
+``words``                                                         ``phrases``: what was said
 =========  =====================================================  ==================================
 
 Sound and whatever the capture says travel by these messages only, never by synchronised state: what
@@ -43,6 +44,7 @@ from workbench.audio import Audio
 from workbench.call import Call
 from workbench.diagnosis import Finding
 from workbench.exceptions import CaptureError
+from workbench.timeline.captions import captions
 from workbench.timeline.picture import picture
 from workbench.timeline.scene import LONG_SECS, SIDES, Choice, Scene
 from workbench.timeline.sketch import Sketch
@@ -56,8 +58,8 @@ __all__ = ["CallTimeline"]
 _log = logging.getLogger(__name__)
 
 _HERE: Final = Path(__file__).parent
-#: One module for the browser, in four files for the reader.
-_SCRIPTS: Final = ("timeline.js", "page.js", "picture.js", "sound.js")
+#: One module for the browser, in five files for the reader.
+_SCRIPTS: Final = ("timeline.js", "page.js", "picture.js", "captions.js", "sound.js")
 #: Largest picture that is drawn for a browser, in pixels.
 _MAX_COLUMNS: Final = 4096
 _MAX_ROWS: Final = 512
@@ -155,7 +157,7 @@ class CallTimeline(anywidget.AnyWidget):
             CaptureError: If it can no longer be read.
         """
         with self._exchange:
-            call = _opened_again(self.call.path)
+            call = _opened_again(self.call)
             whole = self.view[1] >= self.call.duration
             self._readings += 1
             self._show(self._scene_of(call, self._scene.added))
@@ -216,6 +218,8 @@ class CallTimeline(anywidget.AnyWidget):
         match asked["kind"]:
             case "marks":
                 return {"marks": scene.marks}, []
+            case "words":
+                return {"phrases": captions(scene.call)}, []
             case "sound":
                 side, name = asked["side"], asked["choice"]
                 sound = scene.track(side, name).sound(int(asked["chunk"]), float(asked["speed"]))
@@ -230,7 +234,7 @@ class CallTimeline(anywidget.AnyWidget):
                 if answer["sketch"]:
                     self._lay_out(scene, tracks)
                 return answer, buffers
-        raise ValueError(f"{asked['kind']!r} is asked for, marks, sound and view are known")
+        raise ValueError(f"{asked['kind']!r} is asked for, marks, sound, view and words are known")
 
     def _lay_out(self, scene: Scene, tracks: dict[str, str]) -> None:
         """Make the sounds that are shown, on a thread of its own, and have them shown again."""
@@ -296,14 +300,15 @@ def _draw(
     return {"tracks": axes, "sketch": sketch}, buffers
 
 
-def _opened_again(path: Path) -> Call:
+def _opened_again(call: Call) -> Call:
     """Open a capture that loses its last suffix when it is finished, perhaps just now."""
+    path, words = call.path, call.reads_words
     try:
-        return Call.open(path)
+        return Call.open(path, words=words)
     except CaptureError:
         if path.exists():
             raise
-        return Call.open(path.with_suffix(""))
+        return Call.open(path.with_suffix(""), words=words)
 
 
 def _follow(timeline: weakref.ref[CallTimeline], stop: threading.Event, every_secs: float) -> None:
