@@ -6,57 +6,11 @@ import json
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
+from tests.surveyed import drawn
 from workbench.surveys import Survey
 from workbench.surveys.groups import changes
-
-#: Groups of calls, of which each has so many holes a minute.
-Rates = dict[str, tuple[int, float]]
-
-
-def drawn(rates: Rates, seed: int = 1, *, mixed: bool = False, **labels: list[str]) -> Survey:
-    """Calls as they are: few have most of the holes, not all have answers, and all else is alike."""
-    rng = np.random.default_rng(seed)
-    release = np.repeat(list(rates), [count for count, _ in rates.values()])
-    per_min = np.repeat(
-        [rate for _, rate in rates.values()], [count for count, _ in rates.values()]
-    )
-    n = len(release)
-    secs = rng.gamma(4.0, 15.0, n)
-    holes = rng.poisson(per_min * secs / 60 * rng.gamma(1.0, 1.0, n))
-    sent = rng.integers(1000, 9000, n)
-    order = rng.permutation(n) if mixed else np.arange(n)
-    calls = pd.DataFrame(
-        {
-            "capture": [f"{number}.mcap" for number in range(n)],
-            "started_at": pd.Timestamp("2026-11-01", tz="UTC") + pd.to_timedelta(order, unit="h"),
-            "holes": holes,
-            "bot_speech_secs": secs,
-            "inbound_messages": sent,
-            "lost_messages": rng.binomial(sent, rng.beta(0.3, 60, n)),
-            "errors": (holes > 3).astype(int),
-            "harm": np.where(holes > 3, 2170.0, np.where(holes > 0, 1170.0, 0.0)),
-            "bot_sent_ms": 1000 * secs,
-            "caller_heard_ms": 1000 * secs * rng.beta(30, 2, n),
-            "answer_p50_ms": np.where(rng.random(n) < 0.9, rng.lognormal(7.0, 0.4, n), np.nan),
-            "answer_p95_ms": rng.lognormal(7.4, 0.5, n),
-            "time_to_yield_ms": np.where(rng.random(n) < 0.4, rng.normal(500, 100, n), np.nan),
-            "jitter_ms": rng.lognormal(0.0, 1.0, n),
-            "caller_level_dbov": rng.normal(-25, 5, n),
-            "bot_level_dbov": rng.normal(-22, 1, n),
-            "duration": rng.gamma(2.0, 60.0, n),
-            "label_release": release,
-            **{f"label_{name}": values for name, values in labels.items()},
-        }
-    )
-    found = [
-        {"capture": f"{number}.mcap", "severity": "warning", "kind": "underrun",
-         "title": "Gap in playback"}
-        for number in np.flatnonzero(holes)
-    ]  # fmt: skip
-    return Survey(calls, pd.DataFrame(found, columns=["capture", "severity", "kind", "title"]))
 
 
 def row(found: Any, figure: str) -> Any:
