@@ -14,7 +14,7 @@ from tests.benchmarks.tuning import table
 from tests.surveyed import drawn
 from workbench.surveys.groups import changes
 
-SURVEYS = 200
+SURVEYS = 100
 SIZES = ((60, 60), (20, 20), (100, 10))
 RATE, FACTOR = 2.0, 3.0
 
