@@ -27,7 +27,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from pipecat_bandwidth import BandwidthFrameSerializer
 from pipecat_bandwidth.messages import PlayAudio, Start, encode, parse
-from tests.captures import Scene, speech
+from tests.captures import Scene, changed, speech
 from tests.fuzz.bombs import halves
 from workbench import cli
 from workbench.budget import ENVIRONMENT
@@ -703,6 +703,14 @@ def test_survey_keeps_what_it_found(workbench: Callable[..., Run], tmp_path: Pat
     again = workbench("survey", tmp_path, "-o", out).out
     assert "1 capture was known already, 0 opened." in again
     assert "1 call on " in workbench("survey", out).out
+    unknown = workbench("survey", out, "--by", "release")
+    assert unknown.code == 2
+    assert "no call has a label 'release', there are: none" in unknown.err
+    changed(tmp_path / "a.mcap", tmp_path / "b.mcap", later=1.0, labels={"release": "1.4"})
+    run = workbench("survey", tmp_path, "-o", out, "--by", "release", columns=40)
+    assert "\nToo few to compare, less than 8 calls: 1.4.\n" in run.out
+    found = json.loads(workbench("survey", out, "--by", "release", "--json").out)
+    assert found["by"]["groups"] == {"1.4": 1}
     empty = tmp_path / "empty"
     empty.mkdir()
     nothing = workbench("survey", empty)

@@ -439,6 +439,12 @@ def survey(
             help="Keep the calls in this data set; what is in it already is not opened again.",
         ),
     ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LABEL", help="Tell what changed between calls of different labels: release."
+        ),
+    ] = None,
     since: Annotated[
         str | None,
         typer.Option(
@@ -459,7 +465,7 @@ def survey(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All of it as JSON.")] = False,
 ) -> None:
-    """Diagnose many calls: which were bad, and why.
+    """Diagnose many calls: which were bad, why, and since when.
 
     With -o, what is told is of all calls in the data set: limit it with --since.
     """
@@ -474,11 +480,16 @@ def survey(
             captures, out=output, since=since, executor=executor,
             progress=lambda done, every: bar.update(task, completed=done, total=every),
         )  # fmt: skip
+    changed = None
+    if by is not None and len(found):
+        with working("Comparing groups"):
+            changed = found.by(by)
     if as_json:
-        told = {"trend": found.trend_rows(trend)} if trend else {}
+        told: dict[str, object] = {"trend": found.trend_rows(trend)} if trend else {}
+        told |= {"by": changed.as_dict()} if changed else {}
         print(json.dumps(found.as_dict() | told, indent=2))
     else:
-        print_survey(out, found, worst=worst, trend=trend)
+        print_survey(out, found, worst=worst, trend=trend, changed=changed)
     if fail_on != "never" and len(found.failures(fail_on)):
         raise typer.Exit(1)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from workbench.diagnosis import Findings
     from workbench.surveys import Survey
+    from workbench.surveys.groups import Changes
     from workbench.surveys.result import Step
     from workbench.tuning.comparison import Comparison
     from workbench.tuning.tuning import TuningResult
@@ -90,17 +91,25 @@ def print_tuning(console: Console, result: TuningResult) -> None:
 
 
 def print_survey(
-    console: Console, found: Survey, *, worst: int = 10, trend: Step | None = None
+    console: Console,
+    found: Survey,
+    *,
+    worst: int = 10,
+    trend: Step | None = None,
+    changed: Changes | None = None,
 ) -> None:
-    """Print many calls: the worst of them, the kinds of findings by share of calls, the trend.
+    """Print many calls: what changed, the worst of them, the kinds by share of calls, the trend.
 
     Args:
         console: Where to. What is no terminal gets a line a row, with tabs between its cells.
         found: The calls.
         worst: How many of the worst calls are named.
         trend: By what, if it is wanted.
+        changed: What differs between groups of them, if that is wanted.
     """
     print_line(console, found.sentence)
+    for sentence in changed.sentences if changed else ():
+        print_line(console, sentence)
     if bad := _rows(found.worst(worst)):
         first = {
             row["capture"]: row for row in _rows(found.findings[found.findings["number"] == 1])

@@ -239,6 +239,24 @@ def test_only_calls_since_then(
         moment("soon")
 
 
+def test_captures_tell_since_when_there_are_holes(
+    chopped: Path, lossy: Path, tmp_path: Path, thread: Executor
+) -> None:
+    for number in range(16):
+        source, release = (chopped, "1.4") if number >= 8 else (lossy, "1.3")
+        changed(
+            source, tmp_path / f"{number}.mcap", later=60.0 * number, labels={"release": release}
+        )
+    told = survey(tmp_path, executor=thread).by("release").sentences
+    assert told[0] == "Calls by release, in order of time: 1.3 (8), 1.4 (8)."
+    holes = next(text for text in told if "holes in the bot's speech" in text)
+    assert holes.startswith("Since 1.4, against 1.3: ") and holes.endswith("in 1.3 none of it.")
+    kind = next(text for text in told if "Gap in playback" in text)
+    assert 'calls with "Gap in playback" 100 %; in 1.3 none of it.' in kind
+    gone = next(text for text in told if "Caller audio missing" in text)
+    assert gone.endswith("none any more, after 100 %.")
+
+
 # -- the data set ------------------------------------------------------------------------------
 
 

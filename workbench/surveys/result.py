@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from workbench.diagnosis.finding import SEVERITIES, Severity
 from workbench.diagnosis.harm import HEARD
+
+if TYPE_CHECKING:
+    from workbench.surveys.groups import Changes
 
 __all__ = ["LABEL", "Step", "Survey"]
 
@@ -116,6 +119,20 @@ class Survey:
     def trend_rows(self, step: Step = "day") -> list[dict[str, Any]]:
         """The same, of JSON's types."""
         return _records(self.trend(step).reset_index())
+
+    def by(self, label: str, *, seed: int = 0) -> Changes:
+        """Tell what differs between the calls of different labels: :mod:`workbench.surveys.groups`.
+
+        Args:
+            label: Name of the label, such as ``release``.
+            seed: Of the resampling.
+
+        Raises:
+            ValueError: If no call has such a label.
+        """
+        from workbench.surveys.groups import changes  # which needs SciPy, and this class
+
+        return changes(self, label, seed=seed)
 
     @property
     def sentence(self) -> str:

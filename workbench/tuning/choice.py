@@ -5,8 +5,8 @@ cheapest alternative is taken that is no more than the smallest difference that 
 best. The *choice* is the one that is taken most often, and how sure it is, the share of resamplings
 that take it. An alternative *ties* if in at least half of them it, too, is no more than that behind.
 
-Whole calls are resampled [2]_, as segments of one call are alike: what is found is about all calls
-of which these are a sample. That takes many: where one voice in thirty is hurt, five calls mostly
+Whole calls are resampled [2]_ (:mod:`workbench.metrics.resampling`), as segments of one call are
+alike: what is found is about all calls of which these are a sample. That takes many: where one voice in thirty is hurt, five calls mostly
 lack it, and no statistics on the five will tell. With fewer than the objective's ``from_calls``, which
 was measured (``make calibrate``), what is found is about these calls only, and their segments are
 resampled, each call's by itself. One or two segments are no sample at all; there the mean decides,
@@ -36,12 +36,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from workbench.metrics.resampling import RESAMPLINGS, resampled, standard_error
 from workbench.metrics.segments import LEAST_SEGMENTS
 from workbench.tuning.objective import Objective
 
 __all__ = ["Choice", "choose"]
-
-RESAMPLINGS: Final = 2000
 
 #: An alternative that is within what matters in this share of the resamplings ties.
 _TIES: Final = 0.5
@@ -145,11 +144,8 @@ def _resampled(
         draws = _draws_of_these(gaps, groups, rng)
         margin = _margin_of_these(gaps, groups)
     else:
-        counts = rng.multinomial(calls, np.full(calls, 1 / calls), RESAMPLINGS)
-        draws = (counts @ sums) / (counts @ sizes)[:, None]
-        # A sample varies less about its own mean than about that of the population.
-        error = draws.std(axis=0) * np.sqrt(calls / (calls - 1))
-        margin = stats.t.ppf(0.975, calls - 1) * error
+        draws = resampled(sums, sizes, rng)
+        margin = stats.t.ppf(0.975, calls - 1) * standard_error(draws, calls)
     centre, spread = gaps.mean(axis=0), draws.std(axis=0)
     wider = margin / np.maximum(stats.norm.ppf(0.975) * spread, 1e-300)
     return centre + (draws - centre) * wider, np.asarray(margin, dtype=np.float64)

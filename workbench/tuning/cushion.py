@@ -23,8 +23,9 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from workbench.metrics.resampling import RESAMPLINGS
 from workbench.metrics.segments import LEAST_SEGMENTS
-from workbench.tuning.choice import RESAMPLINGS, choose
+from workbench.tuning.choice import choose
 from workbench.tuning.decision import SURE
 from workbench.tuning.objective import Objective
 from workbench.tuning.stalls import CUSHIONS_MS, Stalls

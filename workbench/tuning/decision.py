@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from workbench.metrics.resampling import RESAMPLINGS
 from workbench.metrics.segments import LEAST_SEGMENTS
-from workbench.tuning.choice import RESAMPLINGS, Choice, choose
+from workbench.tuning.choice import Choice, choose
 from workbench.tuning.objective import OBJECTIVES, WIDE_RATE, Objective
 from workbench.tuning.scores import Scores
 from workbench.tuning.sentences import listed
