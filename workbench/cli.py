@@ -11,8 +11,9 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import ENOENT
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 from rich.console import Console
@@ -35,7 +36,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+#: What is piped is not wrapped: lines are for a program, or for another width.
+_PIPED: Final = 10_000
+#: Suffixes of files that are sound, not captures.
+_SOUND: Final = (".wav", ".flac")
+
 out = Console(highlight=False)
+if not out.is_terminal and "COLUMNS" not in os.environ:
+    out.width = _PIPED
 err = Console(stderr=True, highlight=False)
 
 Capture = Annotated[
@@ -173,10 +181,13 @@ def summary(
     capture: Capture,
     as_json: Annotated[bool, typer.Option("--json", help="Counters as JSON.")] = False,
 ) -> None:
-    """Say what a call was: who, when, how long, formats, levels, turns."""
+    """Say what a call was: who, when, how long, formats, levels, turns, and the worst of it."""
     call = opened(capture)
     with working("Measuring"):
+        from workbench.diagnosis import diagnose as run
+
         stats, text = call.stats, call.summary()
+        text += "" if as_json else f"\n{'worst:':<12}{run(call).sentence}"
     if as_json:
         print(json.dumps({"duration": call.duration, "finished": call.finished, **stats}, indent=2))
     else:
@@ -247,7 +258,7 @@ def compare(
     """Send the same speech through every outbound setting and far leg, and measure."""
     if picture and picture.suffix.lower() != ".png":
         raise ValueError(f"{picture}: the picture is a PNG, give a name that ends in .png")
-    is_audio = source.suffix.lower() in {".wav", ".flac"}
+    is_audio = source.suffix.lower() in _SOUND
     if channel is not None and recording is None and not is_audio:
         raise ValueError("--channel is one of a recording: give --recording too")
     check_writable(csv, picture)
@@ -307,6 +318,8 @@ def tune(
     check_writable(output)
     for name in captures:
         check_file(Path(name))
+        if "://" not in name and not Path(name).exists():
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), name)
     with working("Starting"):
         from workbench.tuning.batch import tune_captures as run
 
@@ -406,6 +419,10 @@ def export(
     signals: Annotated[
         str, typer.Option(help="Channels of wav and flac, of the call's five signals.")
     ] = "caller_sent,caller_heard",
+    rate: Annotated[
+        int | None,
+        typer.Option(min=8000, max=48000, help="Of wav and flac, in Hz; the signals' own if left."),
+    ] = None,
 ) -> None:
     """Write a call in forms that other programs open: WAV, FLAC, RTP for Wireshark, labels, CSV."""
     if output.suffix and not output.is_dir():  # otherwise it is a folder, which is made
@@ -418,7 +435,7 @@ def export(
     found = run_diagnose(call) if kind in (None, "labels", "csv") else ()
     names = tuple(name.strip() for name in signals.split(",") if name.strip())
     with working("Exporting"):
-        paths = run(call, output, kind, findings=found, signals=names)
+        paths = run(call, output, kind, findings=found, signals=names, sample_rate=rate)
     for path in paths:
         out.print(str(path), soft_wrap=True)
 
@@ -432,7 +449,11 @@ def opened(capture: Path) -> Call:
 
         try:
             return Call.open(capture)
-        except CaptureError:
+        except CaptureError as error:
+            if capture.suffix.lower() in _SOUND:
+                raise ValueError(
+                    f"{capture}: a sound file, and no capture of a call; compare takes sound files"
+                ) from error
             finished = capture.with_suffix("")
             if capture.suffix != ".part" or capture.exists() or not finished.exists():
                 raise

@@ -52,6 +52,7 @@ class Controls(widgets.VBox):  # type: ignore[misc]
             20,
             description="Cushion (ms)",
             continuous_update=False,
+            style=_WIDE_LABEL,
             layout=_wide(22),
         )
         self.measures = widgets.HTML(layout=_TEXT)
