@@ -111,8 +111,6 @@ def _checked(runs: Iterable[Run], rate: int) -> Voice:
     said = Voice(tuple(runs), rate)
     if not any(frame.size for stretch in said.runs for frame in stretch.frames):
         raise NothingSaid("the bot said nothing: there is no audio to send")
-    if not any(frame.any() for stretch in said.runs for frame in stretch.frames):
-        raise NothingSaid("the bot said nothing: all of its audio is silence")
     return said
 
 
