@@ -10,6 +10,7 @@ import os
 import queue
 import shutil
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -33,12 +34,13 @@ from workbench import cli
 from workbench.budget import ENVIRONMENT
 from workbench.cli import main
 from workbench.demo.bot import serve
-from workbench.diagnosis import DETECTORS
+from workbench.diagnosis import DETECTORS, diagnose
 from workbench.simulator import Script
 from workbench.simulator.script import Rule, Turn
 
 SAMPLE = Path(__file__).parent.parent / "sample_audio"
 CAPTURE = SAMPLE / "captures" / "demo.mcap"
+CHOPPY = SAMPLE / "captures" / "choppy.mcap"
 
 
 class Run(NamedTuple):
@@ -256,12 +258,46 @@ def test_sentences_break_between_words_and_facts_not_at_all(
     call = Call.open(CAPTURE)
     sentence, *facts = call.summary().splitlines()
     printed = workbench("summary", CAPTURE, columns=50).out.splitlines()
+    assert printed.pop() == f"worst:      {diagnose(call).sentence}"
     wrapped, whole = printed[: -len(facts)], printed[-len(facts) :]
     assert whole == facts and max(map(len, facts)) > 50
     replayed = workbench("replay", CAPTURE, columns=50).out.splitlines()
     for lines, said in ((wrapped, sentence), (replayed, str(replay(call)))):
         assert len(lines) > 1 and max(map(len, lines)) <= 50
         assert " ".join(map(str.strip, lines)) == said
+
+
+def test_what_is_piped_is_neither_wrapped_nor_padded() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    for command in ("diagnose", "summary"):
+        run = subprocess.run(
+            [sys.executable, "-m", "workbench", command, CHOPPY], env=environment,
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        lines = run.stdout.splitlines()
+        assert max(map(len, lines)) > 120
+        assert [line for line in lines if line != line.rstrip()] == []
+
+
+def test_a_missing_file_and_a_sound_file_are_told_as_what_they_are(
+    workbench: Callable[..., Run], tmp_path: Path
+) -> None:
+    missing = workbench("tune", CAPTURE, tmp_path / "none.mcap")
+    assert (missing.code, missing.out) == (2, "")
+    assert missing.err == f"workbench: {tmp_path / 'none.mcap'}: No such file or directory\n"
+    sound = workbench("diagnose", SAMPLE / "call" / "bot" / "b02.flac")
+    assert sound.code == 2
+    assert "a sound file, and no capture of a call; compare takes sound files" in sound.err
+
+
+def test_a_silent_call_is_a_sentence(workbench: Callable[..., Run], tmp_path: Path) -> None:
+    path = Scene(4.0).write(tmp_path / "silent.mcap")
+    for command in ("compare", "tune"):
+        run = workbench(command, path)
+        assert run.code == 2
+        assert "the bot said nothing" in run.err or "holds audio of the bot" in run.err
+        assert run.err.count("\n") <= 2 and "Traceback" not in run.err
+    assert "noise at" in workbench("summary", path).out
 
 
 def test_a_cut_capture_is_read_as_far_as_it_goes(

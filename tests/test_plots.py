@@ -23,7 +23,7 @@ from workbench.audio import Audio
 from workbench.call import Answer, Answers, Call, Event, Stage, Turn
 from workbench.call.playout import Playout, reconstruct
 from workbench.call.stats import jitter
-from workbench.diagnosis import diagnose
+from workbench.diagnosis import DETECTORS, diagnose
 from workbench.looks import SEVERITY_LOOKS
 from workbench.metrics.spectra import Spectrum, long_term_spectrum, spectrogram
 from workbench.tuning.comparison import SETTINGS, Comparison, compare
@@ -184,7 +184,8 @@ def test_the_queue_is_drawn_in_ms_with_its_underrun() -> None:
 
 def test_jitter_and_delta_are_those_of_the_stream(call: Call) -> None:
     ax = plots.jitter_and_delta(call.inbound)
-    delta, line = ax.get_lines()
+    delta, line, threshold = ax.get_lines()
+    assert threshold.get_ydata()[0] == DETECTORS["jitter"].thresholds[0].value
     np.testing.assert_allclose(delta.get_ydata(), 1000 * np.diff(call.inbound.time))
     assert max(delta.get_ydata()) == pytest.approx(220, abs=10)  # ten messages were lost
     np.testing.assert_allclose(line.get_ydata(), jitter(call.inbound))
@@ -206,6 +207,9 @@ def test_the_ladder_has_a_rung_for_each_answer_the_first_on_top() -> None:
     bottom, top = ax.get_ylim()
     assert bottom > top
     assert "(ms)" in ax.get_xlabel()
+    (threshold,) = ax.lines
+    assert threshold.get_xdata()[0] == DETECTORS["slow_response"].thresholds[0].value
+    assert "Slow" in threshold.get_label() and "2000 ms" in threshold.get_label()
 
 
 def test_a_ladder_of_no_answer_is_empty() -> None:
@@ -259,7 +263,9 @@ def test_a_comparison_has_a_picture_for_each_setting_and_leg(comparison: Compari
     assert titles[0].startswith("PCMU, G.711 leg\n") and titles[-1].startswith("PCM 24 kHz, G.722")
     assert all("kbit/s" in title for title in titles)
     figure = axes.flat[0].get_figure(root=True)
-    bars = [ax for ax in figure.axes if ax not in set(axes.flat)]
+    bars = [ax for ax in figure.axes if ax not in set(axes.flat) and ax.patches]
+    scales = [ax for ax in figure.axes if "dBov" in ax.get_ylabel()]
+    assert len(scales) == 1  # of the spectrograms' colours
     assert [len(ax.patches) for ax in bars] == [8, 8]
     assert "dB" in bars[1].get_ylabel() and "ESTOI" in bars[0].get_ylabel()
     assert not any(bar.errorbar for ax in bars for bar in ax.containers)  # a single segment
@@ -292,6 +298,33 @@ def test_bars_of_a_comparison_have_its_intervals() -> None:
         height, margin = by_setting[metric].to_numpy(), by_setting["margin"].to_numpy()
         assert (margin > 0).all()
         np.testing.assert_allclose(drawn, np.array([height, height - margin, height + margin]).T)
+
+
+def test_bars_begin_where_their_values_differ() -> None:
+    alike = {"G.711": {"a": 0.991, "b": 0.996}, "G.722": {"a": 0.989, "b": 0.999}}
+    ax = plots.metric_bars(alike, "ESTOI")
+    bottom, top = ax.get_ylim()
+    assert 0.97 < bottom < 0.989
+    assert (0.999 - 0.989) / (top - bottom) > 0.2  # the difference is seen
+    assert f"begins at {bottom:.3g}" in ax.get_ylabel()
+    assert plots.metric_bars({"x": {"a": 1.0, "b": 2.0}}, "dB").get_ylim()[0] == 0
+    for nothing in ({"x": {"a": float("nan")}}, {}):
+        assert "begins" not in plots.metric_bars(nothing, "dB").get_ylabel()
+
+
+def test_at_night_pictures_are_dark_and_by_day_as_before() -> None:
+    def corner() -> list[int]:
+        ax = plots.latency_ladder([Turn("bot", 4.8, 6.0, latency_ms=800.0)])
+        pixels = np.asarray(Image.open(io.BytesIO(plots.png(ax))).convert("RGB"), int)
+        assert np.abs(pixels - pixels[0, 0]).sum(axis=2).max() > 500  # it can be read
+        return pixels[0, 0].tolist()
+
+    plots.night()
+    try:
+        assert max(corner()) < 40
+    finally:
+        plots.night(False)
+    assert min(corner()) == 255
 
 
 def test_bars_have_heights_values_and_hatches() -> None:

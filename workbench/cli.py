@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import ENOENT
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -48,8 +49,12 @@ app = typer.Typer(
 )
 #: What a capture begins with, whatever its name.
 _MCAP: Final = b"\x89MCAP"
+#: What is piped is not wrapped: lines are for a program, or for another width.
+_PIPED: Final = 10_000
 
 out = Console(highlight=False)
+if not out.is_terminal and "COLUMNS" not in os.environ:
+    out.width = _PIPED
 err = Console(stderr=True, highlight=False)
 
 NoWords = Annotated[
@@ -247,10 +252,13 @@ def summary(
     capture: Capture,
     as_json: Annotated[bool, typer.Option("--json", help="Counters as JSON.")] = False,
 ) -> None:
-    """Say what a call was: who, when, how long, formats, levels, turns."""
+    """Say what a call was: who, when, how long, formats, levels, turns, and the worst of it."""
     call = opened(capture)
     with working("Measuring"):
+        from workbench.diagnosis import diagnose as run
+
         stats, text = call.stats, call.summary()
+        text += "" if as_json else f"\n{'worst:':<12}{run(call).sentence}"
     if as_json:
         print(json.dumps({"duration": call.duration, "finished": call.finished, **stats}, indent=2))
     else:
@@ -400,6 +408,8 @@ def tune(
     check_writable(output)
     for name in captures:
         check_file(Path(name))
+        if "://" not in name and not Path(name).exists():
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), name)
     with working("Starting"):
         from workbench.tuning.batch import tune_captures as run
 
@@ -588,6 +598,10 @@ def export(
         str, typer.Option(help="Channels of wav and flac, of the call's five signals.")
     ] = "caller_sent,caller_heard",
     no_words: NoWords = False,
+    rate: Annotated[
+        int | None,
+        typer.Option(min=8000, max=48000, help="Of wav and flac, in Hz; the signals' own if left."),
+    ] = None,
 ) -> None:
     """Write a call in forms that other programs open: WAV, FLAC, RTP for Wireshark, labels, CSV."""
     if output.suffix and not output.is_dir():  # otherwise it is a folder, which is made
@@ -600,7 +614,7 @@ def export(
     found = run_diagnose(call) if kind in (None, "labels", "csv") else ()
     names = tuple(name.strip() for name in signals.split(",") if name.strip())
     with working("Exporting"):
-        paths = run(call, output, kind, findings=found, signals=names)
+        paths = run(call, output, kind, findings=found, signals=names, sample_rate=rate)
     for path in paths:
         out.print(str(path), soft_wrap=True)
 
@@ -614,7 +628,11 @@ def opened(capture: Path, words: bool = True) -> Call:
 
         try:
             return Call.open(capture, words=words)
-        except CaptureError:
+        except CaptureError as error:
+            if capture.exists() and is_sound(capture):
+                raise ValueError(
+                    f"{capture}: a sound file, and no capture of a call; compare takes sound files"
+                ) from error
             finished = capture.with_suffix("")
             if capture.suffix != ".part" or capture.exists() or not finished.exists():
                 raise

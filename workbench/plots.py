@@ -17,7 +17,9 @@ from typing import Any, Final
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import rcParamsDefault
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
@@ -28,7 +30,7 @@ from workbench.call import Answers, Call, Event, Stream, Turn
 from workbench.call.playout import Playout
 from workbench.call.stages import KINDS
 from workbench.call.stats import jitter
-from workbench.diagnosis import Finding
+from workbench.diagnosis import DETECTORS, Finding
 from workbench.looks import SEVERITY_LOOKS, SIDE_COLOURS, STAGE_LOOKS
 from workbench.metrics.levels import loudest_span
 from workbench.metrics.spectra import Spectrogram, Spectrum, spectrogram
@@ -45,6 +47,7 @@ __all__ = [
     "jitter_and_delta",
     "latency_ladder",
     "metric_bars",
+    "night",
     "playout_lead",
     "png",
     "quality_against_bitrate",
@@ -59,8 +62,74 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PINK = (
 )  # fmt: skip
 _SETTING_COLOURS: Final = (BLUE, ORANGE, GREEN, PINK, SKY, RED, BLACK, YELLOW)
 _SETTING_LINES: Final = ("-", "--", "-.", ":")
-#: Behind a name that stands on hatching.
-_PAPER: Final = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.3}
+#: matplotlib's settings on a dark page: paper, and what is written on it.
+_NIGHT: Final = {
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor"), "#111418"),
+    **dict.fromkeys(
+        ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), "#e6e9ed"
+    ),
+    **dict.fromkeys(("grid.color", "legend.edgecolor"), "#8a939c"),
+}
+#: Half of the room that values take of an axis that does not begin at 0, and the least of it.
+_LEAST_SHARE: Final = 0.01
+
+
+def night(on: bool = True) -> None:
+    """Draw on dark paper from now on, as dark notebooks are; or on white again.
+
+    Args:
+        on: Whether it is dark.
+    """
+    known: Any = rcParamsDefault
+    settings: Any = plt.rcParams
+    settings.update(_NIGHT if on else {name: known[name] for name in _NIGHT})
+
+
+def _is_night() -> bool:
+    return sum(to_rgb(plt.rcParams["axes.facecolor"])) < 1.5
+
+
+def _ink() -> str:
+    return str(plt.rcParams["axes.edgecolor"])
+
+
+def _paper() -> dict[str, Any]:
+    """Behind a name that stands on hatching."""
+    return {"facecolor": plt.rcParams["axes.facecolor"], "alpha": 0.8, "linewidth": 0, "pad": 0.3}
+
+
+def _severity_colour(severity: str) -> str:
+    look = SEVERITY_LOOKS[severity]
+    return (look.night if _is_night() else look.day).paper
+
+
+def _threshold(ax: Axes, kind: str, *, scale: float = 1.0, across: bool = True) -> None:
+    """Draw from what value on a finding is one: dashed, with its title.
+
+    Args:
+        ax: Where.
+        kind: Of the finding; its first threshold is drawn.
+        scale: From the threshold's unit to that of the axis.
+        across: Whether the values go up, and the line across.
+    """
+    detector = DETECTORS[kind]
+    threshold = detector.thresholds[0]
+    line = ax.axhline if across else ax.axvline
+    drawn = line(
+        threshold.value * scale, color=_severity_colour("error"), linestyle="--", linewidth=1.2,
+        label=f"{detector.title}, from {threshold.value:g} {threshold.unit}",
+    )  # fmt: skip
+    drawn.set_gid(kind)
+
+
+def _level_bar(image: Axes, axes: Sequence[Axes]) -> None:
+    """Say beside some axes what the colours of their spectrograms stand for."""
+    figure = image.get_figure(root=False)
+    if figure is None or not image.collections:
+        return
+    bar = figure.colorbar(image.collections[0], ax=list(axes), aspect=40, pad=0.01, shrink=0.6)
+    bar.set_label("level per bin (dBov)", fontsize="x-small")
+    bar.ax.tick_params(labelsize="x-small")
 
 
 def waveform(
@@ -102,14 +171,15 @@ def spectrogram_image(
 
     Args:
         spectrogram: From :func:`workbench.metrics.spectra.spectrogram`.
-        ax: Where to draw; a new figure by default.
+        ax: Where to draw; a new figure, with a scale of its colours, by default.
         top_hz: Highest frequency shown, so that several pictures share one axis: what lies above
             a signal's own highest frequency stays empty.
 
     Returns:
         The axes: time in seconds, frequency in kHz, colour from -110 to -30 dBov.
     """
-    ax = ax or plt.subplots(figsize=(10, 2.5))[1]
+    is_alone = ax is None
+    ax = ax or plt.subplots(figsize=(10, 2.5), layout="constrained")[1]
     if len(spectrogram.time) > 1:
         ax.pcolormesh(
             spectrogram.time, spectrogram.frequency / 1000, spectrogram.level,
@@ -118,6 +188,8 @@ def spectrogram_image(
     ax.set_facecolor("black")
     top = top_hz or float(spectrogram.frequency[-1])
     ax.set(ylim=(0, top / 1000), xlabel="time (s)", ylabel="frequency\n(kHz)")
+    if is_alone:
+        _level_bar(ax, [ax])
     return ax
 
 
@@ -144,7 +216,7 @@ def turns(turns: Iterable[Turn], ax: Axes) -> Axes:
     """Shade who speaks when: the caller in the upper half, the bot in the lower."""
     for turn in turns:
         low, high = (0.5, 1.0) if turn.side == "caller" else (0.0, 0.5)
-        colour, _ = SIDE_COLOURS[turn.side]
+        colour = SIDE_COLOURS[turn.side][_is_night()]
         ax.axvspan(turn.start, turn.end, low, high, color=colour, alpha=0.35, lw=0)
     ax.set(yticks=(0.25, 0.75), yticklabels=("bot", "caller"), ylim=(0, 1), xlabel="time (s)")
     return ax
@@ -162,7 +234,7 @@ def events(events: Iterable[Event], ax: Axes) -> Axes:
         else:
             groups.append((event.time, [event.kind]))
     for time, _ in groups:
-        ax.axvline(time, color=BLACK, linestyle=":", linewidth=1)
+        ax.axvline(time, color=_ink(), linestyle=":", linewidth=1)
     _name([(time, ", ".join(dict.fromkeys(kinds))) for time, kinds in groups], ax, rows=3)
     return ax
 
@@ -174,7 +246,7 @@ def findings(findings: Iterable[Finding], ax: Axes) -> Axes:
         look = SEVERITY_LOOKS[finding.severity]
         for start, end, _ in finding.parts:
             ax.axvspan(
-                start, max(end, start + 0.02), facecolor="none", edgecolor=look.day.paper,
+                start, max(end, start + 0.02), facecolor="none", edgecolor=_severity_colour(finding.severity),
                 hatch=look.hatch, linewidth=1,
             )  # fmt: skip
         names.append((finding.parts[0].end, finding.title))
@@ -199,7 +271,7 @@ def _name(names: Iterable[tuple[float, str]], ax: Axes, rows: int) -> None:
                 ax.text(
                     time, 0.97 - row / rows, f" {name} ", ha="left" if is_left else "right", va="top",
                     transform=ax.get_xaxis_transform(), fontsize="x-small", clip_on=True,
-                    bbox=_PAPER,
+                    bbox=_paper(),
                 )  # fmt: skip
                 break
 
@@ -216,9 +288,9 @@ def playout_lead(playout: Playout, ax: Axes | None = None) -> Axes:
     """
     ax = ax or plt.subplots(figsize=(10, 1.8))[1]
     ax.plot(playout.time, np.asarray(playout.lead) * 1000, ".", markersize=2, color=GREEN)
-    ax.axhline(0, color=BLACK, linewidth=0.8)
+    ax.axhline(0, color=_ink(), linewidth=0.8)
     for underrun in playout.underruns:
-        ax.axvspan(underrun.start, underrun.end, color=SEVERITY_LOOKS["error"].day.paper, alpha=0.6)
+        ax.axvspan(underrun.start, underrun.end, color=_severity_colour("error"), alpha=0.6)
     ax.set(xlabel="time (s)", ylabel="far end's\nqueue (ms)")
     ax.grid(alpha=0.25)
     return ax
@@ -246,8 +318,9 @@ def jitter_and_delta(stream: Stream, ax: Axes | None = None) -> Axes:
     ax.set(ylim=(0, None), xlabel="time (s)", ylabel="inbound\nmessages (ms)")
     ax.yaxis.set_major_formatter("{x:g}")
     ax.grid(alpha=0.25)
+    _threshold(ax, "jitter")
     # Above the axes: at the top of them are the stalls, of one dot each.
-    ax.legend(fontsize="small", loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
+    ax.legend(fontsize="small", loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False)
     return ax
 
 
@@ -271,6 +344,9 @@ def latency_ladder(turns: Iterable[Turn], ax: Axes | None = None) -> Axes:
     ax.set(xlabel="from the caller's last word to the bot's first (ms)", ylabel="answer at")
     ax.set_ylim(len(answers) - 0.3, -0.7)
     ax.margins(x=0.15)
+    if answers:
+        _threshold(ax, "slow_response", across=False)
+        ax.legend(fontsize="x-small", loc="lower right", bbox_to_anchor=(1, 1), frameon=False)
     return ax
 
 
@@ -299,7 +375,7 @@ def answer_stages(answers: Answers, ax: Axes | None = None) -> Axes:
         most = answer.largest
         ax.text(
             (most.start + most.end) / 2 - answer.start, row, f"{most.took_ms:.0f}", ha="center",
-            va="center", fontsize="x-small", bbox=_PAPER,
+            va="center", fontsize="x-small", bbox=_paper(),
         )  # fmt: skip
     handles = [
         Patch(facecolor=colour, hatch=hatch, edgecolor=BLACK, label=KINDS[name].title)
@@ -311,8 +387,10 @@ def answer_stages(answers: Answers, ax: Axes | None = None) -> Axes:
     ax.set_ylim(len(answers) - 0.4, -0.6)
     ax.set_xlim(left=0)
     if names:
+        _threshold(ax, "slow_response", scale=1e-3, across=False)
+        ax.set_xlim(0, 1.05 * max(ax.get_xlim()[1] / 1.05, float(np.max(ax.lines[0].get_xdata()))))
         ax.legend(
-            handles=handles, fontsize="x-small", loc="upper left", bbox_to_anchor=(1, 1),
+            handles=[*handles, *ax.lines], fontsize="x-small", loc="upper left", bbox_to_anchor=(1, 1),
             frameon=False,
         )  # fmt: skip
     return ax
@@ -344,7 +422,7 @@ def call_overview(call: Call, found: Sequence[Finding] = ()) -> NDArray[Any]:
     local = [f for f in found if max(part.end - part.start for part in f.parts) < longest]
     sides = (("caller", call.caller_sent, axes[1:3]), ("bot", call.caller_heard, axes[3:5]))
     for side, audio, (wave, image) in sides:
-        waveform(audio, wave, colour=SIDE_COLOURS[side][0])
+        waveform(audio, wave, colour=SIDE_COLOURS[side][_is_night()])
         findings((f for f in local if f.side in (side, None)), wave)
         spectrogram_image(spectrogram(audio), image)
     axes[1].set_title("caller, as it arrived (caller_sent)", loc="left", fontsize="small")
@@ -352,6 +430,7 @@ def call_overview(call: Call, found: Sequence[Finding] = ()) -> NDArray[Any]:
     playout_lead(call.playout, axes[5])
     for ax in axes[:-1]:
         ax.set_xlabel("")
+    _level_bar(axes[2], list(axes))
     return axes  # type: ignore[no-any-return]
 
 
@@ -403,6 +482,7 @@ def comparison_overview(comparison: Comparison, *, secs: float = 4.0) -> NDArray
         title = f"{setting}, {leg} leg\n{cell['kbit_s']:.0f} kbit/s"
         ax.set_title(title, fontsize="small")
         ax.label_outer()
+    _level_bar(axes[0, 0], list(axes.flat))
     bars = below.subplots(1, 2)
     for ax, (metric, unit) in zip(bars, _COMPARED.items(), strict=True):
         margins = table.assign(**{metric: comparison.margin(metric)})
@@ -465,10 +545,38 @@ def metric_bars(
         ax.bar_label(bars, fmt="%.3g", fontsize="xx-small", padding=1)
     ax.set_xticks(np.arange(len(values)), [f"{group} leg" for group in values])
     ax.set_ylabel(unit)
+    begin = _begin(values, margins)
     if known:
         ax.set_title("mean over segments of speech, lines: its 95 % interval", fontsize="x-small")
     ax.margins(y=0.15)
+    if begin > 0:
+        low, high = _ends(values, margins)
+        ax.set_ylim(begin, high + 0.3 * max(high - begin, high - low))  # room for the figures
+        ax.set_ylabel(f"{unit}\nthe axis begins at {begin:.3g}")
     return ax
+
+
+def _begin(
+    values: Mapping[str, Mapping[str, float]], margins: Mapping[str, Mapping[str, float]]
+) -> float:
+    """Where the axis of bars begins: at 0, unless they differ by too little to be told apart there."""
+    low, high = _ends(values, margins)
+    room = max(high - low, _LEAST_SHARE * abs(high))
+    return max(0.0, low - room / 2) if low > 0 and room < low / 2 else 0.0
+
+
+def _ends(
+    values: Mapping[str, Mapping[str, float]], margins: Mapping[str, Mapping[str, float]]
+) -> tuple[float, float]:
+    """The least and the largest of all values, with their margins; 0 of none."""
+    known = [
+        (value, margin if np.isfinite(margin) else 0.0)
+        for group, each in values.items()
+        for setting, value in each.items()
+        if np.isfinite(value)
+        for margin in (margins.get(group, {}).get(setting, 0.0),)
+    ] or [(0.0, 0.0)]
+    return min(v - m for v, m in known), max(v + m for v, m in known)
 
 
 def quality_against_bitrate(
@@ -490,7 +598,7 @@ def quality_against_bitrate(
         marker = "osD^vP*X"[index % 8]
         ax.plot(
             kbit_s[setting], value, marker, markersize=9, linestyle="",
-            color=_SETTING_COLOURS[index % 8], label=setting, markeredgecolor=BLACK,
+            color=_SETTING_COLOURS[index % 8], label=setting, markeredgecolor=_ink(),
         )  # fmt: skip
     ax.set(xlabel="on the wire (kbit/s)", ylabel=unit)
     ax.set_xlim(left=0)

@@ -47,17 +47,17 @@ def print_findings(console: Console, found: Findings) -> None:
             f"[{SEVERITY_LOOKS[finding.severity].style}]{finding.severity}[/]  {finding.when}  "
             f"[bold]{escape(finding.title)}[/]{side}  [dim]{escape(finding.kind)}[/]"
         )
-        console.print(Padding(escape(finding.told), _INDENT))
+        console.print(Padding(escape(finding.told), _INDENT, expand=False))
         if finding.words:
-            console.print(Padding(escape(finding.words), _INDENT))
+            console.print(Padding(escape(finding.words), _INDENT, expand=False))
         for heading, text in zip(("why", "change"), advice, strict=True):
-            console.print(Padding(f"[dim]{heading}:[/] {escape(text)}", _INDENT))
+            console.print(Padding(f"[dim]{heading}:[/] {escape(text)}", _INDENT, expand=False))
     if found.not_judged:
         console.print(f"\n{found.not_judged}", markup=False)
     if found.changes is not None:
         console.print("\nAgainst the baseline:")
         for change in found.changes or ("nothing changed",):
-            console.print(Padding(escape(str(change)), _INDENT))
+            console.print(Padding(escape(str(change)), _INDENT, expand=False))
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:

@@ -253,7 +253,7 @@ def test_the_picture_knows_where_its_time_axis_is(call: Call, tmp_path: Path) ->
     first, last = left * png.width, (1 - right) * png.width
     frame = np.flatnonzero((pixels.sum(axis=2) < 200).mean(axis=0) > 0.3)  # the axes' edges
     assert frame.min() == pytest.approx(first, abs=3)
-    assert frame.max() == pytest.approx(last, abs=3)
+    assert np.abs(frame - last).min() <= 3  # beside it is the scale of the colours
 
 
 def test_excerpts_know_where_they_are_from(call: Call, tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 Conventions:
     ``*_ms`` are milliseconds, ``*_dbov`` active levels (ITU-T P.56), ``*_hz`` sample rates,
-    ``*_percent`` of a hundred. ``*_kbit_s`` is JSON text over the length of the call, before
-    WebSocket framing and TLS. What could not be measured is left out.
+    ``*_percent`` of a hundred. ``*_kbit_s`` is JSON text, before WebSocket framing and TLS: of
+    the caller over the length of the call, of the bot over that of the audio sent, as it is in
+    comparisons. What could not be measured is left out.
 
 References:
     .. [1] RFC 3550, section 6.4.1 and appendix A.8: interarrival jitter.
@@ -81,7 +82,7 @@ def call_stats(
         "inbound_messages": len(inbound),
         "outbound_messages": len(outbound),
         "inbound_kbit_s": contents.wire_in * 8 / length / 1000,
-        "outbound_kbit_s": contents.wire_out * 8 / length / 1000,
+        "outbound_kbit_s": contents.wire_out * 8 / max(playout.said_ms, 1.0),
         "lost_messages": lost,
         "loss_percent": 100 * lost / max(1, lost + sent),
         "duplicates": int(inbound.duplicate.sum()),

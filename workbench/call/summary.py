@@ -98,7 +98,9 @@ def facts(call: Told) -> list[tuple[str, str]]:
         told = f"{kinds}, {_count(len(stream), 'message')}"
         told += f", {stats[f'{name}_kbit_s']:.0f} kbit/s"
         if f"{side}_level_dbov" in stats:
-            told += f", speech at {stats[f'{side}_level_dbov']:.1f} dBov"
+            spoke = any(turn.side == side for turn in call.turns)
+            level = f"{stats[f'{side}_level_dbov']:.1f}".replace("-", "\N{MINUS SIGN}")
+            told += f", {'speech' if spoke else 'noise'} at {level} dBov"
         if loss and stats[loss]:
             told += f", {stats[loss]:.0f} lost"
         found.append((name, told))

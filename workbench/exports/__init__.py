@@ -66,6 +66,7 @@ def export(
     *,
     findings: Sequence[Finding] = (),
     signals: Sequence[str] = ("caller_sent", "caller_heard"),
+    sample_rate: int | None = None,
 ) -> list[Path]:
     """Write a call to one file, or to files named after the capture in a directory.
 
@@ -76,6 +77,7 @@ def export(
             labels and CSV, and of a call with words WebVTT and TextGrid.
         findings: As ``diagnose(call)`` returned them: for labels and CSV.
         signals: Channels of a sound file.
+        sample_rate: Of a sound file, in hertz; by default the highest of its signals.
 
     Returns:
         The files written, each complete and for its owner alone, as the capture is, also where
@@ -99,7 +101,7 @@ def export(
     for one, file in jobs:
         written.append(file)
         if one in ("wav", "flac"):
-            write_audio(call, file, signals)
+            write_audio(call, file, signals, sample_rate=sample_rate)
         elif one == "pcap":
             write_pcap(call, file)
         elif one == "labels":

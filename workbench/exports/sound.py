@@ -36,8 +36,7 @@ def write_audio(
         path: Ends in ``.wav`` or ``.flac``.
         signals: Names of the five signals of a call, one channel each. The default is what a
             person tapping the caller's line would record: the caller left, the bot right.
-        sample_rate: Of the file, in hertz; by default that of the signal if there is one, and
-            24000 if there are several.
+        sample_rate: Of the file, in hertz; by default that of the signal, of several the highest.
         subtype: ``"ULAW"`` writes mu-law, WAV only. ``caller_sent`` comes out of it as it was on
             the wire, but that the code of minus zero becomes that of zero.
 
@@ -53,7 +52,7 @@ def write_audio(
     if not signals or isinstance(signals, str):
         raise ValueError(f"signals of {signals!r}, a sequence of at least one name is wanted")
     sides = [call.signal(name) for name in signals]
-    rate = sample_rate or (sides[0].sample_rate if len(sides) == 1 else 24000)
+    rate = sample_rate or max(audio.sample_rate for audio in sides)
     form = {"format": kind[1:].upper(), "subtype": subtype}
     length = round(call.duration * rate)
     with (

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import ipywidgets as widgets
+import traitlets
 
 from workbench.panel.captures import Capture
 from workbench.tuning.cushion import MOST_MS
@@ -14,6 +15,9 @@ from workbench.tuning.objective import OBJECTIVES
 from workbench.tuning.settings import SETTINGS, Setting
 
 __all__ = ["Controls"]
+
+#: The longest cushion that there is, in ms, as in ``InputParams``.
+LONGEST_CUSHION_MS: Final = 1000.0
 
 #: Settings by their labels.
 WIRES: Final[dict[str, Setting]] = {setting.label: setting for setting in SETTINGS}
@@ -38,17 +42,21 @@ class Controls(widgets.VBox):  # type: ignore[misc]
             options=_PIPELINES, description="Pipeline rate", style=_WIDE_LABEL, layout=_NARROW
         )
         self.wire = widgets.ToggleButtons(
-            options=list(WIRES), description="Hear", style={"button_width": "6.5rem"},
-            layout=_wide(40),
+            options=list(WIRES), description="Setting", style={"button_width": "6.5rem"},
+            layout=_wide(34),
         )  # fmt: skip
         self.cushion = widgets.IntSlider(
-            0, 0, 1000, 20, description="Cushion (ms)", continuous_update=False, layout=_wide(22)
+            0,
+            0,
+            int(LONGEST_CUSHION_MS),
+            20,
+            description="Cushion (ms)",
+            continuous_update=False,
+            style=_WIDE_LABEL,
+            layout=_wide(22),
         )
-        self.span = widgets.FloatRangeSlider(
-            min=0.0, max=1.0, step=0.01, description="Span (s)", readout_format=".2f",
-            continuous_update=False, layout=_wide(36),
-        )  # fmt: skip
-        self.whole = widgets.Button(description="Whole call")
+        self.measures = widgets.HTML(layout=_TEXT)
+        self.whole = widgets.Button(description="Whole call", disabled=True)
         self.tuned_on = widgets.SelectMultiple(
             options=captures, value=(captures[0][1],), description="Tune on", layout=_wide(26, 5.5)
         )
@@ -60,10 +68,9 @@ class Controls(widgets.VBox):  # type: ignore[misc]
             options=[("what suits the leg", ""), *((str(o), n) for n, o in OBJECTIVES.items())],
             description="Better is", layout=_wide(38),
         )  # fmt: skip
-        self.kbit_s = _limit("kbit/s at most (0: any)")
-        self.delay_ms = _limit("delay (ms) at most (0: any)")
-        self.cushion_ms = _limit("cushion (ms) at most")
-        self.cushion_ms.value = MOST_MS
+        self.kbit_s = Limit("kbit/s at most (0: any)", 1e6)
+        self.delay_ms = Limit("delay (ms) at most (0: any)", 1e6)
+        self.cushion_ms = Limit("cushion (ms) at most", LONGEST_CUSHION_MS, MOST_MS)
         self.minimum = widgets.Dropdown(
             options=[("no minimum", ""), *_MINIMA], description="Quality", layout=_wide(21)
         )
@@ -72,7 +79,9 @@ class Controls(widgets.VBox):  # type: ignore[misc]
         )
         self.progress = widgets.IntProgress(description="", layout={"width": "12rem"})
         self.stop = widgets.Button(description="Stop")
-        self.status, self.measured, self.line = (widgets.HTML(layout=_TEXT) for _ in range(3))
+        self.status, self.verdict, self.measured, self.line, self.written = (
+            widgets.HTML(layout=_TEXT) for _ in range(5)
+        )
         self.blind = widgets.Button(
             description="Blind test of two", tooltip="Select two settings to compare", disabled=True
         )
@@ -81,25 +90,34 @@ class Controls(widgets.VBox):  # type: ignore[misc]
         self.write = widgets.Button(description="Write JSON", button_style="primary")
 
     def _lay_out(self, player: widgets.Widget, listening: widgets.Widget) -> list[widgets.Widget]:
-        """All rows, from top to bottom."""
+        """All rows, from top to bottom: what it comes to stands above the call."""
+        rarely = widgets.Accordion(
+            [
+                widgets.VBox(
+                    [
+                        _row(
+                            widgets.VBox([self.tuned_on, self.all], layout=_RIGHT),
+                            widgets.VBox([self.compared, self.blind], layout=_RIGHT),
+                        ),
+                        _row(self.objective),
+                        _row(self.kbit_s, self.delay_ms, self.cushion_ms),
+                        _row(self.minimum, self.minimum_value),
+                    ]
+                )
+            ],
+            titles=("What is compared and tuned on, what counts, and limits",),
+        )
         return [
             _row(self.capture, self.leg, self.pipeline),
-            _row(self.wire),
-            _row(self.cushion),
+            _row(self.wire, self.cushion),
+            self.verdict,
+            _row(self.measures, self.whole, self.progress, self.stop, self.status),
             player,
-            _row(self.span, self.whole),
-            _row(
-                widgets.VBox([self.tuned_on, self.all], layout=_RIGHT),
-                widgets.VBox([self.compared, self.blind], layout=_RIGHT),
-            ),
-            _row(self.objective),
-            _row(self.kbit_s, self.delay_ms, self.cushion_ms),
-            _row(self.minimum, self.minimum_value),
-            _row(self.progress, self.stop, self.status),
+            self.line,
+            _row(self.adopt, self.file, self.write, self.written),
+            rarely,
             listening,
             self.measured,
-            _row(self.adopt, self.file, self.write),
-            self.line,
         ]
 
     @property
@@ -119,12 +137,42 @@ _RIGHT: Final = {"align_items": "flex-end", "max_width": "100%"}
 _WIDE_LABEL: Final = {"description_width": "6rem"}
 
 
-def _limit(description: str) -> widgets.BoundedFloatText:
-    """A limit; 0 for none."""
-    return widgets.BoundedFloatText(
-        0.0, min=0.0, max=1e6, description=description, continuous_update=False,
-        style={"description_width": "11.5rem"}, layout=_wide(16.5),
-    )  # fmt: skip
+class Limit(widgets.HBox):  # type: ignore[misc]
+    """A number from 0 on; one that is out of range is refused beside its field.
+
+    Parameters:
+        description: Before the field.
+        most: The largest that is taken.
+        value: At first.
+
+    Attributes:
+        value: The last one that was taken.
+    """
+
+    value = traitlets.Float(0.0)
+
+    def __init__(self, description: str, most: float, value: float = 0.0) -> None:
+        """Show the field."""
+        self._most = most
+        self.field = widgets.FloatText(
+            value, description=description, continuous_update=False,
+            style={"description_width": "11.5rem"}, layout=_wide(16.5),
+        )  # fmt: skip
+        self.refused = widgets.HTML(layout=_TEXT)
+        super().__init__([self.field, self.refused], layout={"align_items": "center"})
+        self.value = value
+        self.field.observe(self._typed, "value")
+        self.observe(self._set, "value")
+
+    def _typed(self, change: dict[str, Any]) -> None:
+        is_good = 0 <= change["new"] <= self._most
+        said = f"0 to {self._most:g}; {self.value:g} is kept"
+        self.refused.value = "" if is_good else f"<span role='alert'>{said}</span>"
+        if is_good:
+            self.value = change["new"]
+
+    def _set(self, change: dict[str, Any]) -> None:
+        self.field.value = change["new"]
 
 
 def _wide(width: float, height: float | None = None) -> dict[str, str]:

@@ -96,7 +96,6 @@ class Panel(Controls):
         for control in (
             self.leg,
             self.pipeline,
-            self.span,
             self.objective,
             self.compared,
             self.tuned_on,
@@ -108,8 +107,7 @@ class Panel(Controls):
         ):
             control.observe(lambda _: self._measure(), "value")
         self.minimum.observe(self._minimum_chosen, "value")
-        self.span.observe(lambda _: self._select(), "value")
-        self.whole.on_click(lambda _: setattr(self.span, "value", (0.0, self.span.max)))
+        self.whole.on_click(lambda _: setattr(self.timeline, "selection", []))
         self.all.on_click(lambda _: setattr(self.tuned_on, "value", self._captures))
         self.stop.on_click(lambda _: self.cancel())
         self.blind.on_click(lambda _: self._listen())
@@ -209,11 +207,8 @@ class Panel(Controls):
         self.timeline = timeline
         self.comparison = self.result = None
         self._unheard = True
-        self.measured.value = ""
+        self.measured.value = self.verdict.value = ""
         self._blind.children = ()
-        with self.span.hold_trait_notifications():
-            self.span.max = max(call.duration, 0.01)
-            self.span.value = (0.0, self.span.max)
         alone = self.tuned_on.value == (self._shown,)
         self._shown = capture
         if alone:
@@ -221,7 +216,8 @@ class Panel(Controls):
         label = Setting(params_of([call])[0]).label
         self.wire.value = label if label in WIRES else next(iter(WIRES))
         self.cushion.value = call.params.get("outbound_cushion_ms", 0)
-        timeline.observe(lambda change: self._selected(change["new"]), "selection")
+        timeline.observe(lambda _: self._selected(), "selection")
+        self._say_span()
         self._player.children = (timeline,)
         self._hear()
         self._measure()
@@ -233,16 +229,22 @@ class Panel(Controls):
     def _minimum_chosen(self, change: dict[str, Any]) -> None:
         self.minimum_value.disabled = not change["new"]
 
-    def _select(self) -> None:
-        chosen = list(self.span.value)
-        self.timeline.selection = [] if self._is_whole else chosen
-
-    def _selected(self, selection: list[float]) -> None:
-        self.span.value = tuple(selection) or (0.0, self.span.max)
-
     @property
-    def _is_whole(self) -> bool:
-        return bool(self.span.value == (0.0, self.span.max))
+    def span(self) -> tuple[float, float]:
+        """What is measured, in seconds: the player's selection, or the whole call."""
+        start, end = self.timeline.selection or (0.0, self.call.duration)
+        return start, end
+
+    def _selected(self) -> None:
+        self._say_span()
+        self._measure()
+
+    def _say_span(self) -> None:
+        chosen = self.timeline.selection
+        self.whole.disabled = not chosen
+        what = f"{chosen[0]:.2f} to {chosen[1]:.2f} s" if chosen else "the whole call"
+        how = "" if chosen else " (select in the player for a part of it)"
+        self.measures.value = f"Measured: {what}{how}"
 
     def _hear(self) -> None:
         """Swap the candidate in the player as soon as it is ready; select the first one."""
@@ -284,7 +286,7 @@ class Panel(Controls):
         call, leg, objective = self.call, self.leg.value, self.objective.value or None
         rate, limits = self.pipeline.value or None, self.limits
         settings = [Setting(WIRES[name].params, rate) for name in self.compared.value]
-        source = call if self._is_whole else _said_within(call, *self.span.value)
+        source = _said_within(call, *self.span) if self.timeline.selection else call
         chosen = [] if self.tuned_on.value == (self._shown,) else self.tuned_on.value
         paths = [path_of(capture) for capture in chosen]
 
@@ -316,6 +318,8 @@ class Panel(Controls):
     def _show_measured(self, failed: str, measured: Measured) -> None:
         self.comparison, self.result = measured.comparison, measured.result
         self.measured.value = _as_html(measured)
+        why = measured.result.why if measured.result else ()
+        self.verdict.value = f"<b>{escape(why[0])}</b>" if why else ""
         self.adopt.disabled = self._is_tuned
         self.blind.disabled = len(self.comparison.table) != 2
         said = measured.refused or failed
@@ -351,13 +355,14 @@ class Panel(Controls):
             else:
                 self.params.save(self.file.value)
         except OSError as error:
-            self._say(f"{self.file.value}: {error.strerror}", failed=True)
+            said = f"<b>Not done:</b> {escape(f'{self.file.value}: {error.strerror}')}"
         else:
-            self._say(f"Written: {self.file.value}, for InputParams.load")
+            said = f"Written: {escape(self.file.value)}, for InputParams.load"
+        self.written.value = f"<span role='status'>{said}</span>"
 
     def _failed(self, error: Exception) -> None:
         self.blind.disabled = True
-        self.measured.value = ""
+        self.measured.value = self.verdict.value = ""
         self.comparison = self.result = None
         self._say(str(error), failed=True)
 
@@ -395,10 +400,10 @@ def _heard(call: Call, setting: Setting, leg: str) -> Audio:
 def _as_html(measured: Measured) -> str:
     numbers = measured.comparison.shown.to_html(index=False, border=0)
     result = measured.result
-    first, *rest = map(escape, [*result.why, *result.advice] if result else [""])
+    _, *rest = map(escape, [*result.why, *result.advice] if result else [""])
     items = "".join(f"<li>{sentence}</li>" for sentence in rest)
     table = f"<div style='overflow-x: auto'>{numbers}</div>"
-    text = f"<p><b>{first}</b></p>{table}<ul>{items}</ul>" if result else table
+    text = f"{table}<ul>{items}</ul>" if result else table
     # As wide as there is room, not as the table wants it.
     fitting = "width: 0; min-width: 100%; box-sizing: border-box"
     return f"<div class='jp-RenderedHTMLCommon' style='{fitting}'>{text}</div>"

@@ -414,8 +414,8 @@ class Player {
   toggleFollow() {
     this.following = !this.following;
     this.showState();
-    const [start, end] = this.model.get("view"), now = this.sound.now();
-    if (this.following && (now < start || now > end)) this.setView(now - 0.1 * (end - start), now + 0.9 * (end - start));
+    const [start, end] = this.model.get("view"), now = this.sound.now(), span = end - start;
+    if (this.following && (now < start || now > end)) this.setView(now - 0.1 * span, now + 0.9 * span);
   }
 
   showState() {

@@ -131,8 +131,8 @@ class Track:
             sums = np.concatenate([[0.0], np.cumsum(self._power)])
             bounds = np.clip(np.rint(edges), 0, len(self._power)).astype(np.int64)
             power = np.maximum(np.diff(sums[bounds]), 0) / np.maximum(np.diff(bounds), 1)
-        steps = np.rint(np.sqrt(np.asarray(power, np.float64)) * (127 / full_scale))
-        return np.clip(steps, 0, 127).astype(np.uint8)
+        level: NDArray[np.float64] = np.sqrt(power) * (127 / full_scale)
+        return np.clip(np.rint(level), 0, 127).astype(np.uint8)
 
     def spectrogram(
         self, start: float, end: float, columns: int, rows: int, top_hz: float

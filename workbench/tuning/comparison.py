@@ -102,7 +102,7 @@ _BRIEFLY: Final = {
 LEGEND: Final = (
     "damage, missing: of the loudness of what the bot said, up to 3.4 kHz and above, less is "
     "better. segSNR: speech over error in the telephone band, at most 35; ESTOI: predicted "
-    "intelligibility, at most 1; of both, more is better."
+    "intelligibility, at most 1; of both, more is better. kbit/s: on the wire while the bot speaks."
 )
 
 #: A number, or an :class:`workbench.metrics.opinions.Opinion` that may say why there is none.
