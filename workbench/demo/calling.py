@@ -200,7 +200,8 @@ def _waits(secs: Sequence[float]) -> str:
     """The median, and the longest."""
     if not secs:
         return "never"
-    return f"{statistics.median(secs):.2f} s, at most {max(secs):.2f} s"
+    most = f", at most {max(secs):.2f} s" if len(secs) > 1 else ""
+    return f"{statistics.median(secs):.2f} s{most}"
 
 
 def _holes(call: SimulatedCall) -> str:
