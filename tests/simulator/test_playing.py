@@ -148,22 +148,25 @@ async def test_two_streams_run_side_by_side() -> None:
 async def test_a_stream_too_many_is_rejected_and_the_others_go_on(second: str, cause: str) -> None:
     first = [ONE_WAY, "{stream}</StartStream>", '<Pause duration="0.2"/>']
     again = document(second, STOP)
-    bot = Bot(greet_or_stay, document(*first, '<Redirect redirectUrl="/pages/again"/>'),
+
+    async def behave(websocket: WebSocket) -> None:
+        await websocket.accept()
+        start = json.loads(await websocket.receive_text())
+        if start["metadata"]["streamName"] != "s":
+            return await stay(websocket)
+        await play(websocket, tone(0.1, 24000))
+        for _ in range(200):
+            await listen(websocket, 0.1)
+            if any(webhook["eventType"] == "mediaStreamRejected" for webhook in bot.webhooks):
+                break
+        await websocket.close()
+
+    bot = Bot(behave, document(*first, '<Redirect redirectUrl="/pages/again"/>'),
               again=again)  # fmt: skip
     call = await bot.called()
     rejected = [w for w in bot.webhooks if w["eventType"] == "mediaStreamRejected"]
     assert [w["cause"] for w in rejected] == [cause]
     assert call.ended_by == "closed" and call.problems() == []
-
-
-async def greet_or_stay(websocket: WebSocket) -> None:
-    await websocket.accept()
-    start = json.loads(await websocket.receive_text())
-    if start["metadata"]["streamName"] != "s":
-        return await stay(websocket)
-    await play(websocket, tone(0.1, 24000))
-    await listen(websocket, 0.8)
-    await websocket.close()
 
 
 # -- requests at the Voice API -----------------------------------------------------------------

@@ -63,7 +63,7 @@ def simulate_call(
         script: What the caller says; the short demo call by default.
         voice_port: Where the Voice API listens; if it can, at :data:`VOICE_PORT` by default.
         timeout: Seconds after which the caller hangs up.
-        options: Others of :func:`~workbench.simulator.simulate`.
+        options: Others of :func:`workbench.simulator.simulate`.
 
     Raises:
         SimulationError: If the call failed; it names the step and what came back.
@@ -106,7 +106,7 @@ def simulate_calls(
         voice_port: Where the Voice API of all listens.
         timeout: Seconds after which the callers hang up.
         line: How bad the lines are.
-        options: Others of :func:`~workbench.simulator.simulate`.
+        options: Others of :func:`workbench.simulator.simulate`.
 
     Returns:
         What each was, or what it failed with.
@@ -200,7 +200,8 @@ def _waits(secs: Sequence[float]) -> str:
     """The median, and the longest."""
     if not secs:
         return "never"
-    return f"{statistics.median(secs):.2f} s, at most {max(secs):.2f} s"
+    most = f", at most {max(secs):.2f} s" if len(secs) > 1 else ""
+    return f"{statistics.median(secs):.2f} s{most}"
 
 
 def _holes(call: SimulatedCall) -> str:

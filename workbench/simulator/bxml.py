@@ -1,7 +1,7 @@
 """The document that a webhook returns, read as strictly as Bandwidth does.
 
 A mistake in it fails the call: it is refused, with what is wrong. How its verbs are played is in
-:mod:`~workbench.simulator.playing`. The attributes of verbs that take no time and concern no stream
+:mod:`workbench.simulator.playing`. The attributes of verbs that take no time and concern no stream
 are not checked.
 """
 

@@ -2,7 +2,7 @@
 
 A real HTTP/1.1 server, because the faults worth having are those of a connection: an answer that
 comes late, or a reset in its place. It knows the calls that :meth:`VoiceAPIServer.add` told it of
-and those that requests have made; what requests do to them is in :mod:`~workbench.simulator.calls`.
+and those that requests have made; what requests do to them is in :mod:`workbench.simulator.calls`.
 
 ============================================ ===================================================
 ``POST /api/v1/oauth2/token``                200 with a token, 401 for wrong client credentials
