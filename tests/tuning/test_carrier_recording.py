@@ -199,7 +199,7 @@ def test_another_channel_is_refused(call: Call) -> None:
 
 
 def test_silence_is_refused(call: Call) -> None:
-    with pytest.raises(ValueError, match="does not hold what the bot sent"):
+    with pytest.raises(ValueError, match="is silent, so it does not hold what the bot sent"):
         carrier_recording.align(call, Audio(np.zeros(80000, np.float32), 8000))
 
 
@@ -217,6 +217,37 @@ def test_of_two_channels_the_bots_is_read(tmp_path: Path) -> None:
         carrier_recording.read(path, 2)
     soundfile.write(path, np.full(100, 0.25), 8000)
     assert carrier_recording.read(path).samples[0] == pytest.approx(0.25, abs=1e-4)
+
+
+# -- recordings that were wrongly written or read ------------------------------------------------
+
+
+def interleaved(voice: Audio, size: int) -> Audio:
+    """The caller and the bot by turns, so many samples each."""
+    other = speech("caller/c05", voice.sample_rate).samples
+    both = np.zeros((2, -(-len(voice) // size), size), np.float32)
+    both[1].reshape(-1)[: len(voice)] = voice.samples
+    both[0].reshape(-1)[: len(other)] = other[: both[0].size]
+    return Audio(np.ascontiguousarray(both.transpose(1, 0, 2)).reshape(-1), voice.sample_rate)
+
+
+MISTAKEN = {
+    "its polarity is inverted": lambda voice: Audio(-voice.samples, voice.sample_rate),
+    "its header says 4000 Hz, it was recorded at 8000 Hz": lambda v: Audio(v.samples, 4000),
+    "its header says 16000 Hz, it was recorded at 8000 Hz": lambda v: Audio(v.samples, 16000),
+    "it is in stereo and was read as mono": lambda voice: interleaved(voice, 1),
+    "two tracks take turns each 20 ms": lambda voice: interleaved(voice, 160),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKEN)
+def test_a_mistake_is_undone_and_told_by_its_name(mistake: str) -> None:
+    heard = recorded(voice_over("G.711"), rate=8000)
+    found = carrier_recording.align(VOICE, MISTAKEN[mistake](heard))  # type: ignore[no-untyped-call]
+    assert found.mistake.startswith(mistake)
+    assert found.sentence.startswith(f"Undone in the carrier's recording: {mistake}")
+    assert found.matched > 0.9
+    assert found.delay_ms == pytest.approx(0.0, abs=0.2)
 
 
 # -- what tells no leg ---------------------------------------------------------------------------
