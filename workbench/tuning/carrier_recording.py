@@ -94,9 +94,7 @@ _WIDE_HZ: Final = 5000.0
 #: a line at -60 dBov and MP3 at 16 kbit/s.
 _NOT_WIDE_SNR, _WIDE_SNR = -18.0, -12.0
 #: How sure a name is: what `make recordings COUNT=70` counts.
-_CONFIDENCE: Final = (
-    "Of 70 recordings by other programs 4 legs were named so, all rightly."
-)
+_CONFIDENCE: Final = "Of 70 recordings by other programs 4 legs were named so, all rightly."
 #: What stands for a wide leg whose codec is not told.
 _ANY_WIDE: Final = "G.722"
 
