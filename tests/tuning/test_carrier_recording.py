@@ -231,7 +231,13 @@ def interleaved(voice: Audio, size: int) -> Audio:
     return Audio(np.ascontiguousarray(both.transpose(1, 0, 2)).reshape(-1), voice.sample_rate)
 
 
+def padded(voice: Audio) -> Audio:
+    whole = voice.samples[: len(voice) // 4000 * 4000].reshape(-1, 4000)
+    return Audio(np.pad(whole, ((0, 0), (0, 160))).reshape(-1), voice.sample_rate)
+
+
 MISTAKEN = {
+    "20 ms of silence were put in each 0.52 s, 2.4 s per minute": padded,
     "its polarity is inverted": lambda voice: Audio(-voice.samples, voice.sample_rate),
     "its header says 4000 Hz, it was recorded at 8000 Hz": lambda v: Audio(v.samples, 4000),
     "its header says 16000 Hz, it was recorded at 8000 Hz": lambda v: Audio(v.samples, 16000),

@@ -220,7 +220,7 @@ def read(path: str | Path, channel: int | None = None, *, encoding: str | None =
 def align(call: Call | Audio, recording: Audio) -> MeasuredLeg:
     """Bring a recording onto the call's clock, and tell the leg.
 
-    A recording that does not hold the call as it is may be inverted, at another rate than its header
+    A recording that does not hold the call as it is may have silence put in, be inverted, at another rate than its header
     says, stereo that was read as mono, or two tracks that take turns: each is tried, undone and told.
 
     Args:
