@@ -220,8 +220,9 @@ def read(path: str | Path, channel: int | None = None, *, encoding: str | None =
 def align(call: Call | Audio, recording: Audio) -> MeasuredLeg:
     """Bring a recording onto the call's clock, and tell the leg.
 
-    A recording that does not hold the call as it is may have silence put in, be inverted, at another rate than its header
-    says, stereo that was read as mono, or two tracks that take turns: each is tried, undone and told.
+    A recording that does not hold the call as it is may have silence put in, be inverted, at another
+    rate than its header says, stereo that was read as mono, or two tracks that take turns: each is
+    tried, undone and told.
 
     Args:
         call: The call: what the far end played of it is looked for; or what was sent, as audio.
