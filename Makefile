@@ -3,7 +3,7 @@ PY ?= python3
 V  := .venv
 OK := $(V)/.ok
 
-.PHONY: setup demo test coverage lab bench calibrate fuzz faults ground compat check docs lock clean system-packages
+.PHONY: setup demo test coverage lab bench calibrate fuzz faults recordings ground compat check docs lock clean system-packages
 .DEFAULT_GOAL := demo
 
 setup: $(OK)
@@ -60,6 +60,11 @@ fuzz: $(OK)
 # For example: make faults FAULTS="--hours 2 --seeds 3 --kinds echo"
 faults: $(OK)
 	$(V)/bin/python -m tests.benchmarks.faults $(FAULTS)
+
+# Which leg is told of recordings made by sox and ffmpeg, right or wrong: make recordings COUNT=500
+COUNT ?= 250
+recordings: $(OK) system-packages
+	COUNT=$(COUNT) $(V)/bin/python -m tests.benchmarks recordings
 
 # Records every scenario on each Pipecat, in real time: about an hour. tests/ground/runs has some of them.
 ground: $(OK)

@@ -250,7 +250,8 @@ def compare(
         call: A call, the frames it gave to ``serialize``, or any audio of speech.
         settings: What to try; by default PCMU and PCM at 8, 16 and 24 kHz.
         legs: One or several names of :data:`workbench.tuning.legs.LEGS`, or legs of your own; by
-            default the one that ``recording`` shows, else G.711 and G.722.
+            default the one that ``recording`` shows, or G.711 if it shows none; without a recording
+            G.711 and G.722.
         metrics: Further columns: a function of (reference, degraded) for each name.
         recording: The carrier's recording of the bot's channel
             (:func:`workbench.tuning.carrier_recording.read`).
@@ -264,7 +265,7 @@ def compare(
     tried = distinct(settings or SETTINGS)
     spoken = Spoken(call)
     measured = None if recording is None else carrier_recording.measured(call, recording)
-    shown = [measured.leg] if measured and measured.leg else ["G.711", "G.722"]
+    shown = ["G.711", "G.722"] if measured is None else [measured.stands_for or "G.711"]
     far = legs_named(legs or shown)
     work = repeat(spoken), tried, repeat(far), repeat(dict(metrics or {}))
     with warnings.catch_warnings():

@@ -35,7 +35,7 @@ class Facts:
         reach_hz: Up to where the voice reaches; NaN without speech.
         params: The serializer's as captured, without those that are tuned; ``None`` if unknown.
         fingerprint: What it is recognised by: its name and SHA-256.
-        leg: What the carrier's recording shows; ``None`` if there is none, or it does not tell.
+        leg: What to go by of the carrier's recording; ``None`` if there is none, or it does not tell.
         recording: What can be said of that recording; empty if there is none.
         stalls: What cushions would have made of it; ``None`` if it does not tell when its frames
             were, as audio alone does not.
@@ -92,7 +92,7 @@ def _shown(source: Source, recording: Audio | MeasuredLeg | None) -> tuple[str |
         found = measured(source, recording)
     except ValueError as error:
         return None, str(error)
-    return found.leg, found.sentence
+    return found.stands_for, found.sentence
 
 
 def copies(facts: Sequence[Facts | None]) -> dict[int, int]:

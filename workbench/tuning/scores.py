@@ -148,7 +148,7 @@ def on_their_legs(
     own = np.array([fact.leg or assumed.name for fact in facts])
     told = listed(f"{name} in {count}" for name, count in shown.most_common())
     rest = len(facts) - shown.total()
-    ground = f"The leg that the carrier's recordings of {shown.total()} of {len(facts)} calls are most like: {told}."
+    ground = f"The leg that the carrier's recordings of {shown.total()} of {len(facts)} calls show: {told}."
     if rest:
         ground += f" Of the others {assumed.name} is assumed."
     if len(set(own)) == 1:

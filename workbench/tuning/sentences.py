@@ -103,8 +103,13 @@ def assumption(legs: Sequence[Leg], measured: MeasuredLeg | None) -> str:
     """Say what the legs assume, or that a recording bears it out."""
     described = " ".join(f"{leg.name}: {leg.description}" for leg in legs)
     ground = "Assumed of the far end, which no capture shows"
-    if measured is not None and [leg.name for leg in legs] == [measured.leg]:
-        ground = "The model that the carrier's recording is most like"
+    names = [leg.name for leg in legs]
+    if measured is not None and names == [measured.leg]:
+        ground = "The leg whose noise is on the carrier's recording"
+    elif measured is not None and names == [measured.stands_for]:
+        ground = "The carrier's recording shows a wide leg, for which stands"
+    elif measured is not None and measured.stands_for is None:
+        ground = "Assumed of the far end, of which neither the capture nor the recording tells"
     return (
         f"{ground}: {described} Bandwidth is assumed to resample well, and to lose and level "
         "nothing. Compared with what the bot said; pauses over 0.5 s are left out."
