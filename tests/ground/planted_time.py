@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from pipecat_bandwidth.encodings import from_content_type
 from pipecat_bandwidth.messages import PlayAudio, Stop, encode, parse
@@ -217,20 +216,21 @@ def lead(take: Take, slot: tuple[int, int], ms: float) -> None:
 def tailless(take: Take, ms: float) -> Planted:
     """The end of a sentence is not sent; of one that is interrupted that would be no loss."""
     cuts = np.array([e.time for e in take.of(OTHER) if b"InterruptionFrame" in e.body[:200]])
-    ends = [take.within(slot)[-1].time for slot in take.slots]
-    whole = [s for s, end in zip(take.slots, ends, strict=True) if not _soon(cuts, end)]
+    times = np.array([frame.time for frame in take.frames])
+    pauses = np.r_[np.flatnonzero(np.diff(times) >= 0.3), len(times) - 1]
+    lasts = {slot: int(pauses[pauses >= take.frame_at(slot[1] - 1)][0]) for slot in take.slots}
+    whole = [
+        slot
+        for slot, last in lasts.items()
+        if not ((cuts > times[last] - 0.1) & (cuts < times[last] + 0.5)).any()
+    ]
     if not whole:
         raise Unfit
     slot = whole[take.rng.integers(len(whole))]
-    frames = take.within(slot)
     part = take.heard(slot[1] - 1) - ms / 1000, take.heard(slot[1] - 1)
     take.encode()
-    times = [frame.time for frame in take.frames]
-    last = take.frames.index(frames[-1])
-    while last + 1 < len(times) and times[last + 1] - times[last] < 0.3:
-        last += 1
     left = ms / 1000
-    for frame in reversed(take.frames[: last + 1]):
+    for frame in reversed(take.frames[: lasts[slot] + 1]):
         for entry in take.made_of(frame):
             message = parse(entry.body, max_size=2**20)
             wire = from_content_type(message.content_type)
@@ -239,10 +239,6 @@ def tailless(take: Take, ms: float) -> Planted:
             left -= cut / width / wire.sample_rate
             entry.body = encode(PlayAudio(message.content_type, message.payload[: -cut or None]))
     return Planted((part,), ms)
-
-
-def _soon(cuts: NDArray[np.float64], end: float) -> bool:
-    return bool(((cuts > end - 0.1) & (cuts < end + 0.5)).any())
 
 
 def unsent(take: Take, secs: float) -> Planted:
@@ -328,7 +324,8 @@ def jointed(take: Take, present: float) -> Planted:
     """Each frame of the bot is converted by itself."""
     if present < 1:
         return Planted()
-    if take.rate == RATE:
+    wire = take.run.scenario.serializer.get("outbound_pcm_sample_rate", RATE)
+    if take.rate == RATE or wire != RATE:
         raise Unfit
     return on_the_wire(
         take, lambda _, frame, m: _sent(by_itself(_frame(frame).samples, take.rate, RATE), m)
