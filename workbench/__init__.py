@@ -12,8 +12,7 @@
 
 ============== ===================================================================================
 in the bot     ``tap`` ``observer`` ``words`` ``capture``: light; they write the file of a call
-what happened  ``audio`` ``call``: the file read: signals, queue, turns, counters, replay;
-               ``budget``: what a file may claim
+what happened  ``audio`` ``sound_files`` ``call``: signals, queue, turns, replay; ``budget``
 what is wrong  ``diagnosis``: findings; ``python -m workbench.diagnosis`` lists the kinds
 how measured   ``metrics``: levels, spectra, speech, distances between two signals
 which setting  ``tuning``: settings, far legs, comparison, the choice, a carrier's recording

@@ -215,9 +215,9 @@ def simulate(
         raise ValueError("--script and --speak are two callers; give one")
     if outbound and calls > 1:
         raise ValueError("--outbound is one call: the bot makes it")
-    if url:
+    if url and not (connect_to or ca):  # what those lack is said first
         check_reached(url)
-    elif not outbound:
+    if not url and not outbound:
         raise ValueError("simulate whom? Give the bot's voice webhook")
     with working("Starting"):
         from workbench.demo import simulate_call, simulate_calls
