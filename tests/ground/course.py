@@ -29,7 +29,7 @@ STALLS = ("jitter", "late_start", "loop_lag", "pacing", "underrun")
 #: Two who speak at once for so many seconds do not let each other.
 LONG = 0.5
 SILENT = 2.5  # seconds that nobody spoke
-EDGE = 0.5  # by so much a silence may be longer: phrases are not as long as those they replace
+EDGE = 0.7  # by so much a silence may be longer: phrases are not as long as those they replace
 HOLE = 0.04  # seconds without sound in the middle of words
 SLOW = 1.9  # seconds of half of the answers
 PASSED = 0.1  # seconds behind an interruption in which one frame may still go out; and round a hole

@@ -24,6 +24,7 @@ Fill: TypeAlias = Callable[[float, bool], Samples]
 SAID = "/frames/out/audio"
 AUDIBLE_DBOV = -48.0  # of 20 ms, where a phrase begins and ends
 WORDS_DBOV = -33.0  # the same over a background of -43 dBov
+ABOVE_DB = 10.0  # by so much a phrase is louder than the noise that was recorded with it
 HOP = 0.020
 PAUSE = 0.4  # seconds; a longer one divides two phrases
 BETWEEN = 0.3  # seconds between two phrases, at least
@@ -44,11 +45,17 @@ def audible(samples: Samples, rate: int, dbov: float = AUDIBLE_DBOV) -> NDArray[
     return np.stack([first * size, np.minimum(last * size, len(samples))], axis=1)
 
 
+def _floor(samples: Samples) -> float:
+    """Level of the noise of a recording, in dBov: of its quietest tenth."""
+    frames = samples[: len(samples) // 160 * 160].reshape(-1, 160).astype(np.float64)
+    return 10 * np.log10(np.percentile(np.mean(frames**2, axis=1), 10) + 1e-10)
+
+
 @cache
 def trimmed(phrase: Phrase) -> Samples:
     """A phrase at 8 kHz from its first sound to its last, faded in and out over 5 ms."""
     samples = phrase.audio(RATE).samples
-    stretches = audible(samples, RATE)
+    stretches = audible(samples, RATE, max(AUDIBLE_DBOV, _floor(samples) + ABOVE_DB))
     if not len(stretches):
         return np.zeros(0, np.float32)
     samples = samples[stretches[0, 0] : stretches[-1, 1]].copy()
