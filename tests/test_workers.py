@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +54,16 @@ def test_a_task_that_ends_its_process_is_named_and_the_others_are_done() -> None
     assert found == {0: 4} | {k: (k + 4) ** 2 for k in range(2, 12)}
 
 
-def test_where_no_process_ever_worked_it_is_not_the_tasks_fault() -> None:
+def test_tasks_that_end_their_process_before_any_other_is_done_are_named_too() -> None:
+    assert done_by(squared, [5, 5]) == {0: workers._ENDED, 1: workers._ENDED}
+
+
+def test_where_no_process_can_be_had_it_is_not_the_tasks_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broken = partial(ProcessPoolExecutor, 1, mp_context=get_context("spawn"), initializer=os._exit,
+                     initargs=(1,))  # fmt: skip
+    monkeypatch.setattr(workers, "local_processes", lambda _tasks: broken())
     with pytest.raises(BrokenProcessPool):
         done_by(squared, [5, 5])
 

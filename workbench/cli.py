@@ -641,7 +641,7 @@ def opened(capture: Path, words: bool = True) -> Call:
 
 def is_sound(path: Path) -> bool:
     """Whether a file is to be read as sound: it is no capture by its name, nor by its first bytes."""
-    if {".mcap", ".part", ""} & {path.suffix.lower()}:
+    if path.suffix.lower() in {".mcap", ".part"}:
         return False
     try:
         with path.open("rb") as file:

@@ -257,7 +257,9 @@ class Tap(FrameSerializer):
         """
         hidden = self._hide(words.text)[:_LONGEST_TEXT]
         if hidden != words.text:  # the times are those of other letters
-            words = Words(side=words.side, text=hidden, processor=words.processor)
+            words = Words(
+                side=words.side, text=hidden, processor=words.processor, is_whole=words.is_whole
+            )
         self._record("/words", time_ns, words)
 
     def close(self, *, wait: float = 10.0) -> None:

@@ -164,8 +164,9 @@ def _finished(folder: Path, call_id: str, before: set[Path]) -> Path | None:
     names = f"*_{call_id[:6]}*.mcap", "*_call*.mcap"
     deadline = time.monotonic() + _FINISH_SECS
     while True:
-        finished = [file for name in names for file in sorted(folder.glob(name))]
         begun = [file for name in names for file in sorted(folder.glob(f"{name}.part"))]
+        # After those that have begun: a tap may rename one meanwhile.
+        finished = [file for name in names for file in sorted(folder.glob(name))]
         new = [file for file in (*finished, *begun) if file not in before]
         writing = bool(new) and all(file.suffix == ".part" for file in new)
         if not writing or time.monotonic() > deadline:

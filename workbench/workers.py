@@ -192,8 +192,14 @@ def _alone(work: Callable[..., T], task: Task, failed: Callable[[str], T], has_w
             return _outcome(process.submit(work, *task), failed)
         except BrokenExecutor:
             if not has_worked:
-                raise  # more likely that no process can be started at all
+                _probe()  # it may be that no process can be started at all
             return failed(_ENDED)
+
+
+def _probe() -> None:
+    """Raise what a broken pool raises if a process that does nothing cannot be had."""
+    with local_processes(1) as process:
+        process.submit(os.getpid).result()
 
 
 def _outcome(future: Future[T], failed: Callable[[str], T]) -> T:

@@ -44,6 +44,8 @@ def longest_run(text: str) -> int:
         ("at 10:30 with 2 of us", "at 10:30 with 2 of us"),
         ("12:34:56 it says", f"{NUMBER} it says"),
         ("which one? one", "which one? one"),
+        ("Four.", f"{NUMBER}."),
+        ("5 ...... 5 ...... 5 ok", f"{NUMBER} ok"),
         ("write ada.l+x@mail.example.org.", f"write {EMAIL}"),
         ("write ada @ example .org now", f"write {EMAIL} now"),
         ("ada dot lovelace at example dot org it is", f"{EMAIL} it is"),
@@ -138,7 +140,17 @@ def test_indices_move_with_the_text(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["a.b" * 3000, "a " * 5000, "1:" * 5000, "a at b." * 1500, "- " * 5000, "@" * 9000]
+    "text",
+    [
+        "a.b" * 3000,
+        "a " * 5000,
+        "1:" * 5000,
+        "a at b." * 1500,
+        "- " * 5000,
+        "@" * 9000,
+        "dot " * 4000,
+        "b at " + "x dot " * 4000,
+    ],
 )
 def test_no_text_holds_up_the_call(text):
     """A pattern that tries everything would take minutes, not a moment."""

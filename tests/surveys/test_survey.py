@@ -324,6 +324,19 @@ def test_a_file_that_was_replaced_and_one_that_was_moved_are_there_once(
     assert len(survey(out)) == 4
 
 
+def test_a_file_that_can_no_longer_be_read_keeps_its_row(
+    calls: Path, thread: Executor, tmp_path: Path, lossy: Path
+) -> None:
+    out = tmp_path / "calls.parquet"
+    survey(calls, executor=thread, out=out)
+    before = (calls / "0.mcap").read_bytes()
+    (calls / "0.mcap").write_bytes(before[:200])
+    changed(lossy, calls / "new.mcap")
+    found = survey(calls, executor=thread, out=out)
+    assert "0.mcap" in names(found) and "new.mcap" in names(found)
+    assert len(found.skipped) == 1
+
+
 def test_a_run_that_is_killed_goes_on_where_it_stopped(calls: Path, tmp_path: Path) -> None:
     """Really killed, after the second of its calls was written."""
     out = tmp_path / "calls.parquet"

@@ -33,14 +33,15 @@ _SPOKEN: Final = (
 ).split()
 _UNIT: Final = rf"(?:\d|(?<![^\W_])(?:{'|'.join(_SPOKEN)})(?![^\W_]))"
 _UNITS: Final = re.compile(_UNIT, re.IGNORECASE)
-_RUN: Final = re.compile(rf"{_UNIT}(?:[\W_]{{0,5}}{_UNIT})*", re.IGNORECASE)
+_RUN: Final = re.compile(rf"{_UNIT}(?:[\W_]{{0,20}}{_UNIT})*", re.IGNORECASE)
 _TIME_OF_DAY: Final = re.compile(r"[0-2]?\d:[0-5]\d")
-# Each begins where a word does, and gives nothing back: linear, whatever the text.
+# Each begins where a word does, gives nothing back and has few parts: linear, whatever the text.
 _WRITTEN: Final = re.compile(r"(?<![^\s@])[^\s@]*+\s?@(?:\s?[^\s@]++(?:\s?\.[\w-]++)*+)?")
 _PART: Final = r"[\w.+%'-]++"
+_AT: Final = re.compile(r"\sat\s", re.IGNORECASE)
 _SAID: Final = re.compile(
-    rf"(?<![\w.+%'-]){_PART}(?:\s+(?:dot|underscore|dash|hyphen|minus|plus)\s+{_PART})*+"
-    r"\s+at\s+[\w-]++(?:(?:\.|\s+dot\s+)[\w-]++)*(?:\.|\s+dot\s+)[^\W\d]{2,}",
+    rf"(?<![\w.+%'-]){_PART}(?:\s+(?:dot|underscore|dash|hyphen|minus|plus)\s+{_PART}){{0,8}}+"
+    r"\s+at\s+[\w-]++(?:(?:\.|\s+dot\s+)[\w-]++){0,8}(?:\.|\s+dot\s+)[^\W\d]{2,}",
     re.IGNORECASE,
 )
 
@@ -88,7 +89,8 @@ class Personal:
         found = [Cut(*m.span(), REDACTED) for p in self._patterns for m in p.finditer(text)]
         if "@" in text:
             found += [Cut(*match.span(), EMAIL) for match in _WRITTEN.finditer(text)]
-        found += [Cut(*match.span(), EMAIL) for match in _SAID.finditer(text)]
+        if _AT.search(text):
+            found += [Cut(*match.span(), EMAIL) for match in _SAID.finditer(text)]
         found += [
             Cut(*match.span(), NUMBER) for match in _RUN.finditer(text) if _goes(match, before)
         ]
@@ -98,7 +100,7 @@ class Personal:
         """How many digits a text ends with, and those before it if there is nothing else in it."""
         for match in _RUN.finditer(text):
             if _is_last(match):
-                if _count(match) < 2 and not _has_digit(match):
+                if _count(match) < 2 and not _has_digit(match) and not _is_first(match):
                     return 0  # "which one?"
                 return _count(match) + (before if _is_first(match) else 0)
         return 0 if re.search(r"[^\W_]", text) else before
@@ -132,11 +134,13 @@ def _pattern(what: str | re.Pattern[str]) -> re.Pattern[str]:
 
 
 def _goes(run: re.Match[str], before: int) -> bool:
-    if _TIME_OF_DAY.fullmatch(run.group()):
-        return False
     count = _count(run)
     continues = bool(before) and _is_first(run)
+    if _TIME_OF_DAY.fullmatch(run.group()) and not continues:
+        return False
     if count + (before if continues else 0) >= _LEAST:
+        return True
+    if _is_first(run) and _is_last(run):  # a number that is said figure by figure
         return True
     # What comes next is not known yet. Of words, "which one?" ends with a digit too often.
     return (_is_last(run) or continues) and _has_digit(run)

@@ -106,6 +106,7 @@ class CaptureWriter:
         }
         if labels:
             self._metadata["labels"] = dict(labels)
+        self._metadata = {name: _told(values) for name, values in self._metadata.items()}
         self._offset = anchor[0] - anchor[1]
         # The file is made on a thread, some time. No other recording here takes its name.
         self._reserved = next(n for n in numbered(self._name) if _names.setdefault(n, self) is self)
@@ -472,6 +473,14 @@ class CaptureWriter:
             fsync_ms=round(self._packer.fsync_ms, 3),
         )
         self._add_own("/capture/stats", stats)
+
+
+def _told(values: Mapping[str, str]) -> dict[str, str]:
+    """Metadata that can be written: of half a character, which JSON may hold, a question mark."""
+    return {
+        name.encode("utf-8", "replace").decode(): value.encode("utf-8", "replace").decode()
+        for name, value in values.items()
+    }
 
 
 def _origin(anchor: tuple[int, int], redaction: str) -> dict[str, str]:

@@ -34,7 +34,7 @@ _ACCOUNT: Final = {"accountid", "accountsid"}
 #: What begins a name, or hides its letters, in a message that cannot be parsed.
 _SUSPECT: Final = (
     b"param", b"header", b"account", b"token", b"secret", b"passw", b"auth", b"credential",
-    b"signature", b"cookie", b"api_key", b"apikey", b"\\u",
+    b"signature", b"cookie", b"api_key", b"apikey", b"\\u", _RTVI.encode(),
 )  # fmt: skip
 
 

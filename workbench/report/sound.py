@@ -56,7 +56,9 @@ def players(call: Call, sides: Collection[str]) -> list[Player]:
     names = [name for name in _TOGETHER if SIGNALS[name].side in sides]
     if not names:
         return []
-    samples = sum(call.signal(name).resampled(8000).samples for name in names)
+    sides_of = [call.signal(name).resampled(8000).samples for name in names]
+    shortest = min(map(len, sides_of))  # of an odd number at 16 kHz half is rounded up
+    samples = np.sum([side[:shortest] for side in sides_of], axis=0)
     heard = Audio(np.clip(samples, -1, 1).astype(np.float32), 8000)
     what = "; ".join(SIGNALS[name].sentence for name in names)
     src = mp3(heard, LONG_COMPRESSION, "AVERAGE")

@@ -54,9 +54,10 @@ class Route:
                 )
         tls = ssl.create_default_context()
         if self.ca is not None:
+            Path(self.ca).open("rb").close()  # whose error names the file
             try:
-                tls.load_verify_locations(cadata=Path(self.ca).read_text("ascii"))
-            except (ssl.SSLError, UnicodeDecodeError):
+                tls.load_verify_locations(cafile=self.ca)
+            except ssl.SSLError:
                 raise ValueError(f"{self.ca}: no certificates in PEM form are in it") from None
         if self.insecure:
             tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE

@@ -102,7 +102,8 @@ def _sentence(row: dict[Any, Any], groups: dict[str, int], is_ordered: bool) -> 
 def _none_before(row: dict[Any, Any], groups: dict[str, int], is_ordered: bool) -> str:
     """Of what there was none in the other group, nor, where they follow each other, before."""
     if not is_ordered:
-        return f"there none of it in {sum(groups[g] for g in row['against'].split(' and '))} calls"
+        others = sum(n for name, n in groups.items() if name != row["group"] and n >= LEAST_CALLS)
+        return f"there none of it in {others} calls"
     return f"in {row['against']}{' and before' if row['never'] else ''} none of it"
 
 

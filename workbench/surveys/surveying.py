@@ -100,6 +100,7 @@ class _Run:
         self._rows: list[Surveyed] = []
         self._first: dict[str, str] = {}
         self._replaced: set[str] = set()
+        self._old: dict[str, str] = {}  # what a capture that is opened again was kept as
         sizes: dict[str, tuple[str, int]] = {}
         for name, size, digest in kept.known() if kept else ():
             sizes[Source(name).key] = name, size
@@ -111,7 +112,7 @@ class _Run:
                 self.known += 1
                 continue
             if name:  # it went on, or is another one
-                self._replaced.add(name)
+                self._old[source.name] = name
             self._wanted.append(source.name)
 
     def all(self, executor: Executor | None, progress: Progress | None) -> None:
@@ -136,12 +137,14 @@ class _Run:
             return
         digest = one.call["sha256"]
         first = self._first.setdefault(digest, name)
-        if first != name and first not in self._replaced:
+        if first != name and first not in {*self._replaced, *self._old.values()}:
             if "://" in first or Path(first).exists():
                 self.skipped[name] = f"the same call as {first}"
                 return
             self._replaced.add(first)  # it was moved
         self._first[digest] = name
+        if name in self._old:
+            self._replaced.add(self._old.pop(name))
         self.opened += 1
         self._rows.append(one)
 
