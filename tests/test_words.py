@@ -189,3 +189,24 @@ def test_who_does_not_ask_gets_no_words(captures):
     assert bodies(captures["unasked"], "/pipeline")
     assert not bodies(captures["unasked"], "/words")
     assert not any(b"Dear" in record.body for record in bodies(captures["unasked"]))
+
+
+def test_an_untimed_speech_of_many_sentences_is_told_once(told):
+    """Announced ahead of its sound, as a synthesis without times of words may do."""
+    says = speeches(told)
+    sentences = [
+        f"This is sentence {chr(97 + n)} of many, and it goes on for a while." * 3
+        for n in range(16)
+    ]
+    for sentence in sentences:
+        says.announced("tts", sentence, 0, 0)
+    says.begins("tts", 0, 0)
+    for n, sentence in enumerate(sentences):
+        at = n * 10_000_000_000
+        says.sounded("tts", at, at, at + 9_000_000_000)
+        says.said("tts", sentence, at, at, None, False)
+    says.ends("tts")
+    text = " ".join(words.text for words in told)
+    assert len(told) > 1
+    for n in range(16):
+        assert text.count(f"sentence {chr(97 + n)} ") == 3

@@ -29,6 +29,8 @@ _USUAL_RATE: Final = 15.0
 _FASTEST: Final = 40.0
 #: A speech longer than this is told in parts, in characters.
 _LONGEST: Final = 1500
+#: Of what is announced and not said yet so many characters are kept.
+_MOST_AHEAD: Final = 20_000
 #: The last word of a speech lasts no longer than this, whatever silence is behind it.
 _LONGEST_WORD_NS: Final = 1_000_000_000
 _SIDES: Final = ("caller", "bot")
@@ -106,8 +108,10 @@ class Speeches:
     # -- the bot -------------------------------------------------------------------------------
 
     def announced(self, processor: str, text: str, at: int, time_ns: int) -> None:
-        """Take a sentence that a synthesis is about to say."""
-        self._speech(processor, at, time_ns).announced.append(_Piece(text))
+        """Take a sentence that a synthesis is about to say; not all that one which never begins gets."""
+        speech = self._speech(processor, at, time_ns)
+        if speech.length <= _MOST_AHEAD:
+            speech.announced.append(_Piece(text))
 
     def said(
         self, processor: str, text: str, at: int, time_ns: int, pts: int | None, is_joined: bool
@@ -145,10 +149,17 @@ class Speeches:
 
     def _part(self, processor: str, speech: _Speech) -> None:
         """Tell a speech that has become long; the rest of it is another."""
+        ahead = [piece for piece in speech.announced if not piece.is_told]
         if speech.is_timed:
             speech.announced.clear()  # it says what is still to come, too
+            ahead = []
+        elif speech.announced:
+            if speech.begins is None or len(ahead) == len(speech.announced):
+                return  # none of it has been said yet, or its sound is still to come
+            speech.announced = [piece for piece in speech.announced if piece.is_told]
         self._end(processor, is_whole=True)
         rest = self._speech(processor, speech.at, speech.time_ns)
+        rest.announced = ahead
         rest.last_pts, rest.shift = speech.last_pts, speech.shift
         rest.begins = None if speech.begins is None else speech.ends
         rest.ends = speech.ends
