@@ -41,13 +41,13 @@ from pipecat.serializers.base_serializer import FrameSerializer
 from pipecat.transports.websocket.fastapi import FastAPIWebsocketParams, FastAPIWebsocketTransport
 from pipecat.workers.runner import WorkerRunner
 from rich.console import Console
-from rich.table import Table
 from websockets.asyncio.client import connect
 
 from pipecat_bandwidth import BandwidthFrameSerializer, Start
 from pipecat_bandwidth.encodings import PCMU
 from pipecat_bandwidth.messages import Media, encode
 from tests.benchmarks import official
+from tests.benchmarks._tables import print_table
 from tests.benchmarks.serializer import speech
 from workbench.tap import Tap
 
@@ -278,9 +278,11 @@ def run(console: Console) -> Sequence[Sequence[str]] | None:
         found = asyncio.run(measured(port))
     loads = f"load of the machine {before:.1f} before, {os.getloadavg()[0]:.1f} after"
     first = min(found)
-    _print(console, f"CPU of {first} calls, ms for a second of each; {loads}", _costs(found[first]))
+    print_table(
+        console, f"CPU of {first} calls, ms for a second of each; {loads}", _costs(found[first])
+    )
     rows = _fillings(found)
-    _print(console, f"p99 of the event loop's lag in ms; {loads}", rows)
+    print_table(console, f"p99 of the event loop's lag in ms; {loads}", rows)
     return rows
 
 
@@ -314,13 +316,6 @@ def _fillings(found: dict[int, Turns]) -> list[list[str]]:
     over = f"more than {max(found)}"
     rows.append(["full at", *(str(calls or over) for calls in full.values()), "", "", ""])
     return rows
-
-
-def _print(console: Console, title: str, rows: Sequence[Sequence[str]]) -> None:
-    table = Table(*rows[0], title=title, title_justify="left")
-    for row in rows[1:]:
-        table.add_row(*row)
-    console.print(table)
 
 
 if __name__ == "__main__":

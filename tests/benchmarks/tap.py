@@ -23,10 +23,10 @@ from typing import Any
 from pipecat.frames.frames import OutputAudioRawFrame
 from pipecat.serializers.base_serializer import FrameSerializer
 from rich.console import Console
-from rich.table import Table
 
 from pipecat_bandwidth import BandwidthFrameSerializer
 from pipecat_bandwidth.messages import Media, encode
+from tests.benchmarks._tables import print_table
 from tests.benchmarks.serializer import speech
 from workbench.budget import Budget
 from workbench.capture import CaptureReader, CaptureWriter
@@ -53,17 +53,10 @@ _PACED = """if True:
 def run(console: Console) -> Sequence[Sequence[str]]:
     with tempfile.TemporaryDirectory() as folder:
         rows = asyncio.run(_on_the_loop(Path(folder)))
-        _print(console, "On the event loop, CPU per call of the serializer", rows)
-        _print(console, "Beside it", _beside(Path(folder)))
-        _print(console, "kill -9 at a random moment", _killed(Path(folder)))
+        print_table(console, "On the event loop, CPU per call of the serializer", rows)
+        print_table(console, "Beside it", _beside(Path(folder)))
+        print_table(console, "kill -9 at a random moment", _killed(Path(folder)))
     return rows
-
-
-def _print(console: Console, title: str, rows: Sequence[Sequence[str]]) -> None:
-    table = Table(*rows[0], title=title, title_justify="left")
-    for row in rows[1:]:
-        table.add_row(*row)
-    console.print(table)
 
 
 # -- the event loop ----------------------------------------------------------------------------

@@ -114,6 +114,7 @@ def test_requirements_name_no_host_and_cover_the_project() -> None:
         *project["project"]["dependencies"],
         *extras["workbench"],
         *extras["dask"],
+        *extras["survey"],
         *project["dependency-groups"]["dev"],
     ]
     names = {re.split(r"[\[<>=!;~ ]", r, maxsplit=1)[0].lower().replace("_", "-") for r in wanted}

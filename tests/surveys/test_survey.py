@@ -324,6 +324,16 @@ def test_a_file_that_was_replaced_and_one_that_was_moved_are_there_once(
     assert len(survey(out)) == 4
 
 
+def test_a_call_that_is_told_twice_counts_once(
+    calls: Path, thread: Executor, tmp_path: Path
+) -> None:
+    out = tmp_path / "calls.parquet"
+    alone = survey(calls, executor=thread, out=out)
+    both = survey([calls, out], executor=thread)
+    assert len(both.calls) == len(alone.calls)
+    assert len(both.findings) == len(alone.findings)
+
+
 def test_a_file_that_can_no_longer_be_read_keeps_its_row(
     calls: Path, thread: Executor, tmp_path: Path, lossy: Path
 ) -> None:

@@ -15,6 +15,7 @@ from typing import BinaryIO, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.budget import Budget
 from workbench.sound_files.code_length import (
     ALAW,
     MARGIN,
@@ -117,8 +118,10 @@ class Encoding:
                 f"no encoding {text!r}, there are: {', '.join(ENCODINGS)}; with another rate than "
                 "8000 Hz and with channels: pcm@16000x2"
             )
-        name, rate, channels = match.groups()
-        return cls(name.lower(), int(rate or 8000), int(channels or 1))
+        name, rate, channels = match[1], int(match[2] or 8000), int(match[3] or 1)
+        if not Budget().is_sound(rate, channels):
+            raise ValueError(f"{text!r}: no sound has {rate} Hz and {channels} channels")
+        return cls(name.lower(), rate, channels)
 
     @property
     def form(self) -> Form:

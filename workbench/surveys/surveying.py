@@ -174,11 +174,11 @@ class _Run:
         found = [{"capture": one.call["capture"], "started_at": one.call["started_at"]} | finding
                  for one in self._rows for finding in one.findings]  # fmt: skip
         rows = pd.DataFrame(found, columns=["capture", "started_at", *FINDING])
-        calls = [one.calls(since) for one in sets]
-        findings = [one.findings(since) for one in sets]
+        told = [(one.calls(since), one.findings(since)) for one in sets]
         if len(own) or not sets:
-            calls.append(own)
-            findings.append(finding_frame(rows[["capture", "started_at"]], rows[list(FINDING)]))
+            frame = finding_frame(rows[["capture", "started_at"]], rows[list(FINDING)])
+            told.append((own, frame))
+        calls, findings = zip(*_once(told), strict=True)
         whole = pd.concat(calls, ignore_index=True) if len(calls) > 1 else calls[0]
         each = pd.concat(findings, ignore_index=True) if len(findings) > 1 else findings[0]
         if since is not None:
@@ -193,6 +193,19 @@ class _Run:
             opened=self.opened,
             known=self.known,
         )
+
+
+def _once(
+    told: Iterable[tuple[pd.DataFrame, pd.DataFrame]],
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Calls and their findings without those calls that were told before: data sets may overlap."""
+    known = set[str]()
+    for calls, findings in told:
+        new = calls[~calls["sha256"].isin(known)]
+        known.update(new["sha256"])
+        if len(new) < len(calls):
+            findings = findings[findings["capture"].isin(new["capture"])]
+        yield new.reset_index(drop=True), findings.reset_index(drop=True)
 
 
 def _failed(problem: str) -> Surveyed:

@@ -28,8 +28,6 @@ MID_WORD: Final = 0.15
 STILL_SECS: Final = 0.1
 #: The last 60 ms of a word, in hops, are so much fainter than its loud part, unless it was cut.
 FADED_DB, LAST_HOPS = 10.0, 6
-#: The same where the bot gave sound until the end, and so had more to say.
-WENT_ON_DB: Final = 20.0
 _CREDENTIALS: Final = (
     "Check client_id, client_secret, account_id and call_id, and that the credentials may use the "
     "Voice API."
@@ -161,7 +159,8 @@ def _who_spoke(call: Call, last: float) -> str:
     spoke = []
     if _is_cut(call.caller_speech, call.caller_sent, last):
         spoke.append("the caller")
-    if _was_sending(call, last) and _is_cut(call.bot_speech, call.caller_heard, last, WENT_ON_DB):
+    # However faint its last syllable is: who gives sound until the end had more to say.
+    if _was_sending(call, last) and _reaches(call.bot_speech, last):
         spoke.append("the bot")
     if not spoke and 1000 * _queued(call) >= cut_goodbye.threshold:
         spoke = ["the bot"]
@@ -179,15 +178,20 @@ def _was_sending(call: Call, last: float) -> bool:
     return Audio.from_pcm(pcm[-2 * round(STILL_SECS * rate) :], rate).level > AUDIBLE_DBOV
 
 
-def _is_cut(speech: Intervals, audio: Audio, ending: float, faded_db: float = FADED_DB) -> bool:
+def _reaches(speech: Intervals, ending: float) -> bool:
+    """Whether the last speech reaches to the end of the call."""
+    return bool(len(speech) and speech[-1, 1] >= ending - MID_WORD)
+
+
+def _is_cut(speech: Intervals, audio: Audio, ending: float) -> bool:
     """Whether the last speech reaches to the end of the call, and is still loud there.
 
     A word that was said to its end fades away.
     """
-    if not len(speech) or speech[-1, 1] < ending - MID_WORD:
+    if not _reaches(speech, ending):
         return False
     level = levels(audio.span(float(speech[-1, 0]), ending))
-    return bool(len(level) and level[-LAST_HOPS:].max() > np.percentile(level, 90) - faded_db)
+    return bool(len(level) and level[-LAST_HOPS:].max() > np.percentile(level, 90) - FADED_DB)
 
 
 @detector(
