@@ -108,19 +108,22 @@ def test_a_disk_that_hangs_holds_up_its_own_capture_alone(tmp_path: Path, disks:
     assert not any(writer.dropped for writer in writers)
 
 
-def test_a_folder_that_hangs_as_a_whole_leaves_threads_to_the_others(
-    tmp_path: Path, disks: Disks
+@pytest.mark.parametrize("folders", [1, 3])
+def test_folders_that_hang_as_a_whole_leave_threads_to_the_others(
+    tmp_path: Path, disks: Disks, folders: int
 ) -> None:
-    stalled = begun(tmp_path / "dead", 2 * crew._MOST)
+    """Three of them hold more workers than there are at most."""
+    dead = [tmp_path / f"dead-{number}" for number in range(folders)]
+    stalled = [writer for folder in dead for writer in begun(folder, 2 * crew._PER_FOLDER)]
     others = begun(tmp_path / "well", 5)
     disks.hang(*stalled)
-    wait_for(lambda: disks.stuck() == crew._PER_FOLDER)
+    wait_for(lambda: disks.stuck() == folders * crew._PER_FOLDER)
     late = CaptureWriter(tmp_path / "well" / "late.mcap")
     for writer in [*others, late]:
         writer.record("/ws/rx", BEGIN_NS, media(1))
         writer.close(wait=30)
         assert recorded(writer) == [1] and writer.path.suffix == ".mcap"
-    assert disks.stuck() == crew._PER_FOLDER
+    assert disks.stuck() == folders * crew._PER_FOLDER
     disks.go.set()
     for writer in stalled:
         writer.close(wait=30)

@@ -27,9 +27,11 @@ _SOON_SECS: Final = 0.01
 #: Workers that are there or idle at all times, once there are as many captures. Two: when the
 #: interpreter ends no thread can be started any more, and one may hang then.
 _USUAL: Final = 2
-#: Workers at most, and at most at once for captures of one folder.
+#: Workers at most, and at most at once for captures of one folder. Who has been at one visit for so
+#: many seconds is held by a disk that hangs, and counts no more: the others are not to wait for him.
 _MOST: Final = 16
 _PER_FOLDER: Final = 8
+_HELD_SECS: Final = 2.0
 #: Seconds that somebody waits in line before one more is hired, and that one more stays idle.
 _PATIENCE_SECS: Final = 0.2
 _LINGER_SECS: Final = 5.0
@@ -59,6 +61,7 @@ class _Turn:
         folder: Where its file is.
         due: When it is its turn.
         since: Since when it is in line or being visited; ``None`` while it is neither.
+        begun: When the visit began; ``None`` while there is none.
         again: Whether it was called for meanwhile.
     """
 
@@ -66,6 +69,7 @@ class _Turn:
     folder: Path
     due: float = 0.0
     since: float | None = None
+    begun: float | None = None
     again: bool = False
 
 
@@ -159,12 +163,18 @@ class Crew:
                 soon = soon or turn.due <= now + _SOON_SECS
         first = self._next()
         if first and first.since is not None and not self._idle:
-            if now - first.since > _PATIENCE_SECS and len(self._workers) < _MOST:
+            if now - first.since > _PATIENCE_SECS and self._free(now) < _MOST:
                 with contextlib.suppress(RuntimeError):
                     self._hire()
         if not self._turns:
             return None
         return _SOON_SECS if soon else _TICK_SECS
+
+    def _free(self, now: float) -> int:
+        """How many workers there are but for those whom a disk holds."""
+        visits = (turn.begun for turn in self._turns.values())
+        held = sum(begun is not None and now - begun > _HELD_SECS for begun in visits)
+        return len(self._workers) - held
 
     # -- the workers ---------------------------------------------------------------------------
 
@@ -190,10 +200,12 @@ class Crew:
                     return None
             self._line.remove(turn)
             self._visited[turn.folder] += 1
+            turn.begun = time.monotonic()
             return turn
 
     def _put_back(self, turn: _Turn, again: float | None) -> None:
         with self._lock:
+            turn.begun = None
             self._visited[turn.folder] -= 1
             if not self._visited[turn.folder]:
                 del self._visited[turn.folder]
