@@ -210,3 +210,20 @@ def test_an_untimed_speech_of_many_sentences_is_told_once(told):
     assert len(told) > 1
     for n in range(16):
         assert text.count(f"sentence {chr(97 + n)} ") == 3
+
+
+@pytest.mark.parametrize("shift", range(0, 30))
+def test_a_long_answer_is_parted_between_sentences_and_not_inside_an_address(told, shift):
+    says = speeches(told)
+    words = (
+        ["word"] * shift + ["and", "more."] * 125 + "write to ada at gmail dot com please.".split()
+    )
+    words += "Ask for Ada Lovelace there.".split() + ["and", "more."] * 160
+    says.begins("A", 0, 0)
+    says.sounded("A", 0, 0, 300 * SECOND)
+    for index, word in enumerate(words):
+        says.said("A", word, 0, 0, index * SECOND // 2, False)
+    says.ends("A")
+    assert len(told) > 1
+    text = " ".join(words.text for words in told)
+    assert "gmail" not in text and "Lovelace" not in text

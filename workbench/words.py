@@ -27,8 +27,8 @@ __all__ = ["Speeches"]
 _USUAL_RATE: Final = 15.0
 #: Nobody speaks faster, in characters a second: a text so near its sound is not behind it.
 _FASTEST: Final = 40.0
-#: A speech longer than this is told in parts, in characters.
-_LONGEST: Final = 1500
+#: A speech of so many characters is told in parts: where a sentence ends, or else at the longest.
+_LONG, _LONGEST = 1100, 1500
 #: Of what is announced and not said yet so many characters are kept.
 _MOST_AHEAD: Final = 20_000
 #: The last word of a speech lasts no longer than this, whatever silence is behind it.
@@ -135,7 +135,8 @@ class Speeches:
             speech.pieces.append(_Piece(text, is_joined=is_joined))
         else:
             self._behind_its_sound(speech, text)
-        if speech.length > _LONGEST:
+        # Behind a sentence, if one ends in time: what is parted is redacted apart.
+        if speech.length > (_LONG if text.rstrip().endswith((".", "!", "?")) else _LONGEST):
             self._part(processor, speech)
 
     def _behind_its_sound(self, speech: _Speech, text: str) -> None:
