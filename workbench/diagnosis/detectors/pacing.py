@@ -31,9 +31,13 @@ RATIO: Final = Threshold(
     "times",
     "Real time, give or take: 3 % are 30 ms more, or fewer, in the queue after each second.",
 )
-#: Who was late, where the pipeline does not tell.
+_NOTHING_TO_SEND: Final = (
+    "The pipeline had nothing to send. The event loop was free: the caller's messages were read all "
+    "the while."
+)
+#: Who was late then, where the pipeline does not tell.
 _EITHER: Final = (
-    ": the next words came too late from the speech service, or from the language model before it"
+    " The next words came too late from the speech service, or from the language model before it."
 )
 #: Shorter runs of messages tell no rate each by itself, in seconds; all of them together may.
 RUN: Final = 5.0
@@ -75,8 +79,8 @@ def underrun(call: Call) -> Iterator[Finding]:
         cause, remedy, cushioned = why
         if cushioned:
             stages = [stage for hole in mine for stage in call.stages(*hole)]
-            if in_words(stages):
-                cause = cause.replace(_EITHER, "")  # it is known which
+            if cause == _NOTHING_TO_SEND and not in_words(stages):
+                cause += _EITHER
             cause, remedy = because(stages, cause, remedy + cushion, with_setting=False)
         for parts in grouped(lasting((hole.start, hole.end) for hole in mine), TOGETHER):
             total, worst = sum(p.value for p in parts), max(p.value for p in parts)
@@ -141,8 +145,7 @@ def _why(call: Call, times: NDArray[np.float64], hole: Underrun) -> tuple[str, s
             False,
         )
     return (
-        f"The pipeline had nothing to send{_EITHER}. The event loop was free: the caller's messages "
-        "were read all the while.",
+        _NOTHING_TO_SEND,
         "Look at that service, the way to it and its limits: its region, one connection kept open, "
         "streaming, other calls on the same plan. If it cannot be had faster, give "
         "each answer a cushion.",
