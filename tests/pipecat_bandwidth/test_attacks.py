@@ -139,9 +139,9 @@ def test_a_body_of_no_known_length_ends_at_the_limit(server: Process) -> None:
 
 
 async def drip(server: Process, text: bytes) -> tuple[float, bytes]:
-    """Send a byte every 50 ms; the seconds until the connection is closed, and the answer."""
-    reader, writer = await asyncio.open_connection(*server.address)
+    """Send a byte every 50 ms; the seconds from connecting until it is closed, and the answer."""
     began = time.monotonic()
+    reader, writer = await asyncio.open_connection(*server.address)
     reading = asyncio.create_task(reader.read())
     for byte in text:
         if reading.done():
