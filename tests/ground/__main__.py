@@ -22,15 +22,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.ground")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("install", help="the voices, as root on Debian")
-    gathering = commands.add_parser("gather", help="people of a folder, only to be measured")
+    gathering = commands.add_parser("gather", help="people of a folder")
     gathering.add_argument("folder", type=Path, help="with a folder for each speaker, and music")
+    gathering.add_argument("--half", default="measured", choices=("work", "measured"))
     recording = commands.add_parser("record", help="runs of real pipelines")
     recording.add_argument("--pipecat", nargs="*", default=PIPECATS, choices=PIPECATS)
     recording.add_argument("--out", type=Path, default=RECORDED)
     recording.add_argument("--only", nargs="*", default=(), metavar="NAME")
     recording.add_argument("--at-once", type=int, default=2)
     recording.add_argument("--late", type=float, default=30.0, help="ms that a run may be late")
-    recording.add_argument("--take", type=int, default=1, help="3: people to be measured")
+    recording.add_argument("--take", type=int, default=1, help="4: people to be measured")
     judging = commands.add_parser("judge", help="what the diagnosis says of clean calls")
     judging.add_argument("--runs", type=Path, default=RUNS)
     judging.add_argument("--half", default="work", choices=("work", "measured"))
@@ -46,7 +47,7 @@ def main() -> None:
         install()
         return
     if options.command == "gather":
-        for line in gather(options.folder):
+        for line in gather(options.folder, options.half):
             console.print(line, highlight=False)
         return
     if options.command == "judge":

@@ -34,7 +34,7 @@ from tests.ground.course import Course, Truth, course_of, truth_of
 from tests.ground.filling import SAID, Fill, Samples, speech
 from tests.ground.noises import Sound, callers
 from tests.ground.record import late_ms
-from tests.ground.scenarios import BY_NAME, Scenario
+from tests.ground.scenarios import BY_NAME, Scenario, half_of_run
 from tests.ground.voices import FEWEST, Half, speakers
 from workbench import Call
 from workbench.audio import Audio
@@ -109,7 +109,7 @@ def runs(folder: Path = RUNS, half: Half | None = None, most_late_ms: float = 60
     return [
         run
         for run in found
-        if (half is None or run.truth["half"] == half) and late_ms(run.truth) <= most_late_ms
+        if (half is None or half_of_run(run.path.stem) == half) and late_ms(run.truth) <= most_late_ms
     ]
 
 

@@ -128,7 +128,7 @@ SOURCES = (
     Source(_MUSIC, "Hold", "", "music", "CC-BY-SA-3.0", "/usr/share/asterisk/moh", "*.wav"),
 )
 #: Languages in which what is synthesised is only measured.
-MEASURED_LANGUAGES = ("fi", "ro", "el")
+MEASURED_LANGUAGES = ("da", "id", "sw")
 PACKAGES = (*sorted({source.package for source in SOURCES}), "espeak-ng", "flite")
 
 #: What is synthesised, by espeak's name of the language. A few sentences of a telephone each.
@@ -208,6 +208,24 @@ SENTENCES = {
         "Μπορείτε να το επαναλάβετε, παρακαλώ;",
         "Ευχαριστώ πολύ, αντίο σας.",
     ),
+    "da": (
+        "Goddag, jeg vil gerne flytte min aftale til i morgen.",
+        "Nummeret er fire, syv, et, ni.",
+        "Kan du sige det en gang til?",
+        "Mange tak for hjælpen, farvel.",
+    ),
+    "id": (
+        "Selamat pagi, saya ingin mengubah janji temu saya.",
+        "Nomornya empat, tujuh, satu, sembilan.",
+        "Bisa tolong diulangi sekali lagi?",
+        "Terima kasih banyak, sampai jumpa.",
+    ),
+    "sw": (
+        "Habari za asubuhi, ningependa kubadilisha miadi yangu.",
+        "Nambari ni nne, saba, moja, tisa.",
+        "Tafadhali unaweza kurudia tena?",
+        "Asante sana, kwaheri ya kuonana.",
+    ),
 }
 FLITE = ("kal", "awb", "rms", "slt")
 
@@ -256,7 +274,7 @@ def catalogue(half: Half | None = None, kind: str | None = None) -> list[Phrase]
 def half_of_phrase(phrase: Phrase) -> Half:
     """Which half something belongs to: by where it is from, or its language if it is synthesised."""
     is_new = phrase.kind == "formant" and phrase.language in MEASURED_LANGUAGES
-    return "measured" if is_new or phrase.path.is_relative_to(PEOPLE) else "work"
+    return "measured" if is_new or phrase.path.is_relative_to(PEOPLE / "measured") else "work"
 
 
 def speakers(half: Half, kind: str, fewest: int = 3) -> dict[str, list[Phrase]]:
@@ -305,10 +323,10 @@ def _synthesised() -> Iterator[Phrase]:
 
 
 def _gathered() -> Iterator[Phrase]:
-    for path in sorted(PEOPLE.glob("*/*.flac")):
+    for path in sorted(PEOPLE.glob("*/*/*.flac")):
         speaker = path.parent.name
         kind = "music" if speaker == "music" else "voice"
-        yield Phrase(f"{speaker}/{path.stem}", "", kind, "CC-BY-4.0", path, _secs(path))
+        yield Phrase(f"{speaker}/{path.stem}", "", kind, "", path, _secs(path))
 
 
 def _made(
