@@ -150,8 +150,14 @@ class Scene:
         if clear:
             self.extra.append((at + 0.001, "/ws/tx", messages.encode(messages.Clear())))
 
-    def frame_out(self, at: float, frame: str, result: str = "none") -> None:
-        self.extra.append((at, "/frames/out/other", OtherFrame(frame=frame, result=result)))
+    def frame_out(self, at: float, frame: str, result: str = "none", **fields: object) -> None:
+        body = OtherFrame(frame=frame, fields=fields, result=result)
+        self.extra.append((at, "/frames/out/other", body))
+
+    def rtvi(self, at: float, kind: str) -> None:
+        """What Pipecat tells a web client, by default on every transport."""
+        message = {"label": "rtvi-ai", "type": kind}
+        self.frame_out(at, "OutputTransportMessageUrgentFrame", message=message)
 
     def log(self, at: float, text: str, level: int = 2) -> None:
         self.extra.append((at, "/log", LogRecord(level=level, message=text)))

@@ -18,6 +18,7 @@ from workbench.capture.schema import AudioFrame, Invalid, Note
 from workbench.diagnosis import diagnose
 from workbench.exceptions import CaptureError
 from workbench.tap import Tap
+from workbench.tuning.stalls import handed_over, stalls_of
 
 
 @pytest.fixture(scope="module")
@@ -540,6 +541,45 @@ def test_audio_belongs_to_the_turn_that_it_is_heard_in(tmp_path):
     assert [turn.start for turn in bot] == pytest.approx([0.5, 3.5, 6.0], abs=0.1)
     assert [turn.said_ms for turn in bot] == pytest.approx([2700, 2300, 2000], abs=130)
     assert sum(turn.said_ms for turn in bot) == pytest.approx(7000)
+
+
+def _tells(scene, observed, at, what):
+    """Tell of a synthesis as an observer does, or as a web client is told."""
+    if observed:
+        scene.pipeline(at, f"synthesis {what}")
+    else:
+        scene.rtvi(at, {"begins": "bot-tts-started", "ends": "bot-tts-stopped"}[what])
+
+
+@pytest.mark.parametrize("observed", [False, True], ids=["to a web client", "observer"])
+@pytest.mark.parametrize(
+    ("told", "holes"),
+    [
+        ([(1.8, "begins"), (3.9, "ends"), (6.4, "begins"), (9.0, "ends")], 0),
+        (
+            [(1.8, "begins"), (3.9, "ends"), (3.9, "begins"), (9.0, "ends")],
+            1,
+        ),  # both were made ahead
+        ([(1.8, "begins"), (9.0, "ends")], 1),  # it breaks off in a word
+        ([(1.8, "begins"), (6.4, "begins"), (9.0, "ends")], 1),  # the one before is not over
+        ([(6.4, "begins")], 1),  # nothing is known of the one before
+    ],
+)
+def test_between_two_syntheses_is_no_hole(tmp_path, observed, told, holes):
+    """Right before a gap of 0.85 s there is a syllable, and right behind it."""
+    scene = Scene(14.0, noise_dbov=-60)
+    scene.say_bot(2.0, speech("bot/b01").span(0.06, 8.0))
+    dry = scene.hole(5.8, 0.85)
+    assert dry < 6.4 < dry + 0.85
+    for at, what in told:
+        _tells(scene, observed, at, what)
+    call = opened(scene, tmp_path)
+    assert len(call.playout.underruns) == holes
+    assert [finding.kind for finding in diagnose(call, ["underrun"])] == ["underrun"] * holes
+    table = {row.cushion_ms: row.underruns for row in call.playout.cushion_table([40])}
+    assert table == {40: holes}
+    stalls = stalls_of(handed_over(call), (0,))
+    assert stalls.holes.sum() == holes
 
 
 @pytest.mark.parametrize("answered", [False, True])

@@ -109,7 +109,8 @@ def runs(folder: Path = RUNS, half: Half | None = None, most_late_ms: float = 60
     return [
         run
         for run in found
-        if (half is None or half_of_run(run.path.stem) == half) and late_ms(run.truth) <= most_late_ms
+        if (half is None or half_of_run(run.path.stem) == half)
+        and late_ms(run.truth) <= most_late_ms
     ]
 
 

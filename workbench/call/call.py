@@ -61,6 +61,8 @@ class Call:
         events: What happened, in order.
         hang_ups: The serializer's attempts to end the call, in order.
         pipeline: What the pipeline said of itself, in order.
+        syntheses: When it told that a synthesis began (``True``) or was over, in order: by
+            :mod:`workbench.observer` or by what it sends to web clients.
         has_words: Whether the bot asked for words, and they were read.
         reads_words: Whether they were to be read; who reads the file again keeps to the same.
         start: The first ``start`` message, if there was one.
@@ -102,6 +104,7 @@ class Call:
         self.events = contents.events
         self.hang_ups = contents.hang_ups
         self.pipeline = contents.pipeline
+        self.syntheses = contents.syntheses
         self.reads_words = words
         self.has_words = words and bool(contents.words)
         self.start = contents.start
@@ -260,8 +263,8 @@ class Call:
     def playout(self) -> Playout:
         """The far end's queue, emptied by each ``clear`` and by the end of the call.
 
-        A gap counts as a hole only if there is sound right before it and right after it, and the
-        caller did not answer in it.
+        A gap counts as a hole only if there is sound right before it and right after it, the caller
+        did not answer in it, and the pipeline did not tell that an utterance was over.
         """
         queue = self._queue
         if not queue.underruns:
@@ -269,7 +272,7 @@ class Call:
         found = [
             hole
             for hole in holes.in_sound(queue.underruns, self.outbound)
-            if hole.end - hole.start < holes.TURN or not holes.is_answered(hole, self.caller_speech)
+            if not holes.is_pause(hole, self.caller_speech, self.syntheses)
         ]
         return self._rebuilt(holes.continues(queue, found))
 

@@ -1,7 +1,8 @@
 """Which gaps in what the bot sent are holes in an utterance: those that the caller hears as one.
 
 The queue model of :mod:`workbench.call.playout` knows only times. A gap is a hole if there is sound
-right before it and right after it, and the caller did not answer in it.
+right before it and right after it, the caller did not answer in it, and the pipeline did not tell that
+one utterance was over and another begun: a voice may be cut so closely that it has no pause of its own.
 
 Conventions:
     Times in seconds on the call's clock, levels in dBov.
@@ -9,7 +10,8 @@ Conventions:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 from workbench.call.playout import Playout, Underrun
 from workbench.call.streams import Stream
 
-__all__ = ["TURN", "continues", "in_sound", "is_answered"]
+__all__ = ["TURN", "continues", "in_sound", "is_pause"]
 
 #: A hole is inside an utterance if there is sound this close to it on both sides: a voice pauses
 #: for longer at the end of a sentence, and speech synthesis adds its own silence.
@@ -45,13 +47,37 @@ def in_sound(gaps: Iterable[Underrun], sent: Stream) -> list[Underrun]:
     return [gap for gap in gaps if min(_edges(sent, gap.message)) > floor]
 
 
-def is_answered(gap: Underrun, speech: NDArray[np.float64]) -> bool:
-    """Whether the caller spoke in a gap: then it was a change of turns, if a quick one.
+def is_pause(
+    gap: Underrun, speech: NDArray[np.float64] | None, syntheses: Sequence[tuple[float, bool]]
+) -> bool:
+    """Whether a gap is a pause between two utterances: the caller spoke in it, or it was told.
 
     Args:
         gap: Where the queue ran dry.
-        speech: Where the caller speaks, shape ``(n, 2)``.
+        speech: Where the caller speaks, shape ``(n, 2)``; ``None`` if that is not known.
+        syntheses: When a synthesis began (``True``) or was over, in order.
     """
+    if _is_between(gap, syntheses):
+        return True
+    return speech is not None and gap.end - gap.start >= TURN and _is_answered(gap, speech)
+
+
+def _is_between(gap: Underrun, syntheses: Sequence[tuple[float, bool]]) -> bool:
+    """Whether a synthesis began in a gap when the one before it was over.
+
+    Speech is made faster than it is played: of what breaks off in a word, the end is told behind the gap.
+    """
+    first = bisect_left(syntheses, gap.start, key=lambda told: told[0])
+    for index in range(max(1, first), len(syntheses)):
+        time, begins = syntheses[index]
+        if time > gap.end:
+            return False
+        if begins and not syntheses[index - 1][1]:
+            return True
+    return False
+
+
+def _is_answered(gap: Underrun, speech: NDArray[np.float64]) -> bool:
     spoken = np.minimum(speech[:, 1], gap.end) - np.maximum(speech[:, 0], gap.start)
     return float(np.maximum(spoken, 0).sum()) > ANSWER
 

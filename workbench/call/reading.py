@@ -74,6 +74,7 @@ class Contents:
         events: What happened, in order.
         hang_ups: The serializer's attempts to end the call, in order.
         pipeline: What the pipeline said of itself, in order.
+        syntheses: When the pipeline told that a synthesis began (``True``) or was over, in order.
         words: What both sides said, in order; empty unless the bot asked for words.
         ending: How the call ended, and when: its length in seconds too. A call without an end
             lasts up to the end of the last audio, of what the far end had still queued too.
@@ -96,6 +97,7 @@ class Contents:
     events: tuple[Event, ...]
     hang_ups: tuple[HangUpRecord, ...] = ()
     pipeline: tuple[PipelineRecord, ...] = ()
+    syntheses: tuple[tuple[float, bool], ...] = ()
     words: tuple[WordsRecord, ...] = ()
     ending: Ending = Ending(0.0, "open", None)
     start: messages.Start | None = None
@@ -222,6 +224,7 @@ class _Reading:
         self.events: list[Event] = []
         self.hang_ups: list[HangUpRecord] = []
         self.pipeline: list[PipelineRecord] = []
+        self.syntheses: list[tuple[float, bool]] = []
         self.words: list[WordsRecord] = []
         self.word_count = 0
         self.rx_index: dict[int, int] = {}
@@ -361,6 +364,9 @@ class _Reading:
         self.frames[direction].append(
             FrameRecord(time, body.frame, cause=body.cause, result=body.result, took_ms=took_ms)
         )
+        begins = _RTVI_SYNTHESES.get(_rtvi(body))
+        if begins is not None and direction == "out":
+            self.syntheses.append((time, begins))
         kind = _FRAME_EVENTS.get(body.frame)
         if kind and direction == "out":
             self.event(time, kind, body.frame)
@@ -410,6 +416,8 @@ class _Reading:
         most = self.budget.text
         what = PipelineRecord(time, told.what[:most], told.processor[:most], told.seconds)
         self.pipeline.append(what)
+        if what.what in _SYNTHESES:
+            self.syntheses.append((time, _SYNTHESES[what.what]))
         self.event(time, "pipeline", str(what))
 
     def worded(self, record: Record, time: float) -> None:
@@ -466,6 +474,7 @@ class _Reading:
             tuple(self.events),
             tuple(self.hang_ups),
             tuple(self.pipeline),
+            tuple(sorted(self.syntheses)),  # of the same moment, an end comes first
             tuple(self.words),
             ending=ending,
             start=self.start,
@@ -551,6 +560,14 @@ def _sent(body: bytes) -> messages.Message:
     return messages.PlayAudio(audio.content_type, audio.payload)
 
 
+def _rtvi(body: OtherFrame) -> str:
+    """Type of the RTVI message in a frame, such as ``"bot-tts-started"``; empty if it is none."""
+    message = body.fields.get("message")
+    if not isinstance(message, dict) or message.get("label") != "rtvi-ai":
+        return ""
+    return str(message.get("type", ""))
+
+
 def _inbound(
     stream: Stream, others: list[int], begins: Sequence[float], holes: Sequence[Unrecorded]
 ) -> Stream:
@@ -588,6 +605,11 @@ _FRAME_EVENTS: Final = {
     "EndFrame": "end",
     "CancelFrame": "cancel",
 }
+
+#: What tells of a synthesis: the messages that Pipecat sends to web clients by default, and the
+#: records of :mod:`workbench.observer`.
+_RTVI_SYNTHESES: Final = {"bot-tts-started": True, "bot-tts-stopped": False}
+_SYNTHESES: Final = {"synthesis begins": True, "synthesis ends": False}
 
 _HANDLERS: Final[dict[str, Callable[[_Reading, Record, float], Any]]] = {
     "/ws/rx": _Reading.received,

@@ -57,6 +57,7 @@ class Handed:
         stopped: When the call ended; ``None`` if it did not.
         answered: Where the caller speaks, shape ``(m, 2)``: a gap in which they do is no hole.
         stood_still: Frames before which the whole process stood still, by their index.
+        syntheses: When a synthesis began (``True``) or was over: a gap between two is no hole.
     """
 
     time: NDArray[np.float64]
@@ -65,6 +66,7 @@ class Handed:
     stopped: float | None = None
     answered: NDArray[np.float64] | None = None
     stood_still: frozenset[int] = frozenset()
+    syntheses: tuple[tuple[float, bool], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +104,7 @@ def handed_over(call: Call) -> Handed | None:
             for number in range(1, len(frames))
             if _stood_still(call, frames[number - 1], frames[number])
         ),
+        syntheses=call.syntheses,
     )
 
 
@@ -204,11 +207,7 @@ def _torn(
 
 
 def _counts(hole: Underrun, torn: frozenset[int], handed: Handed) -> bool:
-    if hole.message not in torn:
-        return False
-    if handed.answered is None or hole.end - hole.start < holes.TURN:
-        return True
-    return not holes.is_answered(hole, handed.answered)
+    return hole.message in torn and not holes.is_pause(hole, handed.answered, handed.syntheses)
 
 
 def _stood_still(call: Call, before: FrameRecord, after: FrameRecord) -> bool:

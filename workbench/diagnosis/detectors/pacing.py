@@ -54,8 +54,8 @@ RUN: Final = 5.0
         ),
     ),
     measured="silence of the queue model between messages that have sound within 50 ms of both "
-    "sides of it, if the caller did not answer in it; holes of one cause within five "
-    "seconds are one finding. The cause is told by who was late: the pipeline's frame, "
+    "sides of it, if the caller did not answer in it and the pipeline did not tell that a "
+    "synthesis was over and another began; holes of one cause within five seconds are one finding. The cause is told by who was late: the pipeline's frame, "
     "with the caller's messages or without them; the serializer; or its resampler.",
     thresholds=(
         Threshold(
