@@ -12,8 +12,8 @@ References:
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import TypeAlias
 
 import numpy as np
@@ -196,7 +196,7 @@ def clicks(rng: np.random.Generator, secs: float) -> Audio:
 # -- made of voices ------------------------------------------------------------------------------
 
 
-def _some(phrases: list[Phrase], rng: np.random.Generator, secs: float) -> Samples:
+def _some(phrases: Sequence[Phrase], rng: np.random.Generator, secs: float) -> Samples:
     """Phrases drawn at random, one after the other, as long as is wanted."""
     pieces: list[Samples] = []
     while sum(map(len, pieces)) < secs * RATE:
@@ -204,20 +204,20 @@ def _some(phrases: list[Phrase], rng: np.random.Generator, secs: float) -> Sampl
     return _as_long(np.concatenate(pieces), secs)
 
 
-def music(songs: list[Phrase], rng: np.random.Generator, secs: float) -> Audio:
+def music(songs: Sequence[Phrase], rng: np.random.Generator, secs: float) -> Audio:
     """Hold music, from anywhere in a piece."""
     song = songs[rng.integers(len(songs))].audio()
     at = rng.uniform(0, max(0.0, song.duration - secs))
     return _audio(_as_long(song.span(at, at + secs).samples.astype(np.float64), secs))
 
 
-def babble(voices: list[Phrase], rng: np.random.Generator, secs: float) -> Audio:
+def babble(voices: Sequence[Phrase], rng: np.random.Generator, secs: float) -> Audio:
     """Six to ten people who speak at once."""
     return _audio(np.sum([_some(voices, rng, secs) for _ in range(rng.integers(6, 11))], axis=0))
 
 
 def television(
-    voices: list[Phrase], songs: list[Phrase], rng: np.random.Generator, secs: float
+    voices: Sequence[Phrase], songs: list[Phrase], rng: np.random.Generator, secs: float
 ) -> Audio:
     """A speaker over music, some way off: nothing low, a little reverberation, -38 dBov."""
     sound = _some(voices, rng, secs) + 0.5 * music(songs, rng, secs).samples
@@ -227,7 +227,7 @@ def television(
     return _audio(_band(np.convolve(sound, room)[: len(sound)], 350, 3000), -38.0)
 
 
-def whisper(voices: list[Phrase], rng: np.random.Generator, secs: float) -> Audio:
+def whisper(voices: Sequence[Phrase], rng: np.random.Generator, secs: float) -> Audio:
     """A voice whose source is noise: linear prediction of order 10 in frames of 20 ms."""
     return _audio(_whispered(_some(voices, rng, secs), rng), -30.0)
 
@@ -248,7 +248,7 @@ def _whispered(voice: Samples, rng: np.random.Generator, size: int = 160) -> Sam
     return np.concatenate(out)
 
 
-def gsm(voices: list[Phrase], rng: np.random.Generator, secs: float) -> Audio:
+def gsm(voices: Sequence[Phrase], rng: np.random.Generator, secs: float) -> Audio:
     """A mobile phone at the edge of its cell: full-rate GSM, bursts of frames lost and concealed."""
     voice = Audio(_some(voices, rng, secs).astype(np.float32), RATE)
     coded = io.BytesIO()
@@ -276,7 +276,7 @@ def _concealed(samples: Samples, lost: NDArray[np.bool_], size: int = 160) -> Sa
     return out
 
 
-def gain_control(voices: list[Phrase], rng: np.random.Generator, secs: float) -> Audio:
+def gain_control(voices: Sequence[Phrase], rng: np.random.Generator, secs: float) -> Audio:
     """A voice from near and far, levelled by an automatic gain that brings the noise up in pauses."""
     voice = _some(voices, rng, secs)
     voice *= 10 ** (np.interp(_time(secs), np.linspace(0, secs, 5), rng.uniform(-20, 0, 5)) / 20)
@@ -289,6 +289,7 @@ def gain_control(voices: list[Phrase], rng: np.random.Generator, secs: float) ->
 # -- all of them ---------------------------------------------------------------------------------
 
 
+@cache
 def callers(half: Half) -> dict[str, Sound]:
     """Every sound, those of voices and music made of one half."""
     voices, songs = catalogue(half, "voice"), catalogue(half, "music")

@@ -256,19 +256,20 @@ def _is_installed(package: str) -> bool:
     return Path("/usr/share/doc", package).exists()
 
 
-def catalogue(half: Half | None = None, kind: str | None = None) -> list[Phrase]:
+@cache
+def catalogue(half: Half | None = None, kind: str | None = None) -> tuple[Phrase, ...]:
     """Phrases of 1 to 8 s, and hold music of any length, of what is installed.
 
     Args:
         half: Only the speakers of one half.
         kind: Only one kind.
     """
-    return [
+    return tuple(
         phrase
         for phrase in _all()
         if (kind is None or phrase.kind == kind)
         and (half is None or half_of_phrase(phrase) == half)
-    ]
+    )
 
 
 def half_of_phrase(phrase: Phrase) -> Half:
