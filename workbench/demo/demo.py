@@ -29,7 +29,7 @@ from pipecat_bandwidth import BandwidthFrameSerializer
 from pipecat_bandwidth.voice_api import VoiceAPI
 from workbench.call import Call
 from workbench.demo.bot import create_app, serve
-from workbench.demo.calling import samples, with_progress
+from workbench.demo.calling import LATE_MS, samples, with_progress
 from workbench.diagnosis import Findings, diagnose
 from workbench.report import write_report
 from workbench.report.report import holes_heard
@@ -60,9 +60,6 @@ _COMPARED: Final = {
 InputParams = BandwidthFrameSerializer.InputParams
 T = TypeVar("T")
 R = TypeVar("R")
-
-#: Pipecat's transport keeps 40 to 80 ms ahead: a machine that is later than that chops speech.
-LATE_MS: Final = 80.0
 
 _USERNAME: Final = "demo"
 _PASSWORD: Final = "only-on-loopback"
