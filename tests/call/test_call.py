@@ -502,6 +502,31 @@ def test_latencies_are_those_of_the_script(call):
         assert found.latency_ms == pytest.approx(expected, abs=250)
 
 
+@pytest.mark.parametrize(
+    ("before", "lead"),
+    [
+        ([(0.5, -20.0), (0.3, -45.0)], 0.8),  # a hum that dies away
+        ([(0.5, -20.0), (0.04, -100.0), (0.2, -30.0)], 0.74),
+        ([(0.5, -20.0), (0.3, -100.0)], 0.0),  # a sound of its own
+        ([(0.5, -66.0)], 0.0),  # the synthesis hisses
+        ([(2.5, -40.0)], 0.0),  # a background without end
+    ],
+)
+def test_the_bot_answers_with_its_first_sound(tmp_path, before, lead):
+    parts = [
+        0.5**-0.5 * 10 ** (dbov / 20) * np.sin(2 * np.pi * 330 * np.arange(int(24000 * secs)) / 24000)
+        for secs, dbov in before
+    ]
+    words = speech("bot/b07").span(0.06, 1.5)
+    bot = Audio(np.concatenate([*parts, words.samples]).astype(np.float32), 24000)
+    scene = Scene(8.0, noise_dbov=-70)
+    scene.say_caller(0.5, speech("caller/c08").span(0, 1.5))
+    begun = 5.0 - sum(secs for secs, _ in before)
+    scene.say_bot(begun, bot)
+    (turn,) = [turn for turn in opened(scene, tmp_path).turns if turn.side == "bot"]
+    assert turn.start == pytest.approx(5.0 - lead, abs=0.06)
+
+
 def test_an_interrupted_turn_was_said_further_than_heard(tmp_path):
     scene = Scene(8.0)
     scene.say_bot(0.5, speech("bot/b05"), lead=1.0)

@@ -307,7 +307,7 @@ class Call:
     @cached_property
     def bot_speech(self) -> NDArray[np.float64]:
         """Where the caller heard the bot speak: shape ``(n, 2)``."""
-        return intervals_of(self.bot_sounds, "voice")
+        return turns.led_up_to(self.caller_heard, intervals_of(self.bot_sounds, "voice"))
 
     @cached_property
     def ambience(self) -> float | None:

@@ -14,9 +14,9 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from workbench.audio import Audio
-from workbench.metrics.speech import HOP, Intervals, as_intervals, joined, levels
+from workbench.metrics.speech import HOP, Intervals, as_intervals, joined, levels, runs_of
 
-__all__ = ["TURN_PAUSE", "Side", "Turn", "ambience", "find_turns"]
+__all__ = ["TURN_PAUSE", "Side", "Turn", "ambience", "find_turns", "led_up_to"]
 
 Side: TypeAlias = Literal["caller", "bot"]
 
@@ -24,6 +24,9 @@ Side: TypeAlias = Literal["caller", "bot"]
 TURN_PAUSE: Final = 1.0
 #: What is fainter is silence, in dBov; a background is so much fainter than the bot's loud syllables.
 _SILENT, _BEHIND_DB = -70.0, 12.0
+#: What leads up to a voice is no fainter than this, in dBov and below the voice's loud syllables; and no
+#: longer than so many seconds; before it there is silence for so many.
+_LEAD_DBOV, _LEAD_DB, _LEAD_SECS, _QUIET_SECS = -60.0, 30.0, 1.5, 0.1
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,33 @@ def ambience(bot: Audio, bot_speech: Intervals, caller_speech: Intervals) -> flo
             if behind < loudest:
                 return behind
     return None
+
+
+def led_up_to(bot: Audio, voice: Intervals) -> Intervals:
+    """Begin each stretch of the bot's voice with its first sound.
+
+    A detector of voices misses a hum, a laugh or a held note before the first word; whoever waits
+    for an answer hears it.
+
+    Args:
+        bot: What the caller heard.
+        voice: Where a voice was found in it.
+
+    Returns:
+        The same stretches; one begins earlier if sound that is not much fainter than it leads up to it
+        without a gap, out of silence.
+    """
+    level, quiet = levels(bot), round(_QUIET_SECS / HOP)
+    rows, before = [], 0
+    for start, end in voice.tolist():
+        first, last = round(start / HOP), round(end / HOP)
+        loud = float(np.percentile(level[first:last], 90)) if last > first else 0.0
+        earliest = max(before, first - round(_LEAD_SECS / HOP) - quiet)
+        heard = level[earliest:first] > max(_LEAD_DBOV, loud - _LEAD_DB)
+        silences = [over for begun, over in runs_of(~heard, 1.0) if over - begun >= quiet]
+        rows.append([min(start, (earliest + silences[-1]) * HOP) if silences else start, end])
+        before = last
+    return as_intervals(rows)
 
 
 def find_turns(
