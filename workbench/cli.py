@@ -52,10 +52,10 @@ _MCAP: Final = b"\x89MCAP"
 #: What is piped is not wrapped: lines are for a program, or for another width.
 _PIPED: Final = 10_000
 
-out = Console(highlight=False)
+out = Console(highlight=False, emoji=False)
 if not out.is_terminal and "COLUMNS" not in os.environ:
     out.width = _PIPED
-err = Console(stderr=True, highlight=False)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 NoWords = Annotated[
     bool, typer.Option("--no-words", help="Leave out what was said, if the capture holds it.")
@@ -245,6 +245,38 @@ def simulate(
         raise typer.Exit(2)
     if any(isinstance(o, SimulationError) or o.problems() for o in outcomes):
         raise typer.Exit(1)
+
+
+@app.command()
+def attach(
+    where: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where the captures go; made if it is not there.")
+    ] = Path("captures"),
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="What tells these calls from others; several."),
+    ] = None,
+    words: Annotated[bool, typer.Option("--words", help="Record what is said, too.")] = False,
+    redact: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TEXT", help="What to take out of the words, beside numbers; several."
+        ),
+    ] = None,
+) -> None:
+    """Record the calls of a bot that is not changed: print the setup file to start it with.
+
+    PIPECAT_SETUP_FILES=$(workbench attach --where captures/) python bot.py
+    """
+    from workbench.attach import check_pipecat, write_setup_file
+
+    labels = dict(pair.partition("=")[::2] for pair in label or ())
+    if "" in labels or not all("=" in pair for pair in label or ()):
+        raise ValueError(f"--label {' '.join(label or ())}: a label is NAME=VALUE")
+    if redact and not words:
+        raise ValueError("--redact is of what is said: give --words too")
+    check_pipecat()
+    print(write_setup_file(where, labels=labels, words=words, redact=redact or ()))
 
 
 @app.command()

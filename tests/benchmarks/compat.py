@@ -23,6 +23,7 @@ PIPECATS = ("1.4.0", "1.7.0", "1.8.0", "1.11.0", "1.14.0")
 PYTHONS = ("3.11", "3.12", "3.13")
 MODULES = ("serializer", "messages", "encodings", "resampler", "voice_api", "transport")
 FILES = [f"tests/pipecat_bandwidth/test_{module}.py" for module in MODULES]
+FILES.append("tests/test_attach.py")
 TOOLS = "pytest>=9 pytest-asyncio>=1.2 hypothesis scipy trustme uvicorn websockets>=14".split()
 
 
