@@ -153,7 +153,8 @@ def create_app(
         token = await switchboard.expect(account_id, call_id)
         if token is None:
             return Response(status_code=503)
-        root = public_url or str(request.base_url).replace("http", "ws", 1)
+        here = request.base_url.replace(path=request.scope.get("root_path", ""))  # mounted, maybe
+        root = public_url or str(here).replace("http", "ws", 1)
         return Response(
             bxml(root.rstrip("/") + stream_path, "bot", token), media_type="application/xml"
         )

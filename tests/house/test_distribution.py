@@ -15,7 +15,7 @@ import pytest
 import pipecat_bandwidth
 
 ROOT = Path(__file__).parents[2]
-EXTRAS = {"workbench", "server", "dask", "survey", "quality", "pesq"}
+EXTRAS = {"workbench", "server", "runner", "dask", "survey", "quality", "pesq"}
 
 
 @pytest.fixture(scope="module")

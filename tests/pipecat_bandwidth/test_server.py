@@ -132,6 +132,15 @@ async def test_the_public_url_the_paths_and_the_bxml_are_arguments() -> None:
         assert answer.text == "<Response>wss://bot.example/calls/media</Response>"
 
 
+async def test_below_a_path_of_another_application_the_stream_is_there_too() -> None:
+    app = FastAPI()
+    app.mount("/calls", app_of())
+    async with serve(app) as url:
+        destination = await expected(f"{url}/calls")
+        assert destination.url == f"{url.replace('http', 'ws', 1)}/calls/stream"
+        assert await knock(destination, "junk") == 1008
+
+
 async def test_routes_that_are_added_stand_behind_the_same_guard() -> None:
     app = app_of(open_paths=["/health"], limits=Limits(body_bytes=100))
 
