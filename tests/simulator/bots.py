@@ -15,7 +15,7 @@ from fastapi import FastAPI, Request, Response, WebSocket
 from pipecat_bandwidth.encodings import WireFormat, wire_format
 from pipecat_bandwidth.messages import PlayAudio, encode
 from workbench.demo.bot import serve
-from workbench.simulator import Script, SimulatedCall, simulate
+from workbench.simulator import Script, SimulatedCall, VoiceAPIServer, simulate
 from workbench.simulator.script import Rule, Turn
 
 SAMPLES = Path(__file__).parents[2] / "sample_audio"
@@ -115,3 +115,17 @@ async def stay(websocket: WebSocket) -> None:
 def tone(seconds: float, rate: int, hertz: float = 500.0) -> bytes:
     samples = np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate) * 8000
     return samples.astype("<i2").tobytes()
+
+
+def sdk(server: VoiceAPIServer) -> Any:
+    """Bandwidth's own client of the Voice API, for a simulated one."""
+    import bandwidth
+
+    configuration = bandwidth.Configuration(
+        host=server.base_url,
+        access_token_url=server.token_url,
+        client_id=server.client_id,
+        client_secret=server.client_secret,
+        ignore_operation_servers=True,
+    )
+    return bandwidth.CallsApi(bandwidth.ApiClient(configuration))

@@ -9,6 +9,7 @@ import pytest
 
 from tests.simulator.bots import STOP
 from workbench.simulator.bxml import parse
+from workbench.simulator.route import Fallback
 
 STREAM = '<StartStream name="s" mode="bidirectional" destination="ws://127.0.0.1:1/x?a=1&amp;b=2"'
 
@@ -157,6 +158,8 @@ WRITTEN = [
     sdk.Bridge("c-1", bridge_complete_url="/b"),
     sdk.Conference("room", mute=True),
     sdk.Forward(to="+15555550142", call_timeout="10"),
+    sdk.Connect([sdk.Endpoint("e-1")], event_callback_url="/e"),
+    sdk.Refer(sdk.SipUri("sip:a@b.example"), refer_complete_url="/r"),
     sdk.StopStream(name="s", wait="true"),
     sdk.StopStream(name="s", wait=True),
     sdk.StopStream(name="s"),
@@ -174,3 +177,73 @@ WRITTEN = [
 def test_what_bandwidths_sdk_writes_is_read(verb: sdk.Verb, root: type) -> None:
     (read,) = parse(root([verb]).to_bxml()).verbs
     assert read.name == verb._tag
+
+
+BOT = sdk.StartStream("wss://bot.example/ws", name="bot", mode="bidirectional", tracks="inbound")
+EAR = sdk.StartStream("wss://ear.example/ws", name="ear", tracks="both")
+HOLD = sdk.StopStream(name="bot", wait="true")
+#: Documents as applications write them, with the seconds that each verb takes.
+DOCUMENTS = {
+    "a bot": ([BOT, HOLD], [0, 0]),
+    "a bot, and a day's silence": ([BOT, sdk.Pause("86400")], [0, 86400]),
+    "a bot after a greeting": ([sdk.SpeakSentence("One moment please"), BOT, HOLD], [1.2, 0, 0]),
+    "a bot, then a person": ([BOT, HOLD, sdk.Transfer([NUMBER])], [0, 0, math.inf]),
+    "a bot that is listened to": ([EAR, BOT, HOLD, sdk.StopStream(name="ear")], [0, 0, 0, 0]),
+    "a bot that is recorded": (
+        [sdk.StartRecording(multi_channel=True), BOT, HOLD, sdk.StopRecording(), sdk.Hangup()],
+        [0, 0, 0, 0, 0],
+    ),
+    "keys beside a bot": (
+        [sdk.StartGather(dtmf_url="/keys"), BOT, HOLD, sdk.StopGather()], [0, 0, 0, 0],
+    ),
+    "words beside a bot": (
+        [sdk.StartTranscription(name="t", custom_params=[sdk.CustomParam("a", "b")]), BOT, HOLD],
+        [0, 0, 0],
+    ),
+    "a menu": (
+        [
+            sdk.Gather(
+                [sdk.SpeakSentence("Press one"), sdk.PlayAudio("or-two.wav")], gather_url="/chosen",
+                first_digit_timeout=4, repeat_count=2, max_digits=1,
+                gather_fallback_url="/chosen-too", gather_fallback_method="GET",
+            ),
+            sdk.Redirect(redirect_url="/again", redirect_fallback_url="/again-too"),
+        ],
+        [15.6, 0],
+    ),
+    "an answering machine": (
+        [sdk.PlayAudio("nobody.wav"), sdk.Record(silence_timeout=3, max_duration=120),
+         sdk.SpeakSentence("Good bye"), sdk.Hangup()],
+        [3, 3, 0.8, 0],
+    ),
+    "a conference": ([sdk.Tag("room"), sdk.Conference("room")], [0, math.inf]),
+    "keys that are sent": ([sdk.Pause("2"), sdk.SendDtmf("1w2"), BOT, HOLD], [2, 1.3, 0, 0]),
+    "another number": ([sdk.Ring(duration=2), sdk.Forward(to="+15555550142")], [2, math.inf]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_whole_documents_of_the_sdks_are_read_verb_by_verb(name: str) -> None:
+    verbs, secs = DOCUMENTS[name]
+    read = parse(sdk.Bxml(verbs).to_bxml()).verbs
+    assert [verb.name for verb in read] == [verb._tag for verb in verbs]
+    assert [verb.secs for verb in read] == pytest.approx(secs)
+
+
+def test_so_many_documents_of_the_sdks_are_read() -> None:
+    assert len(WRITTEN) + len(DOCUMENTS) >= 40
+
+
+def test_where_an_event_goes_if_its_address_fails_is_read() -> None:
+    gather, redirect = parse(sdk.Bxml(DOCUMENTS["a menu"][0]).to_bxml()).verbs
+    assert gather.fallback == Fallback("/chosen-too", "GET")
+    assert redirect.fallback == Fallback("/again-too", "POST")
+    record = sdk.Record(
+        record_complete_url="/r", record_complete_fallback_url="https://b.example/r",
+        fallback_username="u", fallback_password="p",
+    )  # fmt: skip
+    (read,) = parse(sdk.Bxml([record]).to_bxml()).verbs
+    assert read.fallback == Fallback("https://b.example/r", "POST", ("u", "p"))
+    for wrong in ('redirectFallbackUrl="ftp://h/"', 'redirectFallbackMethod="PUT"'):
+        with pytest.raises(ValueError, match=r"<Redirect.*redirectFallback"):
+            parse(f'<Bxml><Redirect redirectUrl="/a" {wrong}/></Bxml>')

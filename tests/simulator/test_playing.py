@@ -6,11 +6,12 @@ import asyncio
 import json
 from typing import Any
 
+import bandwidth
 import pytest
 from fastapi import WebSocket
 
 from pipecat_bandwidth.voice_api import VoiceAPI
-from tests.simulator.bots import STOP, Bot, listen, play, script_of, stay, tone
+from tests.simulator.bots import STOP, Bot, listen, play, script_of, sdk, stay, tone
 from workbench.exceptions import SimulationError
 from workbench.simulator import SimulatedCall, VoiceAPIServer, playing, simulate
 
@@ -225,6 +226,53 @@ async def test_a_document_that_is_put_takes_the_place_of_the_verb_in_progress() 
             call = await playing_call(url, far)
     assert [v.verb for v in call.verbs] == ["StartStream", "StopStream", "SpeakSentence", "Hangup"]
     assert call.ended_by == "BXML" and call.duration < 10
+
+
+async def test_where_the_address_of_an_event_fails_its_fallback_is_asked() -> None:
+    """Of each kind, in a document, and of a redirect at the Voice API by Bandwidth's own SDK."""
+    urls: list[str] = []
+    fallback = 'redirectFallbackUrl="/pages/menu" fallbackUsername="u" fallbackPassword="p"'
+    first = document(f'<Redirect redirectUrl="/nothing" {fallback}/>')
+    menu = '<Gather gatherUrl="/nothing" gatherFallbackUrl="/pages/bot" firstDigitTimeout="0"'
+    async with VoiceAPIServer() as far:
+
+        async def behave(websocket: WebSocket) -> None:
+            await websocket.accept()
+            ids = json.loads(await websocket.receive_text())["metadata"]
+            await play(websocket, tone(0.1, 24000))
+            update = bandwidth.UpdateCall(
+                redirectUrl=f"{urls[0]}/nothing", redirectFallbackUrl=f"{urls[0]}/pages/end",
+                redirectFallbackMethod="GET", tag="t",
+            )  # fmt: skip
+            await asyncio.to_thread(sdk(far).update_call, ids["accountId"], ids["callId"], update)
+            await stay(websocket)
+
+        bot = Bot(behave, first, menu=document(f'{menu} gatherFallbackMethod="GET"/>'),
+                  bot=document("{stream}</StartStream>", STOP),
+                  end=document("<SpeakSentence>Bye</SpeakSentence>"))  # fmt: skip
+        async with bot.running() as url:
+            urls.append(url)
+            call = await playing_call(url, far)
+    assert call.ended_by == "BXML" and call.verbs[-1].verb == "SpeakSentence"
+    asked = [(w["page"], w["method"], w["eventType"]) for w in bot.webhooks if w.get("page")]
+    assert asked == [("menu", "POST", "redirect"), ("bot", "GET", "gather"),
+                     ("end", "GET", "redirect")]  # fmt: skip
+    assert [(w.event_type, w.status) for w in call.webhooks if w.status == 404] == [
+        ("redirect", 404), ("gather", 404), ("redirect", 404),
+    ]  # fmt: skip
+    redirect = next(w for w in bot.webhooks if w.get("page") == "menu")
+    assert bandwidth.InitiateCallback.from_dict(bot.webhooks[0]).call_id == call.call_id
+    assert bandwidth.RedirectCallback.from_dict(redirect).call_id == call.call_id
+
+
+async def test_where_the_fallback_fails_too_both_are_told() -> None:
+    verb = '<Redirect redirectUrl="/nothing" redirectFallbackUrl="/none"/>'
+    with pytest.raises(SimulationError) as caught:
+        await Bot(greet, document(verb)).called()
+    assert caught.value.step == "webhook"
+    said = caught.value.reason
+    assert "/nothing answered 404" in said and "; and the fallback: http" in said
+    assert "/none answered 404" in said
 
 
 async def playing_call(url: str, far: VoiceAPIServer) -> SimulatedCall:

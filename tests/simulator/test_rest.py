@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -15,11 +16,12 @@ from bandwidth.models.bxml import Response as BxmlResponse
 from bandwidth.models.bxml import SpeakSentence
 from fastapi import Request, WebSocket
 
-from tests.simulator.bots import STOP, Bot, play, script_of, tone
+from tests.simulator.bots import STOP, Bot, play, script_of, sdk, tone
 from workbench.exceptions import SimulationError
 from workbench.simulator import VoiceAPIServer, simulate
 from workbench.simulator.calls import KnownCall, Update
 from workbench.simulator.outbound import made_call
+from workbench.simulator.route import Fallback
 
 ACCOUNT = "9900000"
 
@@ -28,17 +30,6 @@ ACCOUNT = "9900000"
 async def server() -> AsyncIterator[VoiceAPIServer]:
     async with VoiceAPIServer() as server:
         yield server
-
-
-def sdk(server: VoiceAPIServer) -> bandwidth.CallsApi:
-    configuration = bandwidth.Configuration(
-        host=server.base_url,
-        access_token_url=server.token_url,
-        client_id=server.client_id,
-        client_secret=server.client_secret,
-        ignore_operation_servers=True,
-    )
-    return bandwidth.CallsApi(bandwidth.ApiClient(configuration))
 
 
 async def asked(method: Callable[..., Any], *args: Any) -> Any:
@@ -72,6 +63,33 @@ async def test_the_sdks_redirect_tells_the_call_where_to_go_on(server: VoiceAPIS
         url="https://bot.example/next", method="GET", credentials=("u", "p")
     )
     assert not call.updated.is_set()
+
+
+async def test_the_sdks_fallback_of_a_redirect_is_kept(server: VoiceAPIServer) -> None:
+    api, call = sdk(server), server.add(ACCOUNT, "c-1")
+    update = bandwidth.UpdateCall(
+        redirectUrl="https://bot.example/next", redirectFallbackUrl="https://other.example/next",
+        redirectFallbackMethod="GET", fallbackUsername="u", fallbackPassword="p",
+    )  # fmt: skip
+    assert await asked(api.update_call_with_http_info, "c-1", update) == (200, None)
+    assert call.take_update().fallback == Fallback("https://other.example/next", "GET", ("u", "p"))
+
+
+async def test_the_sdk_lists_the_calls_that_its_filters_leave(server: VoiceAPIServer) -> None:
+    api, first = sdk(server), server.add(ACCOUNT, "c-1")
+    server.add(ACCOUNT, "c-2").end("busy")
+    server.add("1", "c-3")
+
+    async def listed(**filters: str) -> list[str]:
+        told = await asked(functools.partial(api.list_calls_with_http_info, **filters))
+        assert told[0] == 200
+        return [call.call_id for call in told[1]]
+
+    assert await listed() == ["c-1", "c-2"]
+    assert await listed(disconnect_cause="busy") == ["c-2"]
+    assert await listed(var_from=first.caller, to="+1") == []
+    assert await listed(min_start_time=first.start_time, max_start_time="2999") == ["c-1", "c-2"]
+    assert await listed(max_start_time="2020-01-01T00:00:00Z") == []
 
 
 async def test_the_sdks_bxml_is_what_the_call_goes_on_with(server: VoiceAPIServer) -> None:
@@ -141,13 +159,15 @@ async def test_a_bot_that_makes_the_call_is_asked_when_it_is_answered(
         url = str(request.base_url)
         wanted = bandwidth.CreateCall(
             **{"from": "+15555550111"}, to="+15555550122", applicationId="app", tag="t",
-            answerUrl=f"{url}pages/answer", answerMethod="GET", disconnectUrl=f"{url}status",
+            answerUrl=f"{url}nothing", answerFallbackUrl=f"{url}pages/answer",
+            answerFallbackMethod="GET", disconnectUrl=f"{url}status",
         )  # fmt: skip
         await asyncio.to_thread(sdk(server).create_call, ACCOUNT, wanted)
 
     async with bot.running() as url:
         call = await simulate(f"{url}/dial", script_of(), voice_api=server, outbound=True)
     answer, *_, disconnect = bot.webhooks
+    assert bandwidth.DisconnectCallback.from_dict(disconnect).cause == "hangup"
     assert (answer["eventType"], answer["method"], answer["tag"]) == ("answer", "GET", "t")
     assert (answer["from"], answer["to"]) == ("+15555550111", "+15555550122")
     assert answer["direction"] == "outbound" and answer["answerTime"] >= answer["startTime"]
@@ -187,7 +207,11 @@ async def test_a_bot_that_makes_no_call_is_not_waited_for_for_ever(
         ("POST", "calls", {"from": "+1", "to": "+2", "answerUrl": "h", "applicationId": "a"}, 400,
          "answerUrl is no address"),
         ("PUT", "calls/c-1", {"state": "completed"}, 405, "PUT is not for this address"),
-        ("GET", "calls", None, 405, "GET is not for this address"),
+        ("POST", "calls", {"from": "+1", "to": "+2", "answerUrl": "http://h/", "applicationId": "a",
+                           "answerFallbackUrl": "h"}, 400, "answerFallbackUrl is no address"),
+        ("POST", "calls/c-1", {"redirectUrl": "http://h/", "redirectFallbackUrl": "h"}, 400,
+         "redirectFallbackUrl is no address"),
+        ("PUT", "calls", None, 405, "PUT is not for this address"),
         ("POST", "calls/c-1/bxml", {}, 405, "POST is not for this address"),
         ("PUT", "calls/c-1/bxml", {}, 415, "application/xml"),
         ("GET", "recordings", None, 404, "nothing at this address"),

@@ -2,6 +2,7 @@
 
 ================================== =============================================================
 ``POST .../calls``                 201; a call to somebody, of which the simulator is told
+``GET .../calls``                  200 with the states of those that the filters leave, on one page
 ``GET .../calls/{id}``             200 with its state, also when it is over
 ``POST .../calls/{id}``            200; ``{"state": "completed"}`` ends it, ``{"state": "active",
                                    "redirectUrl": ...}`` has it go on with what that webhook answers
@@ -28,12 +29,12 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeAlias
 
 from workbench.simulator.bxml import parse
-from workbench.simulator.route import not_an_address
+from workbench.simulator.route import Fallback, not_an_address
 
 __all__ = ["ACCOUNT", "Calls", "Kind", "KnownCall", "Update", "new_id", "problem", "timestamp"]
 
 #: What a request can ask of calls.
-Kind: TypeAlias = Literal["create", "state", "hang up", "redirect", "bxml"]
+Kind: TypeAlias = Literal["create", "list", "state", "hang up", "redirect", "bxml"]
 
 ACCOUNT: Final = "9900000"
 
@@ -63,12 +64,14 @@ class Update:
         url: That webhook's.
         method: ``"GET"`` or ``"POST"``.
         credentials: HTTP Basic user and password of it; empty for none.
+        fallback: Where the webhook goes if there it fails, if the request says so.
     """
 
     bxml: bytes = b""
     url: str = ""
     method: str = "POST"
     credentials: tuple[str, str] = ("", "")
+    fallback: Fallback | None = None
 
 
 @dataclass(eq=False)
@@ -192,13 +195,30 @@ class Calls:
             return 404, problem("not-found", f"Call {call_id} is not active")
         return _put(call, body) if kind == "bxml" else _post(call, json_object(body))
 
+    def listed(self, account_id: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
+        """The states of an account's calls, oldest first.
+
+        Args:
+            account_id: Whose.
+            query: Filters, as documented: ``to``, ``from``, ``minStartTime``, ``maxStartTime``,
+                ``disconnectCause``.
+        """
+        states = [_state(call) for (whose, _), call in self._known.items() if whose == account_id]
+        for name in {"to", "from", "disconnectCause"} & set(query):
+            states = [state for state in states if state.get(name) == query[name]]
+        first, last = query.get("minStartTime", ""), query.get("maxStartTime", "~")
+        return [state for state in states if first <= state["startTime"] <= last]
+
     def _make(self, account_id: str, fields: Mapping[str, Any], root: str) -> Answered:
-        if wrong := _wrong_fields(fields, _CREATE, ("answerMethod", "disconnectMethod")):
+        if wrong := _wrong_fields(
+            fields, _CREATE, ("answerMethod", "answerFallbackMethod", "disconnectMethod")
+        ):
             return 400, problem("validation", wrong)
         if missing := [name for name in _NEEDED if not fields.get(name)]:
             return 400, problem("validation", f"{missing[0]} is missing")
-        if wrong := not_an_address(fields["answerUrl"], "http", "https"):
-            return 400, problem("validation", f"answerUrl is no address: {wrong}")
+        for name in {"answerUrl", "answerFallbackUrl"} & set(fields):
+            if wrong := not_an_address(fields[name], "http", "https"):
+                return 400, problem("validation", f"{name} is no address: {wrong}")
         call = KnownCall(
             account_id, direction="outbound", caller=fields["from"], called=fields["to"],
             application_id=fields["applicationId"], tag=fields.get("tag", ""), made_by=fields,
@@ -228,10 +248,13 @@ def _post(call: KnownCall, fields: Mapping[str, Any]) -> Answered:
     url = fields.get("redirectUrl", "")
     if wrong := not_an_address(url, "http", "https"):
         return 400, problem("bad-request", f"redirectUrl is no address: {wrong}")
+    fallback = Fallback.of(fields, "redirectFallback")
+    if fallback and (wrong := not_an_address(fallback.url, "http", "https")):
+        return 400, problem("bad-request", f"redirectFallbackUrl is no address: {wrong}")
     call.tag = fields.get("tag", call.tag)
     credentials = fields.get("username", ""), fields.get("password", "")
     method = fields.get("redirectMethod", "POST")
-    call.change(Update(url=url, method=method, credentials=credentials))
+    call.change(Update(url=url, method=method, credentials=credentials, fallback=fallback))
     return 200, None
 
 

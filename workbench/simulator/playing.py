@@ -162,7 +162,7 @@ class Player:
         after = await self._wait(verb.secs, verb.heard_secs)
         if after is None and verb.event:
             asked = verb.event, verb.url, verb.method, verb.credentials, _DETAILS.get(verb.event)
-            return read_document(*await self._webhooks.ask(*asked))
+            return read_document(*await self._webhooks.ask(*asked, verb.fallback))
         return after
 
     async def _stop(self, verb: Verb) -> _Next:
@@ -215,7 +215,7 @@ class Player:
         if update.bxml:
             return read_document("application/xml", update.bxml)
         asked = "redirect", update.url, update.method, update.credentials
-        return read_document(*await self._webhooks.ask(*asked))
+        return read_document(*await self._webhooks.ask(*asked, fallback=update.fallback))
 
     def _raise_what_broke(self) -> None:
         self._leg.raise_failure()

@@ -16,12 +16,39 @@ from urllib.parse import urlsplit
 
 import httpx
 
-__all__ = ["Route", "not_an_address", "ssl_advice"]
+__all__ = ["Fallback", "Route", "not_an_address", "ssl_advice"]
 
 #: X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL.
 _OTHER_NAME: Final = {62, 64}
 #: X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED.
 _OTHER_TIME: Final = {9, 10}
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """Where an event goes whose own address fails.
+
+    Parameters:
+        url: An ``http`` address, perhaps relative.
+        method: ``"POST"`` or ``"GET"``.
+        credentials: HTTP Basic user and password; empty for none.
+    """
+
+    url: str
+    method: str = "POST"
+    credentials: tuple[str, str] = ("", "")
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any], prefix: str) -> Fallback | None:
+        """Read it where BXML and requests have it: ``{prefix}Url``; none if that is not said.
+
+        Args:
+            said: Attributes of a verb, or fields of a request.
+            prefix: ``"redirectFallback"``, ``"gatherFallback"`` and the like.
+        """
+        url = said.get(prefix + "Url", "")
+        credentials = said.get("fallbackUsername", ""), said.get("fallbackPassword", "")
+        return cls(url, said.get(prefix + "Method", "POST"), credentials) if url else None
 
 
 @dataclass(frozen=True)

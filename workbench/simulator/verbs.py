@@ -29,7 +29,7 @@ from typing import Final
 from xml.etree.ElementTree import Element
 
 from workbench.simulator import start_stream
-from workbench.simulator.route import not_an_address
+from workbench.simulator.route import Fallback, not_an_address
 from workbench.simulator.start_stream import StartStream
 
 __all__ = ["HANDS_ON", "Verb", "read"]
@@ -69,6 +69,7 @@ class Verb:
         url: That webhook's, perhaps relative.
         method: ``"POST"`` or ``"GET"``.
         credentials: User and password for it, if any.
+        fallback: Where it goes if there it fails, if it says so.
         tag: What all events carry from now on, if it says so.
     """
 
@@ -82,6 +83,7 @@ class Verb:
     url: str = ""
     method: str = "POST"
     credentials: tuple[str, str] | None = None
+    fallback: Fallback | None = None
     tag: str | None = None
 
 
@@ -114,8 +116,18 @@ def read(verb: Element) -> Verb:
     method = start_stream.method(verb, how)
     return Verb(
         name, secs, heard_secs, event=event if url else "", url=url, method=method,
-        credentials=credentials, tag=tag,
+        credentials=credentials, fallback=_fallback(verb, address), tag=tag,
     )  # fmt: skip
+
+
+def _fallback(verb: Element, address: str) -> Fallback | None:
+    """Where its event goes if ``address`` fails, if it says so."""
+    prefix = address.removesuffix("Url") + "Fallback"
+    start_stream.method(verb, prefix + "Method")
+    start_stream.credentials(verb, "fallbackUsername", "fallbackPassword")
+    if wrong := not_an_address(verb.get(prefix + "Url", ""), "http", "https", ""):
+        raise ValueError(f"<{verb.tag}> {prefix}Url is no address: {wrong}")
+    return Fallback.of(verb.attrib, prefix)
 
 
 def _secs(verb: Element) -> tuple[float, float]:

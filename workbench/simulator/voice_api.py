@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeAlias
+from urllib.parse import parse_qsl
 
 from workbench.simulator.calls import Calls, Kind, KnownCall, json_object, problem
 
@@ -40,7 +41,7 @@ _TOKEN_PATH: Final = "/api/v1/oauth2/token"
 _CALLS_PATH: Final = re.compile(r"/api/v2/accounts/([\w-]+)/calls(?:/([\w-]+)(/bxml)?)?")
 #: The methods of a path, by its parts: with a call's id, with ``/bxml``.
 _METHODS: Final = {
-    (False, False): ("POST",),
+    (False, False): ("GET", "POST"),
     (True, False): ("GET", "POST"),
     (True, True): ("PUT",),
 }
@@ -70,7 +71,7 @@ class Request:
 
     Parameters:
         time: ``time.monotonic()`` when it had been read.
-        operation: ``"token"``, ``"create"``, ``"state"``, ``"hang up"``, ``"redirect"`` or
+        operation: ``"token"``, ``"create"``, ``"list"``, ``"state"``, ``"hang up"``, ``"redirect"`` or
             ``"bxml"``; ``""`` for any other address or method.
         account_id: As in its path.
         call_id: As in its path.
@@ -221,7 +222,7 @@ class VoiceAPIServer:
         await writer.drain()
         return asked.headers.get("connection", "").lower() != "close"
 
-    def _answer(self, asked: _Asked) -> tuple[int, dict[str, Any] | None]:
+    def _answer(self, asked: _Asked) -> tuple[int, dict[str, Any] | list[dict[str, Any]] | None]:
         """Answer properly: status and JSON fields."""
         given = asked.headers.get("authorization", "").encode()
         if asked.operation == "token":
@@ -240,6 +241,8 @@ class VoiceAPIServer:
             return 404, problem("not-found", "There is nothing at this address")
         if given.decode().removeprefix("Bearer ") not in self._tokens:
             return 401, problem("authentication-required", "The token is missing or not valid")
+        if asked.operation == "list":
+            return 200, self.calls.listed(asked.account_id, asked.query)
         wanted = {"bxml": "application/xml", "state": ""}.get(asked.operation, "application/json")
         if not asked.headers.get("content-type", "").startswith(wanted):
             return 415, problem("unsupported-media-type", f"Content-Type must be {wanted}")
@@ -257,6 +260,7 @@ class _Asked:
     call_id: str
     headers: Mapping[str, str]
     body: bytes
+    query: Mapping[str, str] = field(default_factory=dict)
 
 
 async def _read(reader: asyncio.StreamReader) -> _Asked:
@@ -265,7 +269,7 @@ async def _read(reader: asyncio.StreamReader) -> _Asked:
     pairs = (line.split(":", 1) for line in head[1:] if ":" in line)
     headers = {name.strip().lower(): value.strip() for name, value in pairs}
     body = await reader.readexactly(int(headers.get("content-length", "0")))
-    path = path.partition("?")[0]
+    path, _, query = path.partition("?")
     call = _CALLS_PATH.fullmatch(path)
     if call is None:
         token = path == _TOKEN_PATH and method == "POST"
@@ -277,16 +281,18 @@ async def _read(reader: asyncio.StreamReader) -> _Asked:
     elif bxml:
         kind = "bxml"
     elif method == "GET":
-        kind = "state"
+        kind = "state" if call_id else "list"
     elif not call_id:
         kind = "create"
     else:
         ends = json_object(body).get("state") == "completed"
         kind = "hang up" if ends else "redirect"
-    return _Asked(method, kind, account_id, call_id or "", headers, body)
+    return _Asked(method, kind, account_id, call_id or "", headers, body, dict(parse_qsl(query)))
 
 
-def _response(status: int, fields: Mapping[str, Any] | None, retry_after: int | None) -> bytes:
+def _response(
+    status: int, fields: Mapping[str, Any] | list[Any] | None, retry_after: int | None
+) -> bytes:
     if fields is None and status >= 400:
         fields = problem("simulated-fault", f"A fault on demand: {status}")
     body = b"" if fields is None else json.dumps(fields).encode()

@@ -20,7 +20,7 @@ import httpx
 from workbench.exceptions import NotReached, SimulationError
 from workbench.simulator.bxml import MAX_SIZE
 from workbench.simulator.calls import KnownCall, timestamp
-from workbench.simulator.route import Route, not_an_address, ssl_advice
+from workbench.simulator.route import Fallback, Route, not_an_address, ssl_advice
 from workbench.simulator.start_stream import StartStream
 from workbench.simulator.truth import Webhook
 
@@ -86,8 +86,10 @@ class Webhooks:
     async def first(self) -> tuple[str, bytes]:
         """Say that somebody rings, or that who was rung has answered; see :meth:`ask`."""
         if self.call.direction == "outbound":
-            method = self.call.made_by.get("answerMethod", "POST")
-            return await self.ask("answer", self._url, method, self._credentials)
+            made_by = self.call.made_by
+            method = made_by.get("answerMethod", "POST")
+            fallback = Fallback.of(made_by, "answerFallback")
+            return await self.ask("answer", self._url, method, self._credentials, fallback=fallback)
         details = {"privacy": False, "callerDisplayName": "Simulator"}
         return await self.ask("initiate", self._url, "POST", self._credentials, details)
 
@@ -98,6 +100,7 @@ class Webhooks:
         method: str = "POST",
         credentials: tuple[str, str] | None = None,
         details: Mapping[str, Any] | None = None,
+        fallback: Fallback | None = None,
     ) -> tuple[str, bytes]:
         """Send an event whose answer is a document. Later relative addresses are relative to it.
 
@@ -107,6 +110,7 @@ class Webhooks:
             method: ``"POST"`` or ``"GET"``.
             credentials: HTTP Basic user and password.
             details: What it says beside the facts of the call.
+            fallback: Where it goes once more if there it fails.
 
         Returns:
             Content type and body of the answer, of which at most one byte more than any BXML has
@@ -115,13 +119,34 @@ class Webhooks:
         Raises:
             SimulationError: If there is none in time, or with another status than 200.
         """
+        try:
+            return await self._ask(event_type, url, method, credentials, details)
+        except SimulationError as error:
+            if fallback is None:
+                raise
+            try:
+                return await self._ask(
+                    event_type, fallback.url, fallback.method, fallback.credentials, details
+                )
+            except SimulationError as again:
+                reason = f"{error.reason}; and the fallback: {again.reason}"
+                raise SimulationError(error.step, reason) from None
+
+    async def _ask(
+        self,
+        event_type: str,
+        url: str,
+        method: str,
+        credentials: tuple[str, str] | None,
+        details: Mapping[str, Any] | None,
+    ) -> tuple[str, bytes]:
         fields = self._fields(event_type) | dict(details or {})
         body = bytearray()
         if wrong := not_an_address(
             url, "http", "https", *([""] if event_type != "initiate" else [])
         ):
             raise NotReached("webhook", f"{url} is not an http:// address: {wrong}")
-        url = self._url = urljoin(self._url, url)
+        url = urljoin(self._url, url)
         try:
             async with self._sent(method, url, fields, _basic(credentials)) as response:
                 self.posted.append(Webhook(self.clock(), event_type, response.status_code))
@@ -140,6 +165,7 @@ class Webhooks:
             if isinstance(error, httpx.ConnectError) and not advice:
                 raise NotReached("webhook", f"{reason}: is the bot started, and there?") from None
             raise SimulationError("webhook", reason) from None
+        self._url = url
         return response.headers.get("content-type", ""), bytes(body[: MAX_SIZE + 1])
 
     async def stream_event(
