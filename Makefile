@@ -86,7 +86,7 @@ docs: $(OK)
 	$(V)/bin/python -m tests.house.pages
 
 lock:
-	@d=$$(mktemp -d) && cp pyproject.toml $$d && touch $$d/README.md && mkdir $$d/pipecat_bandwidth && cp pipecat_bandwidth/__init__.py $$d/pipecat_bandwidth/ \
+	@d=$$(mktemp -d) && cp pyproject.toml hatch_build.py $$d && touch $$d/README.md && mkdir $$d/pipecat_bandwidth && cp pipecat_bandwidth/__init__.py $$d/pipecat_bandwidth/ \
 	  && (cd $$d && uv lock -q && uv export -q --no-header --no-annotate --no-emit-project --extra workbench --extra dask --extra survey --all-groups -o requirements.lock) \
 	  && cp $$d/requirements.lock requirements.lock && rm -rf $$d && wc -l requirements.lock
 

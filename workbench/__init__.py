@@ -27,9 +27,14 @@ Importing this package imports nothing by itself; a name is imported when it is 
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from pipecat_bandwidth._lazy import lazy
+
+# onnxruntime, which listens for voices, keeps and sends telemetry, unless it finds this when it is
+# imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from workbench.audio import Audio as Audio

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import pipecat_bandwidth
+from hatch_build import described
 
 ROOT = Path(__file__).parents[2]
 EXTRAS = {"workbench", "server", "runner", "dask", "survey", "quality", "pesq"}
@@ -46,6 +47,25 @@ def test_it_bears_the_official_name(metadata: Message) -> None:
     assert set(metadata.get_all("Provides-Extra", [])) == EXTRAS
     assert metadata.get_all("Project-URL") is None
     assert metadata.get_all("License-File") == ["LICENSE", "sample_audio/LICENSES.md"]
+
+
+def test_its_description_is_the_readme_and_leads_nowhere(metadata: Message) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    told = metadata.get_payload()
+    assert metadata["Description-Content-Type"].startswith("text/markdown")
+    assert len(told) > 0.95 * len(readme)
+    assert "[CONTRIBUTING](CONTRIBUTING.md)" in readme and "CONTRIBUTING has the set-up" in told
+    assert "![A choppy call" in readme and "A choppy call" not in told
+    links = re.findall(r"\]\(([^)]*)\)", told)
+    assert links and all(link.startswith("https://") for link in links)
+
+
+def test_where_the_files_can_be_had_links_lead_there() -> None:
+    text = "![a](b/c.png)\n[d](E.md), [f](https://g.example/h)"
+    assert described(text, "https://files.example/v1/") == (
+        "![a](https://files.example/v1/b/c.png)\n[d](https://files.example/v1/E.md), "
+        "[f](https://g.example/h)"
+    )
 
 
 def test_a_bot_installs_no_analysis(metadata: Message) -> None:

@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -5,6 +10,8 @@ from pipecat_bandwidth.encodings import PCMU
 from tests.captures import SCRIPT, speech
 from workbench.audio import Audio
 from workbench.metrics.speech import hop_edges, joined, levels, runs_of, to_sound, voice_activity
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -115,3 +122,12 @@ def test_ends_move_to_where_the_sound_is(stretch, expected):
     level[150:153] = -70.0  # a dip of 30 ms is none
     assert to_sound(*stretch, level, -50.0) == pytest.approx(expected)
     assert to_sound(0.7, 2.3, level, -50.0, reach=40) == pytest.approx((1.0, 2.0))
+
+
+def test_who_listens_keeps_no_telemetry(tmp_path: Path) -> None:
+    """onnxruntime keeps a device id and a queue of events in the home folder, if nobody objects."""
+    code = "from workbench.metrics.speech import _session; assert _session()"
+    plain = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "ORT_"))}
+    env = plain | {"HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, env=env)
+    assert not [path for path in tmp_path.rglob("*") if "onnxruntime" in path.name]

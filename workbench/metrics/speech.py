@@ -254,6 +254,7 @@ def _session() -> Any:
         return None
     import onnxruntime  # noqa: PLC0415  half a second, for those who ask for speech only
 
+    onnxruntime.disable_telemetry_events()  # where it was imported before this package
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
