@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import json
 import re
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from websockets.asyncio.client import connect
 
 from pipecat_bandwidth.serializer import BandwidthFrameSerializer
 from tests.pipecat_bandwidth.test_transport import ACCOUNT, CALL, Ear, live_call, media, tone
+from workbench import attach
 from workbench.attach import FILE_NAME, Attachment, check_pipecat, write_setup_file
 from workbench.capture import CaptureReader
 from workbench.capture.redaction import pseudonym
@@ -198,6 +201,24 @@ async def test_a_worker_that_is_not_as_expected_is_left_alone(
     await Attachment(tmp_path).attach(object())
     (line,) = log
     assert line.startswith("workbench attach: the call is not recorded, and not affected: Attr")
+
+
+async def test_who_cannot_be_imported_in_time_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: list[str]
+) -> None:
+    """From a disk that hangs, say; the thread that imports is left to itself."""
+    released = threading.Event()
+    monkeypatch.setattr(attach, "_PATIENCE", 0.05)
+    monkeypatch.setattr(importlib, "import_module", lambda name: released.wait(30))
+    params = FastAPIWebsocketParams(serializer=serializer())
+    transport = transport_of(params)
+    worker = PipelineWorker(Pipeline([transport.input(), Ear(), transport.output()]))
+    try:
+        await Attachment(tmp_path).attach(worker)
+    finally:
+        released.set()
+    assert isinstance(params.serializer, BandwidthFrameSerializer)
+    assert [line for line in log if "the call is not recorded, and not affected: Timeout" in line]
 
 
 # -- what is tapped ----------------------------------------------------------------------------

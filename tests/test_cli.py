@@ -68,7 +68,18 @@ def workbench(
 
 @pytest.mark.parametrize(
     "command",
-    ["demo", "simulate", "summary", "diagnose", "compare", "tune", "replay", "report", "export"],
+    [
+        "demo",
+        "simulate",
+        "attach",
+        "summary",
+        "diagnose",
+        "compare",
+        "tune",
+        "replay",
+        "report",
+        "export",
+    ],
 )
 def test_every_command_explains_itself(workbench: Callable[..., Run], command: str) -> None:
     run = workbench(command, "--help")
@@ -490,6 +501,34 @@ def test_a_way_that_leads_nowhere_is_one_line(
 ) -> None:
     run = workbench("simulate", "http://127.0.0.1:9/webhook", option, value)
     assert (run.code, run.err.count("\n")) == (2, 1) and complaint in run.err
+
+
+def test_attach_prints_a_setup_file_and_nothing_else(
+    workbench: Callable[..., Run], tmp_path: Path
+) -> None:
+    options = ("--label", "release=1.4", "--words", "--redact", "Ada Lovelace")
+    run = workbench("attach", "--where", tmp_path / "new" / "captures", *options)
+    file = tmp_path / "new" / "captures" / "attach.py"
+    assert (run.code, run.out, run.err) == (0, f"{file}\n", "")
+    for said in (str(file.parent), "{'release': '1.4'}", "words=True", "'Ada Lovelace'"):
+        assert said in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--label", "release"), "--label release: a label is NAME=VALUE"),
+        (("--label", "=1"), "--label =1: a label is NAME=VALUE"),
+        (("--redact", "Ada"), "--redact is of what is said: give --words too"),
+        (("--where", "a:b:c"), "a:b:c: PIPECAT_SETUP_FILES is cut at each ':'"),
+        (("--where", "/dev/null/captures"), "/dev/null/captures: Not a directory"),
+    ],
+)
+def test_what_cannot_be_attached_is_one_line(
+    workbench: Callable[..., Run], options: tuple[str, ...], complaint: str
+) -> None:
+    run = workbench("attach", *options)
+    assert (run.code, run.out, run.err.count("\n")) == (2, "", 1) and complaint in run.err
 
 
 # -- simulate, with bots that answer -----------------------------------------------------------

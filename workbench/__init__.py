@@ -11,7 +11,7 @@
     survey("captures/")                many calls: which were bad, and what changed
 
 ============== ===================================================================================
-in the bot     ``tap`` ``observer`` ``words`` ``capture``: light; they write the file of a call
+in the bot     ``tap`` ``observer`` ``attach`` ``words`` ``capture``: light; they write a call's file
 what happened  ``audio`` ``sound_files`` ``call``: signals, queue, turns, replay; ``budget``
 what is wrong  ``diagnosis``: findings; ``python -m workbench.diagnosis`` lists the kinds
 how measured   ``metrics``: levels, spectra, speech, distances between two signals

@@ -38,8 +38,10 @@ __all__ = ["FILE_NAME", "Attachment", "check_pipecat", "write_setup_file"]
 
 #: What the setup file is called, in the folder of the captures.
 FILE_NAME: Final = "attach.py"
-#: What the first call waits for: imported on a thread, so that the event loop does not.
+#: What the first call waits for: imported on a thread, so that the event loop does not wait.
 _NEEDED: Final = ("workbench.tap", "workbench.observer")
+#: How long it waits at most, in seconds; it takes a fifth of a second.
+_PATIENCE: Final = 5.0
 #: What is taken of a ``start`` that Pipecat's runner has read.
 _OF_START: Final = ("stream_id", "call_id", "account_sid", "outbound_encoding")
 
@@ -82,6 +84,7 @@ class Attachment:
         self._words = words
         self._redact = tuple(redact)
         self._taps: WeakSet[Tap] = WeakSet()
+        self._is_ready = False
 
     async def prepare(self, runner: object) -> None:
         """Import what the first call will need.
@@ -90,7 +93,7 @@ class Attachment:
             runner: A ``WorkerRunner``.
         """
         try:
-            await asyncio.to_thread(_import)
+            await self._import()
         except Exception as error:
             _give_up(error)
 
@@ -101,11 +104,17 @@ class Attachment:
             worker: A ``PipelineWorker`` whose pipeline has not started.
         """
         try:
-            await asyncio.to_thread(_import)
+            await self._import()
             for transport in list(_transports(worker.pipeline)):
                 self._tap(worker, transport)
         except Exception as error:
             _give_up(error)
+
+    async def _import(self) -> None:
+        if not self._is_ready:
+            async with asyncio.timeout(_PATIENCE):
+                await asyncio.to_thread(lambda: [importlib.import_module(name) for name in _NEEDED])
+            self._is_ready = True
 
     def _tap(self, worker: Any, transport: Any) -> None:
         from workbench.observer import PipelineEvents
@@ -183,11 +192,6 @@ def check_pipecat() -> None:
             f"Pipecat {version} has no setup files for workers, 1.3.0 and newer have, of which 1.4 to "
             '1.14 are supported; in an older one write serializer = Tap(serializer, "captures/")'
         )
-
-
-def _import() -> None:
-    for name in _NEEDED:
-        importlib.import_module(name)
 
 
 def _give_up(error: Exception) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -69,6 +70,13 @@ async def bot(runner_args):
 if __name__ == "__main__":
     main()
 """
+
+
+def test_the_readmes_lines_are_those_of_the_bot_that_is_called() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(from pipecat_bandwidth.runner.*?)```", readme, re.DOTALL)
+    lines = [line.partition("  #")[0] for line in block.splitlines() if line]
+    assert len(lines) == 4 and not set(lines) - set(BOT.splitlines())
 
 
 @contextlib.contextmanager
