@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulator.bots import script_of
+from tests.simulator.bots import be_patient, script_of
 from workbench.attach import write_setup_file
 from workbench.capture import CaptureReader
 from workbench.simulator import Route, SimulatedCall, VoiceAPIServer, simulate
@@ -26,6 +26,13 @@ pytest.importorskip("python_multipart", reason="Pipecat's runner needs pipecat-a
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    be_patient(monkeypatch)
+
+
 USER = {"BANDWIDTH_WEBHOOK_USERNAME": "bandwidth", "BANDWIDTH_WEBHOOK_PASSWORD": "secret"}
 
 #: A bot as Pipecat's examples are written, but for the lines with the word bandwidth.
@@ -108,7 +115,7 @@ def started(folder: Path, *options: str, **environment: str) -> Iterator[tuple[i
 async def called(port: int, far: VoiceAPIServer | None = None, **options: object) -> SimulatedCall:
     user = {"username": "bandwidth", "password": "secret"}
     url = f"http://127.0.0.1:{port}/bandwidth/webhook"
-    return await simulate(url, script_of(), voice_api=far, max_secs=30.0, **user, **options)
+    return await simulate(url, script_of(), voice_api=far, max_secs=90.0, **user, **options)
 
 
 async def test_a_bot_of_pipecats_runner_hears_a_call_from_its_first_20_ms(tmp_path: Path) -> None:

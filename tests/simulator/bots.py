@@ -10,12 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from fastapi import FastAPI, Request, Response, WebSocket
 
 from pipecat_bandwidth.encodings import WireFormat, wire_format
 from pipecat_bandwidth.messages import PlayAudio, encode
 from workbench.demo.bot import serve
-from workbench.simulator import Script, SimulatedCall, VoiceAPIServer, simulate
+from workbench.simulator import (
+    Script,
+    SimulatedCall,
+    VoiceAPIServer,
+    caller,
+    leg,
+    playing,
+    simulate,
+)
 from workbench.simulator.script import Rule, Turn
 
 SAMPLES = Path(__file__).parents[2] / "sample_audio"
@@ -115,6 +124,12 @@ async def stay(websocket: WebSocket) -> None:
 def tone(seconds: float, rate: int, hertz: float = 500.0) -> bytes:
     samples = np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate) * 8000
     return samples.astype("<i2").tobytes()
+
+
+def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let callers wait a minute for a bot whose process has just started, on a busy machine."""
+    for module in (caller, leg, playing):
+        monkeypatch.setattr(module, "PATIENCE", 60.0)
 
 
 def sdk(server: VoiceAPIServer) -> Any:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.official import example, serializer_class
-from tests.simulator.bots import hello, script_of
+from tests.simulator.bots import be_patient, hello, script_of
 from workbench.attach import write_setup_file
 from workbench.call import Call
 from workbench.simulator import Route, VoiceAPIServer, simulate
@@ -24,6 +24,11 @@ from workbench.simulator import Route, VoiceAPIServer, simulate
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    be_patient(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +77,7 @@ async def test_the_example_is_called_answers_hangs_up_and_is_recorded(
             call = await simulate(
                 f"http://127.0.0.1:{port}/", script_of(hello()), username="bandwidth",
                 password="secret", route=Route(f"ws://127.0.0.1:{port}"), voice_api=far,
-                max_secs=60.0,
+                max_secs=120.0,
             )  # fmt: skip
             file = await asyncio.to_thread(finished, captures)
     assert (call.ended_by, call.problems()) == ("hang up", []), (tmp_path / "log").read_text()
