@@ -23,8 +23,9 @@ in the environment                      what it is
 ======================================= ============================================================
 
 The routes are those of :mod:`pipecat_bandwidth.server`, below ``/bandwidth``: ``/bandwidth/webhook``
-answers with BXML, ``/bandwidth/stream`` is where that sends the media. For more than development take
-that server itself. It needs the extra ``runner``.
+answers with BXML, ``/bandwidth/stream`` is where that sends the media. Ctrl-C ends the streams, and so
+the calls, without a hang-up: for more than development take that server itself. It needs the extra
+``runner``.
 """
 
 from __future__ import annotations

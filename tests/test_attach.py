@@ -192,7 +192,7 @@ async def test_a_setup_file_that_fails_is_told_in_the_log_and_leaves_the_bot_alo
     monkeypatch.setenv("PIPECAT_SETUP_FILES", str(file))
     assert len(await converse()) == 16000
     assert [line for line in log if line.startswith(said)]
-    assert not list(file.parent.glob("*.mcap"))
+    assert not [c for c in all_recorded(file.parent) if texts(c, "/ws/rx")]
 
 
 async def test_a_worker_that_is_not_as_expected_is_left_alone(
@@ -275,6 +275,8 @@ def test_the_file_stands_with_the_captures_and_is_written_again(tmp_path: Path) 
     assert [path.name for path in file.parent.iterdir()] == [FILE_NAME]
     with pytest.raises(ValueError, match="is cut at each ':'"):
         write_setup_file(tmp_path / "a:b")
+    with pytest.raises(ValueError, match="is empty"):
+        write_setup_file(file.parent, words=True, redact=["Ada", ""])
 
 
 def test_the_file_loads_without_anything_that_takes_time(tmp_path: Path) -> None:

@@ -127,7 +127,12 @@ class Attachment:
             tap = Tap(params.serializer, self._where, labels=self._labels)
         elif tap not in self._taps:
             return  # the bot's own
-        worker.add_observer(PipelineEvents(tap, words=self._words, redact=self._redact))
+        try:
+            worker.add_observer(PipelineEvents(tap, words=self._words, redact=self._redact))
+        except Exception:
+            if is_new:
+                tap.close(wait=0)
+            raise
         if is_new:
             self._taps.add(tap)
             params.serializer = tap
@@ -154,7 +159,7 @@ def write_setup_file(
         The file, absolute: what ``PIPECAT_SETUP_FILES`` is set to.
 
     Raises:
-        ValueError: If Pipecat would take its path for several.
+        ValueError: If Pipecat would take its path for several, or a text to take out is empty.
         OSError: If it cannot be written.
     """
     folder = Path(where).absolute()
@@ -163,13 +168,14 @@ def write_setup_file(
         raise ValueError(
             f"{folder}: PIPECAT_SETUP_FILES is cut at each {os.pathsep!r}; give a folder without one"
         )
+    if "" in redact:
+        raise ValueError("a text that is to be taken out is empty")
     text = _FILE.format(
         where=str(folder), labels=dict(labels), words=bool(words), redact=tuple(redact)
     )
     folder.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(
-        f".{FILE_NAME}.{os.getpid()}"
-    )  # a bot may be reading the one that is there
+    # A bot may be reading the one that is there.
+    part = file.with_name(f".{FILE_NAME}.{os.getpid()}")
     part.write_text(text, encoding="utf-8")
     os.replace(part, file)
     return file
