@@ -81,6 +81,18 @@ def test_a_caller_whose_media_ends_is_away_from_then_on(tmp_path):
     assert "ends at 24 of 36 s" in finding.measurement
 
 
+@pytest.mark.parametrize(("later", "away"), [(0.3, 0), (4.0, 1)])
+def test_while_a_goodbye_is_waited_for_nobody_reads_the_caller(tmp_path, later, away):
+    """The last words are sent at once, and played for seconds; an EndFrame stops Pipecat's input."""
+    scene = conversation(48.0, stop=False)
+    goodbye = speech("bot/b02").span(0, 4.5)
+    scene.say_bot(32.0, goodbye, lead=100.0)
+    scene.frame_out(32.2, "EndFrame")
+    scene.lost.update(range(round(32.2 / 0.02), len(scene.arrival)))
+    scene.hang_up(32.0 + goodbye.duration + later, "ended", status_code=200)
+    assert len(found(scene, tmp_path)) == away
+
+
 def test_a_caller_whose_media_begins_late_is_away_until_then(tmp_path):
     scene = conversation()
     scene.lost.update(range(round(5.0 / 0.02)))

@@ -144,14 +144,17 @@ def _caller_away(call: Call) -> Iterator[Finding]:
 def _winds_up(call: Call, since: float) -> bool:
     """Whether the bot only said the rest of what it had to say before it ended the call.
 
-    Pipecat's input stops to read as soon as an EndFrame passes it, and its output ends when all
-    before that frame was sent: what the caller sends meanwhile is in no capture.
+    Pipecat's input stops to read as soon as an EndFrame passes it, its output ends when all before
+    that frame was sent, and a serializer may hang up only when the far end has played it: what the
+    caller sends meanwhile is in no capture.
     """
     if call.ending.by != "bot" or not len(call.times_of("end")):
         return False
-    sent = call.outbound.time[call.outbound.time > since]
-    waits = np.diff(np.concatenate([[since], sent, [call.ending.time]]))
-    return bool(waits.max() < GOES_ON)
+    sent = call.outbound.time
+    played = np.fmax.accumulate(np.fmax(sent, call.playout.end))
+    rest = sent > since
+    done = np.r_[max(since, *played[~rest][-1:]), played[rest]]
+    return bool((np.r_[sent[rest], call.ending.time] - done).max() < GOES_ON)
 
 
 def _lasting(spans: list[tuple[float, float]]) -> tuple[Part, ...]:
