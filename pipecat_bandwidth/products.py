@@ -27,7 +27,7 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from time import perf_counter
 from typing import Final, TypeAlias
@@ -35,7 +35,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-__all__ = ["MOST_PRODUCTS", "fastest"]
+__all__ = ["MOST_PRODUCTS", "Product"]
 
 #: From so many multiplications on OpenBLAS starts threads for two matrices; waking them costs more
 #: than the whole product. Callers keep below it.
@@ -50,27 +50,74 @@ _Call: TypeAlias = Callable[[], object]
 _Way: TypeAlias = Callable[[_Doubles, _Doubles, _Doubles], _Call | None]
 
 #: Which of :data:`_WAYS` is the fastest here, by the shapes of the factors.
-_fastest: dict[tuple[int, ...], _Way] = {}
+_known: dict[tuple[int, ...], _Way] = {}
 
 
-def fastest(windows: _Doubles, matrices: _Doubles, product: _Doubles) -> _Call:
-    """Choose how to multiply, within 0.2 ms when a shape comes for the first time.
+class Product:
+    """Every window times its group's matrix, whatever is in the windows at the time.
 
-    Args:
-        windows: Shape (groups, periods, inputs), float64; a view that may overlap itself.
-        matrices: Shape (groups, inputs, outputs), float64.
-        product: Where ``windows[g, p] @ matrices[g]`` goes, as ``[p, g]``: shape (periods, groups,
-            outputs), float64, contiguous.
-
-    Returns:
-        A function that multiplies what is in ``windows`` when it is called.
+    Attributes:
+        values: What the products go into: shape (periods, groups, outputs), float64, at first 0.
+        multiply: Make all of them.
     """
+
+    __slots__ = ("_cuts", "_matrices", "_windows", "multiply", "values")
+
+    def __init__(self, windows: _Doubles, matrices: _Doubles) -> None:
+        """Choose how to multiply, within 0.2 ms when a shape comes for the first time.
+
+        Args:
+            windows: Shape (groups, periods, inputs), float64; a view that may overlap itself.
+            matrices: Shape (groups, inputs, outputs), float64.
+        """
+        groups, periods, _ = windows.shape
+        self._windows, self._matrices = windows, matrices
+        self.values = np.zeros((periods, groups, matrices.shape[2]))
+        self.multiply = _fastest(windows, matrices, self.values)
+        self._cuts: dict[tuple[int, int], tuple[_Call, ...]] = {}
+
+    def between(self, first: int, last: int) -> tuple[_Call, ...]:
+        """Make those of some groups in a row, of all periods counted through.
+
+        Args:
+            first: The first that is needed, in the first period.
+            last: The last.
+
+        Returns:
+            One or two functions that make them, and few others.
+        """
+        calls = self._cuts.get((first, last))
+        if calls is None:
+            if len(self._cuts) == 64:  # streams come to two for each group
+                self._cuts.clear()
+            calls = self._cuts[first, last] = tuple(self._cut(first, last))
+        return calls
+
+    def _cut(self, first: int, last: int) -> Iterator[_Call]:
+        groups = len(self._matrices)
+        if groups == 1 or last < first:
+            yield self.multiply
+            return
+        periods, after = last // groups + 1, last % groups + 1
+        if periods == 1:
+            yield self._part(slice(first, after), slice(1))
+            return
+        yield self._part(slice(first, None), slice(periods - 1))
+        yield self._part(slice(after if periods == 2 else max(after, first)), slice(1, periods))
+
+    def _part(self, groups: slice, periods: slice) -> _Call:
+        windows, matrices = self._windows[groups, periods], self._matrices[groups]
+        return _fastest(windows, matrices, self.values[periods, groups])
+
+
+def _fastest(windows: _Doubles, matrices: _Doubles, product: _Doubles) -> _Call:
+    """Choose how to multiply, by trying unless it is known."""
     key = (*matrices.shape, *windows.shape, *windows.strides)
-    way = _fastest.get(key)
+    way = _known.get(key)
     if way is None:
         each = [(make, make(windows, matrices, product)) for make in _WAYS]
         secs = {make: _least_secs(multiply) for make, multiply in each if multiply is not None}
-        _fastest[key] = way = min(secs, key=secs.__getitem__)
+        _known[key] = way = min(secs, key=secs.__getitem__)
     multiply = way(windows, matrices, product)
     assert multiply is not None  # as when it was timed
     return multiply
@@ -94,7 +141,9 @@ def _by_matrix(windows: _Doubles, matrices: _Doubles, product: _Doubles) -> _Cal
         return partial(np.matmul, windows, matrices, by_group)
     factors = np.empty(windows.shape)  # a BLAS does not take rows that overlap
     multiply: _Call
-    if len(factors) == 1:  # ndarray.dot comes to the point 0.7 us sooner than matmul
+    if (
+        len(factors) == 1 and by_group.flags.c_contiguous
+    ):  # ndarray.dot comes to the point 0.7 us sooner than matmul
         multiply = partial(factors[0].dot, matrices[0], by_group[0])
     else:
         multiply = partial(np.matmul, factors, matrices, by_group)
@@ -116,7 +165,7 @@ def _by_half(windows: _Doubles, matrices: _Doubles, product: _Doubles) -> _Call 
     group, step, item = windows.strides
     shift, odd = divmod(step, 2 * item)
     half, length = outputs // 2, inputs - shift
-    if groups > 1 or odd or outputs % 2 or length < shift:
+    if groups > 1 or odd or outputs % 2 or length < shift or not product.flags.c_contiguous:
         return None
     block = matrices[:, :length, :half]
     if not np.array_equal(block, matrices[:, shift:, half:]):
@@ -135,7 +184,7 @@ def _by_vector(windows: _Doubles, matrices: _Doubles, product: _Doubles) -> _Cal
     parts = next(fitting, outputs)
     columns = outputs // parts
     cut = matrices.transpose(0, 2, 1).reshape(groups, 1, parts, columns, inputs)
-    into = product.reshape(-1, groups, parts, 1, columns).transpose(1, 0, 2, 3, 4)
+    into = product.reshape(len(product), groups, parts, 1, columns).transpose(1, 0, 2, 3, 4)
     vectors = windows[:, :, np.newaxis, np.newaxis]
     return partial(np.matmul, vectors, cut.transpose(0, 1, 2, 4, 3), into)
 

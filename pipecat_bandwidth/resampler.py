@@ -41,7 +41,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from pipecat_bandwidth.products import MOST_PRODUCTS, fastest
+from pipecat_bandwidth.products import MOST_PRODUCTS, Product
 
 __all__ = ["RATES", "StreamResampler"]
 
@@ -206,12 +206,15 @@ class StreamResampler:
         newest = bank.history + phase
         end = newest + len(pcm) // 2
         inputs[newest:end] = np.frombuffer(pcm, _SHORT)
-        working.multiply()
+        step, period, after = bank.step, bank.period, end - bank.history
+        first, last = -(-phase * period // step), -(-after * period // step)
+        size = bank.rows.shape[2]
+        for multiply in working.product.between(first // size, (last - 1) // size):
+            multiply()
         working.saturate()
         working.round()
-        working.rounded[...] = working.product
-        step, period, after = bank.step, bank.period, end - bank.history
-        due = working.flat[-(-phase * period // step) : -(-after * period // step)]
+        working.rounded[...] = working.product.values
+        due = working.flat[first:last]
         begun = after // step * step
         data = inputs.data
         data[: end - begun] = data[begun:end]
@@ -341,33 +344,28 @@ class _Working(NamedTuple):
     With a few hundred samples at a time, allocating would take longer than the arithmetic.
 
     Parameters:
-        multiply: Fills ``product`` from the inputs.
-        saturate: Limits ``product`` to 16 bits.
-        round: Rounds ``product``.
-        product: Outputs, shape (periods, groups, outputs).
-        rounded: The same as 16-bit samples.
+        product: The outputs, from the inputs.
+        saturate: Limits them to 16 bits.
+        round: Rounds them.
+        rounded: For the same as 16-bit samples.
         flat: A view of ``rounded``, shape (samples,).
     """
 
-    multiply: Callable[[], object]
+    product: Product
     saturate: Callable[[], object]
     round: Callable[[], object]
-    product: _Doubles
     rounded: _Shorts
     flat: _Shorts
 
 
 def _working(bank: _Bank, inputs: _Doubles, periods: int) -> _Working:
     """Prepare to convert so many periods."""
-    groups, _, size = bank.rows.shape
-    product, rounded = np.empty((periods, groups, size)), np.empty((periods, groups, size), _SHORT)
+    product = Product(_windows(bank, inputs, 0, periods * bank.step), bank.rows)
+    values = product.values
+    rounded = np.empty(values.shape, _SHORT)
+    saturate = partial(_clip, values, _LOWEST, _HIGHEST, values)
     return _Working(
-        fastest(_windows(bank, inputs, 0, periods * bank.step), bank.rows, product),
-        partial(_clip, product, _LOWEST, _HIGHEST, product),
-        partial(np.rint, product, product),
-        product,
-        rounded,
-        rounded.reshape(-1),
+        product, saturate, partial(np.rint, values, values), rounded, rounded.reshape(-1)
     )
 
 
@@ -379,7 +377,8 @@ def _conversion(
     Returns:
         A function of the PCM that does it: :meth:`StreamResampler._convert` with its views made.
     """
-    multiply, saturate, round_, product, rounded, flat = working
+    product, saturate, round_, rounded, flat = working
+    multiply, values = product.multiply, product.values
     first, end = (-(-at * bank.period // bank.step) for at in (phase, phase + length))
     due = flat[first:end]
     received = memoryview(bytearray(2 * length))
@@ -395,7 +394,7 @@ def _conversion(
         multiply()
         saturate()
         round_()
-        rounded[...] = product
+        rounded[...] = values
         kept[:] = last
         return due.tobytes()
 
