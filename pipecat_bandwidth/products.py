@@ -22,7 +22,7 @@ no difference to the samples.
 
 References:
     .. [1] OpenBLAS, ``interface/gemm.c`` and ``interface/gemv.c``: from which size on several
-       threads multiply.
+       threads multiply. ``kernel/x86_64``, ``kernel/arm64``: for whom there are small kernels.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = ["MOST_PRODUCTS", "Product"]
 #: than the whole product. Callers keep below it.
 MOST_PRODUCTS: Final = 4 * 65536
 
-#: The same for a vector and a matrix, in its releases up to 0.3.29; later ones take fifty times as much.
+#: The same for a vector and a matrix in its older releases; 0.3.31 takes fifty times as many.
 _MOST_BY_VECTOR: Final = 4 * 2304
 
 _Doubles: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
