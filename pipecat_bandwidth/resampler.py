@@ -61,8 +61,8 @@ _TAP_UNIT: Final = 2.0**32
 #: four outputs: so many a kernel takes at a time, or twice as many.
 _PERIOD: Final = 20
 
-#: Fewest outputs of one matrix product. More would multiply more zeros, fewer make more calls.
-_BLOCK: Final = 16
+#: What a product costs beside its multiplications, in multiplications: about 40 ns.
+_CALL: Final = 440
 
 _Doubles: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 _Shorts: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.int16]]
@@ -283,7 +283,7 @@ def _bank(in_rate: int, out_rate: int) -> _Bank:
     while up * repeat < _PERIOD or (up < _PERIOD and up * repeat % 4):
         repeat += 1
     period, step = up * repeat, down * repeat
-    size = min(size for size in range(_BLOCK, period + 1) if period % size == 0)
+    size = _outputs(period, step, len(taps)) if repeat == 1 else period
     groups = period // size
     stride = step // groups
 
@@ -304,6 +304,16 @@ def _bank(in_rate: int, out_rate: int) -> _Bank:
         delay=-(-_HALF_LENGTH * in_rate // min(in_rate, out_rate)),
         longest=step * max(1, min(most - 2, in_rate // 10 // step)),
     )
+
+
+def _outputs(period: int, step: int, taps: int) -> int:
+    """Choose how many outputs a product makes: more multiply more zeros, fewer make more calls."""
+
+    def cost(size: int) -> tuple[bool, float]:
+        multiplied = size * (taps + (size - 1) * step / period)
+        return size % 4 > 0, period // size * (multiplied + _CALL)
+
+    return min((size for size in range(4, period + 1) if period % size == 0), key=cost)
 
 
 def _aligned(rows: _Doubles) -> _Doubles:
