@@ -197,7 +197,7 @@ class StreamResampler:
                 self._workings.clear()
                 self._conversions.clear()
             assert self._bank is not None
-            working = self._workings[periods] = _working(self._bank, self._input, periods)
+            working = self._workings[periods] = _prepare(self._bank, self._input, periods)
         return working
 
     def _convert(self, bank: _Bank, working: _Working, pcm: bytes) -> bytes:
@@ -226,9 +226,9 @@ class StreamResampler:
 class _Bank(NamedTuple):
     """The filter of one pair of rates, laid out for matrix products.
 
-    Outputs come in *periods* of ``L`` (or a multiple, to be at least :data:`_PERIOD`) after which the position between the inputs repeats, ``step`` inputs later. A period is cut into
-    *groups* of ``rows.shape[2]`` outputs. Each group is one product of the inputs that it needs
-    with a banded matrix, in whose column ``j`` stand the taps of output ``j``.
+    Outputs come in *periods* of ``L`` (or a multiple, to be at least :data:`_PERIOD`) after which
+    the position between the inputs repeats, ``step`` inputs later. A period is cut into *groups* of ``rows.shape[2]`` outputs. Each group is one product of the inputs that it needs with a banded
+    matrix, in whose column ``j`` stand the taps of output ``j``.
 
     Parameters:
         rows: The matrices, shape (groups, inputs, outputs).
@@ -319,7 +319,7 @@ def _outputs(period: int, step: int, taps: int) -> int:
 def _aligned(rows: _Doubles) -> _Doubles:
     """Copy to the beginning of a cache line, the taps of each output side by side.
 
-    A product of matrices then takes a sixth less time, one of a vector and a matrix half as long.
+    A product then takes up to a sixth less time, that of a vector and a narrow matrix up to a third.
     """
     line = 64
     by_output = rows.transpose(0, 2, 1)
@@ -357,7 +357,7 @@ class _Working(NamedTuple):
         product: The outputs, from the inputs.
         saturate: Limits them to 16 bits.
         round: Rounds them.
-        rounded: For the same as 16-bit samples.
+        rounded: The same as 16-bit samples, once they are copied there.
         flat: A view of ``rounded``, shape (samples,).
     """
 
@@ -368,8 +368,8 @@ class _Working(NamedTuple):
     flat: _Shorts
 
 
-def _working(bank: _Bank, inputs: _Doubles, periods: int) -> _Working:
-    """Prepare to convert so many periods."""
+def _prepare(bank: _Bank, inputs: _Doubles, periods: int) -> _Working:
+    """Make what converts so many periods."""
     product = Product(_windows(bank, inputs, 0, periods * bank.step), bank.rows)
     values = product.values
     rounded = np.empty(values.shape, _SHORT)

@@ -51,6 +51,14 @@ ROUNDS, BATCH = 31, 100
 #: Which of OpenBLAS's kernels for doubles most cloud machines have, and what it is called here.
 PLAIN = {"x86_64": ("Haswell", "AVX2"), "AMD64": ("Haswell", "AVX2"), "aarch64": ("ARMV8", "NEON")}
 
+_PLAIN = """if True:
+    import json
+    from loguru import logger
+    from tests.benchmarks.serializer import speeds
+    logger.remove()
+    print(json.dumps(speeds()))
+"""
+
 #: Lengths of the utterances that are tried, in milliseconds.
 LENGTHS = range(200, 1800, 40)
 
@@ -198,15 +206,6 @@ def plain_speeds() -> tuple[str, list[list[float]]] | None:
         command, env={**os.environ, **kernels}, stdout=subprocess.PIPE, check=True, text=True
     )
     return name, json.loads(done.stdout)
-
-
-_PLAIN = """if True:
-    import json
-    from loguru import logger
-    from tests.benchmarks.serializer import speeds
-    logger.remove()
-    print(json.dumps(speeds()))
-"""
 
 
 # -- completeness ----------------------------------------------------------------------------------
