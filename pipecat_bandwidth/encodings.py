@@ -21,7 +21,8 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from functools import lru_cache
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 with warnings.catch_warnings():
     # On 3.11 and 3.12 the module is CPython's own; from 3.13 it is the package audioop-lts.
@@ -115,21 +116,33 @@ class WireFormat:
         return self.encoding if self.encoding == "PCMU" else f"PCM {self.sample_rate // 1000} kHz"
 
 
+class _Room(NamedTuple):
+    """Where samples of one length are encoded."""
+
+    received: memoryview
+    samples: np.ndarray[tuple[int], np.dtype[np.uint16]]
+    places: np.ndarray[tuple[int], np.dtype[np.intp]]
+    codes: np.ndarray[tuple[int], np.dtype[np.uint8]]
+
+
+def _room(size: int) -> _Room:
+    received = memoryview(bytearray(size))
+    samples = np.frombuffer(received, np.uint16)  # which refuses half a sample
+    count = len(samples)
+    return _Room(received, samples, np.empty(count, np.intp), np.empty(count, np.uint8))
+
+
 def _ulaw_encoder() -> Callable[[bytes], bytes]:
-    received = memoryview(bytearray())
-    samples = np.frombuffer(received, np.uint16)
-    indices, codes = np.empty(0, np.intp), np.empty(0, np.uint8)
+    rooms = lru_cache(4)(_room)  # messages come in one length, or after resampling in turn in two
+    received, samples, places, codes = rooms(0)
 
     def encode(pcm: bytes) -> bytes:
-        nonlocal received, samples, indices, codes
+        nonlocal received, samples, places, codes
         if len(pcm) != len(received):
-            room = memoryview(bytearray(len(pcm)))
-            samples = np.frombuffer(room, np.uint16)
-            indices, codes = np.empty(len(samples), np.intp), np.empty(len(samples), np.uint8)
-            received = room  # assigned last, so that half a sample is refused above each time
+            received, samples, places, codes = rooms(len(pcm))
         received[:] = pcm
-        indices[...] = samples
-        _ULAW.take(indices, None, codes, "clip")  # clips nothing, and so needs no array of its own
+        places[...] = samples
+        _ULAW.take(places, None, codes, "clip")  # clips nothing, and so needs no array of its own
         return codes.tobytes()
 
     return encode

@@ -41,6 +41,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from pipecat_bandwidth.products import MOST_PRODUCTS, Product
+
 __all__ = ["RATES", "StreamResampler"]
 
 #: The rates that can be converted into each other, in hertz.
@@ -55,16 +57,21 @@ _ATTENUATION: Final = 74.0
 #: Taps are multiples of one part in this.
 _TAP_UNIT: Final = 2.0**32
 
-#: Fewest outputs of one matrix product. More would multiply more zeros, fewer make more calls.
-_BLOCK: Final = 16
+#: Fewest outputs of one period. The 10 ms of most rates are then a multiple of four periods, and of
+#: four outputs: so many a kernel takes at a time, or twice as many.
+_PERIOD: Final = 20
 
-#: Multiplications in one matrix product, at most. OpenBLAS starts threads at four times 65,536;
-#: waking them costs more than the whole product.
-_PRODUCT: Final = 200_000
+#: What a product costs beside its multiplications, in multiplications: about 40 ns.
+_CALL: Final = 440
 
 _Doubles: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+_Shorts: TypeAlias = np.ndarray[tuple[int, ...], np.dtype[np.int16]]
 _Conversion: TypeAlias = Callable[[bytes], bytes]
 
+#: ``ndarray.clip`` without its wrapper in Python, which takes longer than clipping 20 ms does.
+_clip: Final[Callable[..., object]] = (getattr(np, "_core", None) or np.core).umath.clip
+
+_SHORT: Final = np.dtype("<i2")
 _LOWEST: Final = np.array(-32768.0)
 _HIGHEST: Final = np.array(32767.0)
 
@@ -101,11 +108,13 @@ class StreamResampler:
         self.out_rate = out_rate
         self.delay_ms = 0.0 if in_rate == out_rate else 1000 * _HALF_LENGTH / min(in_rate, out_rate)
         self._bank = bank = None if in_rate == out_rate else _bank(in_rate, out_rate)
-        # The last inputs, then those being converted, then room that only meets zero taps.
+        # What a period begun needs, from its first window on; then the inputs being converted;
+        # then room that only meets zero taps.
         self._input = np.zeros(0 if bank is None else bank.buffered)
         self._phase = 0  # inputs taken so far, modulo the bank's step
         self._begun = False
-        self._conversions: dict[tuple[int, int], tuple[_Conversion, int]] = {}
+        self._conversions: dict[tuple[int, int], _Conversion] = {}
+        self._workings: dict[int, _Working] = {}
 
     def process(self, pcm: bytes) -> bytes:
         """Convert the next samples of the stream.
@@ -120,14 +129,11 @@ class StreamResampler:
         Raises:
             ValueError: If ``pcm`` holds half a sample.
         """
-        known = self._conversions.get((self._phase, len(pcm)))
-        if known is None:
+        convert = self._conversions.get((self._phase, len(pcm)))
+        if convert is None:
             return self._process_other(pcm)
         self._begun = True
-        convert, after = known
-        converted = convert(pcm)
-        self._phase = after
-        return converted
+        return convert(pcm)
 
     def flush(self) -> bytes:
         """End the stream.
@@ -150,7 +156,8 @@ class StreamResampler:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the filter, which is shared, and the views, which show this one's inputs."""
-        return vars(self) | {"_bank": None, "_input": self._input.copy(), "_conversions": {}}
+        left_out: dict[str, Any] = {"_bank": None, "_conversions": {}, "_workings": {}}
+        return vars(self) | left_out | {"_input": self._input.copy()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -171,33 +178,70 @@ class StreamResampler:
         if len(pcm) > longest:
             starts = range(0, len(pcm), longest)
             return b"".join(self.process(pcm[start : start + longest]) for start in starts)
-        if len(self._conversions) == 8:  # real streams come in one or two lengths
-            self._conversions.clear()
         length = len(pcm) // 2
-        convert = _conversion(bank, self._input, self._phase, length)
-        after = (self._phase + length) % bank.step
-        self._conversions[self._phase, len(pcm)] = convert, after
+        working = self._working(-(-(self._phase + length) // bank.step))
+        if length % bank.step:
+            return self._convert(bank, working, pcm)
+        # Nearly every stream's messages are whole periods, so that the next is converted likewise.
+        if len(self._conversions) == 8:
+            self._conversions.clear()
+        convert = _conversion(bank, self._input, working, self._phase, length)
+        self._conversions[self._phase, len(pcm)] = convert
         return self.process(pcm)
+
+    def _working(self, periods: int) -> _Working:
+        """Make what is needed to convert so many periods, or find it made."""
+        working = self._workings.get(periods)
+        if working is None:
+            if len(self._workings) == 8:  # real streams come in one or two lengths
+                self._workings.clear()
+                self._conversions.clear()
+            assert self._bank is not None
+            working = self._workings[periods] = _prepare(self._bank, self._input, periods)
+        return working
+
+    def _convert(self, bank: _Bank, working: _Working, pcm: bytes) -> bytes:
+        """Convert what ends elsewhere in a period than it began; compare :func:`_conversion`."""
+        inputs, phase = self._input, self._phase
+        newest = bank.history + phase
+        end = newest + len(pcm) // 2
+        inputs[newest:end] = np.frombuffer(pcm, _SHORT)
+        step, period, after = bank.step, bank.period, end - bank.history
+        first, last = -(-phase * period // step), -(-after * period // step)
+        size = bank.rows.shape[2]
+        for multiply in working.product.between(first // size, (last - 1) // size):
+            multiply()
+        working.saturate()
+        working.round()
+        working.rounded[...] = working.product.values
+        due = working.flat[first:last]
+        begun = after // step * step
+        data = inputs.data
+        data[: end - begun] = data[begun:end]
+        self._phase = after - begun
+        self._begun = True
+        return due.tobytes()
 
 
 class _Bank(NamedTuple):
     """The filter of one pair of rates, laid out for matrix products.
 
-    Outputs come in *periods* of ``L`` (times a power of two, to be at least :data:`_BLOCK`) after
-    which the position between the inputs repeats, ``step`` inputs later. A period is cut into
-    *groups* of ``rows.shape[2]`` outputs. Each group is one product of the inputs that it needs
-    with a banded matrix, in whose column ``j`` stand the taps of output ``j``.
+    Outputs come in *periods* of ``L`` (or a multiple, to be at least :data:`_PERIOD`) after which
+    the position between the inputs repeats, ``step`` inputs later. A period is cut into *groups* of ``rows.shape[2]`` outputs. Each group is one product of the inputs that it needs with a banded
+    matrix, in whose column ``j`` stand the taps of output ``j``.
 
     Parameters:
         rows: The matrices, shape (groups, inputs, outputs).
+        period: Outputs per period.
         step: Inputs per period.
         stride: Inputs from the first input of one group to that of the next.
-        history: Inputs before the newest that may still be needed.
+        history: Inputs before the first of a period that its first output needs.
         delay: In inputs, rounded up.
         longest: Most inputs that are converted at a time.
     """
 
     rows: _Doubles
+    period: int
     step: int
     stride: int
     history: int
@@ -207,7 +251,7 @@ class _Bank(NamedTuple):
     @property
     def buffered(self) -> int:
         """Inputs that a stream keeps, with the room that the last windows reach into."""
-        return self.history + self.longest + self.step + self.rows.shape[1]
+        return self.history + self.longest + 2 * self.step + self.rows.shape[1]
 
 
 def _taps(up: int, down: int) -> _Doubles:
@@ -236,10 +280,10 @@ def _bank(in_rate: int, out_rate: int) -> _Bank:
     up, down = out_rate // divisor, in_rate // divisor
     taps = _taps(up, down)
     repeat = 1
-    while up * repeat < _BLOCK:
-        repeat *= 2
+    while up * repeat < _PERIOD or (up < _PERIOD and up * repeat % 4):
+        repeat += 1
     period, step = up * repeat, down * repeat
-    size = min(size for size in range(_BLOCK, period + 1) if period % size == 0)
+    size = _outputs(period, step, len(taps)) if repeat == 1 else period
     groups = period // size
     stride = step // groups
 
@@ -247,83 +291,120 @@ def _bank(in_rate: int, out_rate: int) -> _Bank:
     newest = (position // up).reshape(groups, 1, size) - stride * np.arange(groups)[:, None, None]
     phase = (position % up).reshape(groups, 1, size)
     inputs = len(taps) + int(newest.max())
+    inputs += -inputs % 4  # whole vectors of four, each output's taps begin like the others
     age = newest - np.arange(1 - len(taps), inputs - len(taps) + 1)[:, None]
     rows = np.where((age >= 0) & (age < len(taps)), taps[np.clip(age, 0, len(taps) - 1), phase], 0)
+    most = (MOST_PRODUCTS - 1) // (inputs * size)  # periods in a product
     return _Bank(
         _aligned(rows),
+        period,
         step,
         stride,
-        history=len(taps) - 1 + step,
+        history=len(taps) - 1,
         delay=-(-_HALF_LENGTH * in_rate // min(in_rate, out_rate)),
-        longest=step * max(1, min(_PRODUCT // (inputs * size), in_rate // 10 // step)),
+        longest=step * max(1, min(most - 2, in_rate // 10 // step)),
     )
 
 
+def _outputs(period: int, step: int, taps: int) -> int:
+    """Choose how many outputs a product makes: more multiply more zeros, fewer make more calls."""
+
+    def cost(size: int) -> tuple[bool, float]:
+        multiplied = size * (taps + (size - 1) * step / period)
+        return size % 4 > 0, period // size * (multiplied + _CALL)
+
+    return min((size for size in range(4, period + 1) if period % size == 0), key=cost)
+
+
 def _aligned(rows: _Doubles) -> _Doubles:
-    """Copy to the beginning of a cache line: the products then take a sixth less time."""
+    """Copy to the beginning of a cache line, the taps of each output side by side.
+
+    A product then takes up to a sixth less time, that of a vector and a narrow matrix up to a third.
+    """
     line = 64
+    by_output = rows.transpose(0, 2, 1)
     room = np.empty(rows.nbytes + line, np.uint8)
     start = -room.ctypes.data % line
-    copy = room[start : start + rows.nbytes].view(rows.dtype).reshape(rows.shape)
-    copy[...] = rows
+    copy = room[start : start + rows.nbytes].view(rows.dtype).reshape(by_output.shape)
+    copy[...] = by_output
     copy.flags.writeable = False
-    return copy
+    return copy.transpose(0, 2, 1)
 
 
 def _windows(bank: _Bank, inputs: _Doubles, phase: int, length: int) -> _Doubles:
     """Show what each group needs in each period that ``length`` inputs reach into; all overlap.
 
     Returns:
-        A view, shape (groups, periods, inputs).
+        A view, shape (groups, periods, inputs). The first period begins with ``inputs``.
     """
     groups, width, _ = bank.rows.shape
     periods = -(-(phase + length) // bank.step)
     item = inputs.itemsize
     return as_strided(
-        inputs[bank.step - phase :],
+        inputs,
         (groups, periods, width),
         (bank.stride * item, bank.step * item, item),
         writeable=False,
     )
 
 
-def _conversion(bank: _Bank, inputs: _Doubles, phase: int, length: int) -> _Conversion:
-    """Prepare to convert ``length`` inputs that come ``phase`` inputs after a period's beginning.
+class _Working(NamedTuple):
+    """What a stream needs to convert so many periods, made once.
+
+    With a few hundred samples at a time, allocating would take longer than the arithmetic.
+
+    Parameters:
+        product: The outputs, from the inputs.
+        saturate: Limits them to 16 bits.
+        round: Rounds them.
+        rounded: The same as 16-bit samples, once they are copied there.
+        flat: A view of ``rounded``, shape (samples,).
+    """
+
+    product: Product
+    saturate: Callable[[], object]
+    round: Callable[[], object]
+    rounded: _Shorts
+    flat: _Shorts
+
+
+def _prepare(bank: _Bank, inputs: _Doubles, periods: int) -> _Working:
+    """Make what converts so many periods."""
+    product = Product(_windows(bank, inputs, 0, periods * bank.step), bank.rows)
+    values = product.values
+    rounded = np.empty(values.shape, _SHORT)
+    saturate = partial(_clip, values, _LOWEST, _HIGHEST, values)
+    return _Working(
+        product, saturate, partial(np.rint, values, values), rounded, rounded.reshape(-1)
+    )
+
+
+def _conversion(
+    bank: _Bank, inputs: _Doubles, working: _Working, phase: int, length: int
+) -> _Conversion:
+    """Prepare to convert ``length`` inputs, whole periods, that come ``phase`` after one's beginning.
 
     Returns:
-        A function of the PCM that does it. All its arrays are made here, once: with a few hundred
-        samples at a time, allocating them would take longer than the arithmetic.
+        A function of the PCM that does it: :meth:`StreamResampler._convert` with its views made.
     """
-    groups, width, size = bank.rows.shape
-    first, end = (-(-at * groups * size // bank.step) for at in (phase, phase + length))
+    product, saturate, round_, rounded, flat = working
+    multiply, values = product.multiply, product.values
+    first, end = (-(-at * bank.period // bank.step) for at in (phase, phase + length))
+    due = flat[first:end]
     received = memoryview(bytearray(2 * length))
-    shorts = np.frombuffer(received, "<i2")
-    new = inputs[bank.history : bank.history + length]
-    windows = _windows(bank, inputs, phase, length)
-    overlapping = width > bank.step  # which BLAS does not take
-    factors = np.empty(windows.shape) if overlapping else windows
-    product = np.empty((windows.shape[1], groups, size))
-    rounded = np.empty(product.shape, "<i2")
-    due = rounded.reshape(-1)[first:end]
-    last = inputs.data[length : length + bank.history]
-    kept = inputs.data[: bank.history]
-    multiply: Callable[[], object]
-    if groups == 1:  # for one product dot takes less time than matmul
-        multiply = partial(factors[0].dot, bank.rows[0], product[:, 0])
-    else:
-        multiply = partial(np.matmul, factors, bank.rows, product.transpose(1, 0, 2))
-    saturate = partial(product.clip, _LOWEST, _HIGHEST, product)
-    round_ = partial(np.rint, product, product)
+    shorts = np.frombuffer(received, _SHORT)
+    newest = bank.history + phase
+    new = inputs[newest : newest + length]
+    last = inputs.data[length : newest + length]
+    kept = inputs.data[:newest]
 
     def convert(pcm: bytes) -> bytes:
         received[:] = pcm
         new[...] = shorts
-        if overlapping:
-            factors[...] = windows
         multiply()
         saturate()
         round_()
-        rounded[...] = product
+        rounded[...] = values
         kept[:] = last
         return due.tobytes()
 

@@ -23,6 +23,7 @@ def loaded(code: str) -> set[str]:
         "hanging_up",
         "messages",
         "mono",
+        "products",
         "resampler",
         "stats",
         "voice_api",
