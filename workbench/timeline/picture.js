@@ -264,6 +264,7 @@ class Picture {
     this.ink.clip();
     this.drawUnderruns();
     this.drawEvents(top);
+    this.drawNotes(top);
     this.drawFindings(top + EVENTS);
     this.drawAnswers(TOP - GAP - ANSWERS);
     this.ink.restore();
@@ -298,6 +299,26 @@ class Picture {
       if (left !== null) this.label(text, top + EVENTS / 2, colour, "left", left);
       taken = left === null ? end : Math.max(end, left + wide);
     });
+  }
+
+  drawNotes(top) { // a flag with as much of the text as it may have, over what is there
+    const { ink } = this;
+    for (const mark of this.visible("note")) {
+      const x = Math.round(this.x(mark.start)), end = Math.round(this.x(mark.end));
+      const text = mark.text.length > 24 ? `${mark.text.slice(0, 23)}…` : mark.text || "mark";
+      const wide = ink.measureText(text).width + 8;
+      const left = clamp(x, GUTTER, Math.max(GUTTER, this.width - wide));
+      ink.fillStyle = this.colour("note");
+      ink.fillRect(left, top + 1, wide, EVENTS - 4);
+      ink.fillRect(x, top + EVENTS - 4, Math.max(2, end - x), 3);
+      ink.fillRect(x - 0.5, top + 1, 2, EVENTS - 2);
+      ink.globalAlpha = 0.8;
+      for (const at of new Set([x, end])) ink.fillRect(at - 0.5, TOP, 1, this.height - AXIS - TOP);
+      ink.globalAlpha = 1;
+      this.label(text, top + EVENTS / 2 - 1, "on-note", "left", left + 4);
+      const right = Math.max(left + wide, end);
+      this.placed.push({ mark, left: Math.min(left, x), right, top, bottom: top + EVENTS });
+    }
   }
 
   thinned(events) { // one for some pixels, and how many more it stands for; a turning before others

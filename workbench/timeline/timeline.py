@@ -13,6 +13,8 @@ costs no more than a minute. The messages, each answered under its number, ``ask
                                                                   the play rate
 ``marks``                                                         ``marks``
 ``words``                                                         ``phrases``: what was said
+``note``   ``write``: ``start``, ``end``, ``text`` and, if there   ``marks``, with the notes as they
+           is one already, ``id``; or ``remove``: an ``id``       are now
 =========  =====================================================  ==================================
 
 Sound and whatever the capture says travel by these messages only, never by synchronised state: what
@@ -43,8 +45,10 @@ import traitlets
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.diagnosis import Finding
-from workbench.exceptions import CaptureError
+from workbench.exceptions import CaptureError, NotesError
+from workbench.notes import Notes
 from workbench.timeline.captions import captions
+from workbench.timeline.marks import noted
 from workbench.timeline.picture import picture
 from workbench.timeline.scene import LONG_SECS, SIDES, Choice, Scene
 from workbench.timeline.sketch import Sketch
@@ -58,8 +62,15 @@ __all__ = ["CallTimeline"]
 _log = logging.getLogger(__name__)
 
 _HERE: Final = Path(__file__).parent
-#: One module for the browser, in five files for the reader.
-_SCRIPTS: Final = ("timeline.js", "page.js", "picture.js", "captions.js", "sound.js")
+#: One module for the browser, in six files for the reader.
+_SCRIPTS: Final = (
+    "timeline.js",
+    "page.js",
+    "picture.js",
+    "captions.js",
+    "noting.js",
+    "sound.js",
+)
 #: Largest picture that is drawn for a browser, in pixels.
 _MAX_COLUMNS: Final = 4096
 _MAX_ROWS: Final = 512
@@ -83,6 +94,8 @@ class CallTimeline(anywidget.AnyWidget):
         caller: The signal that is heard and shown on the caller's side.
         bot: The same on the bot's side, or ``"setting / leg"`` of the comparison.
         playing: Whether it plays. Only the person at the browser can start it.
+        finding: Number of the finding that is shown, from 1 for the worst; 0 for none. Set it to go
+            there.
     """
 
     _esm = "\n".join((_HERE / name).read_text("utf-8") for name in _SCRIPTS)
@@ -94,6 +107,7 @@ class CallTimeline(anywidget.AnyWidget):
     caller = traitlets.Unicode(SIDES["caller"][0]).tag(sync=True)
     bot = traitlets.Unicode(SIDES["bot"][0]).tag(sync=True)
     playing = traitlets.Bool(False).tag(sync=True)
+    finding = traitlets.Int(0).tag(sync=True)
     _contents = traitlets.Dict().tag(sync=True)
     _overview = traitlets.Bytes(b"").tag(sync=True)
     _still = traitlets.Unicode("").tag(sync=True)
@@ -129,6 +143,23 @@ class CallTimeline(anywidget.AnyWidget):
     def call(self) -> Call:
         """The call, as it was when it was last read."""
         return self._scene.call
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is marked; set it when the call was diagnosed later than it was shown."""
+        return self._findings
+
+    @findings.setter
+    def findings(self, found: Iterable[Finding]) -> None:
+        with self._exchange:
+            self._findings = tuple(found)
+            self._readings += 1
+            self._show(self._scene.with_findings(self._findings))
+
+    @property
+    def notes(self) -> Notes:
+        """What a person wrote at this call, beside the capture."""
+        return Notes(self.call.path)
 
     def replace(self, name: str, audio: Audio, *, in_step: bool = False) -> None:
         """Replace a choice of the bot's side by another sound, or add one.
@@ -217,7 +248,10 @@ class CallTimeline(anywidget.AnyWidget):
         scene = self._scene
         match asked["kind"]:
             case "marks":
-                return {"marks": scene.marks}, []
+                return self._marks(), []
+            case "note":
+                self._note(asked)
+                return self._marks(), []
             case "words":
                 return {"phrases": captions(scene.call)}, []
             case "sound":
@@ -234,7 +268,24 @@ class CallTimeline(anywidget.AnyWidget):
                 if answer["sketch"]:
                     self._lay_out(scene, tracks)
                 return answer, buffers
-        raise ValueError(f"{asked['kind']!r} is asked for, marks, sound, view and words are known")
+        raise ValueError(
+            f"{asked['kind']!r} is asked for, marks, note, sound, view and words are known"
+        )
+
+    def _marks(self) -> dict[str, Any]:
+        """What is marked, and what somebody noted; of notes that cannot be read, why."""
+        try:
+            return {"marks": [*self._scene.marks, *noted(self.notes.read())]}
+        except NotesError as error:
+            return {"marks": self._scene.marks, "problem": str(error)}
+
+    def _note(self, asked: dict[str, Any]) -> None:
+        """Write or remove a note, as it was asked for."""
+        if "remove" in asked:
+            self.notes.remove(asked["remove"])
+        else:
+            written = asked["write"]
+            self.notes.write(written["start"], written["end"], written["text"], written.get("id"))
 
     def _lay_out(self, scene: Scene, tracks: dict[str, str]) -> None:
         """Make the sounds that are shown, on a thread of its own, and have them shown again."""
