@@ -44,7 +44,8 @@ import traitlets
 
 from workbench.audio import Audio
 from workbench.call import Call
-from workbench.diagnosis import Finding
+from workbench.call.following import Following
+from workbench.diagnosis import Finding, diagnose
 from workbench.exceptions import CaptureError, NotesError
 from workbench.notes import Notes
 from workbench.timeline.captions import captions
@@ -74,6 +75,9 @@ _SCRIPTS: Final = (
 #: Largest picture that is drawn for a browser, in pixels.
 _MAX_COLUMNS: Final = 4096
 _MAX_ROWS: Final = 512
+#: A call that goes on is diagnosed anew after so long, and after so many times what it took.
+_DIAGNOSED_SECS: Final = 10.0
+_SHARE: Final = 10
 
 
 class CallTimeline(anywidget.AnyWidget):
@@ -128,6 +132,7 @@ class CallTimeline(anywidget.AnyWidget):
         self._stop = threading.Event()
         self._laying: threading.Thread | None = None
         self._unmade: Call | None = None  # whose sketch stays
+        self._following: Following | None = None
         self._readings, self._drawings = 1, 0
         super().__init__(view=[0.0, call.duration])
         scene = self._scene_of(call)
@@ -188,23 +193,28 @@ class CallTimeline(anywidget.AnyWidget):
             CaptureError: If it can no longer be read.
         """
         with self._exchange:
-            call = _opened_again(self.call)
+            if self._following is None:
+                self._following = Following(self.call.path, self.call.budget, self.call.reads_words)
+            call = self._following.call()
+            if call is self.call:
+                return
             whole = self.view[1] >= self.call.duration
             self._readings += 1
             self._show(self._scene_of(call, self._scene.added))
             if whole:
                 self.view = [self.view[0], call.duration]
 
-    def follow(self, every_secs: float = 2.0) -> None:
+    def follow(self, every_secs: float = 2.0, *, diagnosing: bool = False) -> None:
         """Keep refreshing, on a thread of its own, until the capture is finished.
 
         Args:
             every_secs: How long to wait in between; three times what a refresh takes, if that is
                 longer.
+            diagnosing: Whether to diagnose the call now and then, and when it is over.
         """
         self.unfollow()
         self._stop = threading.Event()
-        arguments = (weakref.ref(self), self._stop, every_secs)
+        arguments = (weakref.ref(self), self._stop, every_secs, diagnosing)
         threading.Thread(target=_follow, args=arguments, name="timeline", daemon=True).start()
 
     def unfollow(self) -> None:
@@ -351,20 +361,14 @@ def _draw(
     return {"tracks": axes, "sketch": sketch}, buffers
 
 
-def _opened_again(call: Call) -> Call:
-    """Open a capture that loses its last suffix when it is finished, perhaps just now."""
-    path, words = call.path, call.reads_words
-    try:
-        return Call.open(path, words=words)
-    except CaptureError:
-        if path.exists():
-            raise
-        return Call.open(path.with_suffix(""), words=words)
-
-
-def _follow(timeline: weakref.ref[CallTimeline], stop: threading.Event, every_secs: float) -> None:
+def _follow(
+    timeline: weakref.ref[CallTimeline],
+    stop: threading.Event,
+    every_secs: float,
+    diagnosing: bool,
+) -> None:
     """Refresh until told to stop, the capture is finished, or the player is gone."""
-    wait = every_secs
+    wait, diagnosed = every_secs, 0.0
     while not stop.wait(wait):
         shown = timeline()
         if shown is None or shown.call.finished:
@@ -376,4 +380,9 @@ def _follow(timeline: weakref.ref[CallTimeline], stop: threading.Event, every_se
             _log.warning("cannot read the capture again", exc_info=True)
             return
         wait = max(every_secs, 3 * (time.monotonic() - began))
+        if diagnosing and (shown.call.finished or time.monotonic() >= diagnosed):
+            began = time.monotonic()
+            shown.findings = diagnose(shown.call)
+            took = time.monotonic() - began
+            diagnosed = time.monotonic() + max(_DIAGNOSED_SECS, _SHARE * took)
         del shown

@@ -30,6 +30,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from workbench.capture.partfile import SUFFIX
 from workbench.exceptions import WorkbenchError
 from workbench.looks import css_variables
 from workbench.notes import Notes, labels_of
@@ -162,6 +163,9 @@ class _Hosting:
         return widget
 
     async def _diagnose(self, widget: CallTimeline, diagnosed: Callable[[Any], Any]) -> None:
+        if not widget.call.finished and widget.call.path.suffix == SUFFIX:
+            widget.follow(1.0, diagnosing=True)
+            return
         self._publish("status", {"text": "Looking for faults"})
         try:
             found = await asyncio.to_thread(diagnosed, widget.call)
