@@ -177,7 +177,7 @@ class _Hosting:
 
     async def refuse(self, why: str) -> None:
         """Say why there is no call to be seen."""
-        self._publish("status", {"text": why, "failed": True})
+        self._outgoing.put_nowait(packed("status", {"text": why, "failed": True}))
         await self._outgoing.join()
         await self._websocket.close(_NO_CALL)
 

@@ -19,6 +19,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -41,8 +42,8 @@ _log = logging.getLogger(__name__)
 
 State: TypeAlias = Literal["waiting", "known", "recording", "broken"]
 
-#: How often it is looked which captures there are; of what takes long to list, less often.
-_EVERY_SECS, _SHARE = 2.0, 20
+#: So many times what it takes to list them goes by before they are listed again.
+_SHARE: Final = 20
 #: A row of the list has these of :data:`workbench.surveys.row.CALL`.
 _SHOWN: Final = (
     "started_at", "duration", "harm", "worst_kind", "worst_severity", "worst", "errors", "warnings",
@@ -108,15 +109,26 @@ class Shelf:
 
     Parameters:
         given: Files, folders, URLs; data sets that ``workbench survey -o`` has made.
+        executor: Where calls are diagnosed, as :func:`workbench.workers.spread` takes it.
+        every_secs: How often it is looked which captures there are; of what takes long to list, less
+            often.
 
     Raises:
         ValueError: If a data set is something else.
         NotAvailable: Without pyarrow, where there is a data set.
     """
 
-    def __init__(self, given: Iterable[str | Path]) -> None:
+    def __init__(
+        self,
+        given: Iterable[str | Path],
+        executor: Executor | None = None,
+        *,
+        every_secs: float = 2.0,
+    ) -> None:
         """Read the data sets; captures are looked for by the threads."""
         every = list(given)
+        self._executor = executor
+        self._every_secs = every_secs
         self._named = [one for one in every if not DataSet.is_one(one)]
         self._exchange = threading.RLock()
         self._closing = threading.Event()
@@ -241,7 +253,7 @@ class Shelf:
                 with self._exchange:
                     self._missing |= {str(one): str(error) for one in self._named}
             self._listed.set()
-            wait = max(_EVERY_SECS, _SHARE * (time.monotonic() - began))
+            wait = max(self._every_secs, _SHARE * (time.monotonic() - began))
 
     def _take_listed(self) -> None:
         listing = listed(self._named)
@@ -301,11 +313,11 @@ class Shelf:
                 self._diagnose(waiting)
             except Exception:  # such as no process to be had: those that wait are tried again
                 _log.warning("cannot diagnose calls", exc_info=True)
-                self._closing.wait(_EVERY_SECS)
+                self._closing.wait(self._every_secs)
 
     def _diagnose(self, waiting: list[Entry]) -> None:
         tasks = [(entry.source,) for entry in waiting]
-        for number, one in spread(_politely, tasks, failed=_failed):
+        for number, one in spread(_politely, tasks, self._executor, failed=_failed):
             entry = waiting[number]
             with self._exchange:
                 if self._entries.get(entry.id) is entry:  # not one that was written to meanwhile
