@@ -203,6 +203,42 @@ def test_a_call_that_is_recorded_is_followed(visitor: Page, folder: Path) -> Non
     expect(page.locator("tbody tr")).to_have_count(3, timeout=20_000)
 
 
+def test_two_calls_are_on_one_clock(visitor: Page) -> None:
+    page = visitor
+    open_call(page, "bad.mcap")
+    others = page.get_by_label("Show another call beside this one")
+    good = others.locator("option", has_text="good.mcap")
+    others.select_option(good.get_attribute("value"))
+    players = page.locator(LOADED)
+    expect(players).to_have_count(2)
+    expect(page.locator(".pair thead th")).to_have_text(["", "bad.mcap", "good.mcap"])
+    for player in (0, 1):
+        expect(players.nth(player).locator(".wb-tl-stage")).to_have_attribute(
+            "aria-valuemax", re.compile("[86].0")
+        )
+    page.get_by_label("Where the first call is lined up").select_option(index=1)
+    expect(page).to_have_url(re.compile(r"zero=2\.\d+%2C0\.00$"))
+    times = players.locator(".wb-tl-time")
+    expect(times.nth(0)).to_contain_text("0:02.0")
+    expect(times.nth(1)).to_contain_text("0:00.0")
+    page.get_by_role("button", name="Hear the other").click()
+    expect(players.nth(0)).to_have_attribute("data-state", "playing")
+    page.keyboard.press("x")
+    expect(players.nth(1)).to_have_attribute("data-state", "playing")
+    expect(players.nth(0)).to_have_attribute("data-state", "paused")
+    page.keyboard.press("x")
+    expect(players.nth(0)).to_have_attribute("data-state", "playing")
+    players.nth(0).locator(".wb-tl-play").click()
+    expect(players.nth(0)).to_have_attribute("data-state", "paused")
+    first, second = (float(text.split(" / ")[0].split(":")[1]) for text in times.all_inner_texts())
+    assert first - second == pytest.approx(HOLE[0], abs=0.15)
+    link = page.url
+    page.reload()
+    expect(players).to_have_count(2)
+    expect(page.get_by_label("Where the first call is lined up")).not_to_have_value("0")
+    assert page.url == link
+
+
 def test_who_stopped_the_server_is_told(browser: Browser, folder: Path) -> None:
     with served(folder / "good.mcap") as server, browser.new_context() as context:
         page = context.new_page()

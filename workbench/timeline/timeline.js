@@ -91,6 +91,7 @@ class Player {
     this.slots.B ??= (others.find((choice) => choice.setting) ?? others.at(-1))?.name;
     if (this.compared && this.matchWasSet === undefined) this.sound.matched = this.matchWasSet = true;
     this.picture.duration = this.contents.duration;
+    this.picture.axis = this.reach;
     this.noting.show();
     this.takeOverview();
     this.sound.grow(this.contents.duration, this.contents.live);
@@ -188,7 +189,7 @@ class Player {
       ["−", "Zoom out (−)", () => this.zoom(2)],
       ["+", "Zoom in (+)", () => this.zoom(0.5)],
       ["Selection", "Zoom to the selection (Z)", () => this.zoomToSelection()],
-      ["All", "Show the whole call (0)", () => this.setView(0, this.contents.duration)],
+      ["All", "Show the whole call (0)", () => this.setView(...this.reach)],
     ].map((each) => button(...each));
     const lower = "Show frequencies up to 4 kHz, where the voice is (V)";
     this.voiceButton = button("Voice", lower, () => this.toggleVoice());
@@ -470,6 +471,7 @@ class Player {
       if (this.closed) return;
       this.showPosition();
       this.showLevel();
+      this.root.dispatchEvent(new CustomEvent("wb-tl-move", { bubbles: true, detail: this.sound.now() }));
       if (!this.sound.playing) return;
       const now = this.sound.now();
       if (Math.abs(now - this.own) > 0.5) {
@@ -519,10 +521,15 @@ class Player {
 
   // -- looking
 
+  get reach() { // what can be on screen
+    const axis = this.model.get("axis");
+    return axis?.length === 2 ? axis : [0, this.contents.duration];
+  }
+
   setView(start, end) {
-    const { duration } = this.contents;
-    const span = clamp(end - start, Math.min(0.005, duration), duration);
-    const first = clamp(start, 0, duration - span);
+    const [low, high] = this.reach;
+    const span = clamp(end - start, Math.min(0.005, high - low), high - low);
+    const first = clamp(start, low, high - span);
     this.model.set("view", [first, first + span]);
     clearTimeout(this.saving);
     this.saving = setTimeout(() => this.model.save_changes(), 250);
@@ -771,6 +778,10 @@ class Player {
         }
       },
       view: () => this.requestView(),
+      axis: () => {
+        this.picture.axis = this.reach;
+        this.requestView();
+      },
       selection: () => {
         this.picture.selection = model.get("selection");
         this.picture.redraw();
@@ -833,7 +844,8 @@ class Player {
     const [start, end] = this.model.get("view");
     if (drag.kind !== "select") this.yield();
     if (drag.kind === "overview") {
-      const middle = ((x - GUTTER) / this.picture.columns) * this.contents.duration;
+      const [low, high] = this.reach;
+      const middle = low + ((x - GUTTER) / this.picture.columns) * (high - low);
       this.setView(middle - (end - start) / 2, middle + (end - start) / 2);
     } else if (drag.kind === "move") {
       const by = ((drag.x - x) / this.picture.columns) * (end - start);
@@ -885,7 +897,7 @@ class Player {
     const unit = event.deltaMode === 1 ? 16 : 1;
     const sideways = event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY);
     const turn = unit * (sideways ? event.deltaX || event.deltaY : event.deltaY);
-    if (!sideways && turn > 0 && end - start >= this.contents.duration) return;
+    if (!sideways && turn > 0 && end - start >= this.reach[1] - this.reach[0]) return;
     event.preventDefault();
     if (sideways) {
       const by = (end - start) * turn * 0.0012;
@@ -924,7 +936,7 @@ class Player {
       "+": () => this.zoom(0.5),
       "=": () => this.zoom(0.5),
       "-": () => this.zoom(2),
-      0: () => this.setView(0, duration),
+      0: () => this.setView(...this.reach),
       z: () => this.zoomToSelection(),
       n: () => this.nextFinding(1),
       p: () => this.nextFinding(-1),

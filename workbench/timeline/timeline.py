@@ -95,6 +95,8 @@ class CallTimeline(anywidget.AnyWidget):
         position: Where it plays, in seconds. Set it to go there.
         selection: ``[start, end]`` in seconds, or empty.
         view: ``[start, end]`` of what is on screen, in seconds.
+        axis: ``[start, end]`` of what can be, if that is more than the call: beside another one,
+            that begins earlier or lasts longer.
         caller: The signal that is heard and shown on the caller's side.
         bot: The same on the bot's side, or ``"setting / leg"`` of the comparison.
         playing: Whether it plays. Only the person at the browser can start it.
@@ -110,6 +112,7 @@ class CallTimeline(anywidget.AnyWidget):
     view = traitlets.List(traitlets.Float()).tag(sync=True)
     caller = traitlets.Unicode(SIDES["caller"][0]).tag(sync=True)
     bot = traitlets.Unicode(SIDES["bot"][0]).tag(sync=True)
+    axis = traitlets.List(traitlets.Float()).tag(sync=True)
     playing = traitlets.Bool(False).tag(sync=True)
     finding = traitlets.Int(0).tag(sync=True)
     _contents = traitlets.Dict().tag(sync=True)

@@ -4,6 +4,18 @@ import { address, ask, chips, clock, element, fields, hash, moment, tag } from "
 import { Hosted } from "./hosted.js";
 
 const AGAIN = 2000; // milliseconds until a lost connection is tried again
+const OTHERS = 200; // calls that are offered to be seen beside this one
+
+export async function copyLink(url, button) {
+  const text = button.textContent;
+  try {
+    await navigator.clipboard.writeText(url);
+    button.textContent = "Copied";
+  } catch {
+    prompt("The link to this place:", url);
+  }
+  setTimeout(() => { button.textContent = text; }, 1500);
+}
 
 export class CallPage {
   constructor(main, calls, [id], visit) {
@@ -15,14 +27,16 @@ export class CallPage {
     this.found = element("ol", { class: "found" });
     this.foundHead = element("h2", { hidden: true }, "What is wrong, worst first");
     this.nextLink = element("a", { class: "button", hidden: true }, "Next in the list →");
-    this.copyButton = element("button", { type: "button", onclick: () => this.copy() }, "Copy link");
+    this.copyButton = element("button", { type: "button", onclick: () => copyLink(this.place(), this.copyButton) }, "Copy link");
+    this.beside = element("select", { "aria-label": "Show another call beside this one" });
+    this.beside.addEventListener("change", () => visit(address(`call/${id}/${this.beside.value}`)));
     this.labels = element("a", {
       class: "button", href: address(`call/${id}/notes.txt`), download: "", hidden: true,
       title: "Your notes, as a label track for Audacity",
     }, "Notes as labels");
     main.append(
       element("nav", { class: "bar" }, element("a", { href: calls.list, class: "button" }, "← Calls"), this.nextLink,
-        element("span", { class: "gap" }), this.copyButton, this.labels),
+        element("span", { class: "gap" }), this.beside, this.copyButton, this.labels),
       this.title, this.facts, this.status, this.stage, this.foundHead, this.found,
     );
     this.onCalls = () => this.showFacts();
@@ -65,8 +79,18 @@ export class CallPage {
     this.labels.hidden = !about.noted;
     const ranked = this.calls.inOrder(), at = ranked.findIndex(({ id }) => id === this.id);
     const next = at >= 0 && ranked[at + 1];
+    this.showOthers(ranked.filter(({ id, state }) => id !== this.id && state !== "broken"));
     this.nextLink.hidden = !next;
     if (next) Object.assign(this.nextLink, { href: address(`call/${next.id}`), title: next.name });
+  }
+
+  showOthers(others) {
+    const told = others.slice(0, OTHERS).map(({ id, name, started_at: began }) => [id, `${name}, ${moment(began)}`]);
+    const key = JSON.stringify(told);
+    if (key === this.others || document.activeElement === this.beside) return;
+    this.others = key;
+    this.beside.hidden = !told.length;
+    this.beside.replaceChildren(new Option("Beside another…", ""), ...told.map(([id, text]) => new Option(text, id)));
   }
 
   showFound() {
@@ -156,17 +180,7 @@ export class CallPage {
     this.stage.scrollIntoView({ block: "nearest" });
   }
 
-  async copy() {
-    const t = this.model?.get("position").toFixed(2), finding = this.model?.get("finding") || "";
-    const url = this.link({ t, finding });
-    try {
-      await navigator.clipboard.writeText(url);
-      this.copyButton.textContent = "Copied";
-    } catch {
-      prompt("The link to this place:", url);
-    }
-    setTimeout(() => { this.copyButton.textContent = "Copy link"; }, 1500);
-  }
+  place() { return this.link({ t: this.model?.get("position").toFixed(2), finding: this.model?.get("finding") || "" }); }
 
   close() {
     this.closed = true;

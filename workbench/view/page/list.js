@@ -28,8 +28,8 @@ const has = (call, severity) => {
 };
 
 export class ListPage {
-  constructor(main, calls, visit) {
-    Object.assign(this, { main, calls, visit });
+  constructor(main, calls) {
+    Object.assign(this, { main, calls });
     this.shown = STEP;
     this.sentence = element("p", { class: "sentence", role: "status" });
     this.progress = element("progress", { max: 1, value: 0, "aria-label": "Calls that were looked at" });

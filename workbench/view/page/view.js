@@ -4,6 +4,7 @@ import { base } from "./dom.js";
 import { CallPage } from "./call.js";
 import { Calls } from "./calls.js";
 import { ListPage } from "./list.js";
+import { PairPage } from "./pair.js";
 
 const main = document.getElementById("main");
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -22,7 +23,8 @@ function route() {
   else {
     page?.close();
     main.replaceChildren();
-    page = wanted.length ? new CallPage(main, calls, wanted, visit) : new ListPage(main, calls, visit);
+    const Page = [ListPage, CallPage, PairPage][wanted.length] ?? ListPage;
+    page = new Page(main, calls, wanted, visit);
     page.key = key;
   }
 }
