@@ -534,6 +534,7 @@ def view(
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Print the address, and open no browser.")
     ] = False,
+    no_words: NoWords = False,
 ) -> None:
     """Show calls in the browser: the list, and for each call the player that Jupyter has.
 
@@ -555,7 +556,8 @@ def view(
         out.print("Ctrl-C ends it.", style="dim")
 
     place = fragment(at, finding)
-    serve(given, place=place, port=port, browser=not no_browser, ready=ready)
+    browser, words = not no_browser, not no_words
+    serve(given, place=place, port=port, browser=browser, words=words, ready=ready)
 
 
 @app.command()

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +17,7 @@ import httpx
 import numpy as np
 import pytest
 import websockets
+import websockets.sync.client
 
 from tests.captures import Scene, speech
 from tests.viewing import HOLE, HOSTILE, served, shown_calls
@@ -232,3 +237,30 @@ def test_a_recording_appears_and_keeps_its_id_when_it_is_finished(tmp_path: Path
         while not (gone := shelf.told(revision)["gone"]):
             pass
         assert gone == [before["id"]] and not shelf.told()["calls"]
+
+
+# -- the command -----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow  # it starts a process, which is the point
+def test_the_command_prints_an_address_and_ends_with_ctrl_c(folder: Path) -> None:
+    command = [sys.executable, "-m", "workbench", "view", str(folder / "good.mcap"), "--no-browser"]
+    command += ["--at", "1.5", "--finding", "1"]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, env=env, **pipes)
+    try:
+        assert process.stdout is not None
+        address = process.stdout.readline().removeprefix("Calls: ").strip()
+        assert address.endswith(f"/call/{id_of(folder, 'good.mcap')}#t=1.50&finding=1")
+        with websockets.sync.client.connect(
+            address.partition("#")[0].replace("http:", "ws:") + "/timeline",
+            origin="http://" + address.split("/")[2],
+        ) as socket:
+            assert socket.recv()
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, said) == (0, "")

@@ -50,14 +50,15 @@ _TYPES: Final = {".js": "text/javascript", ".css": "text/css"}
 _NO_CALL: Final = 4404
 
 
-def application(shelf: Shelf, token: str) -> ASGIApp:
+def application(shelf: Shelf, token: str, *, words: bool = True) -> ASGIApp:
     """Make the application.
 
     Args:
         shelf: The calls; its threads are its owner's.
         token: What each path begins with.
+        words: Whether to show what was said, where captures hold it.
     """
-    answers = _Answers(shelf)
+    answers = _Answers(shelf, OpenedCalls(words=words))
     routes = [
         Route("/", answers.page),
         Route("/call/{id}", answers.page),
@@ -74,9 +75,9 @@ def application(shelf: Shelf, token: str) -> ASGIApp:
 class _Answers:
     """One method for each path."""
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: Shelf, opened: OpenedCalls) -> None:
         self._shelf = shelf
-        self._opened = OpenedCalls()
+        self._opened = opened
 
     def page(self, request: Request) -> Response:
         return HTMLResponse(_file("view.html").replace("BASE", f"{request.scope['root_path']}/"))

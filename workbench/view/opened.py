@@ -27,10 +27,15 @@ _KEPT: Final = 4
 
 
 class OpenedCalls:
-    """Calls, and what was found in them."""
+    """Calls, and what was found in them.
 
-    def __init__(self) -> None:
+    Parameters:
+        words: Whether to read what was said.
+    """
+
+    def __init__(self, *, words: bool = True) -> None:
         """Open nothing."""
+        self._words = words
         self._calls: _Kept[tuple[str, float], Call] = _Kept()
         self._findings: _Kept[int, tuple[Call, Findings]] = _Kept()
 
@@ -43,9 +48,9 @@ class OpenedCalls:
         """
         with local_file(entry.source) as path:
             if entry.state == "recording" or path.name.endswith(SUFFIX):
-                return _open(path)  # which is another one each time
+                return _open(path, self._words)  # which is another one each time
             changed = path.stat().st_mtime if "://" not in entry.source else 0.0
-            return self._calls.get((entry.source, changed), lambda: _open(path))
+            return self._calls.get((entry.source, changed), lambda: _open(path, self._words))
 
     def findings(self, call: Call) -> Findings:
         """Diagnose a call that was opened."""
@@ -76,11 +81,11 @@ class _Kept(Generic[K, V]):
             return value
 
 
-def _open(path: Path) -> Call:
+def _open(path: Path, words: bool) -> Call:
     """Open a capture, which may have got its final name since it was listed."""
     try:
-        return Call.open(path)
+        return Call.open(path, words=words)
     except CaptureError:
         if path.exists() or not path.name.endswith(SUFFIX):
             raise
-        return Call.open(path.with_suffix(""))
+        return Call.open(path.with_suffix(""), words=words)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import webbrowser
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,7 @@ class Server(uvicorn.Server):
     Parameters:
         shelf: The calls.
         port: Where to listen; by default where there is room.
+        words: Whether to show what was said, where captures hold it.
 
     Attributes:
         address: Of the list, with the token: ends with a slash.
@@ -33,19 +35,20 @@ class Server(uvicorn.Server):
         OSError: If somebody else listens there.
     """
 
-    def __init__(self, shelf: Shelf, port: int = 0) -> None:
-        """Take the port; answers come with :meth:`run`."""
+    def __init__(self, shelf: Shelf, port: int = 0, *, words: bool = True) -> None:
+        """Take the port: who asks from now on is answered by :meth:`run`."""
         token = new_token()
         self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._listener.bind((_HOST, port))
+            self._listener.listen()  # who comes before it answers waits
         except OSError:
             self._listener.close()
             raise
         self.address = f"http://{_HOST}:{self._listener.getsockname()[1]}/{token}/"
         config = uvicorn.Config(
-            application(shelf, token),
+            application(shelf, token, words=words),
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -53,7 +56,7 @@ class Server(uvicorn.Server):
             ws="websockets-sansio",
             ws_max_size=64 * 1024,  # of what comes: a question, a note
             ws_per_message_deflate=False,  # there is no wire
-            timeout_graceful_shutdown=1,
+            timeout_graceful_shutdown=15,  # a call that is being opened is opened
         )
         super().__init__(config)
 
@@ -68,6 +71,7 @@ def serve(
     place: str = "",
     port: int = 0,
     browser: bool = True,
+    words: bool = True,
     ready: Callable[[str], object] = lambda _address: None,
 ) -> None:
     """Show calls in the browser, until Ctrl-C.
@@ -78,6 +82,7 @@ def serve(
         place: Where in it: ``"t=9.72"``, ``"finding=2"``, or both with an ``&`` between.
         port: Where to listen, on 127.0.0.1; by default where there is room.
         browser: Whether to open the browser.
+        words: Whether to show what was said, where captures hold it.
         ready: Called with the address when there is one.
 
     Raises:
@@ -87,7 +92,7 @@ def serve(
     """
     given = list(captures)
     with Shelf(given) as shelf:
-        server = Server(shelf, port)
+        server = Server(shelf, port, words=words)
         shelf.wait_for_list()
         only = shelf.find(given[0]) if len(given) == 1 else None
         address = server.address + (f"call/{only.id}" if only else "")
@@ -95,4 +100,5 @@ def serve(
         ready(address)
         if browser:
             webbrowser.open(address)
-        server.run()
+        with suppress(KeyboardInterrupt):  # which uvicorn raises again, once all is closed
+            server.run()
