@@ -288,7 +288,7 @@ class _Reading:
     def go_on(self, records: Iterator[Record | Refused]) -> Contents:
         """Take further records, and tell what there is of all so far.
 
-        Before the first message nothing is known of times: until :attr:`has_begun` only once.
+        Before the first message nothing is known of times: until ``has_begun`` only once.
         """
         reader = self.reader
         self.is_1_0 = reader.metadata["capture"].get("format_version") == "1.0"
