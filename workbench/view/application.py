@@ -106,7 +106,10 @@ class _Answers:
         return PlainTextResponse(text, headers=sent)
 
     def _entry(self, number: str) -> Entry:
+        """A call by its id; one that is asked for before all were listed may still come."""
         try:
+            if not self._shelf.has(number):
+                self._shelf.wait_for_list()
             return self._shelf.entry(number)
         except KeyError:
             raise HTTPException(404, "There is no such call here.") from None
@@ -115,7 +118,7 @@ class _Answers:
         await websocket.accept()
         hosting = _Hosting(websocket)
         try:
-            entry = self._entry(websocket.path_params["id"])
+            entry = await asyncio.to_thread(self._entry, websocket.path_params["id"])
             await hosting.run(partial(self._opened.call, entry), self._opened.findings)
         except (HTTPException, WorkbenchError, OSError) as error:
             await hosting.refuse(getattr(error, "detail", None) or str(error))

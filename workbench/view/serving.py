@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import webbrowser
 from collections.abc import Callable, Iterable
@@ -11,9 +12,10 @@ from typing import Final
 
 import uvicorn
 
+from workbench.capture.partfile import SUFFIX
 from workbench.view.application import application
 from workbench.view.guard import new_token
-from workbench.view.shelf import Shelf
+from workbench.view.shelf import Entry, Shelf
 
 __all__ = ["Server", "serve"]
 
@@ -93,12 +95,18 @@ def serve(
     given = list(captures)
     with Shelf(given) as shelf:
         server = Server(shelf, port, words=words)
-        shelf.wait_for_list()
-        only = shelf.find(given[0]) if len(given) == 1 else None
-        address = server.address + (f"call/{only.id}" if only else "")
+        address = server.address + _only(given)
         address += f"#{place}" if place else ""
         ready(address)
         if browser:
             webbrowser.open(address)
         with suppress(KeyboardInterrupt):  # which uvicorn raises again, once all is closed
             server.run()
+
+
+def _only(given: list[str | Path]) -> str:
+    """Where the one capture is, if one was given; a folder is not waited for."""
+    if len(given) != 1 or not str(given[0]).endswith((".mcap", f".mcap{SUFFIX}")):
+        return ""
+    name = str(given[0])
+    return f"call/{Entry(name if '://' in name else os.path.abspath(name)).id}"

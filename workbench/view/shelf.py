@@ -161,6 +161,11 @@ class Shelf:
         """Wait until it was looked once which captures there are."""
         self._listed.wait()
 
+    def has(self, number: str) -> bool:
+        """Whether there is a call of such an id, as far as is known yet."""
+        with self._exchange:
+            return number in self._entries
+
     def entry(self, number: str) -> Entry:
         """A call by its id.
 
@@ -169,12 +174,6 @@ class Shelf:
         """
         with self._exchange:
             return self._entries[number]
-
-    def find(self, path: str | Path) -> Entry | None:
-        """A call by the path or URL of its capture, for who started the program."""
-        wanted = str(path) if "://" in str(path) else os.path.abspath(path)
-        with self._exchange:
-            return self._entries.get(Entry(wanted).id)
 
     def told(self, after: int = -1) -> dict[str, Any]:
         """What the list shows, of JSON's types.
