@@ -23,8 +23,9 @@ from tests.captures import Scene, speech
 from tests.viewing import HOLE, HOSTILE, served, shown_calls
 from workbench.notes import Notes
 from workbench.surveys import survey
+from workbench.view.entry import Entry
 from workbench.view.serving import Server
-from workbench.view.shelf import Entry, Shelf
+from workbench.view.shelf import Shelf
 from workbench.workers import Here
 
 
@@ -64,7 +65,7 @@ def test_nothing_is_told_without_the_token(server: Server, path: str) -> None:
 @pytest.mark.parametrize(
     ("host", "status"),
     [("127.0.0.1", 200), ("localhost:9000", 200), ("evil.example", 403), ("127.0.0.1.evil.example", 403),
-     ("", 403), ("[", 403)],
+     ("", 403), ("[", 403), ("127.0.0.1; script-src *", 403), ("user@127.0.0.1", 403)],
 )  # fmt: skip
 def test_a_name_that_leads_here_is_not_enough(server: Server, host: str, status: int) -> None:
     assert httpx.get(server.address, headers={"Host": host}).status_code == status

@@ -372,6 +372,7 @@ def _follow(
 ) -> None:
     """Refresh until told to stop, the capture is finished, or the player is gone."""
     wait, diagnosed = every_secs, 0.0
+    told: Call | None = None
     while not stop.wait(wait):
         shown = timeline()
         if shown is None or shown.call.finished:
@@ -383,9 +384,11 @@ def _follow(
             _log.warning("cannot read the capture again", exc_info=True)
             return
         wait = max(every_secs, 3 * (time.monotonic() - began))
-        if diagnosing and (shown.call.finished or time.monotonic() >= diagnosed):
-            began = time.monotonic()
-            shown.findings = diagnose(shown.call)
+        call = shown.call
+        is_due = call.finished or time.monotonic() >= diagnosed
+        if diagnosing and call is not told and is_due:
+            began, told = time.monotonic(), call
+            shown.findings = diagnose(call)
             took = time.monotonic() - began
             diagnosed = time.monotonic() + max(_DIAGNOSED_SECS, _SHARE * took)
-        del shown
+        del shown, call

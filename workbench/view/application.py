@@ -35,10 +35,11 @@ from workbench.exceptions import WorkbenchError
 from workbench.looks import css_variables
 from workbench.notes import Notes, labels_of
 from workbench.timeline import CallTimeline
+from workbench.view.entry import Entry
 from workbench.view.guard import Guard
 from workbench.view.hosting import HostedComm, hosted, packed
 from workbench.view.opened import OpenedCalls
-from workbench.view.shelf import Entry, Shelf
+from workbench.view.shelf import Shelf
 
 __all__ = ["application"]
 

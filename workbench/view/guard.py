@@ -12,9 +12,9 @@ Answers are not kept by the browser, and its address is told to nobody.
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import Final
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
@@ -80,10 +80,9 @@ _NO_TOKEN: Final = (
 
 
 def _hostname(host: str) -> str | None:
-    try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:
-        return None
+    """The name in a ``Host`` header; ``None`` if there is anything else in it."""
+    named = re.fullmatch(r"\[([0-9a-f:]+)\](:\d+)?|([a-z0-9.-]+)(:\d+)?", host.lower())
+    return named and (named[1] or named[3])
 
 
 def _is_own(headers: Headers) -> bool:

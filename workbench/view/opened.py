@@ -15,7 +15,7 @@ from workbench.call import Call
 from workbench.capture.partfile import SUFFIX
 from workbench.diagnosis import Findings, diagnose
 from workbench.exceptions import CaptureError
-from workbench.view.shelf import Entry
+from workbench.view.entry import Entry
 from workbench.workers import local_file
 
 __all__ = ["OpenedCalls"]

@@ -14,8 +14,9 @@ import uvicorn
 
 from workbench.capture.partfile import SUFFIX
 from workbench.view.application import application
+from workbench.view.entry import Entry
 from workbench.view.guard import new_token
-from workbench.view.shelf import Entry, Shelf
+from workbench.view.shelf import Shelf
 
 __all__ = ["Server", "serve"]
 
