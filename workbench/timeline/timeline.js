@@ -41,6 +41,7 @@ class Player {
     this.marks = [];
     this.finding = null;
     this.toGoTo = { finding: model.get("finding"), position: model.get("position") }; // once there are marks
+    this.ownFinding = model.get("finding");
     this.root = make("div", "");
     this.root.className = "wb-tl";
     this.root.setAttribute("role", "region");
@@ -143,7 +144,9 @@ class Player {
 
   setFinding(mark) {
     this.finding = mark;
-    this.ownFinding = mark ? mark.rank + 1 : 0;
+    const number = mark ? mark.rank + 1 : 0;
+    if (number === this.ownFinding) return;
+    this.ownFinding = number;
     this.model.set("finding", this.ownFinding);
     this.model.save_changes();
   }
