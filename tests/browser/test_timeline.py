@@ -875,7 +875,7 @@ def test_python_and_the_page_agree_on_the_finding_that_is_shown(player: BarePage
     player.push()
     expect(title).not_to_have_text(worst)
     assert ", 2 of " in title.inner_text()
-    player.click(18.0)
+    player.page.keyboard.press("Home")
     player.wait("model.get('finding') === 0")
     assert player.saved("finding") == 0
 
