@@ -10,6 +10,7 @@ setup: $(OK)
 
 $(OK): requirements.lock pyproject.toml
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is %d.%d: make PY=/path/to/python3.11" % sys.version_info[:2])'
+	@[ ! -L $(V) ] || { echo "$(V) is a link and would be emptied: run make setup where it leads to"; exit 1; }
 	@echo "Setting up $(V), once: about a minute and 1 GB"
 	@$(PY) -m venv --clear $(V) || { echo "On Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	@$(V)/bin/python -m pip install -qq --disable-pip-version-check "uv>=0.9,<1" 2>/dev/null \

@@ -769,6 +769,29 @@ def test_survey_names_the_worst_and_fails_a_nightly_job(
     assert found["trend"][0]["calls"] == 1 and found["skipped"] == {}
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("nothing.mcap",), "nothing.mcap: No such file or directory"),
+        ((".", "--finding", "1"), "--at and --finding are of one call"),
+    ],
+)
+def test_view_says_what_it_cannot_show(
+    workbench: Callable[..., Run], given: tuple[str, ...], said: str
+) -> None:
+    run = workbench("view", *given, "--no-browser")
+    assert run.code == 2 and said in run.err
+
+
+def test_a_diagnosis_tells_how_to_see_what_was_found(
+    workbench: Callable[..., Run], tmp_path: Path
+) -> None:
+    junit = tmp_path / "found.xml"
+    run = workbench("diagnose", CHOPPY, "--junit", junit)
+    assert f"workbench view {CHOPPY} --finding 1" in run.out
+    assert f"workbench view {CHOPPY} --finding 3" in junit.read_text("utf-8")
+
+
 def test_survey_keeps_what_it_found(workbench: Callable[..., Run], tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     Scene(3.0).write(tmp_path / "a.mcap")

@@ -17,7 +17,7 @@ what is wrong  ``diagnosis``: findings; ``python -m workbench.diagnosis`` lists 
 how measured   ``metrics``: levels, spectra, speech, distances between two signals
 which setting  ``tuning``: settings, far legs, comparison, the choice, a carrier's recording
 many calls     ``surveys``: a row a call, groups compared; ``workers``: work spread over captures
-see and hear   ``timeline`` ``panel`` ``report`` ``exports`` ``plots`` ``terminal`` ``beside``
+see and hear   ``timeline`` ``view`` ``panel`` ``report`` ``exports`` ``notes`` ``plots`` ``terminal``
 calls to try   ``simulator``: Bandwidth's side on loopback; ``demo``: a real bot, a call to it;
                ``testing``: a pytest plugin, calls as tests of a bot
 ============== ===================================================================================

@@ -24,6 +24,7 @@ from rich.markup import escape
 
 from pipecat_bandwidth import __version__
 from workbench.beside import written_beside
+from workbench.links import view_command
 from workbench.terminal import (
     print_comparison,
     print_findings,
@@ -328,10 +329,12 @@ def diagnose(
         print(json.dumps(found.as_dict(), indent=2))
     else:
         print_findings(out, found)
+        if len(found):
+            out.print(f"\nTo see and hear it: {view_command(capture, finding=1)}", soft_wrap=True)
     if junit:
         level = "warning" if fail_on == "never" else fail_on
         with written_beside(junit) as part:
-            part.write_text(to_junit(found, level, capture.name), encoding="utf-8")
+            part.write_text(to_junit(found, level, capture.name, capture), encoding="utf-8")
     if fail_on != "never" and found.failures(fail_on):
         raise typer.Exit(1)
 
@@ -532,8 +535,61 @@ def survey(
         print(json.dumps(found.as_dict() | told, indent=2))
     else:
         print_survey(out, found, worst=worst, trend=trend, changed=changed)
+        if len(found) and out.is_terminal:
+            shown = view_command(*([output] if output else captures))
+            out.print(f"\nTo see and hear them: {shown}", markup=False, soft_wrap=True)
     if fail_on != "never" and len(found.failures(fail_on)):
         raise typer.Exit(1)
+
+
+@app.command()
+def view(
+    captures: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CAPTURES|FOLDERS|calls.parquet]...",
+            help="Captured calls, folders of them, or a data set that survey -o has made; by default "
+            "captures/, or this folder.",
+            show_default=False,
+        ),
+    ] = None,
+    at: Annotated[
+        float | None, typer.Option(min=0, metavar="SECONDS", help="Of one capture: begin there.")
+    ] = None,
+    finding: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of one capture: show this finding, 1 for the worst."),
+    ] = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Where to listen; by default where there is room.")
+    ] = 0,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Print the address, and open no browser.")
+    ] = False,
+    no_words: NoWords = False,
+) -> None:
+    """Show calls in the browser: the list, and for each call the player that Jupyter has.
+
+    Only this machine is answered, and only who has the address; nothing is fetched from elsewhere.
+    What you note at a call is kept beside it, in call.mcap.notes.json.
+    """
+    given = captures or (["captures"] if Path("captures").is_dir() else ["."])
+    for name in given:
+        if "://" not in name and not Path(name).exists():
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), name)
+    if (at is not None or finding is not None) and (len(given) > 1 or Path(given[0]).is_dir()):
+        raise ValueError("--at and --finding are of one call: give one capture")
+    with working("Starting"):
+        from workbench.links import fragment
+        from workbench.view import serve
+
+    def ready(address: str) -> None:
+        out.print(f"Calls: {address}", markup=False, soft_wrap=True)
+        out.print("Ctrl-C ends it.", style="dim")
+
+    place = fragment(at, finding)
+    browser, words = not no_browser, not no_words
+    serve(given, place=place, port=port, browser=browser, words=words, ready=ready)
 
 
 @app.command()

@@ -7,6 +7,7 @@
         SimulationError     a simulated call failed; .step, .reason
             NotReached      there was no call: no server where the webhook should be
         NothingSaid         there is no audio of a bot to work on (a ValueError too)
+        NotesError          a file beside a capture holds no notes; .file
         NotAvailable        something that is not part of the installation is not on this machine
     MetricWarning           a metric has no value here, and is NaN
     SoundFileWarning        a sound file was cut off, or holds what its header does not say
@@ -24,6 +25,7 @@ __all__ = [
     "MetricWarning",
     "NotAvailable",
     "NotReached",
+    "NotesError",
     "NothingSaid",
     "SimulationError",
     "SoundFileWarning",
@@ -87,6 +89,26 @@ class NotReached(SimulationError):
 
 class NothingSaid(WorkbenchError, ValueError):
     """There is no audio of a bot in what was given."""
+
+
+class NotesError(WorkbenchError):
+    """What stands where a capture's notes should be is something else.
+
+    Attributes:
+        file: The file.
+        reason: What is wrong with it.
+    """
+
+    def __init__(self, file: str | Path, reason: str) -> None:
+        """Build the sentence from its facts.
+
+        Args:
+            file: The file.
+            reason: What is wrong with it.
+        """
+        super().__init__(f"{file}: {reason}; it is left as it is")
+        self.file = Path(file)
+        self.reason = reason
 
 
 class NotAvailable(WorkbenchError):

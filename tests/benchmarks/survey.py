@@ -18,7 +18,7 @@ from rich.console import Console
 from tests.benchmarks.tuning import table
 from tests.captures import SAMPLES, changed
 
-COUNTS = (100, 300)
+COUNTS = (100, 300, 1000)
 NEW = 10
 CODE = """
 import json, resource, sys, time

@@ -21,7 +21,7 @@ from workbench.timeline.views import PLAY_RATE
 _ADDRESS = "http://localhost/player"  # nobody listens there; worklets need a secure origin
 STATE: dict[type[AnyWidget], tuple[str, ...]] = {
     CallTimeline: (
-        "position", "selection", "view", "caller", "bot", "playing", "_contents", "_overview",
+        "position", "selection", "view", "axis", "caller", "bot", "playing", "finding", "_contents", "_overview",
         "_still",
     ),
     BlindListening: ("_progress", "_still"),

@@ -864,3 +864,34 @@ def test_taken_away_it_leaves_nothing_behind(tones: BarePage) -> None:
     tones.page.evaluate("window.takeAway()")
     assert tones.page.evaluate("window.model.listeners()") == 0
     assert tones.page.locator(".wb-tl").count() == 0
+
+
+def test_python_and_the_page_agree_on_the_finding_that_is_shown(player: BarePage) -> None:
+    player.page.get_by_role("button", name=re.compile("Next of")).click()
+    title = player.page.locator(".wb-tl-note-title")
+    worst = title.inner_text()
+    assert player.saved("finding") == 1
+    player.timeline.finding = 2
+    player.push()
+    expect(title).not_to_have_text(worst)
+    assert ", 2 of " in title.inner_text()
+    player.page.keyboard.press("Home")
+    player.wait("model.get('finding') === 0")
+    assert player.saved("finding") == 0
+
+
+def test_an_axis_may_reach_beyond_the_call(player: BarePage) -> None:
+    player.timeline.axis = [-10.0, 30.0]
+    player.push()
+    player.page.get_by_role("button", name="All", exact=True).click()
+    assert player.get("view") == [-10.0, 30.0]
+    colour = """x => {
+      const canvas = document.querySelector(".wb-tl-canvas");
+      return [...canvas.getContext("2d").getImageData(x, 250, 1, 1).data];
+    }"""
+    player.page.wait_for_timeout(300)
+    box = player.page.locator("#here .wb-tl-canvas").bounding_box()
+    before, inside = (
+        player.page.evaluate(colour, player.place(at)[0] - box["x"]) for at in (-5.0, 10.0)
+    )
+    assert before[:3] == [255, 255, 255] and inside[:3] != before[:3]

@@ -536,3 +536,47 @@ def test_an_unknown_choice_falls_back_to_the_first(call: Call) -> None:
     timeline.bot = "long gone"
     timeline.replace("candidate", tone(500, 1.0, 8000))  # draws the overview anew
     assert len(timeline._overview) > 0
+
+
+def test_findings_may_come_later_and_are_marked_with_those_of_the_person(tmp_path: Path) -> None:
+    scene = Scene(6.0)
+    scene.say_bot(0.5, speech("bot/b02"))
+    scene.hole(2.0, 0.3)
+    call = Call.open(scene.write(tmp_path / "call.mcap"))
+    timeline = CallTimeline(call)
+    assert not [mark for mark in marks_of(timeline) if mark["row"] == "finding"]
+    readings = timeline._contents["readings"]
+    timeline.findings = diagnose(call)
+    assert timeline._contents["readings"] > readings
+    assert [m["rank"] for m in marks_of(timeline) if m["row"] == "finding"]
+    written = {"start": 2.0, "end": 2.3, "text": "<b>here</b>"}
+    reply, _ = timeline._answer({"kind": "note", "write": written})
+    (note,) = [mark for mark in reply["marks"] if mark["row"] == "note"]
+    assert (note["start"], note["end"], note["written"]) == (2.0, 2.3, "<b>here</b>")
+    assert [one.text for one in timeline.notes.read()] == ["<b>here</b>"]
+    reply, _ = timeline._answer({"kind": "note", "remove": note["id"]})
+    assert "note" not in {mark["row"] for mark in reply["marks"]}
+
+
+def test_notes_that_cannot_be_read_are_said_and_the_rest_is_marked(tmp_path: Path) -> None:
+    call = Call.open(Scene(3.0).write(tmp_path / "call.mcap"))
+    (tmp_path / "call.mcap.notes.json").write_text("{")
+    reply, _ = CallTimeline(call)._answer({"kind": "marks"})
+    assert "left as it is" in reply["problem"] and reply["marks"]
+
+
+def test_what_lies_before_and_after_the_call_is_drawn_as_nothing(tmp_path: Path) -> None:
+    scene = Scene(3.0)
+    scene.say_bot(0.0, speech("bot/b02"))
+    timeline = CallTimeline(Call.open(scene.write(tmp_path / "call.mcap")))
+    question = {"kind": "view", "start": -3.0, "end": 6.0, "columns": 90, "rows": 8,
+                "tracks": {"bot": "caller_heard"}}  # fmt: skip
+    _, (envelope, spectrogram, _) = timeline._answer(question)
+    inside = np.frombuffer(envelope, np.int8).reshape(90, 2)
+    assert not inside[:29].any() and not inside[61:].any() and inside[31:59].any()
+    level = np.frombuffer(spectrogram, np.uint8).reshape(8, 90)
+    assert not level[:, :29].any() and not level[:, 61:].any() and level[:, 31:59].any()
+
+
+def marks_of(timeline: CallTimeline) -> list[dict[str, Any]]:
+    return timeline._answer({"kind": "marks"})[0]["marks"]

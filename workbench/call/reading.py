@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Final
@@ -50,7 +50,7 @@ from workbench.capture import (
     Words,
 )
 
-__all__ = ["Contents", "frame_of", "read"]
+__all__ = ["Contents", "Growing", "frame_of", "read"]
 
 #: A message of the bot may hold seconds of speech; one that arrived was read by the serializer
 #: under its own, smaller limit.
@@ -121,13 +121,55 @@ def read(reader: CaptureReader) -> Contents:
     Zero is the first message. What piled up before a bot began to read comes in one burst behind
     it, and belongs before it: then zero is where the first of that belongs.
     """
-    contents = _Reading(reader).run()
-    before = _earliest(contents)
-    if before >= -HELD:  # what is so little late is jitter
-        return contents
-    anchor_ns = contents.anchor_ns + round(before * 1e9)
-    del contents  # of a long call it is large
-    return _Reading(reader, anchor_ns).run()
+    return Growing(reader).contents
+
+
+class Growing:
+    """The contents of a capture that may still be written.
+
+    Parameters:
+        reader: Of the capture.
+
+    Attributes:
+        contents: Of all that was read so far.
+    """
+
+    def __init__(self, reader: CaptureReader) -> None:
+        """Read what there is, as :func:`read`."""
+        self._reader = reader
+        self._reading = _Reading(reader)
+        self.contents = self._reading.go_on(reader.sifted())
+        anchor_ns = self._anchor_ns()
+        if anchor_ns != self.contents.anchor_ns:
+            del self.contents  # of a long call it is large
+            self._reading = _Reading(reader, anchor_ns)
+            self.contents = self._reading.go_on(reader.sifted())
+
+    def read_on(self) -> bool | None:
+        """Take what has come since.
+
+        Returns:
+            Whether there was anything; ``None`` if the file is to be read from its beginning: it has
+            its end now, or what has come belongs before what was there.
+
+        Raises:
+            CaptureError: As by :meth:`workbench.capture.CaptureReader.more`.
+        """
+        more = self._reader.more() if self._reading.has_begun else None
+        if more is None:
+            return None
+        records = list(more)
+        if not records:
+            return False
+        self.contents = self._reading.go_on(iter(records))
+        return True if self._anchor_ns() == self.contents.anchor_ns else None
+
+    def _anchor_ns(self) -> int:
+        """UNIX time in nanoseconds of the call's zero, as of all that is known now."""
+        before = _earliest(self.contents)
+        if before >= -HELD:  # what is so little late is jitter
+            return self.contents.anchor_ns
+        return self.contents.anchor_ns + round(before * 1e9)
 
 
 def _earliest(contents: Contents) -> float:
@@ -241,28 +283,35 @@ class _Reading:
         )
         self.is_whole = True
         self.is_idle = False
+        self.has_begun = False  # a message was read
 
-    def run(self) -> Contents:
+    def go_on(self, records: Iterator[Record | Refused]) -> Contents:
+        """Take further records, and tell what there is of all so far.
+
+        Before the first message nothing is known of times: until ``has_begun`` only once.
+        """
         reader = self.reader
         self.is_1_0 = reader.metadata["capture"].get("format_version") == "1.0"
-        held: list[Record | Refused] = []
-        records = reader.sifted()
-        for record in records:
-            if record.topic.startswith("/ws/") and type(record) is Record:
-                self.begin(record)
-                self.take([*held, record])
-                break
-            held.append(record)  # before the first message: its time is not known yet
-        else:
-            if held:
-                self.begin(held[0])
-                self.take(held)
+        if not self.has_begun:
+            self.take(self.until_begun(records))
         self.take(records)
         # Another program may number its records otherwise: believed where something was lost.
         end = reader.metadata.get("end", {})
         self.is_whole = not (reader.damage or self.dropped or end.get("dropped", "0") != "0")
         self.is_idle = end.get("reason") == "idle"
         return self.contents()
+
+    def until_begun(self, records: Iterator[Record | Refused]) -> list[Record | Refused]:
+        held: list[Record | Refused] = []
+        for record in records:
+            held.append(record)  # before the first message: its time is not known yet
+            if record.topic.startswith("/ws/") and type(record) is Record:
+                self.has_begun = True
+                self.begin(record)
+                return held
+        if held:
+            self.begin(held[0])
+        return held
 
     def begin(self, first: Record | Refused) -> None:
         self.first_ns = first.time_ns
@@ -448,21 +497,16 @@ class _Reading:
         self.budget.check(self.reader.path, "words", self.word_count)
 
     def contents(self) -> Contents:
-        if self.strays:
-            text = (
-                f"{self.strays} records are dated more than a day from this call and were skipped"
-            )
-            self.event(0.0, "bad_message", text)
-        self.events.sort(key=lambda event: event.time)
+        events = sorted([*self.events, *self.astray()], key=lambda event: event.time)
         self.pipeline.sort(key=lambda record: record.time)  # an observer tells some of it late
         self.words.sort(key=lambda record: record.time)
         holes = {} if self.is_whole else {t: unrecorded.holes(*n) for t, n in self.numbers.items()}
-        begins = [event.time for event in self.events if event.kind == "start"][1:]
+        begins = [event.time for event in events if event.kind == "start"][1:]
         inbound = _inbound(self.inbound.stream(), self.others, begins, holes.get("/ws/rx", ()))
         outbound = self.outbound.stream()
         self.check_audio(inbound, outbound)
-        stopped = final_stop(self.events, float(inbound.time.max(initial=-np.inf)))
-        ending = self.ending(inbound, outbound, stopped)
+        stopped = final_stop(events, float(inbound.time.max(initial=-np.inf)))
+        ending = self.ending(events, inbound, outbound, stopped)
         self.budget.check(self.reader.path, "hours", ending.time / 3600)
         return Contents(
             self.anchor_ns,
@@ -471,7 +515,7 @@ class _Reading:
             outbound,
             tuple(self.frames["in"]),
             tuple(self.frames["out"]),
-            tuple(self.events),
+            tuple(events),
             tuple(self.hang_ups),
             tuple(self.pipeline),
             tuple(sorted(self.syntheses)),  # of the same moment, an end comes first
@@ -487,6 +531,12 @@ class _Reading:
             rx_index=self.rx_index,
         )
 
+    def astray(self) -> list[Event]:
+        if not self.strays:
+            return []
+        told = f"{self.strays} records are dated more than a day from this call and were skipped"
+        return [Event(0.0, "bad_message", told)]
+
     def check_audio(self, inbound: Stream, outbound: Stream) -> None:
         """Refuse more audio than a call of such a length has, or than a signal may have."""
         path, budget = self.reader.path, self.budget
@@ -499,13 +549,15 @@ class _Reading:
             rate = max(spoken, key=lambda rate: spoken[rate], default=0)
             budget.check(path, "samples", rate * length)
 
-    def ending(self, inbound: Stream, outbound: Stream, stopped: float | None) -> Ending:
-        clears = [event.time for event in self.events if event.kind == "clear"]
+    def ending(
+        self, events: list[Event], inbound: Stream, outbound: Stream, stopped: float | None
+    ) -> Ending:
+        clears = [event.time for event in events if event.kind == "clear"]
         played = reconstruct(outbound.time, outbound.duration, clears).end
         ends = [inbound.time + inbound.duration, played[~np.isnan(played)]]
         until = max(self.last, *(float(end.max(initial=0.0)) for end in ends))
         return ending_of(
-            self.events,
+            events,
             self.hang_ups,
             stop=stopped,
             last=self.last,

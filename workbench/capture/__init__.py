@@ -15,6 +15,7 @@ import os
 import weakref
 from bisect import bisect_left
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from heapq import heappop, heappush
 from operator import itemgetter
@@ -113,6 +114,9 @@ _AT_FIRST: Final = 100_000
 #: Times beyond it, in the year 2262, are no times: a signed number of 64 bits cannot hold them.
 _LAST_NS: Final = 2**63
 
+#: What is said of a file whose end is torn begins so.
+_CUT: Final = "cut at byte"
+
 #: Behind all times.
 _EVER: Final = 2**64
 
@@ -158,6 +162,22 @@ class _Waiting:
             if end < len(messages):
                 heappush(heap, (messages[end][0], number, end, messages))
         return ready
+
+
+@dataclass
+class _Taken:
+    """How far a file was read.
+
+    Parameters:
+        records: How many messages.
+        size: Their bytes.
+        until_ns: Time of the last of them that tells of the call: the recording tells of itself
+            when it writes, which is later.
+    """
+
+    records: int = 0
+    size: int = 0
+    until_ns: int = 0
 
 
 class CaptureReader:
@@ -207,6 +227,8 @@ class CaptureReader:
         self._blocks: list[_Block] = []
         self._claimed = 0
         self._told = 0
+        self._walked = len(MCAP0_MAGIC)  # up to where the file was looked at
+        self._taken = _Taken()
         self.finished = is_finished(self._file) and self._read_index()
         if not self.finished:
             self._walk()
@@ -244,16 +266,51 @@ class CaptureReader:
 
     def sifted(self, *topics: str) -> Iterator[Record | Refused]:
         """Read records as :meth:`records` does, and those that make no sense, as such."""
-        waiting = _Waiting()
-        count = size = 0
-        for block in self._blocks:
-            yield from self._named(waiting.until(block.start_ns), topics)
+        self._taken = _Taken()
+        return self._go_on(self._blocks, topics)
+
+    def more(self) -> Iterator[Record | Refused] | None:
+        """Read on in a file that grows: what was appended since all of it was read, or was read on.
+
+        Returns:
+            As :meth:`sifted`; ``None`` if that does not simply go on, and the file has to be opened
+            anew: it has its end now, or its time goes back.
+
+        Raises:
+            CaptureError: If the file cannot be read any more, or holds more than its budget.
+        """
+        size = os.fstat(self._file.fileno()).st_size
+        if self.finished or size < self._size or is_finished(self._file):
+            return None
+        if size == self._size:
+            return iter(())
+        known = set(self._blocks)
+        self._size = size
+        self._walk()
+        self.budget.check(self.path, "unpacked_bytes", self._claimed)
+        new = [block for block in self._blocks if block not in known]
+        if any(block.start_ns < self._taken.until_ns for block in new):
+            return None
+        return self._go_on(new, ())
+
+    def _go_on(self, blocks: list[_Block], topics: tuple[str, ...]) -> Iterator[Record | Refused]:
+        waiting, taken = _Waiting(), self._taken
+        for block in blocks:
+            yield from self._named(self._noted(waiting.until(block.start_ns)), topics)
             found = self._read_block(block)
-            count += len(found)
-            size += sum([len(message[-1]) for message in found])
-            self._check_count(count, size, block.start_ns - self._blocks[0].start_ns)
+            taken.records += len(found)
+            taken.size += sum([len(message[-1]) for message in found])
+            self._check_count(taken.records, taken.size, block.start_ns - self._blocks[0].start_ns)
             waiting.add(found)
-        yield from self._named(waiting.until(_EVER), topics)
+        yield from self._named(self._noted(waiting.until(_EVER)), topics)
+
+    def _noted(self, messages: list[Message]) -> list[Message]:
+        """The same, of which the last that tells of the call is remembered."""
+        for time_ns, _, channel, *_ in reversed(messages):
+            if not self._topics.get(channel, "").startswith("/capture/"):
+                self._taken.until_ns = time_ns
+                break
+        return messages
 
     def _check_count(self, count: int, size: int, span_ns: int) -> None:
         """Refuse more than there may be in so much of a call."""
@@ -295,8 +352,9 @@ class CaptureReader:
 
     def _walk(self) -> None:
         """Go over the records one by one, up to the end or the cut."""
-        end, chunk = len(MCAP0_MAGIC), None
-        for head in heads(self._file, self._size):
+        end, chunk = self._walked, None
+        self.damage = [sentence for sentence in self.damage if not sentence.startswith(_CUT)]
+        for head in heads(self._file, self._size, end):
             end = head.end
             try:
                 match head.opcode:
@@ -319,8 +377,9 @@ class CaptureReader:
                 self._note(head.offset, error)
         if chunk:
             self._read_block(_Block(0, chunk))
+        self._walked = end
         if end < self._size:
-            self.damage.append(f"cut at byte {end}: {self._size - end} bytes behind it are torn")
+            self.damage.append(f"{_CUT} {end}: {self._size - end} bytes behind it are torn")
         # A message outside of any chunk has no checksum: among chunks it is a damaged index.
         chunks = [block for block in self._blocks if block.head.opcode == Opcode.CHUNK]
         self._blocks = sorted(chunks or self._blocks)

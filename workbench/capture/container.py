@@ -108,17 +108,17 @@ def is_finished(file: BinaryIO) -> bool:
     return crc in (0, zlib.crc32(covered))
 
 
-def heads(file: BinaryIO, size: int) -> Iterator[Head]:
+def heads(file: BinaryIO, size: int, offset: int = len(MCAP0_MAGIC)) -> Iterator[Head]:
     """Walk over the whole records of the data section.
 
     Args:
         file: The file, seekable.
         size: How much of it to look at, in bytes: a live file grows.
+        offset: Where to begin: behind the magic, or the end of a record.
 
     Yields:
         The head of each record, up to the end of the data or the first that is not whole.
     """
-    offset = len(MCAP0_MAGIC)
     while offset + 9 <= size:
         file.seek(offset)
         head = file.read(9)

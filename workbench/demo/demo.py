@@ -31,6 +31,7 @@ from workbench.call import Call
 from workbench.demo.bot import create_app, serve
 from workbench.demo.calling import LATE_MS, samples, with_progress
 from workbench.diagnosis import Findings, diagnose
+from workbench.links import view_command
 from workbench.report import write_report
 from workbench.report.report import holes_heard
 from workbench.simulator import Progress as CallProgress
@@ -259,6 +260,7 @@ def _print_outcome(console: Console, demo: Demo) -> None:
         "capture": demo.call.path, "report": demo.report, "tuned params": demo.params,
     }.items():  # fmt: skip
         console.print(f"{name + ':':<14}{path}", soft_wrap=True)
+    console.print(f"{'to look at:':<14}{view_command(demo.report.parent)}", soft_wrap=True)
 
 
 def _print_before_and_after(console: Console, spoken: Script, before: Call, after: Call) -> None:

@@ -3,7 +3,7 @@
 ========================= ========================================================================
 ``write_audio``           WAV or FLAC of one or several of the five signals, aligned
 ``write_pcap``            pcapng with both streams as RTP, and the JSON messages
-``write_labels``          turns, events and findings as an Audacity label track
+``write_labels``          turns, events, findings and notes as an Audacity label track
 ``write_csv``             wire messages and events
 ``write_findings``        findings as CSV
 ``write_webvtt``          what was said as captions
@@ -25,6 +25,7 @@ from workbench.exports.rtp import write_pcap
 from workbench.exports.sound import write_audio
 from workbench.exports.tables import write_csv, write_findings, write_labels
 from workbench.exports.words import write_textgrid, write_webvtt
+from workbench.notes import Notes
 
 if TYPE_CHECKING:
     from workbench.diagnosis import Finding
@@ -105,7 +106,7 @@ def export(
         elif one == "pcap":
             write_pcap(call, file)
         elif one == "labels":
-            write_labels(call, findings, file)
+            write_labels(call, findings, file, Notes(call.path).read())
         elif one == "webvtt":
             write_webvtt(call, file)
         elif one == "textgrid":

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from workbench.beside import written_beside
 from workbench.call import Call, Stream
 from workbench.capture import CaptureReader, Record
+from workbench.notes import Note
 
 if TYPE_CHECKING:
     from workbench.diagnosis import Finding
@@ -58,8 +59,10 @@ class _Row(NamedTuple):
     text: str = ""
 
 
-def write_labels(call: Call, findings: Sequence[Finding], path: str | Path) -> None:
-    """Write turns, events and findings as a label track; in Audacity File > Import > Labels.
+def write_labels(
+    call: Call, findings: Sequence[Finding], path: str | Path, notes: Iterable[Note] = ()
+) -> None:
+    """Write turns, events, findings and notes as a label track; in Audacity File > Import > Labels.
 
     Put it beside the sound of :func:`workbench.exports.write_audio`: both begin at t = 0.
 
@@ -67,11 +70,13 @@ def write_labels(call: Call, findings: Sequence[Finding], path: str | Path) -> N
         call: The call.
         findings: As ``diagnose(call)`` returned them; none is fine.
         path: A text file.
+        notes: What a person wrote, see :mod:`workbench.notes`.
     """
     labels: list[tuple[float, float, str]] = [
         *((turn.start, turn.end, f"{turn.side} speaks") for turn in call.turns),
         *((event.time, event.time, f"{event.kind} {event.text}") for event in call.events),
         *(label for found in findings for label in _labels(found)),
+        *((note.start, note.end, f"note: {note.text or 'mark'}") for note in notes),
     ]
     labels.sort(key=lambda label: label[:2])
     lines = (f"{start:.6f}\t{end:.6f}\t{' '.join(text.split())}\n" for start, end, text in labels)

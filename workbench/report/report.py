@@ -28,6 +28,7 @@ from workbench.call.answers import HOW_TO_SEE, Answers
 from workbench.capture.redaction import hide
 from workbench.diagnosis import Finding, Findings, excerpt
 from workbench.diagnosis.diagnosing import AROUND
+from workbench.links import view_command
 from workbench.looks import css_variables
 from workbench.metrics.levels import loudest_span
 from workbench.metrics.speech_level import active_level
@@ -103,6 +104,7 @@ def write_report(
         night=css_variables(night=True),
         sentence=hidden(found.sentence),
         not_judged=hidden(found.not_judged),
+        view=_view(call.path.name, hidden),
         subtitle=hidden(call.summary().partition("\n")[0]),
         findings=[
             {
@@ -139,6 +141,11 @@ def _ids(call: Call) -> dict[str, str]:
 
 def _hidden(text: str, secrets: Mapping[str, str]) -> str:
     return _NUMBER.sub("+\N{HORIZONTAL ELLIPSIS}", hide(text, secrets))
+
+
+def _view(name: str, hidden: Callable[[str], str]) -> str:
+    """The command that shows the first finding; a file's name that tells an id is not said."""
+    return view_command(name if hidden(name) == name else "CAPTURE", finding=1)
 
 
 def _findings(

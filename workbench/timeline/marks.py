@@ -1,4 +1,4 @@
-"""What is written along the clock: events, underruns and findings, as plain values.
+"""What is written along the clock: events, underruns, findings and notes, as plain values.
 
 Texts from a capture are a stranger's. Here they are cut to a reasonable length; the browser shows
 them as text, never as markup.
@@ -14,8 +14,9 @@ from workbench.call.stages import KINDS
 from workbench.diagnosis import DETECTORS, Finding
 from workbench.diagnosis.finding import SEVERITIES
 from workbench.looks import SEVERITY_LOOKS, STAGE_LOOKS
+from workbench.notes import Note
 
-__all__ = ["clean", "marks"]
+__all__ = ["clean", "marks", "noted"]
 
 _LONGEST_TEXT: Final = 600
 
@@ -74,6 +75,14 @@ def marks(
             )
         )
     return sorted(found, key=lambda mark: (mark["start"], mark["end"]))
+
+
+def noted(notes: Iterable[Note]) -> list[dict[str, Any]]:
+    """A person's notes as marks of the ``row`` "note", with ``id`` and the ``written`` text whole."""
+    return [
+        _mark("note", "note", [(note.start, note.end)], note.text, id=note.id, written=note.text)
+        for note in notes
+    ]
 
 
 def _is_of_the_whole(finding: Finding, duration: float) -> bool:

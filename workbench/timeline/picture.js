@@ -45,6 +45,7 @@ class Picture {
     this.width = 0;
     this.view = [0, 1];
     this.duration = 1;
+    this.axis = [0, 1];
     this.tiles = null; // what the kernel drew last, perhaps of another view
     this.all = null; // the whole call, coarse, behind what was drawn last
     this.whole = null; // envelopes of the whole call
@@ -67,7 +68,12 @@ class Picture {
 
   get columns() { return Math.max(50, this.width - GUTTER); }
   x(time) { return GUTTER + ((time - this.view[0]) / (this.view[1] - this.view[0])) * this.columns; }
-  place(time) { return GUTTER + (time / this.duration) * this.columns; } // in the strip of the whole call
+
+  place(time) { // in the strip of all that there is
+    const [low, high] = this.axis;
+    return GUTTER + ((time - low) / (high - low)) * this.columns;
+  }
+
   time(x) { return this.view[0] + ((x - GUTTER) / this.columns) * (this.view[1] - this.view[0]); }
   colour(name) { return this.styles.getPropertyValue(`--wb-tl-${name}`).trim(); }
 
@@ -87,6 +93,7 @@ class Picture {
     ink.textBaseline = "middle";
     this.drawOverview();
     this.sides.forEach((side, row) => this.drawTrack(side, row));
+    this.drawOutside();
     this.drawSelection();
     this.drawMarks();
     this.drawAxis();
@@ -133,7 +140,7 @@ class Picture {
     this.field(0, OVERVIEW);
     const [start, end] = view;
     if (this.whole) {
-      this.view = [0, this.duration];
+      this.view = this.axis;
       this.sides.forEach((side, row) => {
         ink.globalAlpha = 0.8;
         this.envelope(this.whole.envelopes[row], 0, this.whole.duration, 0, OVERVIEW, side);
@@ -231,6 +238,15 @@ class Picture {
     ink.restore();
   }
 
+  drawOutside() { // where there is no call: on an axis that is longer than it
+    const { ink } = this;
+    const begin = clamp(this.x(0), GUTTER, this.width), end = clamp(this.x(this.duration), GUTTER, this.width);
+    ink.fillStyle = this.colour("paper");
+    for (const [left, right] of [[GUTTER, begin], [end, this.width]]) {
+      if (right - left >= 1) ink.fillRect(left, TOP, right - left, this.height - AXIS - TOP);
+    }
+  }
+
   drawSelection() {
     const [start, end] = this.selection;
     if (end === undefined) return;
@@ -264,6 +280,7 @@ class Picture {
     this.ink.clip();
     this.drawUnderruns();
     this.drawEvents(top);
+    this.drawNotes(top);
     this.drawFindings(top + EVENTS);
     this.drawAnswers(TOP - GAP - ANSWERS);
     this.ink.restore();
@@ -298,6 +315,26 @@ class Picture {
       if (left !== null) this.label(text, top + EVENTS / 2, colour, "left", left);
       taken = left === null ? end : Math.max(end, left + wide);
     });
+  }
+
+  drawNotes(top) { // a flag with as much of the text as it may have, over what is there
+    const { ink } = this;
+    for (const mark of this.visible("note")) {
+      const x = Math.round(this.x(mark.start)), end = Math.round(this.x(mark.end));
+      const text = mark.text.length > 24 ? `${mark.text.slice(0, 23)}…` : mark.text || "mark";
+      const wide = ink.measureText(text).width + 8;
+      const left = clamp(x, GUTTER, Math.max(GUTTER, this.width - wide));
+      ink.fillStyle = this.colour("note");
+      ink.fillRect(left, top + 1, wide, EVENTS - 4);
+      ink.fillRect(x, top + EVENTS - 4, Math.max(2, end - x), 3);
+      ink.fillRect(x - 0.5, top + 1, 2, EVENTS - 2);
+      ink.globalAlpha = 0.8;
+      for (const at of new Set([x, end])) ink.fillRect(at - 0.5, TOP, 1, this.height - AXIS - TOP);
+      ink.globalAlpha = 1;
+      this.label(text, top + EVENTS / 2 - 1, "on-note", "left", left + 4);
+      const right = Math.max(left + wide, end);
+      this.placed.push({ mark, left: Math.min(left, x), right, top, bottom: top + EVENTS });
+    }
   }
 
   thinned(events) { // one for some pixels, and how many more it stands for; a turning before others
@@ -446,7 +483,7 @@ class Picture {
     const step = steps.find((candidate) => candidate >= least) ?? 7200;
     const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
     const y = this.height - AXIS;
-    for (let i = Math.ceil(start / step - 1e-9); i * step <= end; i++) {
+    for (let i = Math.max(0, Math.ceil(start / step - 1e-9)); i * step <= Math.min(end, this.duration); i++) {
       const x = this.x(i * step);
       ink.fillStyle = this.colour("quiet");
       ink.fillRect(Math.round(x), y, 1, 5);

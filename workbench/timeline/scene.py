@@ -133,9 +133,8 @@ class Scene:
     ) -> None:
         """Name the choices; a sound is made when it is first wanted."""
         self.call = call
-        # Those of a long call are known once it was diagnosed.
-        is_known = call.duration < sketch_from or "turns" in vars(call)
-        self.marks = marks(call, findings, call.answers if is_known else ())
+        self._sketch_from = sketch_from
+        self.marks = self._marks(findings)
         self._choices = {
             side: {name: _signal(call, name, sketch_from) for name in names}
             for side, names in SIDES.items()
@@ -149,6 +148,17 @@ class Scene:
 
     def _add(self, choice: Choice) -> None:
         self._choices["bot"][choice.name] = choice
+
+    def _marks(self, findings: Iterable[Finding]) -> list[dict[str, Any]]:
+        # Those of a long call are known once it was diagnosed.
+        is_known = self.call.duration < self._sketch_from or "turns" in vars(self.call)
+        return marks(self.call, findings, self.call.answers if is_known else ())
+
+    def with_findings(self, findings: Iterable[Finding]) -> Scene:
+        """The same scene, with other findings marked."""
+        scene = copy(self)
+        scene.marks = scene._marks(findings)
+        return scene
 
     def names(self, side: str) -> tuple[str, ...]:
         """The choices of a side."""
@@ -225,6 +235,7 @@ class Scene:
             "duration": self.call.duration,
             "live": _grows(self.call),
             "words": self.call.has_words,
+            "notes": self.call.path.exists(),  # else there is nothing that they could be beside
             "sides": [
                 {
                     "name": side,

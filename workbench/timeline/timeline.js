@@ -17,10 +17,11 @@ const KEYS = [
   ["M", "everything at one loudness"],
   ["F", "keep the play position on screen; looking elsewhere while it plays ends that"],
   ["V", "frequencies up to 4 kHz, where the voice is, or all"],
+  ["C", "write a note at the selection, or at the play position"],
   ["/", "search what was said, if the capture holds it"],
   ["?", "show this list, or hide it"],
 ];
-const ROWS = { "": "all", finding: "findings", event: "events", answer: "answers", underrun: "other holes" };
+const ROWS = { "": "all", finding: "findings", event: "events", answer: "answers", underrun: "other holes", note: "notes" };
 const NO_KERNEL = "The kernel does not answer: it is busy, or gone. Run the cell to play and to zoom.";
 const ALL_COLUMNS = 600; // of the coarse picture of the whole call
 const MOST_PARTS = 12; // of a finding, that are listed
@@ -39,6 +40,8 @@ class Player {
     this.voiceOnly = false;
     this.marks = [];
     this.finding = null;
+    this.toGoTo = { finding: model.get("finding"), position: model.get("position") }; // once there are marks
+    this.ownFinding = model.get("finding");
     this.root = make("div", "");
     this.root.className = "wb-tl";
     this.root.setAttribute("role", "region");
@@ -89,6 +92,8 @@ class Player {
     this.slots.B ??= (others.find((choice) => choice.setting) ?? others.at(-1))?.name;
     if (this.compared && this.matchWasSet === undefined) this.sound.matched = this.matchWasSet = true;
     this.picture.duration = this.contents.duration;
+    this.picture.axis = this.reach;
+    this.noting.show();
     this.takeOverview();
     this.sound.grow(this.contents.duration, this.contents.live);
     const offered = JSON.stringify([this.contents.sides, this.leg]);
@@ -109,13 +114,41 @@ class Player {
   async loadMarks() {
     try {
       const { reply } = await this.kernel.ask("marks");
-      this.marks = this.picture.marks = reply.marks;
-      if (this.finding) this.finding = this.picture.shown = null;
-      this.showMarks();
-      this.picture.redraw();
+      if (!this.closed) this.takeMarks(reply);
     } catch (error) {
       this.say(error.message);
     }
+  }
+
+  takeMarks({ marks, problem }) {
+    const shown = this.finding;
+    this.marks = this.picture.marks = marks;
+    const again = (mark) => mark.row === shown?.row && mark.kind === shown.kind && mark.start === shown.start;
+    this.finding = shown && (marks.find(again) ?? null); // of a call that goes on, there may be others
+    this.picture.shown = this.finding;
+    if (shown) this.setFinding(this.finding);
+    this.showMarks();
+    this.picture.redraw();
+    if (problem) this.say(problem);
+    this.goToWanted();
+  }
+
+  goToWanted() { // a finding that was asked for by its number, from outside
+    const { finding, position } = this.toGoTo ?? {};
+    const mark = finding && this.findings[finding - 1];
+    if (!mark) return;
+    this.toGoTo = null;
+    this.go(mark, true);
+    if (position) this.seek(position, true);
+  }
+
+  setFinding(mark) {
+    this.finding = mark;
+    const number = mark ? mark.rank + 1 : 0;
+    if (number === this.ownFinding) return;
+    this.ownFinding = number;
+    this.model.set("finding", this.ownFinding);
+    this.model.save_changes();
   }
 
   async loadWords() {
@@ -151,6 +184,7 @@ class Player {
     this.meter.title = "Level of what you hear, -60 to 0 dBov";
     this.meter.setAttribute("aria-hidden", "true");
     this.nextButton = button("Next finding", "Go to the next finding (N)", () => this.nextFinding(1));
+    this.noting = new Noting(this);
     this.followButton = button("Follow", "Keep the play position on screen (F)", () => this.toggleFollow());
     const keys = make("dl", "keys", ...KEYS.flatMap(([key, what]) => [make("dt", "", key), make("dd", "", what)]));
     this.keyList = make("details", "help", make("summary", "", "Keys (?)"), keys);
@@ -158,14 +192,14 @@ class Player {
       ["−", "Zoom out (−)", () => this.zoom(2)],
       ["+", "Zoom in (+)", () => this.zoom(0.5)],
       ["Selection", "Zoom to the selection (Z)", () => this.zoomToSelection()],
-      ["All", "Show the whole call (0)", () => this.setView(0, this.contents.duration)],
+      ["All", "Show the whole call (0)", () => this.setView(...this.reach)],
     ].map((each) => button(...each));
     const lower = "Show frequencies up to 4 kHz, where the voice is (V)";
     this.voiceButton = button("Voice", lower, () => this.toggleVoice());
     const bar = make(
       "div", "bar",
       group("Playing", this.playButton, this.loopButton, this.speed), this.time, this.meter,
-      group("Findings", this.nextButton),
+      group("Findings", this.nextButton, this.noting.button),
       group("Zoom", ...zooms, this.voiceButton), this.followButton, this.captions.bar, this.keyList,
     );
     this.choiceBar = make("div", "");
@@ -204,7 +238,7 @@ class Player {
     this.eventList.append(make("div", "bar", this.search, this.rows));
     this.root.append(
       bar, this.choiceBar, this.stage, this.captions.now, make("div", "foot", this.hint, this.hover),
-      this.note, make("div", "lists", this.eventList, this.captions.list),
+      this.noting.form, this.note, make("div", "lists", this.eventList, this.captions.list),
     );
   }
 
@@ -378,8 +412,8 @@ class Player {
     this.sound.play(position);
   }
 
-  seek(position) {
-    this.finding = null;
+  seek(position, keeping = false) {
+    if (!keeping) this.setFinding(null);
     const place = clamp(position, 0, this.contents.duration);
     if (this.sound.playing) this.play(place);
     else {
@@ -440,6 +474,7 @@ class Player {
       if (this.closed) return;
       this.showPosition();
       this.showLevel();
+      this.root.dispatchEvent(new CustomEvent("wb-tl-move", { bubbles: true, detail: this.sound.now() }));
       if (!this.sound.playing) return;
       const now = this.sound.now();
       if (Math.abs(now - this.own) > 0.5) {
@@ -489,10 +524,15 @@ class Player {
 
   // -- looking
 
+  get reach() { // what can be on screen
+    const axis = this.model.get("axis");
+    return axis?.length === 2 ? axis : [0, this.contents.duration];
+  }
+
   setView(start, end) {
-    const { duration } = this.contents;
-    const span = clamp(end - start, Math.min(0.005, duration), duration);
-    const first = clamp(start, 0, duration - span);
+    const [low, high] = this.reach;
+    const span = clamp(end - start, Math.min(0.005, high - low), high - low);
+    const first = clamp(start, low, high - span);
     this.model.set("view", [first, first + span]);
     clearTimeout(this.saving);
     this.saving = setTimeout(() => this.model.save_changes(), 250);
@@ -625,8 +665,8 @@ class Player {
       const middle = length > span ? from + span * 0.4 : (from + until) / 2;
       this.setView(middle - span / 2, middle + span / 2);
     }
-    this.seek(Math.max(0, part[0] - 0.5));
-    if (mark.row === "finding") this.finding = mark; // N goes on from here
+    this.seek(Math.max(0, part[0] - 0.5), true);
+    this.setFinding(mark.row === "finding" ? mark : null); // N goes on from here
     this.describe(mark);
     this.picture.redraw();
   }
@@ -664,6 +704,7 @@ class Player {
     if (mark.parts.length > 1) lines.push(this.places(mark));
     if (mark.cause) lines.push(make("div", "", `Likely cause: ${mark.cause}`));
     if (mark.remedy) lines.push(make("div", "", `Change: ${mark.remedy}`));
+    if (mark.row === "note") lines.push(this.noting.actions(mark));
     this.say("", ...lines);
     if (mark.severity) this.note.classList.add(`wb-tl-note-${mark.severity}`);
   }
@@ -740,6 +781,10 @@ class Player {
         }
       },
       view: () => this.requestView(),
+      axis: () => {
+        this.picture.axis = this.reach;
+        this.requestView();
+      },
       selection: () => {
         this.picture.selection = model.get("selection");
         this.picture.redraw();
@@ -752,6 +797,14 @@ class Player {
           this.buildChoices();
         }
         this.choose();
+      },
+      finding: () => {
+        const number = model.get("finding");
+        if (number === this.ownFinding) return;
+        this.ownFinding = number;
+        if (!number) return this.setFinding(null);
+        this.toGoTo = { finding: number };
+        this.goToWanted();
       },
       position: () => { if (Math.abs(model.get("position") - this.own) > 1e-6) this.follow(model.get("position")); },
     };
@@ -794,7 +847,8 @@ class Player {
     const [start, end] = this.model.get("view");
     if (drag.kind !== "select") this.yield();
     if (drag.kind === "overview") {
-      const middle = ((x - GUTTER) / this.picture.columns) * this.contents.duration;
+      const [low, high] = this.reach;
+      const middle = low + ((x - GUTTER) / this.picture.columns) * (high - low);
       this.setView(middle - (end - start) / 2, middle + (end - start) / 2);
     } else if (drag.kind === "move") {
       const by = ((drag.x - x) / this.picture.columns) * (end - start);
@@ -816,7 +870,7 @@ class Player {
     if (drag.at) return this.go(drag.at.mark, false, drag.at.part);
     const [start, end] = this.model.get("selection");
     if (!(drag.time >= start && drag.time <= end)) this.clearSelection();
-    this.finding = null;
+    this.setFinding(null);
     this.play(clamp(drag.time, 0, this.contents.duration));
   }
 
@@ -846,7 +900,7 @@ class Player {
     const unit = event.deltaMode === 1 ? 16 : 1;
     const sideways = event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY);
     const turn = unit * (sideways ? event.deltaX || event.deltaY : event.deltaY);
-    if (!sideways && turn > 0 && end - start >= this.contents.duration) return;
+    if (!sideways && turn > 0 && end - start >= this.reach[1] - this.reach[0]) return;
     event.preventDefault();
     if (sideways) {
       const by = (end - start) * turn * 0.0012;
@@ -885,7 +939,7 @@ class Player {
       "+": () => this.zoom(0.5),
       "=": () => this.zoom(0.5),
       "-": () => this.zoom(2),
-      0: () => this.setView(0, duration),
+      0: () => this.setView(...this.reach),
       z: () => this.zoomToSelection(),
       n: () => this.nextFinding(1),
       p: () => this.nextFinding(-1),
@@ -898,6 +952,7 @@ class Player {
       m: () => this.toggleMatch(),
       f: () => this.toggleFollow(),
       v: () => this.toggleVoice(),
+      c: () => this.noting.open(),
       "/": () => this.captions.field.focus(),
       "?": () => { this.keyList.open = !this.keyList.open; },
     };

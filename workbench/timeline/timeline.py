@@ -13,6 +13,8 @@ costs no more than a minute. The messages, each answered under its number, ``ask
                                                                   the play rate
 ``marks``                                                         ``marks``
 ``words``                                                         ``phrases``: what was said
+``note``   ``write``: ``start``, ``end``, ``text`` and, if there   ``marks``, with the notes as they
+           is one already, ``id``; or ``remove``: an ``id``       are now
 =========  =====================================================  ==================================
 
 Sound and whatever the capture says travel by these messages only, never by synchronised state: what
@@ -42,9 +44,12 @@ import traitlets
 
 from workbench.audio import Audio
 from workbench.call import Call
-from workbench.diagnosis import Finding
-from workbench.exceptions import CaptureError
+from workbench.call.following import Following
+from workbench.diagnosis import Finding, diagnose
+from workbench.exceptions import CaptureError, NotesError
+from workbench.notes import Notes
 from workbench.timeline.captions import captions
+from workbench.timeline.marks import noted
 from workbench.timeline.picture import picture
 from workbench.timeline.scene import LONG_SECS, SIDES, Choice, Scene
 from workbench.timeline.sketch import Sketch
@@ -58,11 +63,21 @@ __all__ = ["CallTimeline"]
 _log = logging.getLogger(__name__)
 
 _HERE: Final = Path(__file__).parent
-#: One module for the browser, in five files for the reader.
-_SCRIPTS: Final = ("timeline.js", "page.js", "picture.js", "captions.js", "sound.js")
+#: One module for the browser, in six files for the reader.
+_SCRIPTS: Final = (
+    "timeline.js",
+    "page.js",
+    "picture.js",
+    "captions.js",
+    "noting.js",
+    "sound.js",
+)
 #: Largest picture that is drawn for a browser, in pixels.
 _MAX_COLUMNS: Final = 4096
 _MAX_ROWS: Final = 512
+#: A call that goes on is diagnosed anew after so long, and after so many times what it took.
+_DIAGNOSED_SECS: Final = 10.0
+_SHARE: Final = 10
 
 
 class CallTimeline(anywidget.AnyWidget):
@@ -80,9 +95,13 @@ class CallTimeline(anywidget.AnyWidget):
         position: Where it plays, in seconds. Set it to go there.
         selection: ``[start, end]`` in seconds, or empty.
         view: ``[start, end]`` of what is on screen, in seconds.
+        axis: ``[start, end]`` of what can be, if that is more than the call: beside another one,
+            that begins earlier or lasts longer.
         caller: The signal that is heard and shown on the caller's side.
         bot: The same on the bot's side, or ``"setting / leg"`` of the comparison.
         playing: Whether it plays. Only the person at the browser can start it.
+        finding: Number of the finding that is shown, from 1 for the worst; 0 for none. Set it to go
+            there.
     """
 
     _esm = "\n".join((_HERE / name).read_text("utf-8") for name in _SCRIPTS)
@@ -93,7 +112,9 @@ class CallTimeline(anywidget.AnyWidget):
     view = traitlets.List(traitlets.Float()).tag(sync=True)
     caller = traitlets.Unicode(SIDES["caller"][0]).tag(sync=True)
     bot = traitlets.Unicode(SIDES["bot"][0]).tag(sync=True)
+    axis = traitlets.List(traitlets.Float()).tag(sync=True)
     playing = traitlets.Bool(False).tag(sync=True)
+    finding = traitlets.Int(0).tag(sync=True)
     _contents = traitlets.Dict().tag(sync=True)
     _overview = traitlets.Bytes(b"").tag(sync=True)
     _still = traitlets.Unicode("").tag(sync=True)
@@ -114,6 +135,7 @@ class CallTimeline(anywidget.AnyWidget):
         self._stop = threading.Event()
         self._laying: threading.Thread | None = None
         self._unmade: Call | None = None  # whose sketch stays
+        self._following: Following | None = None
         self._readings, self._drawings = 1, 0
         super().__init__(view=[0.0, call.duration])
         scene = self._scene_of(call)
@@ -129,6 +151,23 @@ class CallTimeline(anywidget.AnyWidget):
     def call(self) -> Call:
         """The call, as it was when it was last read."""
         return self._scene.call
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is marked; set it when the call was diagnosed later than it was shown."""
+        return self._findings
+
+    @findings.setter
+    def findings(self, found: Iterable[Finding]) -> None:
+        with self._exchange:
+            self._findings = tuple(found)
+            self._readings += 1
+            self._show(self._scene.with_findings(self._findings))
+
+    @property
+    def notes(self) -> Notes:
+        """What a person wrote at this call, beside the capture."""
+        return Notes(self.call.path)
 
     def replace(self, name: str, audio: Audio, *, in_step: bool = False) -> None:
         """Replace a choice of the bot's side by another sound, or add one.
@@ -157,23 +196,28 @@ class CallTimeline(anywidget.AnyWidget):
             CaptureError: If it can no longer be read.
         """
         with self._exchange:
-            call = _opened_again(self.call)
+            if self._following is None:
+                self._following = Following(self.call.path, self.call.budget, self.call.reads_words)
+            call = self._following.call()
+            if call is self.call:
+                return
             whole = self.view[1] >= self.call.duration
             self._readings += 1
             self._show(self._scene_of(call, self._scene.added))
             if whole:
                 self.view = [self.view[0], call.duration]
 
-    def follow(self, every_secs: float = 2.0) -> None:
+    def follow(self, every_secs: float = 2.0, *, diagnosing: bool = False) -> None:
         """Keep refreshing, on a thread of its own, until the capture is finished.
 
         Args:
             every_secs: How long to wait in between; three times what a refresh takes, if that is
                 longer.
+            diagnosing: Whether to diagnose the call now and then, and when it is over.
         """
         self.unfollow()
         self._stop = threading.Event()
-        arguments = (weakref.ref(self), self._stop, every_secs)
+        arguments = (weakref.ref(self), self._stop, every_secs, diagnosing)
         threading.Thread(target=_follow, args=arguments, name="timeline", daemon=True).start()
 
     def unfollow(self) -> None:
@@ -217,7 +261,10 @@ class CallTimeline(anywidget.AnyWidget):
         scene = self._scene
         match asked["kind"]:
             case "marks":
-                return {"marks": scene.marks}, []
+                return self._marks(), []
+            case "note":
+                self._note(asked)
+                return self._marks(), []
             case "words":
                 return {"phrases": captions(scene.call)}, []
             case "sound":
@@ -234,7 +281,24 @@ class CallTimeline(anywidget.AnyWidget):
                 if answer["sketch"]:
                     self._lay_out(scene, tracks)
                 return answer, buffers
-        raise ValueError(f"{asked['kind']!r} is asked for, marks, sound, view and words are known")
+        raise ValueError(
+            f"{asked['kind']!r} is asked for, marks, note, sound, view and words are known"
+        )
+
+    def _marks(self) -> dict[str, Any]:
+        """What is marked, and what somebody noted; of notes that cannot be read, why."""
+        try:
+            return {"marks": [*self._scene.marks, *noted(self.notes.read())]}
+        except NotesError as error:
+            return {"marks": self._scene.marks, "problem": str(error)}
+
+    def _note(self, asked: dict[str, Any]) -> None:
+        """Write or remove a note, as it was asked for."""
+        if "remove" in asked:
+            self.notes.remove(asked["remove"])
+        else:
+            written = asked["write"]
+            self.notes.write(written["start"], written["end"], written["text"], written.get("id"))
 
     def _lay_out(self, scene: Scene, tracks: dict[str, str]) -> None:
         """Make the sounds that are shown, on a thread of its own, and have them shown again."""
@@ -300,20 +364,15 @@ def _draw(
     return {"tracks": axes, "sketch": sketch}, buffers
 
 
-def _opened_again(call: Call) -> Call:
-    """Open a capture that loses its last suffix when it is finished, perhaps just now."""
-    path, words = call.path, call.reads_words
-    try:
-        return Call.open(path, words=words)
-    except CaptureError:
-        if path.exists():
-            raise
-        return Call.open(path.with_suffix(""), words=words)
-
-
-def _follow(timeline: weakref.ref[CallTimeline], stop: threading.Event, every_secs: float) -> None:
+def _follow(
+    timeline: weakref.ref[CallTimeline],
+    stop: threading.Event,
+    every_secs: float,
+    diagnosing: bool,
+) -> None:
     """Refresh until told to stop, the capture is finished, or the player is gone."""
-    wait = every_secs
+    wait, diagnosed = every_secs, 0.0
+    told: Call | None = None
     while not stop.wait(wait):
         shown = timeline()
         if shown is None or shown.call.finished:
@@ -325,4 +384,11 @@ def _follow(timeline: weakref.ref[CallTimeline], stop: threading.Event, every_se
             _log.warning("cannot read the capture again", exc_info=True)
             return
         wait = max(every_secs, 3 * (time.monotonic() - began))
-        del shown
+        call = shown.call
+        is_due = call.finished or time.monotonic() >= diagnosed
+        if diagnosing and call is not told and is_due:
+            began, told = time.monotonic(), call
+            shown.findings = diagnose(call)
+            took = time.monotonic() - began
+            diagnosed = time.monotonic() + max(_DIAGNOSED_SECS, _SHARE * took)
+        del shown, call
