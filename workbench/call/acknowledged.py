@@ -24,6 +24,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.call.life import HELD
 from workbench.call.playout import Bounds, Playout
 from workbench.call.streams import Stream
 
@@ -87,6 +88,16 @@ class Check:
     corrected: int
     bounds: Bounds
 
+    @property
+    def stats(self) -> dict[str, float]:
+        """Its figures, by name."""
+        return {
+            "marks": self.marks,
+            "marks_corrected": self.corrected,
+            "mark_round_trip_ms": self.round_trip_ms,
+            "mark_difference_ms": float(np.abs(self.difference_ms).max()),
+        }
+
     def sentence(self, carrier: str) -> str:
         """The outcome, in a sentence without a full stop."""
         worst = float(np.abs(self.difference_ms).max())
@@ -142,17 +153,17 @@ def check(queue: Playout, marks: Iterable[Mark], inbound: Stream) -> Check | Non
     Returns:
         ``None`` where no answer tells anything.
     """
-    told = [m for m in marks if m.answered is not None and not m.is_cleared and m.sent]
+    told = [m for m in marks if m.answered is not None and not m.is_cleared]
     if not told:
         return None
     answered = np.array([m.answered for m in told], float)
     asked = np.array([m.asked for m in told], float)
     last = np.array([m.sent - 1 for m in told], np.intp)
-    arrived = answered - _lateness(answered, inbound)
-    ends = np.fmax.accumulate(queue.end)[last]
-    known = ~np.isnan(ends)
-    is_dry = ~known | (ends <= asked)
-    round_trip = _round_trip(arrived - np.fmax(ends, asked), is_dry)
+    arrived = np.maximum(answered - _lateness(answered, inbound), asked)
+    # Before the first message nothing was queued.
+    ends = np.fmax.accumulate(np.append(-np.inf, queue.end))[last + 1]
+    is_dry = ends <= asked
+    round_trip = _round_trip(arrived - np.maximum(ends, asked), is_dry)
     over = np.full(len(queue.time), np.nan)
     wet = np.flatnonzero(~is_dry)
     over[last[wet]] = arrived[wet] - round_trip
@@ -172,12 +183,12 @@ def _round_trip(lag: NDArray[np.float64], is_dry: NDArray[np.bool_]) -> float:
 
 
 def _lateness(times: NDArray[np.float64], inbound: Stream) -> NDArray[np.float64]:
-    """How much later than it could have what came just before each time came."""
+    """How long what came just before each time had been held up, if it was."""
     if not len(inbound.late):
         return np.zeros(len(times))
     index = np.searchsorted(inbound.time, times, side="right") - 1
     near = (index >= 0) & (times - inbound.time[index] < _BESIDE)
-    return np.where(near, np.maximum(inbound.late[index], 0.0), 0.0)
+    return np.where(near & (inbound.late[index] >= HELD), inbound.late[index], 0.0)
 
 
 def _bounds(queue: Playout, over: NDArray[np.float64]) -> tuple[Bounds, NDArray[np.float64]]:

@@ -25,7 +25,7 @@ from workbench.call.playout import Bounds, Playout, Uncut, reconstruct, uncut
 from workbench.call.reading import Contents, params_of, read
 from workbench.call.signals import SIGNALS
 from workbench.call.stages import Stage
-from workbench.call.stats import call_stats, clock_drift
+from workbench.call.stats import call_stats, clock_drift, only_of_frames
 from workbench.call.streams import FrameRecord
 from workbench.call.turns import Turn
 from workbench.call.words import Sounding, Words, find_words
@@ -158,6 +158,21 @@ class Call:
         """What the bot's own :class:`workbench.tap.Tap` was told to tell this call by."""
         return self.metadata.get("labels", {})
 
+    def check_ours(self, what: str) -> None:
+        """Refuse what is for Bandwidth's serializer, where another one was recorded.
+
+        Args:
+            what: Name of what is asked for, as the sentence's subject.
+
+        Raises:
+            ValueError: If another one was.
+        """
+        if not self.carrier.is_ours:
+            raise ValueError(
+                f"{what} is for Bandwidth's serializer; {self.path.name} was recorded from "
+                f"{self.carrier.serializer or self.carrier}"
+            )
+
     def signal(self, name: str) -> Audio:
         """Look up one of the five signals.
 
@@ -234,7 +249,11 @@ class Call:
 
         Returns:
             As :attr:`caller_heard`. It is longer than that by what the goodbye would have been later.
+
+        Raises:
+            ValueError: If the call is of another carrier's serializer, which has no such setting.
         """
+        self.check_ours("with_cushion")
         return _over_g711(with_cushion(self, cushion_ms))
 
     # -- what follows from them ----------------------------------------------------------------
@@ -417,7 +436,10 @@ class Call:
     def stats(self) -> dict[str, float]:
         """What was counted and measured, by name: see :mod:`workbench.call.stats`."""
         signals = {"caller": self.caller_sent, "bot": self.bot_sent}
-        return call_stats(self._contents, self.playout, self.audio_out, signals, self.turns)
+        found = call_stats(self._contents, self.playout, self.audio_out, signals, self.turns)
+        if self.playout_check is not None:
+            found |= self.playout_check.stats
+        return found if self.carrier.is_read else only_of_frames(found)
 
     # -- for people ----------------------------------------------------------------------------
 

@@ -10,11 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.call import Call
+from workbench.call.carriers import Carrier
 from workbench.diagnosis.detectors import DETECTORS
 from workbench.diagnosis.finding import Finding
 
-__all__ = ["Unjudged", "in_words", "unjudged"]
+__all__ = ["Unjudged", "in_words", "unjudged", "untold"]
 
+#: What the frames alone tell: levels, the bytes of the bot's voice, turns, answers.
+FROM_FRAMES: Final = frozenset(
+    """
+    capture_dropped clipping container_header dc_offset early_answer level_mismatch noise slow_response
+    """.split()
+)
+#: What only the numbers of the caller's messages tell.
+BY_NUMBERS: Final = frozenset({"duplicate", "sequence_gap"})
 #: Where a cause takes up less of the call than this, what follows from it can be judged elsewhere.
 _LITTLE: Final = 0.01
 
@@ -52,7 +61,7 @@ def unjudged(
     Returns:
         What concerns all of the call first.
     """
-    rows = [*_recording(call), *_signals(call)]
+    rows = [*_recording(call), *_signals(call), *_unread(call)]
     rows += [Unjudged(kind, 1.0, why) for kind, why in sorted(kinds.items())]
     rows += _spoilt(call, found)
     return tuple({row.what: row for row in reversed(rows)}.values())[::-1]
@@ -70,6 +79,25 @@ def in_words(rows: Iterable[Unjudged]) -> str:
         for why, count in reasons.items()
     ]
     return "; ".join(whole + few)
+
+
+def _unread(call: Call) -> Iterator[Unjudged]:
+    """Kinds that the messages would tell, where they are not read, or not numbered."""
+    for kind in sorted(untold(call.carrier)):
+        yield Unjudged(kind, 1.0, _why_untold(call.carrier))
+
+
+def untold(carrier: Carrier) -> frozenset[str]:
+    """Kinds that nobody can tell from a carrier's messages, or from frames alone."""
+    if not carrier.is_read:
+        return frozenset(DETECTORS) - FROM_FRAMES
+    return frozenset() if carrier.is_numbered else BY_NUMBERS
+
+
+def _why_untold(carrier: Carrier) -> str:
+    if carrier.is_read:
+        return f"was not looked for, since {carrier} numbers no messages"
+    return f"was not looked for, since the messages of {carrier} are not read"
 
 
 def _recording(call: Call) -> Iterator[Unjudged]:

@@ -114,6 +114,7 @@ def score_capture(capture: str, recording: str | None, task: Task) -> Scored:
     try:
         with local_file(capture) as path:
             call = Call.open(path)
+            call.check_ours("tune")
             facts = facts_of(call, None if recording is None else read(recording))
             if facts is None:
                 return Scored()

@@ -171,10 +171,14 @@ def tune(
     Raises:
         TypeError: For paths, which :func:`workbench.tuning.batch.tune_captures` takes.
         ValueError: If no call holds audio of the bot, for an unknown name, a limit that is NaN,
-            or if no setting fulfils the constraints; the message says what there is.
+            or if no setting fulfils the constraints; the message says what there is. For a call of
+            another carrier's serializer.
     """
     one = isinstance(calls, str) or not isinstance(calls, Iterable)  # a path is refused as a whole
     sources = [cast("Source", calls)] if one else list(cast("Iterable[Source]", calls))
+    for source in sources:
+        if isinstance(source, Call):
+            source.check_ours("tune")
     task = Task.of(objective, constraints, leg=leg, settings=settings, seed=seed)
     recorded = one_each(recordings, len(sources))
     about = [facts_of(*pair) for pair in zip(sources, recorded, strict=True)]

@@ -40,6 +40,7 @@ class Bandwidth(Carrier):
 
     name = "Bandwidth"
     serializer = "BandwidthFrameSerializer"
+    is_ours = True
     advice = Advice(
         report="give Bandwidth the call id",
         both_ways='Check <StartStream tracks="inbound" mode="bidirectional"> in the BXML that was '
@@ -63,8 +64,9 @@ class Bandwidth(Carrier):
         queue="How much Bandwidth queues is not documented, and what it holds can only be taken "
         "back by clear.",
         credentials="Check client_id, client_secret, account_id and call_id, and that the "
-        'credentials may use the Voice API. With <StopStream wait="true"/> after <StartStream>, '
-        "instead of <Pause>, the call also ends when the WebSocket is closed.",
+        "credentials may use the Voice API.",
+        ends='With <StopStream wait="true"/> after <StartStream>, instead of <Pause>, the call also '
+        "ends when the WebSocket is closed.",
         goodbye="Push the EndFrame after the last audio, and let it wait for what is still queued "
         "(hang_up_after_secs); CancelFrame ends at once.",
         cushion="outbound_cushion_ms={ms} in InputParams; tune chooses it",

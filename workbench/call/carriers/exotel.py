@@ -26,6 +26,7 @@ class Exotel(EventCarrier):
 
     name = "Exotel"
     serializer = "ExotelFrameSerializer"
+    hangs_up = False
     acknowledges = "mark"
     ids = ("stream_sid", "call_sid", "account_sid")
     format_names = ("media_format", "sample_rate")
@@ -51,8 +52,8 @@ class Exotel(EventCarrier):
         keep_out="Exotel's addresses, or Basic credentials in the applet's URL",
         queue="How much Exotel queues is not documented, and what it holds can only be taken back "
         "by clear.",
-        credentials="ExotelFrameSerializer hangs up no call: close the WebSocket, and let the flow end "
-        "behind the Voicebot applet.",
+        credentials="ExotelFrameSerializer hangs up no call.",
+        ends="Close the WebSocket, and let the flow end behind the Voicebot applet.",
         goodbye="Send a mark behind the last audio and push the EndFrame when it has come back.",
         cushion="so much silence before its first word; ExotelFrameSerializer has no setting for it",
         other_streams="ExotelFrameSerializer belongs to one stream: give each a WebSocket, and a "

@@ -54,7 +54,8 @@ class _ALaw(WireFormat):
         return "PCMA"
 
 
-PCMA: Final[WireFormat] = _ALaw("PCMA", 8000, "audio/pcma", 1)
+#: No message of Bandwidth's has it.
+PCMA: Final[WireFormat] = _ALaw("PCMA", 8000, "audio/pcma", 1)  # type: ignore[arg-type]
 
 
 @cache

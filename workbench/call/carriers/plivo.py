@@ -59,6 +59,8 @@ class Plivo(EventCarrier):
         queue="How much Plivo queues is not documented, and what it holds can only be taken back "
         "by clearAudio.",
         credentials="Check auth_id, auth_token and call_id.",
+        ends='With <Stream keepCallAlive="true"> and nothing behind it the call also ends when the '
+        "WebSocket is closed.",
         goodbye="PlivoFrameSerializer hangs up as soon as it is given an EndFrame: send a checkpoint "
         "behind the last audio and push the EndFrame when playedStream has come.",
         cushion="so much silence before its first word; PlivoFrameSerializer has no setting for it",

@@ -57,6 +57,8 @@ class Telnyx(EventCarrier):
         queue="How much Telnyx queues is not documented, and what it holds can only be taken back "
         "by clear.",
         credentials="Check call_control_id and api_key.",
+        ends="With <Connect><Stream> in TeXML and nothing behind it the call also ends when the "
+        "WebSocket is closed.",
         goodbye="TelnyxFrameSerializer hangs up as soon as it is given an EndFrame: send a mark "
         "behind the last audio and push the EndFrame when it has come back.",
         cushion="so much silence before its first word; TelnyxFrameSerializer has no setting for it",

@@ -46,6 +46,8 @@ class Twilio(EventCarrier):
         keep_out="check X-Twilio-Signature, or a one-time <Parameter> of the <Stream>",
         queue="Twilio queues up to ten minutes, and gives them back by clear only.",
         credentials="Check account_sid, call_sid and auth_token, or api_key_sid and api_key_secret.",
+        ends="With <Connect><Stream> and nothing behind it the call also ends when the WebSocket is "
+        "closed.",
         goodbye="TwilioFrameSerializer hangs up as soon as it is given an EndFrame: send a mark "
         "behind the last audio and push the EndFrame when it has come back.",
         cushion="so much silence before its first word; TwilioFrameSerializer has no setting for it",

@@ -38,6 +38,7 @@ class Unknown(Carrier):
         keep_out="as the carrier documents it",
         queue="How much the carrier queues is not known here.",
         credentials="Check the serializer's credentials.",
+        ends="What ends the call without a hang-up is up to the carrier.",
         goodbye="Push the EndFrame after the last audio has been played.",
         cushion="so much silence before its first word",
         other_streams="Give each stream a WebSocket, and a pipeline, of its own.",

@@ -42,6 +42,7 @@ class Vonage(Carrier):
 
     name = "Vonage"
     serializer = "VonageFrameSerializer"
+    hangs_up = False
     is_numbered = False
     acknowledges = "websocket:notify"
     advice = Advice(
@@ -62,8 +63,8 @@ class Vonage(Carrier):
         keep_out="a header or a token that you give where the WebSocket is asked for",
         queue="Vonage's Voice API queues 3072 messages, a minute of 20 ms, and gives them back by "
         "clear only.",
-        credentials="VonageFrameSerializer hangs up no call: close the WebSocket, and end the session "
-        "or the call by Vonage's API.",
+        credentials="VonageFrameSerializer hangs up no call.",
+        ends="Close the WebSocket, and end the session or the call by Vonage's API.",
         goodbye="Send notify behind the last audio and push the EndFrame when websocket:notify has "
         "come.",
         cushion="so much silence before its first word; VonageFrameSerializer has no setting for it",

@@ -86,6 +86,7 @@ class Advice:
         keep_out: What keeps strangers from the WebSocket, in brackets.
         queue: What is known of the far end's queue, a sentence.
         credentials: What a hang-up needs, a sentence.
+        ends: What ends the call without one, a sentence.
         goodbye: How the last words are waited for, a sentence.
         cushion: Of so many milliseconds, with ``{ms}``: how it is set, in brackets.
         other_streams: What to do about a second stream, a sentence.
@@ -103,6 +104,7 @@ class Advice:
     keep_out: str
     queue: str
     credentials: str
+    ends: str
     goodbye: str
     cushion: str
     other_streams: str
@@ -114,7 +116,9 @@ class Carrier:
     Attributes:
         name: The carrier's.
         serializer: Name of the class that speaks to it.
+        is_ours: Whether it is this project's serializer that speaks to it, whose settings can be tuned.
         is_read: Whether its messages are read; if not, a call is made of the frames.
+        hangs_up: Whether its serializer can end a call.
         is_numbered: Whether what is lost of the caller's audio can be told.
         acknowledges: The message that tells what the far end has played; empty if there is none.
         advice: What to change.
@@ -122,7 +126,9 @@ class Carrier:
 
     name: ClassVar[str] = ""
     serializer: ClassVar[str] = ""
+    is_ours: ClassVar[bool] = False
     is_read: ClassVar[bool] = True
+    hangs_up: ClassVar[bool] = True
     is_numbered: ClassVar[bool] = True
     acknowledges: ClassVar[str] = ""
     advice: ClassVar[Advice]
