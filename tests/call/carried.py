@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from pipecat.frames.frames import (
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
-from pipecat.serializers.base_serializer import FrameSerializer
 from pipecat.transports.websocket.fastapi import FastAPIWebsocketParams, FastAPIWebsocketTransport
 from pipecat.workers.runner import WorkerRunner
 
@@ -29,14 +29,14 @@ from workbench.audio import Audio
 from workbench.demo.bot import serve
 from workbench.tap import Tap
 
-#: When the caller speaks up, how long the call is, and when the bot lets itself be interrupted.
-CALLER_AT, SECS, INTERRUPTED_AT = 4.2, 5.4, 4.6
+#: When the caller speaks, when the bot lets itself be interrupted, and how long the call is.
+CALLER_AT, INTERRUPTED_AT, SECS = (0.3, 5.2), 5.6, 6.4
 #: When the bot's two answers begin.
-FIRST_AT, SECOND_AT = 0.4, 3.6
+FIRST_AT, SECOND_AT = 1.4, 4.6
 #: Each of the two parts of the first, between which there is a mark.
 PART_SECS = 0.8
-#: How long the far end's queue stands still between the two.
-STALL_MS = 300
+#: Where the far end's queue stands still, behind the mark, and how long.
+STALL_MS = (round(1000 * PART_SECS) + 20, 400)
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,14 @@ def steady(secs: float, rate: int) -> bytes:
     return Audio(np.resize(loud, count).astype(np.float32), rate).pcm()
 
 
-def caller(rate: int, message_ms: int) -> bytes:
-    """A line with its noise, and one sentence."""
+def caller(rate: int) -> bytes:
+    """A line with its noise, a word and a sentence."""
     samples = np.random.default_rng(1).standard_normal(round(SECS * rate)) * 10 ** (-65 / 20)
-    words = speech("caller/c05", rate).samples
-    first = round(CALLER_AT * rate)
-    words = words[: len(samples) - first]
-    samples[first : first + len(words)] += words
+    for at, name in zip(CALLER_AT, ("caller/c09", "caller/c05"), strict=True):
+        words = speech(name, rate).samples
+        first = round(at * rate)
+        words = words[: len(samples) - first]
+        samples[first : first + len(words)] += words
     return Audio(samples.astype(np.float32).clip(-1, 0.999), rate).pcm()
 
 
@@ -95,27 +96,29 @@ async def _answer(worker: PipelineWorker, far_end: FarEnd, rate: int) -> None:
 
 
 async def carried(
-    name: str, where: Path, wrapped: type[FrameSerializer] | None = None, **faults: Any
+    name: str, where: Path, *, far_end: Callable[..., FarEnd] | None = None, **faults: Any
 ) -> Carried:
     """Make one call, and close its capture.
 
     Args:
-        name: Of :data:`tests.call.far_ends.FAR_ENDS`.
+        name: Of :data:`tests.call.far_ends.FAR_ENDS`, or of the capture.
         where: For the capture.
-        wrapped: A class that is put round the carrier's serializer, inside the tap.
+        far_end: What makes another far end.
         faults: What the far end does wrong.
     """
-    far_end = FAR_ENDS[name](b"", **faults)
+    return await _called((far_end or FAR_ENDS[name])(b"", **faults), where / f"{name}.mcap")
+
+
+async def _called(far_end: FarEnd, path: Path) -> Carried:
     rate = far_end.wire.sample_rate
-    far_end.caller = caller(rate, far_end.message_ms)
+    far_end.caller = caller(rate)
     taps: list[Tap] = []
     app = FastAPI()
 
     @app.websocket("/ws")
     async def bot(websocket: WebSocket) -> None:
         await websocket.accept()
-        serializer = far_end.serializer()
-        tap = Tap(wrapped(serializer) if wrapped else serializer, where / f"{name}.mcap")
+        tap = Tap(far_end.serializer(), path)
         taps.append(tap)
         params = FastAPIWebsocketParams(
             audio_in_enabled=True,
@@ -134,6 +137,7 @@ async def carried(
         @transport.event_handler("on_client_connected")
         async def begin(transport: object, client: object) -> None:
             answering.append(asyncio.create_task(_answer(worker, far_end, rate)))
+            far_end.is_up.set()
 
         @transport.event_handler("on_client_disconnected")
         async def leave(transport: object, client: object) -> None:

@@ -48,11 +48,14 @@ class FarEnd:
     stall: tuple[int, int] = (0, 0)
     wire: WireFormat = PCMU
     message_ms: int = 20
-    #: What of the bot's was played, and the rest: 20 ms pieces and names of marks.
+    #: Of the bot's: pieces of 20 ms and names of marks that wait, what was played and when, all.
     queue: deque[bytes | str] = field(default_factory=deque)
     played: list[tuple[float, bytes]] = field(default_factory=list)
+    got: bytes = b""
     cleared: int = 0
     sequence: int = 0
+    #: When the bot is up, and the telephone's clock begins.
+    is_up: asyncio.Event = field(default_factory=asyncio.Event)
 
     # -- the words of a carrier ------------------------------------------------------------------
 
@@ -93,6 +96,7 @@ class FarEnd:
                 await socket.send(text)
             hearing = asyncio.create_task(self._hear(socket))
             try:
+                await self.is_up.wait()
                 await self._tick(socket)
                 if last := self.end():
                     await socket.send(last)
@@ -126,7 +130,9 @@ class FarEnd:
     async def _hear(self, socket: ClientConnection) -> None:
         with contextlib.suppress(ConnectionClosed):
             async for message in socket:
-                told = message if isinstance(message, bytes) else self.understand(json.loads(message))
+                told = (
+                    message if isinstance(message, bytes) else self.understand(json.loads(message))
+                )
                 if told is None:
                     self.cleared += 1
                     answers = self.emptied()
@@ -138,8 +144,15 @@ class FarEnd:
                     if len(self.queue) == 1:  # nothing before it: answered at once
                         await self._play(socket)
                 else:
+                    self.got += told
                     size = round(self.wire.sample_rate * TICK) * self.wire.bytes_per_sample
                     self.queue += [told[at : at + size] for at in range(0, len(told), size)]
+
+    @property
+    def gap(self) -> float:
+        """How long the telephone was silent where the queue stood still, by its own clock."""
+        at = self.stall[0] // 20
+        return self.played[at][0] - self.played[at - 1][0] - TICK
 
     def next(self) -> int:
         self.sequence += 1

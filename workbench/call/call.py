@@ -386,7 +386,7 @@ class Call:
             True
         """
         interruptions = self.times_of("interruption").tolist()
-        return find_answers(
+        found = find_answers(
             self.turns,
             self.pipeline,
             self._sending_on,
@@ -394,6 +394,9 @@ class Call:
             self.duration,
             self.words.of("bot"),
         )
+        if self.carrier.is_ours:
+            return found
+        return Answers(replace(answer, stages=self._here(answer.stages)) for answer in found)
 
     @cached_property
     def words(self) -> Words:
@@ -417,7 +420,13 @@ class Call:
             message: Index in ``outbound`` of what was heard first; by default that of the sound.
         """
         sent = self._sending_on.milestones(start, end, message)
-        return milestones.split(start, end, self.pipeline, sent, audible=bool(sent))
+        return self._here(milestones.split(start, end, self.pipeline, sent, audible=bool(sent)))
+
+    def _here(self, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        """The stages as this call's serializer has them."""
+        if self.carrier.is_ours:
+            return stages
+        return tuple(replace(stage, can_cushion=False) for stage in stages)
 
     @cached_property
     def _sending_on(self) -> Sending:

@@ -514,12 +514,17 @@ class _Reading:
             unrecorded=unrecorded.merged(holes),
             rx_index=self.rx_index,
             carrier=self.carrier,
-            marks=paired(self.asked, self.played, [e.time for e in self.events if e.kind == "clear"]),
+            marks=paired(
+                self.asked, self.played, [e.time for e in self.events if e.kind == "clear"]
+            ),
         )
 
     def made_of_frames(self) -> None:
         """Take the frames for the messages that nobody reads."""
-        for rows, frames in ((self.inbound, self.frames["in"]), (self.outbound, self.frames["out"])):
+        for rows, frames in (
+            (self.inbound, self.frames["in"]),
+            (self.outbound, self.frames["out"]),
+        ):
             for frame in frames:
                 if frame.is_to_be_sent if rows is self.outbound else frame.has_sound:
                     pcm = frame.mono
@@ -576,8 +581,8 @@ def frame_of(record: Record, time: float, budget: Budget) -> FrameRecord:
 def _spoken_in(stream: Stream) -> dict[int, float]:
     """Seconds of audio in messages, by sample rate."""
     spoken: defaultdict[int, float] = defaultdict(float)
-    for wire, secs in zip(stream.formats, stream.duration.tolist(), strict=True):
-        spoken[wire.sample_rate] += secs
+    for form, secs in zip(stream.formats, stream.duration.tolist(), strict=True):
+        spoken[form.sample_rate] += secs
     return spoken
 
 

@@ -24,6 +24,8 @@ FROM_FRAMES: Final = frozenset(
 )
 #: What only the numbers of the caller's messages tell.
 BY_NUMBERS: Final = frozenset({"duplicate", "sequence_gap"})
+#: What only tells from a good end that this has its stop.
+BY_STOP: Final = "broke_off"
 #: Where a cause takes up less of the call than this, what follows from it can be judged elsewhere.
 _LITTLE: Final = 0.01
 
@@ -82,22 +84,23 @@ def in_words(rows: Iterable[Unjudged]) -> str:
 
 
 def _unread(call: Call) -> Iterator[Unjudged]:
-    """Kinds that the messages would tell, where they are not read, or not numbered."""
-    for kind in sorted(untold(call.carrier)):
-        yield Unjudged(kind, 1.0, _why_untold(call.carrier))
+    """Kinds that messages would tell, where these do not."""
+    for kind, why in sorted(untold(call.carrier).items()):
+        yield Unjudged(kind, 1.0, why)
 
 
-def untold(carrier: Carrier) -> frozenset[str]:
-    """Kinds that nobody can tell from a carrier's messages, or from frames alone."""
+def untold(carrier: Carrier) -> dict[str, str]:
+    """Kinds that nobody can tell from a carrier's messages, or from frames alone, and why."""
     if not carrier.is_read:
-        return frozenset(DETECTORS) - FROM_FRAMES
-    return frozenset() if carrier.is_numbered else BY_NUMBERS
-
-
-def _why_untold(carrier: Carrier) -> str:
-    if carrier.is_read:
-        return f"was not looked for, since {carrier} numbers no messages"
-    return f"was not looked for, since the messages of {carrier} are not read"
+        why = f"was not looked for, since the messages of {carrier} are not read"
+        return dict.fromkeys(DETECTORS.keys() - FROM_FRAMES, why)
+    told: dict[str, str] = {}
+    if not carrier.is_numbered:
+        why = f"was not looked for, since {carrier} numbers no messages"
+        told |= dict.fromkeys(BY_NUMBERS, why)
+    if not carrier.says_stop:
+        told[BY_STOP] = f"was not looked for, since {carrier} says no stop"
+    return told
 
 
 def _recording(call: Call) -> Iterator[Unjudged]:

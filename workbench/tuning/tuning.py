@@ -20,13 +20,14 @@ from datetime import UTC, datetime
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 import pandas as pd
 
 from pipecat_bandwidth import BandwidthFrameSerializer
 from workbench.audio import Audio
+from workbench.call import Call
 from workbench.exceptions import NotAvailable
 from workbench.tuning.carrier_recording import MeasuredLeg
 from workbench.tuning.cushion import MOST_MS, CushionChoice, choose_cushion
@@ -46,9 +47,6 @@ from workbench.tuning.sentences import listed
 from workbench.tuning.settings import SETTINGS, Setting, distinct
 from workbench.tuning.trial import BRIEF_SECS, COMMON_RATE
 from workbench.tuning.voice import Source
-
-if TYPE_CHECKING:
-    from workbench.call import Call
 
 __all__ = ["Task", "TuningResult", "as_code", "conclude", "params_of", "tune"]
 

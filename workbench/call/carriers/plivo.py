@@ -2,7 +2,7 @@
 
 What is sent says how it is encoded. A ``checkpoint`` is answered with ``playedStream`` when all that
 was sent before it has been played, and only then: one that a ``clearAudio`` threw away is never
-answered; ``clearedAudio`` answers the clear.
+answered; ``clearedAudio`` answers the clear. No message says that the stream is over.
 
 References:
     Plivo, audio streaming: messages, ``checkpoint``, ``clearAudio``.
@@ -27,6 +27,7 @@ class Plivo(EventCarrier):
 
     name = "Plivo"
     serializer = "PlivoFrameSerializer"
+    says_stop = False
     acknowledges = "playedStream"
     ids = ("streamId", "callId", "accountId")
     audio_event = "playAudio"

@@ -1,6 +1,7 @@
 """Vonage's Audio Connector and Voice API: 16-bit PCM in binary messages, commands beside it in JSON.
 
-Nothing is numbered: what is lost cannot be told from a pause. The rate stands in
+Nothing is numbered: what is lost cannot be told from a pause, and no message says that the stream is
+over. The rate stands in
 ``websocket:connected``; what is sent has that of the serializer's ``vonage_sample_rate``. ``notify`` is
 answered with ``websocket:notify`` when all that was sent before it has been played, ``clear`` with
 ``websocket:cleared``.
@@ -44,6 +45,7 @@ class Vonage(Carrier):
     serializer = "VonageFrameSerializer"
     hangs_up = False
     is_numbered = False
+    says_stop = False
     acknowledges = "websocket:notify"
     advice = Advice(
         report="give Vonage the id of the session, or of the call",

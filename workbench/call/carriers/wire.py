@@ -120,6 +120,8 @@ class Carrier:
         is_read: Whether its messages are read; if not, a call is made of the frames.
         hangs_up: Whether its serializer can end a call.
         is_numbered: Whether what is lost of the caller's audio can be told.
+        says_stop: Whether the last message says that it is the last; without, a socket that is closed
+            is the end, whoever closed it.
         acknowledges: The message that tells what the far end has played; empty if there is none.
         advice: What to change.
     """
@@ -130,6 +132,7 @@ class Carrier:
     is_read: ClassVar[bool] = True
     hangs_up: ClassVar[bool] = True
     is_numbered: ClassVar[bool] = True
+    says_stop: ClassVar[bool] = True
     acknowledges: ClassVar[str] = ""
     advice: ClassVar[Advice]
 

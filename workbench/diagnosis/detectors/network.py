@@ -333,7 +333,8 @@ def bad_message(call: Call) -> Iterator[Finding]:
     bad = [
         event
         for event in call.events
-        if event.kind == "bad_message" and not (leaks and event.text.startswith(f"to {call.carrier}"))
+        if event.kind == "bad_message"
+        and not (leaks and event.text.startswith(f"to {call.carrier}"))
     ]
     if not bad:
         return
