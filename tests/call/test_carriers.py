@@ -197,7 +197,7 @@ def test_settings_of_bandwidth_s_serializer_are_refused(name: str, calls: Any, o
         sentence = f"^{what} is for Bandwidth's serializer; {path.name} was recorded from {who}$"
         with pytest.raises(ValueError, match=sentence):
             run()
-    with pytest.raises(ValueError, match="tune is for Bandwidth's serializer"):
+    with pytest.raises(ValueError, match=f"^tune is for Bandwidth's serializer; {path.name}"):
         tune_captures([path])
 
 

@@ -26,6 +26,7 @@ from workbench.call.acknowledged import Asked, Mark, paired
 from workbench.call.carriers import Carrier, wire
 from workbench.call.carriers.bandwidth import Bandwidth
 from workbench.call.carriers.formats import linear
+from workbench.call.carriers.wire import Media
 from workbench.call.ending import Ending, ending_of, final_stop
 from workbench.call.life import HELD, life_of, until
 from workbench.call.placement import follow
@@ -206,6 +207,7 @@ class _Reading:
     def __init__(self, reader: CaptureReader, anchor_ns: int | None = None) -> None:
         self.reader = reader
         self.budget = reader.budget
+        self.most = reader.budget.sequence
         self.is_1_0 = False
         self.given_ns = anchor_ns
         self.anchor_ns = 0
@@ -301,8 +303,15 @@ class _Reading:
         except (ProtocolError, ValueError) as error:
             self.event(time, "bad_message", f"from {self.carrier}: {error}")
             return
-        if type(message) is wire.Media:
-            self.heard(message, time, size, record.sequence)
+        if type(message) is Media:
+            sequence = message.sequence
+            if sequence > self.most:
+                sequence = -1
+            if message.is_caller:
+                self.rx_index[record.sequence] = len(self.inbound.payloads)
+                self.inbound.add(time, sequence, message.payload, message.wire, size)
+            else:
+                self.others.append(sequence)
         elif isinstance(message, messages.Start):
             self.start = self.start or message
             self.event(time, "start", ", ".join(f"{t.name} {t.encoding}" for t in message.tracks))
@@ -316,16 +325,6 @@ class _Reading:
         elif self.carrier.is_read and isinstance(message, messages.Other):
             self.event(time, "other_message", message.event_type[:120])
 
-    def heard(self, media: wire.Media, time: float, size: int, number: int | None = None) -> None:
-        """Keep audio that arrived; ``number`` is that of its ``/ws/rx`` record."""
-        sequence = -1 if media.sequence > self.budget.sequence else media.sequence
-        if not media.is_caller:
-            self.others.append(sequence)
-            return
-        if number is not None:
-            self.rx_index[number] = len(self.inbound.payloads)
-        self.inbound.add(time, sequence, media.payload, media.wire, size)
-
     def sent(self, record: Record, time: float) -> None:
         size = len(record.body)
         self.wire_out += size
@@ -335,7 +334,7 @@ class _Reading:
         except (ProtocolError, ValueError) as error:
             self.event(time, "bad_message", f"to {self.carrier}: {error}")
             return
-        if type(message) is wire.Media:
+        if type(message) is Media:
             # Where nothing is converted it has the very bytes of its frame: kept once.
             payload = self.said if message.payload == self.said else message.payload
             self.outbound.add(time, -1, payload, message.wire, size)
@@ -356,13 +355,13 @@ class _Reading:
             sender = "from" if inbound else "to"
             self.event(time, "bad_message", f"{sender} {self.carrier}: {body.error or 'not JSON'}")
 
-    def binary(self, media: wire.Media, time: float, inbound: bool) -> None:
+    def binary(self, media: Media, time: float, inbound: bool) -> None:
         """Keep audio of a carrier that sends it as it is."""
         size = len(media.payload)
         self.last = max(self.last, time)
         if inbound:
             self.wire_in += size
-            self.heard(media, time, size)
+            self.inbound.add(time, media.sequence, media.payload, media.wire, size)
         else:
             self.wire_out += size
             payload = self.said if media.payload == self.said else media.payload

@@ -14,6 +14,7 @@ import msgspec
 
 from pipecat_bandwidth import encodings, messages
 from pipecat_bandwidth.encodings import PCMU, WireFormat
+from pipecat_bandwidth.messages import MAX_MESSAGE_SIZE, decode_media
 from workbench.call.carriers.wire import MAX_SENT, Advice, Carrier, Media, Received, Sent
 from workbench.capture import HangUp
 
@@ -82,17 +83,14 @@ class Bandwidth(Carrier):
 
     def received(self, body: bytes) -> Received:
         """Read a message that arrived."""
-        message: messages.Message
         try:
-            if len(body) > messages.MAX_MESSAGE_SIZE:
-                raise ValueError
-            message = messages.decode_media(body)
-        except (*_FAST, TypeError):  # for the rare ones, and why the bad ones are bad
-            message = messages.parse(body)
+            if len(body) <= MAX_MESSAGE_SIZE:
+                return _media(decode_media(body))
+        except _FAST:
+            pass
+        message = messages.parse(body)  # the rare ones, and why the bad ones are bad
         if isinstance(message, messages.Media):
-            number = message.sequence
-            sequence = -1 if number is None else number
-            return Media(message.payload, PCMU, sequence, message.is_inbound)
+            return _media(message)
         if isinstance(message, messages.Start | messages.Stop):
             return message
         return messages.Other(str(message))
@@ -111,6 +109,12 @@ class Bandwidth(Carrier):
     def hang_up(self, text: str) -> HangUp | None:
         """Its serializer tells by a record of its own."""
         return None
+
+
+def _media(message: messages.Media) -> Media:
+    number, track = message.sequence, message.track
+    is_caller = track is None or track == "inbound"
+    return Media(message.payload, PCMU, -1 if number is None else number, is_caller)
 
 
 @cache
