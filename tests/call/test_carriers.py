@@ -154,7 +154,8 @@ def test_marks_correct_the_queue(name: str, calls: Any, opened: Any) -> None:
     call, found = opened[name]
     far_end = calls[name].far_end
     check = call.playout_check
-    assert check is not None and check.marks == 3 and check.corrected >= 1
+    assert check is not None
+    assert check.marks == 3 and check.corrected >= 1, (call.marks, check)
     told = [hole for hole in call.playout.underruns if call.playout.is_told(hole)]
     lasted = max(hole.end - hole.start for hole in told)
     assert lasted == pytest.approx(far_end.gap, abs=0.1) and far_end.gap > 0.3
