@@ -36,6 +36,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.serializers.base_serializer import FrameSerializer
 from pipecat.serializers.twilio import TwilioFrameSerializer
+from pipecat.serializers.vonage import VonageFrameSerializer
 
 from pipecat_bandwidth import BandwidthFrameSerializer, VoiceAPI, VoiceAPIError, messages
 from pipecat_bandwidth.voice_api import HangUp as HangUpDone
@@ -325,6 +326,24 @@ async def test_a_serializer_of_somebody_else_is_recorded_too(tmp_path: Path) -> 
     contents = whole_contents(tapped.path)
     assert SECRET not in contents and "4711" not in contents and "AC99" not in contents
     assert tapped.path.name.endswith("_CA15ac.mcap")
+
+
+async def test_samples_in_which_a_word_stands_are_kept(tmp_path: Path) -> None:
+    """Binary audio is whatever its bytes spell; what else is binary is looked at as before."""
+    tapped = Tap(VonageFrameSerializer(), tmp_path / "a.mcap")
+
+    class Setup:
+        audio_in_sample_rate = 16000
+
+    await tapped.setup(Setup())
+    samples = (b"\\u" + b"auth" + bytes(2)) * 80
+    assert await tapped.deserialize(samples)
+    sent = await tapped.serialize(output(samples, rate=16000))
+    assert sent == samples
+    records = finish(tapped)
+    for topic in ("/ws/rx/invalid", "/ws/tx/binary"):
+        (record,) = on(records, topic)
+        assert msgspec.json.decode(record.body, type=Invalid).data == samples
 
 
 INVALID = {

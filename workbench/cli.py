@@ -647,10 +647,11 @@ def report(
     found = run_diagnose(call)
     comparison = tuning = None
     try:
-        with working("Comparing settings"):
-            comparison = run_compare(call)
-        with working("Tuning"):
-            tuning = run_tune([call])
+        if call.carrier.is_ours:  # others have no such settings
+            with working("Comparing settings"):
+                comparison = run_compare(call)
+            with working("Tuning"):
+                tuning = run_tune([call])
     except NothingSaid:
         out.print("The bot said nothing: there are no settings to compare.")
     with working("Drawing"):

@@ -150,7 +150,10 @@ class Tap(FrameSerializer):
     async def deserialize(self, data: str | bytes) -> Frame | None:
         """Record a message, pass it on, record the frame that was made of it."""
         began = time.monotonic_ns()
-        cause = self._record_received(began, data)
+        # Of bytes only the serializer knows whether they are audio.
+        is_text = type(data) is str
+        cause = self._record_received(began, data) if is_text else None
+        frame: Frame | None = None
         token = _tap.set(self)
         try:
             frame = await self._inner.deserialize(data)
@@ -159,6 +162,9 @@ class Tap(FrameSerializer):
             raise
         finally:
             _leave(token)
+            if not is_text:
+                is_audio = isinstance(frame, AudioRawFrame)
+                cause = self._record_received(began, data, is_audio=is_audio)
         if frame is not None:
             ended = time.monotonic_ns()
             if isinstance(frame, AudioRawFrame):
@@ -191,7 +197,7 @@ class Tap(FrameSerializer):
             else:
                 self._record_other("/frames/out/other", began, frame, ended - began, None, result)
             if data:
-                self._record_sent(ended, data)
+                self._record_sent(ended, data, is_audio=audio is not None)
             if audio is None:
                 if isinstance(frame, (EndFrame, CancelFrame)):
                     self._end_soon(type(frame).__name__)
@@ -304,13 +310,15 @@ class Tap(FrameSerializer):
 
     # The next three run a hundred times a second: harmless too, without the cost of a decorator.
 
-    def _record_received(self, time_ns: int, data: str | bytes) -> int | None:
+    def _record_received(
+        self, time_ns: int, data: str | bytes, *, is_audio: bool = False
+    ) -> int | None:
         try:
             if _is_audio(data):
                 return self._record("/ws/rx", time_ns, data)
             text, kind, error = _read(data)
             if error:
-                self._record("/ws/rx/invalid", time_ns, self._invalid(data, error))
+                self._record("/ws/rx/invalid", time_ns, self._invalid(data, error, is_audio))
                 return None
             sequence = self._record("/ws/rx", time_ns, _redacted(text, allow=self._allow))
             if kind == "stop":
@@ -320,14 +328,14 @@ class Tap(FrameSerializer):
             self._count_lost("_record_received", failure)
             return None
 
-    def _record_sent(self, time_ns: int, data: str | bytes) -> None:
+    def _record_sent(self, time_ns: int, data: str | bytes, *, is_audio: bool) -> None:
         try:
             if _is_audio(data):
                 self._record("/ws/tx", time_ns, data)
                 return
             text, _, error = _read(data)
             if error:
-                self._record("/ws/tx/binary", time_ns, self._invalid(data, error))
+                self._record("/ws/tx/binary", time_ns, self._invalid(data, error, is_audio))
             else:
                 self._record("/ws/tx", time_ns, _redacted(text, secrets=secrets_of(self._inner)))
         except Exception as failure:
@@ -419,9 +427,11 @@ class Tap(FrameSerializer):
         # Looked up each time: a token is fetched, and changes, during the call.
         return hide(text, secrets_of(self._inner))
 
-    def _invalid(self, data: str | bytes, error: str) -> Invalid:
+    def _invalid(self, data: str | bytes, error: str, is_audio: bool) -> Invalid:
         kept = b""
-        if len(data) <= _LONGEST:
+        if type(data) is bytes and is_audio and len(data) <= _LONGEST:
+            kept = data  # samples, in which any word may stand by chance
+        elif len(data) <= _LONGEST:
             kept = _bytes(data)
             if may_hold_secrets(kept) or (isinstance(data, str) and self._hide(data) != data):
                 kept = b""

@@ -8,24 +8,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from pipecat_bandwidth.encodings import PCMU
 from workbench.audio import Audio
 from workbench.budget import Budget
-from workbench.call import echoes, holes, milestones, summary, turns
+from workbench.call import acknowledged, echoes, holes, milestones, summary, turns
+from workbench.call.acknowledged import Check
 from workbench.call.answers import Answers, find_answers
 from workbench.call.cushioned import intact, with_cushion
 from workbench.call.echoes import Echo
 from workbench.call.milestones import Sending
 from workbench.call.placement import follow, lay, lay_encoded, place_made
-from workbench.call.playout import Playout, Uncut, reconstruct, uncut
-from workbench.call.reading import Contents, read
+from workbench.call.playout import Bounds, Playout, Uncut, reconstruct, uncut
+from workbench.call.reading import Contents, params_of, read
 from workbench.call.signals import SIGNALS
 from workbench.call.stages import Stage
-from workbench.call.stats import call_stats, clock_drift
+from workbench.call.stats import call_stats, clock_drift, only_of_frames
 from workbench.call.streams import FrameRecord
 from workbench.call.turns import Turn
 from workbench.call.words import Sounding, Words, find_words
@@ -63,6 +63,9 @@ class Call:
         pipeline: What the pipeline said of itself, in order.
         syntheses: When it told that a synthesis began (``True``) or was over, in order: by
             :mod:`workbench.observer` or by what it sends to web clients.
+        carrier: Whose messages they are: see :mod:`workbench.call.carriers`. Where they are not read,
+            ``inbound`` and ``outbound`` are made of the frames.
+        marks: Where the bot asked to be told when all before was played, in order.
         has_words: Whether the bot asked for words, and they were read.
         reads_words: Whether they were to be read; who reads the file again keeps to the same.
         start: The first ``start`` message, if there was one.
@@ -105,6 +108,8 @@ class Call:
         self.hang_ups = contents.hang_ups
         self.pipeline = contents.pipeline
         self.syntheses = contents.syntheses
+        self.carrier = contents.carrier
+        self.marks = contents.marks
         self.reads_words = words
         self.has_words = words and bool(contents.words)
         self.start = contents.start
@@ -146,16 +151,27 @@ class Call:
     @cached_property
     def params(self) -> dict[str, Any]:
         """The serializer's parameters; empty if the capture does not tell them."""
-        text = self.metadata.get("serializer", {}).get("params", "")
-        try:
-            return msgspec.json.decode(text, type=dict[str, Any])
-        except (msgspec.DecodeError, ValueError, RecursionError):
-            return {}
+        return params_of(self.metadata.get("serializer", {}))
 
     @property
     def labels(self) -> dict[str, str]:
         """What the bot's own :class:`workbench.tap.Tap` was told to tell this call by."""
         return self.metadata.get("labels", {})
+
+    def check_ours(self, what: str) -> None:
+        """Refuse what is for Bandwidth's serializer, where another one was recorded.
+
+        Args:
+            what: Name of what is asked for, as the sentence's subject.
+
+        Raises:
+            ValueError: If another one was.
+        """
+        if not self.carrier.is_ours:
+            raise ValueError(
+                f"{what} is for Bandwidth's serializer; {self.path.name} was recorded from "
+                f"{self.carrier.serializer or self.carrier}"
+            )
 
     def signal(self, name: str) -> Audio:
         """Look up one of the five signals.
@@ -215,7 +231,7 @@ class Call:
     @cached_property
     def caller_heard(self) -> Audio:
         """What the caller heard: :attr:`played`, at 8 kHz and through G.711 mu-law."""
-        if all(wire is PCMU for wire in self.outbound.formats):
+        if all(wire.bytes_per_sample == 1 for wire in self.outbound.formats):
             return self.played  # coding a second time changes nothing
         # Not kept for those who do not ask for it: of a long call it is large.
         return _over_g711(self._lay_played())
@@ -233,7 +249,11 @@ class Call:
 
         Returns:
             As :attr:`caller_heard`. It is longer than that by what the goodbye would have been later.
+
+        Raises:
+            ValueError: If the call is of another carrier's serializer, which has no such setting.
         """
+        self.check_ours("with_cushion")
         return _over_g711(with_cushion(self, cushion_ms))
 
     # -- what follows from them ----------------------------------------------------------------
@@ -264,7 +284,8 @@ class Call:
         """The far end's queue, emptied by each ``clear`` and by the end of the call.
 
         A gap counts as a hole only if there is sound right before it and right after it, the caller
-        did not answer in it, and the pipeline did not tell that an utterance was over.
+        did not answer in it, and the pipeline did not tell that an utterance was over. Where the
+        carrier says what it has played, that counts.
         """
         queue = self._queue
         if not queue.underruns:
@@ -274,17 +295,31 @@ class Call:
             for hole in holes.in_sound(queue.underruns, self.outbound)
             if not holes.is_pause(hole, self.caller_speech, self.syntheses)
         ]
-        return self._rebuilt(holes.continues(queue, found))
+        return self._rebuilt(holes.continues(queue, found), queue.bounds)
 
     @cached_property
     def _queue(self) -> Playout:
         """The same before the sound was asked: of :attr:`playout` only the holes are others."""
-        return self._rebuilt(None)
+        model = self._model
+        check = self.playout_check
+        return model if check is None else self._rebuilt(None, check.bounds)
 
-    def _rebuilt(self, continues: NDArray[np.bool_] | None) -> Playout:
+    @cached_property
+    def _model(self) -> Playout:
+        """The same before the carrier was asked."""
+        return self._rebuilt(None, None)
+
+    @cached_property
+    def playout_check(self) -> Check | None:
+        """The queue model against the marks that the carrier answered; ``None`` without any."""
+        return acknowledged.check(self._model, self.marks, self.inbound) if self.marks else None
+
+    def _rebuilt(self, continues: NDArray[np.bool_] | None, bounds: Bounds | None) -> Playout:
         sent, clears = self.outbound, self.times_of("clear")
         stopped = None if self.ending.how == "open" else self.ending.time
-        return reconstruct(sent.time, sent.duration, clears, continues=continues, stopped=stopped)
+        return reconstruct(
+            sent.time, sent.duration, clears, continues=continues, stopped=stopped, bounds=bounds
+        )
 
     @cached_property
     def caller_sounds(self) -> tuple[Sound, ...]:
@@ -351,7 +386,7 @@ class Call:
             True
         """
         interruptions = self.times_of("interruption").tolist()
-        return find_answers(
+        found = find_answers(
             self.turns,
             self.pipeline,
             self._sending_on,
@@ -359,6 +394,9 @@ class Call:
             self.duration,
             self.words.of("bot"),
         )
+        if self.carrier.is_ours:
+            return found
+        return Answers(replace(answer, stages=self._here(answer.stages)) for answer in found)
 
     @cached_property
     def words(self) -> Words:
@@ -382,7 +420,13 @@ class Call:
             message: Index in ``outbound`` of what was heard first; by default that of the sound.
         """
         sent = self._sending_on.milestones(start, end, message)
-        return milestones.split(start, end, self.pipeline, sent, audible=bool(sent))
+        return self._here(milestones.split(start, end, self.pipeline, sent, audible=bool(sent)))
+
+    def _here(self, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+        """The stages as this call's serializer has them."""
+        if self.carrier.is_ours:
+            return stages
+        return tuple(replace(stage, can_cushion=False) for stage in stages)
 
     @cached_property
     def _sending_on(self) -> Sending:
@@ -401,7 +445,10 @@ class Call:
     def stats(self) -> dict[str, float]:
         """What was counted and measured, by name: see :mod:`workbench.call.stats`."""
         signals = {"caller": self.caller_sent, "bot": self.bot_sent}
-        return call_stats(self._contents, self.playout, self.audio_out, signals, self.turns)
+        found = call_stats(self._contents, self.playout, self.audio_out, signals, self.turns)
+        if self.playout_check is not None:
+            found |= self.playout_check.stats
+        return found if self.carrier.is_read else only_of_frames(found)
 
     # -- for people ----------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """What the far end played: its queue, rebuilt from the times at which messages were sent.
 
 Bandwidth gives no playback signal, no mark and no acknowledgement. It appends each ``playAudio``
-to a queue, plays that in real time, and empties it at ``clear``. Hence, for the message sent at
-``time[i]``::
+to a queue, plays that in real time, and empties it at ``clear``, as other carriers do. Hence, for
+the message sent at ``time[i]``::
 
     start[i] = max(time[i] + delay, end[i-1])       (+ prebuffer, for the first after idle)
     end[i]   = start[i] + duration[i]
@@ -10,6 +10,8 @@ to a queue, plays that in real time, and empties it at ``clear``. Hence, for the
 An *underrun* is the silence between ``end[i-1]`` and ``start[i]`` when message ``i`` continues
 the utterance of message ``i-1``: the person on the phone hears a hole in a word. The silence
 before a new utterance is not one. Counting every gap makes a good call look fifty times as bad.
+
+Carriers that say what they have played bound the model: see :mod:`workbench.call.acknowledged`.
 
 Conventions:
     Times and durations in seconds on one clock; ``*_ms`` in milliseconds. Message ``i`` of every
@@ -22,14 +24,14 @@ References:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Cushion", "Playout", "Uncut", "Underrun", "reconstruct", "uncut"]
+__all__ = ["Bounds", "Cushion", "Playout", "Uncut", "Underrun", "reconstruct", "uncut"]
 
 #: A silence of a second is a pause even if there are words on both sides of it.
 MAX_GAP: Final = 1.0
@@ -52,6 +54,18 @@ class Underrun(NamedTuple):
     start: float
     end: float
     message: int
+
+
+class Bounds(NamedTuple):
+    """What is known of a far end that says what it has played, by message.
+
+    Parameters:
+        no_sooner: Each begins no sooner, shape ``(n,)``; ``-inf`` where nothing is known.
+        no_later: Each is over no later, shape ``(n,)``; ``inf`` likewise. What it has more is lost.
+    """
+
+    no_sooner: NDArray[np.float64]
+    no_later: NDArray[np.float64]
 
 
 class Cushion(NamedTuple):
@@ -83,6 +97,8 @@ class Playout:
         prebuffer_ms: As given to :func:`reconstruct`.
         delay_ms: As given to :func:`reconstruct`.
         stopped: As given to :func:`reconstruct`.
+        bounds: As given to :func:`reconstruct`.
+        clears: When the queue was emptied, in order; ``stopped`` among them.
     """
 
     time: NDArray[np.float64]
@@ -95,7 +111,12 @@ class Playout:
     prebuffer_ms: float = 0.0
     delay_ms: float = 0.0
     stopped: float | None = None
-    _clears: tuple[float, ...] = field(default=(), repr=False)
+    bounds: Bounds | None = None
+    clears: tuple[float, ...] = ()
+
+    def is_told(self, hole: Underrun) -> bool:
+        """Whether a hole is there because the far end said so: the messages came in time."""
+        return self.bounds is not None and bool(self.bounds.no_sooner[hole.message] >= hole.end)
 
     @property
     def end(self) -> NDArray[np.float64]:
@@ -135,11 +156,12 @@ class Playout:
             again = reconstruct(
                 self.time,
                 self.duration,
-                self._clears,
+                self.clears,
                 prebuffer_ms=self.prebuffer_ms + cushion_ms,
                 delay_ms=self.delay_ms,
                 continues=self.continues,
                 stopped=self.stopped,
+                bounds=self.bounds,
             )
             left = len(again.underruns)
             rows.append(Cushion(cushion_ms, 1 - left / found if found else 1.0, left))
@@ -205,6 +227,7 @@ def reconstruct(
     delay_ms: float = 0.0,
     continues: ArrayLike | None = None,
     stopped: float | None = None,
+    bounds: Bounds | None = None,
 ) -> Playout:
     """Rebuild the far end's queue.
 
@@ -221,6 +244,7 @@ def reconstruct(
             less than :data:`MAX_GAP` after the queue ran dry, unless there was a ``clear``.
         stopped: When the stream ended, which empties the queue too; nothing that was sent from
             then on is played. ``None`` if it did not.
+        bounds: What the far end said of what it played, if it says such things.
 
     Returns:
         The queue over the whole call. After idle the far end waits for its prebuffer; after an
@@ -237,15 +261,18 @@ def reconstruct(
     if known is not None and known.shape != times.shape:
         raise ValueError(f"{known.shape=} of continues, {times.shape} is wanted")
     delay, prebuffer = delay_ms / 1000, prebuffer_ms / 1000
+    sooner, later = ([], []) if bounds is None else (bound.tolist() for bound in bounds)
     starts, leads, joins = [], [], []
     holes: list[Underrun] = []
-    bounds = np.minimum(np.searchsorted(times, cuts, side="left"), live).tolist()
-    for first, last in pairwise([0, *bounds, live]):
+    edges = np.minimum(np.searchsorted(times, cuts, side="left"), live).tolist()
+    for first, last in pairwise([0, *edges, live]):
         end = -np.inf
         # Plain floats: an hour is 90,000 turns of this loop, some 30 ms.
         rows = zip(times[first:last].tolist(), durations[first:last].tolist(), strict=True)
         for index, (sent, length) in enumerate(rows, first):
             arrives = sent + delay
+            if sooner and sooner[index] > arrives:
+                arrives = sooner[index]
             gap = arrives - end
             if gap <= 0:
                 begin, lead, follows = end, -gap, True
@@ -259,10 +286,14 @@ def reconstruct(
             leads.append(lead)
             joins.append(follows)
             end = begin + length
+            if later and later[index] < end:
+                end = max(begin, later[index])
     unplayed = count - live
     start = np.array([*starts, *[np.nan] * unplayed], float)
-    heard = _heard(start, durations, cuts + delay, bounds)
+    heard = _heard(start, durations, cuts + delay, edges)
     heard[live:] = 0.0
+    if bounds is not None:
+        heard = np.fmin(heard, np.maximum(bounds.no_later - start, 0.0))  # of what began
     start[(heard <= 0) & (durations > 0)] = np.nan
     return Playout(
         times,
@@ -275,6 +306,7 @@ def reconstruct(
         prebuffer_ms,
         delay_ms,
         stopped,
+        bounds,
         tuple(cuts.tolist()),
     )
 
@@ -283,12 +315,12 @@ def _heard(
     start: NDArray[np.float64],
     duration: NDArray[np.float64],
     cuts: NDArray[np.float64],
-    bounds: list[int],
+    edges: list[int],
 ) -> NDArray[np.float64]:
     """How much of each message was played before the first cut after it was sent."""
     heard = duration.copy()
     first = 0
-    for cut, last in zip(cuts.tolist(), bounds, strict=True):
+    for cut, last in zip(cuts.tolist(), edges, strict=True):
         mine = slice(first, last)
         heard[mine] = np.clip(cut - start[mine], 0.0, duration[mine])
         first = last

@@ -10,19 +10,23 @@ from __future__ import annotations
 import sys
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
-from pipecat_bandwidth import encodings, messages
-from pipecat_bandwidth.encodings import PCMU, WireFormat
+from pipecat_bandwidth import messages
+from pipecat_bandwidth.encodings import WireFormat
 from pipecat_bandwidth.exceptions import ProtocolError
 from workbench.budget import Budget
-from workbench.call import unrecorded, version_1_0
+from workbench.call import carriers, unrecorded, version_1_0
+from workbench.call.acknowledged import Asked, Mark, paired
+from workbench.call.carriers import Carrier, wire
+from workbench.call.carriers.bandwidth import Bandwidth
+from workbench.call.carriers.formats import linear
+from workbench.call.carriers.wire import Media
 from workbench.call.ending import Ending, ending_of, final_stop
 from workbench.call.life import HELD, life_of, until
 from workbench.call.placement import follow
@@ -50,11 +54,8 @@ from workbench.capture import (
     Words,
 )
 
-__all__ = ["Contents", "Growing", "frame_of", "read"]
+__all__ = ["Contents", "Growing", "frame_of", "params_of", "read"]
 
-#: A message of the bot may hold seconds of speech; one that arrived was read by the serializer
-#: under its own, smaller limit.
-_MAX_SENT: Final = 64 * 1024 * 1024
 #: Seconds of audio that any call may have beyond what its length accounts for: an answer, given out
 #: at once and interrupted.
 _AT_ONCE: Final = 600.0
@@ -86,6 +87,8 @@ class Contents:
         dropped: Records that the recording itself lost.
         unrecorded: From when to when records are missing, in seconds, in order.
         rx_index: Number of a ``/ws/rx`` record to its index in ``inbound``.
+        carrier: Whose messages they are, and who read them.
+        marks: Where the bot asked to be told when all before was played, in order.
     """
 
     anchor_ns: int
@@ -108,6 +111,8 @@ class Contents:
     dropped: int = 0
     unrecorded: tuple[tuple[float, float], ...] = ()
     rx_index: dict[int, int] = field(default_factory=dict)
+    carrier: Carrier = field(default_factory=lambda: Bandwidth({}))
+    marks: tuple[Mark, ...] = ()
 
     @property
     def duration(self) -> float:
@@ -176,7 +181,7 @@ def _earliest(contents: Contents) -> float:
     """Where the first audio of either side belongs, in seconds; 0 if none is before zero."""
     inbound = contents.inbound
     caller = inbound.start[~inbound.duplicate]
-    if not len(caller):  # what another serializer heard has no messages that are read here
+    if not len(caller):  # what a serializer of somebody's own made up has no messages
         heard = [frame for frame in contents.frames_in if frame.has_sound]
         rows = np.array([(frame.time, frame.duration) for frame in heard]).reshape(-1, 2)
         caller = follow(rows[:, 0], rows[:, 1])
@@ -233,17 +238,6 @@ class _AudioFrame(msgspec.Struct, gc=False):
     cause: int | None = None
 
 
-class _Audio(msgspec.Struct, gc=False):
-    payload: bytes
-    content_type: str = msgspec.field(name="contentType")
-
-
-class _PlayAudio(msgspec.Struct, gc=False, tag_field="eventType", tag="playAudio"):
-    """What the bot sends most, read in one pass."""
-
-    media: _Audio
-
-
 class _Reading:
     """The state of reading one capture: each method takes the records of some topics.
 
@@ -255,6 +249,7 @@ class _Reading:
     def __init__(self, reader: CaptureReader, anchor_ns: int | None = None) -> None:
         self.reader = reader
         self.budget = reader.budget
+        self.most = reader.budget.sequence
         self.is_1_0 = False
         self.given_ns = anchor_ns
         self.anchor_ns = 0
@@ -269,6 +264,9 @@ class _Reading:
         self.syntheses: list[tuple[float, bool]] = []
         self.words: list[WordsRecord] = []
         self.word_count = 0
+        self.carrier: Carrier = Bandwidth({})
+        self.asked: list[Asked] = []
+        self.played: list[tuple[float, str]] = []
         self.rx_index: dict[int, int] = {}
         self.start: messages.Start | None = None
         self.wire_in = 0
@@ -302,15 +300,19 @@ class _Reading:
         return self.contents()
 
     def until_begun(self, records: Iterator[Record | Refused]) -> list[Record | Refused]:
+        """What comes up to the first message, and up to those that tell whose they are."""
+        told = self.reader.metadata.get("serializer", {})
+        path, params = told.get("class", ""), params_of(told)
+        carrier = carriers.by_class(path, params)
         held: list[Record | Refused] = []
-        for record in records:
-            held.append(record)  # before the first message: its time is not known yet
-            if record.topic.startswith("/ws/") and type(record) is Record:
-                self.has_begun = True
-                self.begin(record)
-                return held
+        first = _until_message(records, held)  # before the first its time is not known yet
+        if first is not None and carrier is None:
+            ahead = _ahead(records, held, first)
+            carrier = carriers.by_messages(path, params, ahead)
+        self.carrier = carrier or carriers.by_messages(path, params, ())
+        self.has_begun = first is not None
         if held:
-            self.begin(held[0])
+            self.begin(held[0] if first is None else first)
         return held
 
     def begin(self, first: Record | Refused) -> None:
@@ -349,16 +351,17 @@ class _Reading:
         self.wire_in += size
         self.last = time if time > self.last else self.last
         try:
-            message = messages.parse(record.body)
-        except ProtocolError as error:
-            self.event(time, "bad_message", f"from Bandwidth: {error}")
+            message = self.carrier.received(record.body)
+        except (ProtocolError, ValueError) as error:
+            self.event(time, "bad_message", f"from {self.carrier}: {error}")
             return
-        if isinstance(message, messages.Media):
-            given = message.sequence
-            sequence = -1 if given is None or given > self.budget.sequence else given
-            if message.is_inbound:
+        if type(message) is Media:
+            sequence = message.sequence
+            if sequence > self.most:
+                sequence = -1
+            if message.is_caller:
                 self.rx_index[record.sequence] = len(self.inbound.payloads)
-                self.inbound.add(time, sequence, message.payload, PCMU, size)
+                self.inbound.add(time, sequence, message.payload, message.wire, size)
             else:
                 self.others.append(sequence)
         elif isinstance(message, messages.Start):
@@ -366,31 +369,55 @@ class _Reading:
             self.event(time, "start", ", ".join(f"{t.name} {t.encoding}" for t in message.tracks))
         elif isinstance(message, messages.Stop):
             self.event(time, "stop")
-        else:
-            self.event(time, "other_message", str(message)[:120])
+        elif isinstance(message, wire.Mark):
+            self.played.append((time, message.name))
+            self.event(time, "played", message.name)
+        elif isinstance(message, wire.Cleared):
+            self.event(time, "cleared")
+        elif self.carrier.is_read and isinstance(message, messages.Other):
+            self.event(time, "other_message", message.event_type[:120])
 
     def sent(self, record: Record, time: float) -> None:
         size = len(record.body)
         self.wire_out += size
         self.last = time if time > self.last else self.last
         try:
-            message = _sent(record.body)
-            if isinstance(message, messages.PlayAudio):
-                wire = _wire_format(message.content_type)
-                # Where nothing is converted it has the very bytes of its frame: kept once.
-                payload = self.said if message.payload == self.said else message.payload
-                self.outbound.add(time, -1, payload, wire, size)
-                return
+            message = self.carrier.sent(record.body)
         except (ProtocolError, ValueError) as error:
-            self.event(time, "bad_message", f"to Bandwidth: {error}")
+            self.event(time, "bad_message", f"to {self.carrier}: {error}")
             return
-        is_clear = isinstance(message, messages.Clear)
-        self.event(time, "clear" if is_clear else "other_message", "" if is_clear else str(message))
+        if type(message) is Media:
+            # Where nothing is converted it has the very bytes of its frame: kept once.
+            payload = self.said if message.payload == self.said else message.payload
+            self.outbound.add(time, -1, payload, message.wire, size)
+        elif isinstance(message, messages.Clear):
+            self.event(time, "clear")
+        elif isinstance(message, wire.Mark):
+            self.asked.append(Asked(time, message.name, len(self.outbound.payloads)))
+            self.event(time, "mark", message.name)
+        elif self.carrier.is_read and isinstance(message, messages.Other):
+            self.event(time, "other_message", message.event_type)
 
     def invalid(self, record: Record, time: float) -> None:
         body = _INVALID.decode(record.body)
-        sender = "from" if record.topic.startswith("/ws/rx") else "to"
-        self.event(time, "bad_message", f"{sender} Bandwidth: {body.error or 'not JSON'}")
+        inbound = record.topic.startswith("/ws/rx")
+        if body.data and (media := self.carrier.binary(body.data, inbound=inbound)) is not None:
+            self.binary(media, time, inbound)
+        elif self.carrier.is_read:
+            sender = "from" if inbound else "to"
+            self.event(time, "bad_message", f"{sender} {self.carrier}: {body.error or 'not JSON'}")
+
+    def binary(self, media: Media, time: float, inbound: bool) -> None:
+        """Keep audio of a carrier that sends it as it is."""
+        size = len(media.payload)
+        self.last = max(self.last, time)
+        if inbound:
+            self.wire_in += size
+            self.inbound.add(time, media.sequence, media.payload, media.wire, size)
+        else:
+            self.wire_out += size
+            payload = self.said if media.payload == self.said else media.payload
+            self.outbound.add(time, -1, payload, media.wire, size)
 
     def audio_in(self, record: Record, time: float) -> None:
         self.frames["in"].append(self.frame(record, time))
@@ -422,7 +449,8 @@ class _Reading:
 
     def log(self, record: Record, time: float) -> None:
         body = _LOG.decode(record.body)
-        told = version_1_0.hang_up(body.message) if self.is_1_0 else None
+        read = version_1_0.hang_up if self.is_1_0 else self.carrier.hang_up
+        told = read(body.message)
         if told is not None:
             self.hung_up(time, told, body.message)
         elif body.level >= 3:
@@ -500,10 +528,13 @@ class _Reading:
         events = sorted([*self.events, *self.astray()], key=lambda event: event.time)
         self.pipeline.sort(key=lambda record: record.time)  # an observer tells some of it late
         self.words.sort(key=lambda record: record.time)
+        came, went = self.inbound, self.outbound
+        if not self.carrier.is_read:
+            came, went = self.made_of_frames()
         holes = {} if self.is_whole else {t: unrecorded.holes(*n) for t, n in self.numbers.items()}
         begins = [event.time for event in events if event.kind == "start"][1:]
-        inbound = _inbound(self.inbound.stream(), self.others, begins, holes.get("/ws/rx", ()))
-        outbound = self.outbound.stream()
+        inbound = _inbound(came.stream(), self.others, begins, holes.get("/ws/rx", ()))
+        outbound = went.stream()
         self.check_audio(inbound, outbound)
         stopped = final_stop(events, float(inbound.time.max(initial=-np.inf)))
         ending = self.ending(events, inbound, outbound, stopped)
@@ -529,6 +560,10 @@ class _Reading:
             dropped=max(self.dropped, sum(hole[2] for found in holes.values() for hole in found)),
             unrecorded=unrecorded.merged(holes),
             rx_index=self.rx_index,
+            carrier=self.carrier,
+            marks=paired(
+                self.asked, self.played, [event.time for event in events if event.kind == "clear"]
+            ),
         )
 
     def astray(self) -> list[Event]:
@@ -536,6 +571,17 @@ class _Reading:
             return []
         told = f"{self.strays} records are dated more than a day from this call and were skipped"
         return [Event(0.0, "bad_message", told)]
+
+    def made_of_frames(self) -> tuple[_Rows, _Rows]:
+        """The frames of both directions, in place of the messages that nobody reads."""
+        inbound, outbound = _Rows(), _Rows()
+        heard = (frame for frame in self.frames["in"] if frame.has_sound)
+        said = (frame for frame in self.frames["out"] if frame.is_to_be_sent)
+        for rows, frames in ((inbound, heard), (outbound, said)):
+            for frame in frames:
+                pcm = frame.mono
+                rows.add(frame.time, -1, pcm, linear(frame.sample_rate), len(pcm))
+        return inbound, outbound
 
     def check_audio(self, inbound: Stream, outbound: Stream) -> None:
         """Refuse more audio than a call of such a length has, or than a signal may have."""
@@ -590,8 +636,8 @@ def frame_of(record: Record, time: float, budget: Budget) -> FrameRecord:
 def _spoken_in(stream: Stream) -> dict[int, float]:
     """Seconds of audio in messages, by sample rate."""
     spoken: defaultdict[int, float] = defaultdict(float)
-    for wire, secs in zip(stream.formats, stream.duration.tolist(), strict=True):
-        spoken[wire.sample_rate] += secs
+    for form, secs in zip(stream.formats, stream.duration.tolist(), strict=True):
+        spoken[form.sample_rate] += secs
     return spoken
 
 
@@ -604,12 +650,35 @@ def _spoken(frames: Iterable[FrameRecord]) -> dict[int, float]:
     return spoken
 
 
-def _sent(body: bytes) -> messages.Message:
+def params_of(told: Mapping[str, str]) -> dict[str, Any]:
+    """The serializer's parameters, as the metadata ``serializer`` has them; empty if it has none."""
     try:
-        audio = _PLAY_AUDIO.decode(body).media
+        return msgspec.json.decode(told.get("params", ""), type=dict[str, Any])
     except (msgspec.DecodeError, ValueError, RecursionError):
-        return messages.parse(body, max_size=_MAX_SENT)
-    return messages.PlayAudio(audio.content_type, audio.payload)
+        return {}
+
+
+def _until_message(
+    records: Iterator[Record | Refused], held: list[Record | Refused]
+) -> Record | None:
+    """Put records into ``held`` up to the first message, which is returned; ``None`` without one."""
+    for record in records:
+        held.append(record)
+        if record.topic.startswith("/ws/") and type(record) is Record:
+            return record
+    return None
+
+
+def _ahead(
+    records: Iterator[Record | Refused], held: list[Record | Refused], first: Record
+) -> Iterator[bytes]:
+    """The first messages, one after the other; what is read for them goes into ``held``."""
+    message: Record | None = first
+    for _ in range(carriers.LOOKED_AT):
+        if message is None:
+            return
+        yield message.body
+        message = _until_message(records, held)
 
 
 def _rtvi(body: OtherFrame) -> str:
@@ -633,13 +702,7 @@ def _inbound(
     return replace(stream, **vars(life))
 
 
-@cache
-def _wire_format(content_type: str) -> WireFormat:
-    return encodings.from_content_type(content_type)
-
-
 _AUDIO: Final = msgspec.json.Decoder(_AudioFrame)
-_PLAY_AUDIO: Final = msgspec.json.Decoder(_PlayAudio)
 _OTHER: Final = msgspec.json.Decoder(OtherFrame)
 _INVALID: Final = msgspec.json.Decoder(Invalid)
 _LOG: Final = msgspec.json.Decoder(LogRecord)

@@ -85,8 +85,10 @@ def replay(call: Call, params: BandwidthFrameSerializer.InputParams | None = Non
             capture does not tell.
 
     Raises:
+        ValueError: If another carrier's serializer was recorded.
         CaptureError: If the file cannot be read any more.
     """
+    call.check_ours("replay")
     records = _records(call)
     rate = next((r.sample_rate for r in call.frames_in if r.pcm), None)
     run = _run(records, params or captured_params(call), rate, call.budget)
@@ -129,9 +131,10 @@ def replay_inbound(call: Call, sample_rate: int) -> Audio:
         The caller through the real serializer, on the call's clock, as long as the call.
 
     Raises:
-        ValueError: If the serializer does not know the rate.
+        ValueError: If the serializer does not know the rate, or another carrier's was recorded.
         CaptureError: If the file cannot be read any more.
     """
+    call.check_ours("replay_inbound")
     base = captured_params(call).model_dump() | {"sample_rate": sample_rate}
     params = BandwidthFrameSerializer.InputParams.model_validate(base)
     received = [record for record in _records(call) if record.topic == "/ws/rx"]

@@ -29,6 +29,9 @@ class Kind(NamedTuple):
     setting: str
 
 
+#: What governs a silence too, where the serializer has it.
+_CUSHION: Final = "; outbound_cushion_ms"
+
 #: Every kind, by name, in the order in which most pipelines pass them.
 KINDS: Final[dict[str, Kind]] = {
     "pipeline": Kind("all that the pipeline did", "part", "PipelineEvents(tap) tells the stages"),
@@ -65,9 +68,7 @@ KINDS: Final[dict[str, Kind]] = {
     ),
     "frame": Kind("first frame at the serializer", "first frame", "audio_out_10ms_chunks"),
     "message": Kind("first message", "first message", "audio_out_sample_rate as the wire's"),
-    "audible": Kind(
-        "first audible sample", "silence before the words", "the voice; outbound_cushion_ms"
-    ),
+    "audible": Kind("first audible sample", "silence before the words", f"the voice{_CUSHION}"),
 }
 
 
@@ -81,12 +82,14 @@ class Stage:
         end: When what it ends with happened.
         owner: Whose it is: Pipecat's name of the processor, of a function its own; empty where
             nothing tells.
+        can_cushion: Whether the serializer has ``outbound_cushion_ms``, as other carriers' have not.
     """
 
     name: str
     start: float
     end: float
     owner: str = ""
+    can_cushion: bool = True
 
     @property
     def took_ms(self) -> float:
@@ -101,7 +104,8 @@ class Stage:
     @property
     def setting(self) -> str:
         """What governs how long it takes."""
-        return KINDS[self.name].setting
+        setting = KINDS[self.name].setting
+        return setting if self.can_cushion else setting.removesuffix(_CUSHION)
 
     @property
     def service(self) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,17 @@ from workbench.exceptions import MetricWarning
 from workbench.metrics.smoothing import one_pole
 from workbench.metrics.speech_level import active_level
 
-__all__ = ["call_stats", "clock_drift", "jitter"]
+__all__ = ["call_stats", "clock_drift", "jitter", "only_of_frames"]
+
+#: What the messages tell, and the frames do not.
+_OF_MESSAGES: Final = frozenset(
+    """
+    inbound_messages outbound_messages inbound_kbit_s outbound_kbit_s lost_messages loss_percent
+    duplicates other_track_messages bad_messages clears caller_sent_ms bot_sent_ms caller_heard_ms
+    underruns underrun_ms jitter_ms max_jitter_ms clock_drift_ms_per_min max_delta_ms mean_lead_ms
+    wire_in_hz wire_out_hz
+    """.split()
+)
 
 
 def jitter(stream: Stream) -> NDArray[np.float64]:
@@ -50,6 +61,11 @@ def clock_drift(stream: Stream) -> float | None:
         of half a minute.
     """
     return None if stream.drift is None else 60_000 * stream.drift
+
+
+def only_of_frames(stats: Mapping[str, float]) -> dict[str, float]:
+    """The figures of a call whose messages nobody reads: what only those would tell is left out."""
+    return {name: value for name, value in stats.items() if name not in _OF_MESSAGES}
 
 
 def call_stats(

@@ -27,7 +27,8 @@ class Event:
 
     Parameters:
         time: In seconds on the call's clock.
-        kind: ``start``, ``stop``, ``clear``, ``interruption``, ``end``, ``cancel``, ``hang_up``,
+        kind: ``start``, ``stop``, ``clear``, ``cleared`` (the far end says so), ``mark`` (the bot asks
+            to be told when all before is played), ``played`` (it is), ``interruption``, ``end``, ``cancel``, ``hang_up``,
             ``hang_up_failed``, ``bad_message``, ``other_message``, ``warning``, ``error``,
             ``dropped``, ``note``, ``pipeline`` (see :mod:`workbench.observer`).
         text: What it was, in words.

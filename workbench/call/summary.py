@@ -8,7 +8,9 @@ from html import escape
 from pathlib import Path
 from typing import Final, Protocol
 
+from workbench.call.acknowledged import Check
 from workbench.call.answers import HOW_TO_SEE, Answers
+from workbench.call.carriers import Carrier, known_by_name
 from workbench.call.streams import Stream
 from workbench.call.turns import Turn
 
@@ -26,6 +28,11 @@ class Told(Protocol):
     inbound: Stream
     outbound: Stream
     unrecorded: tuple[tuple[float, float], ...]
+    carrier: Carrier
+
+    @property
+    def playout_check(self) -> Check | None:
+        """The queue model against what the carrier said."""
 
     @property
     def labels(self) -> Mapping[str, str]:
@@ -86,6 +93,8 @@ def facts(call: Told) -> list[tuple[str, str]]:
     stats, who = call.stats, call.metadata.get("call", {})
     found = [("file", call.path.name)]
     found += [(name.replace("_", " "), value) for name, value in who.items() if value]
+    if not call.carrier.is_ours:
+        found.append(("carrier", _carrier(call.carrier)))
     if call.labels:
         found.append(
             ("labels", ", ".join(f"{name} {value}" for name, value in call.labels.items()))
@@ -95,25 +104,48 @@ def facts(call: Told) -> list[tuple[str, str]]:
         ("outbound", call.outbound, "bot", ""),
     ):
         kinds = ", ".join(dict.fromkeys(map(str, stream.formats))) or "no audio"
-        told = f"{kinds}, {_count(len(stream), 'message')}"
-        told += f", {stats[f'{name}_kbit_s']:.0f} kbit/s"
+        told = f"{kinds}, {_count(len(stream), 'message' if call.carrier.is_read else 'frame')}"
+        if f"{name}_kbit_s" in stats:
+            told += f", {stats[f'{name}_kbit_s']:.0f} kbit/s"
         if f"{side}_level_dbov" in stats:
             spoke = any(turn.side == side for turn in call.turns)
             level = f"{stats[f'{side}_level_dbov']:.1f}".replace("-", "\N{MINUS SIGN}")
             told += f", {'speech' if spoke else 'noise'} at {level} dBov"
-        if loss and stats[loss]:
+        if loss and stats.get(loss):
             told += f", {stats[loss]:.0f} lost"
+        if loss and call.carrier.is_read and not call.carrier.is_numbered:
+            told += ", not numbered: what is lost cannot be told"
         found.append((name, told))
     rates = [f"{stats[name]:.0f} Hz {way}" for name, way in _RATES if name in stats]
     if rates:
         found.append(("pipeline", ", ".join(rates)))
-    heard, said = stats["caller_heard_ms"], stats["bot_sent_ms"]
-    found.append(("heard", f"{heard / 1000:.1f} s of the {said / 1000:.1f} s that the bot sent"))
+    if call.carrier.is_read:
+        found.append(("heard", _heard(call)))
     if len(call.answers.waited_for):
         found.append(("answers", call.answers.sentence))
         if not call.answers.is_seen:
             found.append(("", HOW_TO_SEE))
     return found
+
+
+def _carrier(carrier: Carrier) -> str:
+    if carrier.is_read:
+        return str(carrier)
+    return (
+        f"recorded from {carrier}; this version reads the messages of {known_by_name()}, so here are "
+        "the frames only"
+    )
+
+
+def _heard(call: Told) -> str:
+    """How much of the bot was heard, and how well that is known."""
+    heard, said = call.stats["caller_heard_ms"], call.stats["bot_sent_ms"]
+    told = f"{heard / 1000:.1f} s of the {said / 1000:.1f} s that the bot sent"
+    if call.playout_check is not None:
+        return f"{told}; {call.playout_check.sentence(str(call.carrier))}"
+    if call.carrier.acknowledges and said:
+        return f"{told}, by the queue model: no mark of the bot's was answered"
+    return told
 
 
 def _length(seconds: float) -> str:

@@ -7,9 +7,10 @@ Within a major version topics and fields are only added; readers skip what they 
 topic                    one record is
 ======================== ======================================================================
 ``/ws/rx``               a message that arrived: its JSON text, verbatim but for redaction
-``/ws/rx/invalid``       one that is not a JSON object in UTF-8: :class:`Invalid`
+``/ws/rx/invalid``       one that is not a JSON object in UTF-8, as the audio of some carriers:
+                         :class:`Invalid`
 ``/ws/tx``               a message that the serializer made: likewise
-``/ws/tx/binary``        one that is not a JSON object: :class:`Invalid`
+``/ws/tx/binary``        one that is not a JSON object: likewise
 ``/frames/in/audio``     an audio frame that ``deserialize`` made: :class:`AudioFrame`
 ``/frames/in/other``     any other frame that it made: :class:`OtherFrame`
 ``/frames/out/audio``    an audio frame that was given to ``serialize``: :class:`AudioFrame`

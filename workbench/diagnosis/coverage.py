@@ -10,11 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.call import Call
+from workbench.call.carriers import Carrier
 from workbench.diagnosis.detectors import DETECTORS
 from workbench.diagnosis.finding import Finding
 
-__all__ = ["Unjudged", "in_words", "unjudged"]
+__all__ = ["Unjudged", "in_words", "unjudged", "untold"]
 
+#: What the frames alone tell: levels, the bytes of the bot's voice, turns, answers.
+FROM_FRAMES: Final = frozenset(
+    """
+    capture_dropped clipping container_header dc_offset early_answer level_mismatch noise slow_response
+    """.split()
+)
+#: What only the numbers of the caller's messages tell.
+BY_NUMBERS: Final = frozenset({"duplicate", "sequence_gap"})
+#: What only tells from a good end that this has its stop.
+BY_STOP: Final = "broke_off"
 #: Where a cause takes up less of the call than this, what follows from it can be judged elsewhere.
 _LITTLE: Final = 0.01
 
@@ -52,7 +63,7 @@ def unjudged(
     Returns:
         What concerns all of the call first.
     """
-    rows = [*_recording(call), *_signals(call)]
+    rows = [*_recording(call), *_signals(call), *_unread(call)]
     rows += [Unjudged(kind, 1.0, why) for kind, why in sorted(kinds.items())]
     rows += _spoilt(call, found)
     return tuple({row.what: row for row in reversed(rows)}.values())[::-1]
@@ -70,6 +81,26 @@ def in_words(rows: Iterable[Unjudged]) -> str:
         for why, count in reasons.items()
     ]
     return "; ".join(whole + few)
+
+
+def _unread(call: Call) -> Iterator[Unjudged]:
+    """Kinds that messages would tell, where these do not."""
+    for kind, why in sorted(untold(call.carrier).items()):
+        yield Unjudged(kind, 1.0, why)
+
+
+def untold(carrier: Carrier) -> dict[str, str]:
+    """Kinds that nobody can tell from a carrier's messages, or from frames alone, and why."""
+    if not carrier.is_read:
+        why = f"was not looked for, since the messages of {carrier} are not read"
+        return dict.fromkeys(DETECTORS.keys() - FROM_FRAMES, why)
+    told: dict[str, str] = {}
+    if not carrier.is_numbered:
+        why = f"was not looked for, since {carrier} numbers no messages"
+        told |= dict.fromkeys(BY_NUMBERS, why)
+    if not carrier.says_stop:
+        told[BY_STOP] = f"was not looked for, since {carrier} says no stop"
+    return told
 
 
 def _recording(call: Call) -> Iterator[Unjudged]:

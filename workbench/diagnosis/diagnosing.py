@@ -27,7 +27,7 @@ from workbench.diagnosis.detectors.encoding import declared
 from workbench.diagnosis.finding import Finding
 from workbench.diagnosis.findings import Findings
 from workbench.diagnosis.harm import rank
-from workbench.diagnosis.quoting import quoted
+from workbench.diagnosis.quoting import checked, quoted
 
 __all__ = ["AROUND", "diagnose", "excerpt"]
 
@@ -74,7 +74,8 @@ def diagnose(
     if unknown:
         raise ValueError(f"no detector {sorted(unknown)}, there are: {', '.join(DETECTORS)}")
     wanted = DETECTORS.keys() if kinds is None else set(kinds)
-    asked = [name for name in DETECTORS if name in wanted or name == _ALWAYS]
+    untold = coverage.untold(call.carrier)
+    asked = [n for n in DETECTORS if (n in wanted or n == _ALWAYS) and n not in untold]
     groundwork = _GROUNDWORK if kinds is None else {}
     found: list[Finding] = []
     failed: dict[str, str] = {}
@@ -91,7 +92,9 @@ def diagnose(
                 warnings.warn(text, RuntimeWarning, stacklevel=2)
             advance(1)
     judged = arbitrated(sorted(found, key=rank), call.duration, DETECTORS)
-    kept = tuple(quoted(call, f) for f in judged if f.kind in wanted or f.kind != _ALWAYS)
+    kept = tuple(
+        quoted(call, checked(call, f)) for f in judged if f.kind in wanted or f.kind != _ALWAYS
+    )
     not_asked = dict.fromkeys(DETECTORS.keys() - wanted, "was not asked for")
     left = coverage.unjudged(call, judged, not_asked | failed)
     is_silent = not len(call.inbound) and not len(call.outbound)

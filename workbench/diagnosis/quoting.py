@@ -1,4 +1,4 @@
-"""What was said where a fault is, beside it."""
+"""What stands beside a finding: what was said where it is, and how well its queue is known."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from workbench.call import Call
 from workbench.call.words import Words
 from workbench.diagnosis.finding import Finding
 
-__all__ = ["quoted"]
+__all__ = ["checked", "quoted"]
 
+#: Kinds that go by the far end's queue.
+_BY_QUEUE: Final = frozenset({"underrun", "missing_clear", "cut_goodbye", "unheard_speech"})
 #: Of a finding that lasts longer than this, in seconds, words would say nothing.
 _LONG: Final = 10.0
 #: Words so near a fault are quoted with it, in seconds.
@@ -41,6 +43,19 @@ def quoted(call: Call, finding: Finding) -> Finding:
     if end - start > _LONG:
         return finding
     return replace(finding, words=_quotation("at", said.heard.between(start - _NEAR, end + _NEAR)))
+
+
+def checked(call: Call, finding: Finding) -> Finding:
+    """Say of what goes by the queue model how it agrees with what the carrier said, if it did.
+
+    Args:
+        call: The call that it was found in.
+        finding: Any.
+    """
+    if finding.kind not in _BY_QUEUE or call.playout_check is None:
+        return finding
+    said = call.playout_check.sentence(str(call.carrier))
+    return replace(finding, cause=f"{finding.cause} {said[0].upper()}{said[1:]}.")
 
 
 def _quotation(how: str, words: Words) -> str:

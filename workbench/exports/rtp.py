@@ -16,7 +16,7 @@ SSRC       one                                   another one if a ``clear`` thre
                                                  than the pause after it can make up for: a
                                                  timestamp cannot go back
 marker     never                                 first packet of an utterance
-payload    as it arrived                         PCMU as sent, PCM reduced to PCMU
+payload    as it arrived, if it was PCMU         PCMU as sent, all else reduced to PCMU
 =========  ====================================  ================================================
 
 References:
@@ -56,7 +56,7 @@ from workbench.exports.pcapng import (
 
 __all__ = ["write_pcap"]
 
-_BANDWIDTH: Final = Address("192.0.2.1", 40000)
+_CARRIER: Final = Address("192.0.2.1", 40000)
 _BOT: Final = Address("192.0.2.2", 50000)
 _SIP: Final = 5060
 #: Numbers of the two interfaces, in the order in which they are described.
@@ -73,11 +73,19 @@ _LONGEST: Final = _RATE
 _COMMENT: Final = (
     "Synthesised from a capture of a media stream, which is JSON over TCP: no packet here was ever "
     "on a network. Times are those at which messages reached or left the bot's serializer, so "
-    "jitter is jitter of delivery and a lost packet is a gap in sequenceNumber. Outbound sequence "
-    "numbers and timestamps, addresses, ports and the SIP dialogue are made up. Outbound PCM was "
+    "jitter is jitter of delivery and a lost packet is a gap in {number}. Outbound sequence "
+    "numbers and timestamps, addresses, ports and the SIP dialogue are made up. {reduced} was "
     "reduced to PCMU. The second interface has the JSON messages, without the values of "
-    "streamParams."
+    "{parameters}."
 )
+_OURS: Final = {"number": "sequenceNumber", "reduced": "Outbound PCM", "parameters": "streamParams"}
+_OTHERS: Final = {
+    "number": "the carrier's numbers of audio",
+    "reduced": "What was not PCMU",
+    "parameters": "the application's own parameters",
+}
+#: What the application itself put into a stream's first message, by the carriers' names.
+_PARAMETERS: Final = ("streamParams", "customParameters", "custom_parameters", "extra_headers")
 
 
 class _Packet(NamedTuple):
@@ -106,10 +114,11 @@ def write_pcap(call: Call, path: str | Path) -> None:
         key=lambda packet: packet.time_ns,
     )
     with written_beside(path) as part, part.open("wb") as file:
-        writer = PcapngWriter(file, "workbench", _COMMENT)
+        words = _OURS if call.carrier.is_ours else _OTHERS
+        writer = PcapngWriter(file, "workbench", _COMMENT.format(**words))
         writer.interface(LINKTYPE_RAW, "RTP made from the media stream")
         writer.interface(LINKTYPE_UPPER_PDU, "WebSocket messages")
-        writer.names({_BANDWIDTH.host: "bandwidth", _BOT.host: "bot"})
+        writer.names({_CARRIER.host: call.carrier.name.lower() or "carrier", _BOT.host: "bot"})
         time_ns = origin
         for number, (inbound, data) in enumerate(before, -len(before)):
             writer.packet(_RTP, origin + number * _MILLISECOND, data, inbound=inbound)
@@ -127,22 +136,25 @@ def _messages(call: Call) -> Iterator[_Packet]:
     with CaptureReader(call.path, call.budget) as reader:
         for record in reader.records("/ws/rx", "/ws/tx"):
             inbound = record.topic == "/ws/rx"
-            ends = (_BANDWIDTH, _BOT) if inbound else (_BOT, _BANDWIDTH)
+            ends = (_CARRIER, _BOT) if inbound else (_BOT, _CARRIER)
             body = _without_parameters(record.body) if inbound else record.body
             yield _Packet(record.time_ns, _JSON, upper_pdu("json", *ends, body), inbound)
 
 
 def _without_parameters(body: bytes) -> bytes:
-    """Blank the values of ``streamParams``: the file goes to strangers, and they may be tokens."""
+    """Blank the values of parameters: the file goes to strangers, and they may be tokens."""
     try:
         fields = msgspec.json.decode(body)
     except (ValueError, RecursionError):
         return b"null"
-    if not isinstance(fields, dict) or "streamParams" not in fields:
+    if not isinstance(fields, dict):
         return body
-    given = fields["streamParams"]
-    fields["streamParams"] = dict.fromkeys(given, REDACTED) if isinstance(given, dict) else REDACTED
-    return msgspec.json.encode(fields)
+    holders = [part for part in (fields, fields.get("start")) if isinstance(part, dict)]
+    named = [(part, name) for part in holders for name in _PARAMETERS if part.get(name)]
+    for part, name in named:
+        given = part[name]
+        part[name] = dict.fromkeys(given, REDACTED) if isinstance(given, dict) else REDACTED
+    return msgspec.json.encode(fields) if named else body
 
 
 def _inbound(stream: Stream, origin: int) -> Iterator[_Packet]:
@@ -156,7 +168,7 @@ def _inbound(stream: Stream, origin: int) -> Iterator[_Packet]:
     for time_ns, seq, ts, missing, payload in zip(*columns, _as_pcmu(stream), strict=True):
         packet = _packet(seq, ts, _INBOUND_SSRC, payload[:_LONGEST])
         comment = f"{missing} missing before this one" if missing else ""
-        yield _Packet(time_ns, _RTP, udp(_BANDWIDTH, _BOT, packet), True, comment)
+        yield _Packet(time_ns, _RTP, udp(_CARRIER, _BOT, packet), True, comment)
 
 
 def _outbound(call: Call, origin: int) -> Iterator[_Packet]:
@@ -178,7 +190,7 @@ def _outbound(call: Call, origin: int) -> Iterator[_Packet]:
             piece = payload[begin : begin + _LONGEST]
             marker = pause >= 0 and begin == 0
             packet = _packet(next(sequence), timestamp, ssrc, piece, marker=marker)
-            yield _Packet(time_ns, _RTP, udp(_BOT, _BANDWIDTH, packet), False)
+            yield _Packet(time_ns, _RTP, udp(_BOT, _CARRIER, packet), False)
             timestamp += len(piece)
 
 
@@ -234,7 +246,7 @@ def _dialogue(call_id: str) -> tuple[list[tuple[bool, bytes]], list[tuple[bool, 
     call_id = re.sub(r"[^\w.-]", "", call_id, flags=re.ASCII) or "unknown"
     uri = f"sip:bot@{_BOT.host}"
     before = [
-        _sip(True, f"INVITE {uri} SIP/2.0", call_id, "1 INVITE", _sdp(_BANDWIDTH), to_tag=""),
+        _sip(True, f"INVITE {uri} SIP/2.0", call_id, "1 INVITE", _sdp(_CARRIER), to_tag=""),
         _sip(False, "SIP/2.0 200 OK", call_id, "1 INVITE", _sdp(_BOT)),
         _sip(True, f"ACK {uri} SIP/2.0", call_id, "1 ACK"),
     ]
@@ -250,18 +262,18 @@ def _sip(
 ) -> tuple[bool, bytes]:
     lines = [
         first,
-        f"Via: SIP/2.0/UDP {_BANDWIDTH.host}:{_SIP};branch=z9hG4bK{sequence.replace(' ', '')}",
-        f"From: <sip:caller@{_BANDWIDTH.host}>;tag=a",
+        f"Via: SIP/2.0/UDP {_CARRIER.host}:{_SIP};branch=z9hG4bK{sequence.replace(' ', '')}",
+        f"From: <sip:caller@{_CARRIER.host}>;tag=a",
         f"To: <sip:bot@{_BOT.host}>{to_tag}",
         f"Call-ID: {call_id}",
         f"CSeq: {sequence}",
-        f"Contact: <sip:{'caller' if inbound else 'bot'}@{(_BANDWIDTH if inbound else _BOT).host}>",
+        f"Contact: <sip:{'caller' if inbound else 'bot'}@{(_CARRIER if inbound else _BOT).host}>",
         "Max-Forwards: 70",
         *(["Content-Type: application/sdp"] if sdp else []),
         f"Content-Length: {len(sdp)}",
     ]
     text = "\r\n".join([*lines, "", sdp]).encode()
-    caller, bot = _BANDWIDTH._replace(port=_SIP), _BOT._replace(port=_SIP)
+    caller, bot = _CARRIER._replace(port=_SIP), _BOT._replace(port=_SIP)
     return inbound, udp(caller, bot, text) if inbound else udp(bot, caller, text)
 
 

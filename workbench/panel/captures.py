@@ -51,9 +51,12 @@ def opened(capture: Capture, work: Work | None = None) -> Opened:
 
     Raises:
         CaptureError: If it cannot be read.
+        ValueError: If another carrier's serializer was recorded: it has other settings.
     """
     if work is None:
         call = capture if isinstance(capture, Call) else Call.open(capture)
+        call.check_ours("the panel")
         return Opened(call, diagnose(call))
     call = capture if isinstance(capture, Call) else work.submit(Call.open, capture).result()
+    call.check_ours("the panel")
     return Opened(call, work.submit(diagnose, call).result())

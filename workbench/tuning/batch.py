@@ -91,6 +91,8 @@ def tune_captures(
     skipped = {name: one.problem for name, one in zip(named, found, strict=True) if one.problem}
     spoken = [one for one in found if one.scores is not None]
     if not spoken:
+        if len(skipped) == len(named) == 1:
+            raise ValueError(next(iter(skipped.values())))
         problems = "; ".join(f"{name}: {why}" for name, why in list(skipped.items())[:_TOLD])
         raise ValueError(
             f"none of the {len(named)} captures holds audio of the bot"
@@ -114,6 +116,7 @@ def score_capture(capture: str, recording: str | None, task: Task) -> Scored:
     try:
         with local_file(capture) as path:
             call = Call.open(path)
+            call.check_ours("tune")
             facts = facts_of(call, None if recording is None else read(recording))
             if facts is None:
                 return Scored()

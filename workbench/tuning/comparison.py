@@ -260,8 +260,11 @@ def compare(
     Raises:
         TypeError: For a path; :meth:`workbench.call.Call.open` reads it.
         ValueError: If the bot said nothing, a leg is not known, two settings are one, or the
-            recording does not hold what the bot sent.
+            recording does not hold what the bot sent; and for a call of another carrier's
+            serializer.
     """
+    if isinstance(call, Call):
+        call.check_ours("compare")
     tried = distinct(settings or SETTINGS)
     spoken = Spoken(call)
     measured = None if recording is None else carrier_recording.measured(call, recording)

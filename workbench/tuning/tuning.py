@@ -20,13 +20,14 @@ from datetime import UTC, datetime
 from html import escape
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 import pandas as pd
 
 from pipecat_bandwidth import BandwidthFrameSerializer
 from workbench.audio import Audio
+from workbench.call import Call
 from workbench.exceptions import NotAvailable
 from workbench.tuning.carrier_recording import MeasuredLeg
 from workbench.tuning.cushion import MOST_MS, CushionChoice, choose_cushion
@@ -46,9 +47,6 @@ from workbench.tuning.sentences import listed
 from workbench.tuning.settings import SETTINGS, Setting, distinct
 from workbench.tuning.trial import BRIEF_SECS, COMMON_RATE
 from workbench.tuning.voice import Source
-
-if TYPE_CHECKING:
-    from workbench.call import Call
 
 __all__ = ["Task", "TuningResult", "as_code", "conclude", "params_of", "tune"]
 
@@ -171,10 +169,14 @@ def tune(
     Raises:
         TypeError: For paths, which :func:`workbench.tuning.batch.tune_captures` takes.
         ValueError: If no call holds audio of the bot, for an unknown name, a limit that is NaN,
-            or if no setting fulfils the constraints; the message says what there is.
+            or if no setting fulfils the constraints; the message says what there is. For a call of
+            another carrier's serializer.
     """
     one = isinstance(calls, str) or not isinstance(calls, Iterable)  # a path is refused as a whole
     sources = [cast("Source", calls)] if one else list(cast("Iterable[Source]", calls))
+    for source in sources:
+        if isinstance(source, Call):
+            source.check_ours("tune")
     task = Task.of(objective, constraints, leg=leg, settings=settings, seed=seed)
     recorded = one_each(recordings, len(sources))
     about = [facts_of(*pair) for pair in zip(sources, recorded, strict=True)]

@@ -68,14 +68,14 @@ def one_way(call: Call) -> Iterator[Finding]:
             whole,
             "no audio arrived from the caller",
             "The stream carries no inbound track, or the media never left the carrier.",
-            'Check <StartStream tracks="inbound" mode="bidirectional"> in the BXML that was returned.',
+            call.carrier.advice.both_ways,
         )
     elif call.caller_sent.level < -80:
         yield _caller(
             whole,
             f"the caller's audio is digital silence ({call.caller_sent.level:.0f} dBov)",
             "The caller is muted, or the carrier sends filler instead of media.",
-            "Call again from another telephone; if it stays silent, give Bandwidth the call id.",
+            f"Call again from another telephone; if it stays silent, {call.carrier.advice.report}.",
         )
     else:
         yield from _caller_away(call)
@@ -117,7 +117,7 @@ def _caller_away(call: Call) -> Iterator[Finding]:
             f"nothing was sent of the caller for {_secs(away)}, and no number is missing",
             "What sends the caller's audio stood still: the carrier, a bridge, or a caller who "
             "was put on hold there.",
-            "Nothing in the bot causes it; give Bandwidth the call id and these times.",
+            f"Nothing in the bot causes it; {call.carrier.advice.report} and these times.",
         )
     ended = _lasting([(last, call.duration)])
     if ended and not is_quiet and not _winds_up(call, last):
@@ -126,7 +126,7 @@ def _caller_away(call: Call) -> Iterator[Finding]:
             f"the caller's media ends at {last:.0f} of {call.duration:.0f} s",
             "The far end went on with the call and sent no more audio: the stream of media died, "
             "or the caller's side was let go.",
-            "Nothing in the bot causes it; give Bandwidth the call id and this time. Let the bot "
+            f"Nothing in the bot causes it; {call.carrier.advice.report} and this time. Let the bot "
             "end a call of which nothing arrives any more.",
         )
     silent = _lasting(_digital(level, there))
@@ -136,7 +136,7 @@ def _caller_away(call: Call) -> Iterator[Finding]:
             f"the caller's audio is digital silence for {_secs(silent)}, on a line that has "
             "noise otherwise",
             "The caller was muted, or the carrier sent filler instead of media.",
-            "Nothing in the bot causes it; if nobody pressed mute, give Bandwidth the call id and "
+            f"Nothing in the bot causes it; if nobody pressed mute, {call.carrier.advice.report} and "
             "these times.",
         )
 

@@ -348,7 +348,7 @@ def missing_clear(call: Call) -> Iterator[Finding]:
             measurement=f"interrupted, the bot played on for {left_ms:.0f} ms from the far end's "
             "queue",
             cause="An InterruptionFrame came and no clear was sent for it.",
-            remedy="Let InterruptionFrame reach the serializer: BandwidthFrameSerializer sends "
+            remedy=f"Let InterruptionFrame reach the serializer: {call.carrier.serializer} sends "
             "clear for it. A processor of your own must push it on.",
             listen="caller_heard",
         )

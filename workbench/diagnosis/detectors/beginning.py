@@ -122,12 +122,10 @@ def restart(call: Call) -> Iterator[Finding]:
         threshold=Threshold(1, "times"),
         measurement=f"the stream started again at {times[0]:.1f} s"
         + (f", and {arrived - heard:.1f} s of the caller were not read since" if unheard else ""),
-        cause="Bandwidth opened a further stream over the same WebSocket."
+        cause=f"{call.carrier} opened a further stream over the same WebSocket."
         if len(starts)
         else "What numbers the caller's messages began anew: a media server that was replaced, or "
         "a bridge that connected again.",
-        remedy="A serializer belongs to one stream: this project's ignores a second start, and "
-        "drops what comes after a stop. Give each <StartStream> a WebSocket, and a pipeline, of "
-        "its own.",
+        remedy=call.carrier.advice.other_streams,
         listen="caller_sent",
     )

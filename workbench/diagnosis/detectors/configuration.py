@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from workbench.call import Call
+from workbench.call import Call, FrameRecord
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.finding import Finding, Part, counted, graded
 
@@ -13,6 +13,8 @@ __all__ = ["resampling", "rtvi_leak", "wire_overhead"]
 
 #: Less audio than this tells nothing, in seconds.
 ENOUGH: Final = 2.0
+#: A message is recorded so soon after the serializer made it, in seconds.
+_WRITTEN: Final = 0.001
 
 
 @detector(
@@ -54,11 +56,7 @@ def resampling(call: Call) -> Iterator[Finding]:
 )
 def rtvi_leak(call: Call) -> Iterator[Finding]:
     """Messages for a web client are sent down the telephone line."""
-    leaked = [
-        frame.time
-        for frame in call.frames_out
-        if "TransportMessage" in frame.frame and frame.result == "sent"
-    ]
+    leaked = [frame.time for frame in call.frames_out if _is_strange(call, frame)]
     if not leaked:
         return
     yield rtvi_leak.finding(
@@ -67,11 +65,20 @@ def rtvi_leak(call: Call) -> Iterator[Finding]:
         severity=graded(len(leaked), 100, 10_000),
         value=len(leaked),
         threshold=Threshold(1, "messages"),
-        measurement=f"{len(leaked)} messages that are not Bandwidth's were sent to it",
+        measurement=f"{len(leaked)} messages that are not {call.carrier}'s were sent to it",
         cause="ignore_rtvi_messages is False: RTVI, which is on by default, goes to the telephone.",
         remedy="Set ignore_rtvi_messages=True in InputParams, or leave it out; a processor of "
         "your own that sends transport messages needs another transport.",
     )
+
+
+def _is_strange(call: Call, frame: FrameRecord) -> bool:
+    """Whether a message was made of a transport message frame that is none of the carrier's own."""
+    if "TransportMessage" not in frame.frame or frame.result != "sent":
+        return False
+    until = frame.time + (frame.took_ms or 0.0) / 1000 + _WRITTEN
+    marks = call.times_of("mark")
+    return not bool(((marks >= frame.time) & (marks <= until)).any())
 
 
 @detector(

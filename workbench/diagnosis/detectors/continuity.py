@@ -130,7 +130,8 @@ def audio_lost(call: Call) -> Iterator[Finding]:
             measurement=f"{missing:.0f} ms of the caller never reached the pipeline",
             cause="The inbound resampler was cleared in the middle of speech, or deserialize "
             "failed.",
-            remedy="Set audio_in_sample_rate=8000, the rate of the wire, and leave "
+            remedy=f"Set audio_in_sample_rate={call.stats.get('wire_in_hz', 8000):.0f}, the rate of the "
+            "wire, and leave "
             "resampler_clear_after_secs at None.",
             listen="bot_heard",
         )
@@ -210,10 +211,10 @@ def dropout(call: Call) -> Iterator[Finding]:
             ]
             told += holes
             for parts in grouped(lasting(holes), 5.0):
-                yield _dropout(side, name, parts)
+                yield _dropout(call, side, name, parts)
 
 
-def _dropout(side: Side, name: str, parts: Sequence[Part]) -> Finding:
+def _dropout(call: Call, side: Side, name: str, parts: Sequence[Part]) -> Finding:
     total = sum(part.value for part in parts)
     cause, remedy = _FILLED[name]
     return dropout.finding(
@@ -223,7 +224,7 @@ def _dropout(side: Side, name: str, parts: Sequence[Part]) -> Finding:
         value=total,
         measurement=f"{total:.0f} ms of digital silence inside words, in {len(parts)} holes",
         cause=cause,
-        remedy=remedy,
+        remedy=remedy.format(report=call.carrier.advice.report),
         listen=name,
     )
 
@@ -241,7 +242,7 @@ _BY_THE_SERIALIZER: Final = (
 _FILLED: Final = {
     "caller_sent": (
         "The carrier filled lost packets with silence.",
-        "Nothing in the bot causes it; give Bandwidth the call id and these times.",
+        "Nothing in the bot causes it; {report} and these times.",
     ),
     "bot_said": (
         "Silence was put between frames before they reached the serializer: a mixer, or a queue that "

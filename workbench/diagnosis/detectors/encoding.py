@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from pipecat_bandwidth.encodings import WireFormat
 from workbench.call import Call
 from workbench.call.signals import WAYS
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector, once
@@ -45,26 +46,12 @@ SPOILT: Final = (
     "wrong_layout",
 )  # fmt: skip
 
-#: Who read or wrote a signal's bytes, and what to change there; empty if that depends on what they
-#: are.
+#: Who read or wrote a signal's bytes.
 _WHOSE: Final = {
-    "caller_sent": (
-        "The stream carries another encoding than its start message says.",
-        "Check the encoding in the start message: PCMU is expected. If it says so, give Bandwidth "
-        "the call id.",
-    ),
-    "bot_heard": (
-        "The payloads arrived right; the serializer's frames do not hold what they say.",
-        "Let deserialize decode mu-law to 16-bit signed little-endian samples.",
-    ),
-    "bot_said": (
-        "The speech synthesis delivers something other than the frames are declared to hold.",
-        "",
-    ),
-    "bot_sent": (
-        "The frames are right; the serializer writes something other than it declares.",
-        "Send what the content type says: PCMU is mu-law, PCM 16-bit signed little-endian samples.",
-    ),
+    "caller_sent": "The stream carries another encoding than its start message says.",
+    "bot_heard": "The payloads arrived right; the serializer's frames do not hold what they say.",
+    "bot_said": "The speech synthesis delivers something other than the frames are declared to hold.",
+    "bot_sent": "The frames are right; the serializer writes something other than it declares.",
 }
 
 #: First bytes of audio files, and what they are.
@@ -157,10 +144,15 @@ def _misread(call: Call, side: Side, name: str, found: list[Misread]) -> Finding
     secs = sum(m.end - m.start for m in found)
     sound = HOP * np.count_nonzero(levels(call.signal(name)) > AUDIBLE_DBOV)
     really = found[0].really
-    form = declared(call, name)
-    read_as = "mu-law" if form == "PCMU" else "16-bit samples"
+    form, advice = declared(call, name), call.carrier.advice
+    read_as = _read_as(call, name)
     unknown = Threshold(RANDOM_BITS[form], "bits per byte") if really is UNKNOWN else None
-    cause, remedy = _WHOSE[name]
+    remedies = {
+        "caller_sent": advice.encoding,
+        "bot_heard": advice.decode,
+        "bot_said": f"{really.setting[0].upper()}{really.setting[1:]}.",
+        "bot_sent": advice.declare,
+    }
     return wrong_codec.finding(
         side=side,
         parts=[Part(m.start, m.end, m.bits) for m in found],
@@ -169,19 +161,28 @@ def _misread(call: Call, side: Side, name: str, found: list[Misread]) -> Finding
         threshold=unknown,
         measurement=f"{secs:.1f} s of {name} ({min(1.0, secs / max(sound, secs)):.0%} of its sound) are "
         f"{really.name}, read as {read_as}",
-        cause=cause,
-        remedy=remedy or f"{really.setting[0].upper()}{really.setting[1:]}.",
+        cause=_WHOSE[name],
+        remedy=remedies[name],
         listen=name,
     )
 
 
 def declared(call: Call, name: str) -> Declared:
-    """What the bytes of a signal were read as, most of them."""
+    """What the bytes of a signal are looked at as, most of them: A-law as the samples it stands for."""
+    formats = _formats(call, name)
+    return "PCMU" if sum(wire.encoding == "PCMU" for wire in formats) * 2 > len(formats) else "PCM"
+
+
+def _read_as(call: Call, name: str) -> str:
+    """What most of the bytes of a signal were read as, in words."""
+    laws = {"PCMU": "mu-law", "PCMA": "A-law"}
+    names = [laws.get(str(wire), "16-bit samples") for wire in _formats(call, name)]
+    return max(dict.fromkeys(names), key=names.count, default="16-bit samples")
+
+
+def _formats(call: Call, name: str) -> Sequence[WireFormat]:
     formats = {"caller_sent": call.inbound.formats, "bot_sent": call.outbound.formats}
-    bytes_per_sample = [wire.bytes_per_sample for wire in formats.get(name, ())]
-    return (
-        "PCMU" if sum(size == 1 for size in bytes_per_sample) * 2 > len(bytes_per_sample) else "PCM"
-    )
+    return formats.get(name, ())
 
 
 def _overlaps(one: Misread, others: Sequence[Misread]) -> bool:

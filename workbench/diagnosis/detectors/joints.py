@@ -84,7 +84,7 @@ def block_joint(call: Call) -> Iterator[Finding]:
                 "caller_sent": "Each message was converted by itself before it arrived.",
                 "bot_heard": "The serializer converts each message by itself.",
             }[name],
-            remedy="Nothing in the bot causes it; give Bandwidth the call id."
+            remedy=f"Nothing in the bot causes it; {call.carrier.advice.report}."
             if name == "caller_sent"
             else "Keep one resampler for the whole stream (soxr.ResampleStream, or this project's "
             "serializer), not a call of resample() for each block, and pad no block with zeros.",
@@ -246,7 +246,7 @@ def wrong_layout(call: Call) -> Iterator[Finding]:
             remedy="Let an answer wait until the one before it is over or interrupted; push audio "
             "from one task only."
             if side == "bot"
-            else "Nothing in the bot causes it; give Bandwidth the call id.",
+            else f"Nothing in the bot causes it; {call.carrier.advice.report}.",
             listen=name,
         )
 

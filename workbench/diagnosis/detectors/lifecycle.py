@@ -28,14 +28,6 @@ MID_WORD: Final = 0.15
 STILL_SECS: Final = 0.1
 #: The last 60 ms of a word, in hops, are so much fainter than its loud part, unless it was cut.
 FADED_DB, LAST_HOPS = 10.0, 6
-_CREDENTIALS: Final = (
-    "Check client_id, client_secret, account_id and call_id, and that the credentials may use the "
-    "Voice API."
-)
-_ENDS: Final = (
-    'With <StopStream wait="true"/> after <StartStream>, instead of <Pause>, the call also ends '
-    "when the WebSocket is closed."
-)
 
 
 @detector(
@@ -77,8 +69,7 @@ def cut_goodbye(call: Call) -> Iterator[Finding]:
         measurement=f"the call ended {unheard_ms:.0f} ms before the caller had heard all that was "
         "said",
         cause="The call was hung up while audio was still in the far end's queue.",
-        remedy="Push the EndFrame after the last audio, and let it wait for what is still queued "
-        "(hang_up_after_secs); CancelFrame ends at once.",
+        remedy=call.carrier.advice.goodbye,
         listen="bot_sent",
     )
 
@@ -140,9 +131,8 @@ def broke_off(call: Call) -> Iterator[Finding]:
         if who
         else "the caller hung up: the connection was closed without a stop",
         cause=cause,
-        remedy="Look at what lies between Bandwidth and the bot at this time: a proxy with a limit "
-        'of time, a tunnel, a restart. <StopStream wait="true"/> after <StartStream> decides '
-        "what becomes of the call then.",
+        remedy=f"Look at what lies between {call.carrier} and the bot at this time: a proxy with a limit "
+        f"of time, a tunnel, a restart. {call.carrier.advice.closed}",
         listen="caller_heard",
         confidence=POSSIBLE if was_up or by_itself or not who or ending.by else 1.0,
     )
@@ -211,7 +201,8 @@ def hang_up_unconfirmed(call: Call) -> Iterator[Finding]:
     if failed:
         time, severity = failed[-1].time, "error"
         measurement = failed[-1].text
-        cause = "The Voice API refused the hang-up or could not be reached."
+        api = "The Voice API" if call.carrier.is_ours else f"{call.carrier}'s API"
+        cause = f"{api} refused the hang-up or could not be reached."
     elif not ended or call.stopped is not None or not call.finished:
         return
     elif call.params.get("auto_hang_up") is True:
@@ -233,7 +224,9 @@ def hang_up_unconfirmed(call: Call) -> Iterator[Finding]:
         threshold=Threshold(1, "attempts"),
         measurement=measurement,
         cause=cause,
-        remedy=_ENDS if severity == "info" else f"{_CREDENTIALS} {_ENDS}",
+        remedy=call.carrier.advice.ends
+        if severity == "info"
+        else f"{call.carrier.advice.credentials} {call.carrier.advice.ends}",
     )
 
 
@@ -250,14 +243,15 @@ def early_end(call: Call) -> Iterator[Finding]:
     ending = call.ending
     if ending.how != "stop" or ending.by == "bot" or ending.time >= early_end.threshold:
         return
+    cause, remedy = call.carrier.advice.stays_up
     yield early_end.finding(
         side=None,
         parts=(Part(0.0, ending.time, ending.time),),
         severity="error",
         value=ending.time,
         measurement=f"the stream stopped after {ending.time:.1f} s",
-        cause="<StartStream> does not block: at the end of the BXML the call is hung up.",
-        remedy='Put <StopStream name="..." wait="true"/> after <StartStream>, with the same name.',
+        cause=cause,
+        remedy=remedy,
     )
 
 
@@ -299,8 +293,13 @@ def slow_shutdown(call: Call) -> Iterator[Finding]:
     )
 
 
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
 def _what_waited(call: Call, ended: float, secs: float) -> tuple[str, str]:
     """Cause and remedy of an end that took ``secs``, as far as the hang-ups tell."""
+    ours = call.carrier.is_ours
     took = [hang_up.took_ms / 1000 for hang_up in call.hang_ups if hang_up.took_ms is not None]
     if took and sum(took) >= secs / 2:
         return (
@@ -318,7 +317,7 @@ def _what_waited(call: Call, ended: float, secs: float) -> tuple[str, str]:
     if took:
         return (
             f"The hang-up itself took {sum(took):.1f} s; what waited was the far end.",
-            "Give Bandwidth the call id and this time.",
+            f"{_capital(call.carrier.advice.report)} and this time.",
         )
     if call.params.get("auto_hang_up") is False:
         return (
@@ -329,6 +328,6 @@ def _what_waited(call: Call, ended: float, secs: float) -> tuple[str, str]:
     return (
         "What waited is not in the capture: the hang-up, with a slow token endpoint or retries, "
         "or a service that does not shut down.",
-        "See the capture's /log for how long the hang-up took; share one VoiceAPI between calls "
-        "so that its token is at hand.",
+        "See the capture's /log for how long the hang-up took"
+        + ("; share one VoiceAPI between calls so that its token is at hand." if ours else "."),
     )

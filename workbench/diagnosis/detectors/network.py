@@ -40,8 +40,8 @@ UNBLOCK: Final = (
     "asyncio.to_thread; run one call per process; give the process a CPU of its own."
 )
 _WAY: Final = (
-    "Run the bot closer to Bandwidth's media servers, without a tunnel such as ngrok between, and "
-    "on a machine whose CPU is not exhausted"
+    "Run the bot closer to {}'s media servers, without a tunnel such as ngrok between, and on a "
+    "machine whose CPU is not exhausted"
 )
 
 
@@ -82,7 +82,8 @@ def sequence_gap(call: Call) -> Iterator[Finding]:
             "numbered and never arrived)",
             cause="Audio was lost before it reached the WebSocket, or the bot's process was too "
             "busy to read and the sender gave up; TCP itself loses nothing.",
-            remedy=f"{_WAY}. If it persists, give Bandwidth the call id and these times.",
+            remedy=f"{_WAY.format(call.carrier)}. If it persists, {call.carrier.advice.report} and these "
+            "times.",
             listen="caller_sent",
         )
 
@@ -149,7 +150,7 @@ def jitter(call: Call) -> Iterator[Finding]:
             remedy="Look for what reads the WebSocket only when it has nothing to send, in the "
             "pipeline or in a bridge before it. Nothing is lost, but nobody can interrupt the bot."
             if alternates
-            else f"{_WAY}. Look for blocking calls in the pipeline at this time (python -X dev, "
+            else f"{_WAY.format(call.carrier)}. Look for blocking calls in the pipeline at this time (python -X dev, "
             "loop.slow_callback_duration). Nothing is lost, but the bot hears and answers later.",
         )
 
@@ -305,6 +306,7 @@ def own_track(call: Call) -> Iterator[Finding]:
     count = call.other_track
     if not count:
         return
+    cause, remedy = call.carrier.advice.track
     yield own_track.finding(
         side="bot",
         parts=(Part(0.0, call.duration, float(count)),),
@@ -312,9 +314,11 @@ def own_track(call: Call) -> Iterator[Finding]:
         value=count,
         threshold=Threshold(1, "messages"),
         measurement=f"{count} messages of another track than the caller's arrived",
-        cause='The BXML asks for tracks="both" or "outbound": the bot is sent its own voice.',
-        remedy='Set <StartStream tracks="inbound">. The serializer drops the other track, but it costs as '
-        "much of the link as the caller's, and with another serializer the bot hears itself.",
+        cause=cause,
+        remedy=f"{remedy} The serializer drops the other track, but it costs as much of the link as the "
+        "caller's, and with another serializer the bot hears itself."
+        if call.carrier.is_ours
+        else f"{remedy} Pipecat's serializer does not tell tracks apart: the bot hears itself.",
     )
 
 
@@ -329,7 +333,8 @@ def bad_message(call: Call) -> Iterator[Finding]:
     bad = [
         event
         for event in call.events
-        if event.kind == "bad_message" and not (leaks and event.text.startswith("to Bandwidth"))
+        if event.kind == "bad_message"
+        and not (leaks and event.text.startswith(f"to {call.carrier}"))
     ]
     if not bad:
         return
@@ -341,10 +346,10 @@ def bad_message(call: Call) -> Iterator[Finding]:
         value=len(bad),
         threshold=Threshold(1, "messages"),
         measurement=f"{len(bad)} messages were not understood; {count} times: {reason}",
-        cause="Something other than Bandwidth is talking to this WebSocket, or a processor of the "
+        cause=f"Something other than {call.carrier} is talking to this WebSocket, or a processor of the "
         "pipeline sends its own messages through the transport.",
-        remedy="Check who connects (destinationUsername and destinationPassword in the BXML keep "
-        "others out), and leave ignore_rtvi_messages at True.",
+        remedy=f"Check who connects ({call.carrier.advice.keep_out}), and leave ignore_rtvi_messages at "
+        "True.",
     )
 
 

@@ -65,7 +65,7 @@ RUN: Final = 5.0
     change="unblock the event loop; look at the speech service; let nothing be resampled in the "
     "serializer (audio_out_sample_rate as the wire's).",
     limits="the far end's queue is a model: what Bandwidth really plays, and what the network to "
-    "it adds, is not in the capture.",
+    "it adds, is not in the capture. Where a carrier answers marks it is held against them.",
     accuracy=(Accuracy("hole", 1.0, value_error=0.0, span_ms=0.0),),
 )
 def underrun(call: Call) -> Iterator[Finding]:
@@ -109,6 +109,13 @@ def _why(call: Call, times: NDArray[np.float64], hole: Underrun) -> tuple[str, s
         hole: One of its underruns.
     """
     length = hole.end - hole.start
+    if call.playout.is_told(hole):
+        return (
+            f"The messages were sent in time; {call.carrier}'s answers to the bot's marks tell that "
+            "they were played later: it waited on the way, or at the carrier.",
+            f"Nothing in the bot causes it; {call.carrier.advice.report} and these times.",
+            False,
+        )
     # From the frame of the message before the hole to that of the one that ended it.
     ends = call.outbound.time[hole.message - 1 : hole.message + 1]
     first, last = (np.searchsorted(times, ends + 1e-3) - 1).tolist()
@@ -161,9 +168,10 @@ def _cushion(call: Call) -> str:
     if not row.hidden:
         return f" Not even a cushion of {table[-1].cushion_ms} ms would have hidden a hole of this call."
     share = f"{holes - row.underruns} of the {holes} holes" if holes > 1 else "the one hole"
+    how = call.carrier.advice.cushion.format(ms=row.cushion_ms)
     return (
-        f" A cushion of {row.cushion_ms} ms (outbound_cushion_ms={row.cushion_ms} in InputParams; tune chooses "
-        f"it) would have hidden {share} of this call, and delayed every answer by as much."
+        f" A cushion of {row.cushion_ms} ms ({how}) would have hidden {share} of this call, and "
+        "delayed every answer by as much."
     )
 
 
@@ -195,9 +203,8 @@ def pacing(call: Call) -> Iterator[Finding]:
             value=worst,
             measurement=f"the bot was {worst / 1000:.1f} s ahead of what the caller had heard",
             cause="Audio is sent as fast as it is made, not as fast as it is played.",
-            remedy="Send it through Pipecat's output transport, which keeps real time. How much "
-            "Bandwidth queues is not documented, and what it holds can only be taken back by "
-            "clear.",
+            remedy="Send it through Pipecat's output transport, which keeps real time. "
+            f"{call.carrier.advice.queue}",
         )
     if len(ahead):
         return

@@ -74,7 +74,7 @@ def upsampled(call: Call) -> Iterator[Finding]:
         if narrow
         else "The voice itself is narrower than the pipeline: speech synthesis at a lower rate.",
         remedy=f"Set audio_out_sample_rate={rate} in PipelineParams and ask the synthesis for it; "
-        "or send what there is, with outbound_encoding='PCMU' or a lower outbound_pcm_sample_rate.",
+        f"or send what there is, {call.carrier.advice.narrower}.",
         listen="bot_sent",
     )
 

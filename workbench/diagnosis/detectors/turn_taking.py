@@ -60,6 +60,8 @@ def dead_air(call: Call) -> Iterator[Finding]:
         # Whoever was asked may think, and prompts come after five seconds or more.
         patience = PATIENCE if last == "bot" and not ends else 1
         cause, remedy = _SILENT["end" if ends else last]
+        if ends and not call.carrier.hangs_up:
+            remedy = call.carrier.advice.ends
         if last == "caller" and not ends:
             cause, remedy = because(call.stages(start, end), cause, remedy)
         if not ends and _was_waiting(call, end):
