@@ -156,7 +156,7 @@ def test_noise_like_that_of_no_codec_is_not_given_a_name(call: Call) -> None:
     found = carrier_recording.align(call, recorded(hiss))
     assert found.leg is None
     assert found.family == "wideband"
-    assert "like that of no model" in found.sentence
+    assert "nothing in this file tells its codec (its noise is as like that of" in found.sentence
 
 
 def test_the_caller_on_top_does_not_hinder_finding_it(call: Call) -> None:
