@@ -7,12 +7,13 @@ set on the others (``HALF=work``).
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ from workbench.audio import Audio
 from workbench.tuning import carrier_recording, legs
 
 RATE = 16000
-SECS = 14.0
+SECS = 10.0
 
 
 class Case(NamedTuple):
@@ -217,9 +218,18 @@ def run(console: Console) -> Sequence[Sequence[str]]:
         if shutil.which(name) is None:
             sys.exit(f"{name} is missing: apt-get install sox libsox-fmt-all ffmpeg")
     drawn = list(cases(half, int(os.environ.get("COUNT", "250"))))
-    rows = [judged(case) for case in track(drawn, "Listening", console=console)]
+    rows = list(_kept(track(drawn, "Listening", console=console)))
     table = [
-        ["recordings", "n", "codec named", "right", "wide told", "right", "nothing", "wrong setting"]
+        [
+            "recordings",
+            "n",
+            "codec named",
+            "right",
+            "wide told",
+            "right",
+            "nothing",
+            "wrong setting",
+        ]
     ]
     by: dict[str, Callable[[Case], str]] = {
         "leg": lambda case: case.leg,
@@ -245,11 +255,20 @@ def run(console: Console) -> Sequence[Sequence[str]]:
     told = Counter(reason(row) for row in rows)
     for text, count in told.most_common():
         console.print(f"{count:>5}  {text or 'named'}")
-    if path := os.environ.get("KEEP"):
-        import pickle
-
-        Path(path).write_bytes(pickle.dumps(rows))
     return table
+
+
+def _kept(drawn: Iterable[Case]) -> Iterator[dict[str, Any]]:
+    """What is said of each; kept in a file if ``KEEP`` names one, from which a run goes on."""
+    path = Path(os.environ.get("KEEP") or os.devnull)
+    known = [] if not path.is_file() else list(map(json.loads, path.read_text().splitlines()))
+    rows = {row["case"][0]: row | {"case": Case(*row["case"])} for row in known}
+    with path.open("a") as file:
+        for case in drawn:
+            if case.number not in rows:
+                rows[case.number] = judged(case)
+                print(json.dumps(rows[case.number]), file=file, flush=True)
+            yield rows[case.number]
 
 
 def reason(row: dict[str, Any]) -> str:

@@ -268,7 +268,10 @@ def _gain(reference: Audio, placed: Placed) -> float:
     size = round(WINDOW * reference.sample_rate)
     steady: NDArray[np.intp] = placed.windows[np.abs(placed.lags) < OFF_LINE]
     powers = [
-        [np.sum(np.square(a.samples[s : s + size], dtype=np.float64)) for a in (reference, placed.heard)]
+        [
+            np.sum(np.square(a.samples[s : s + size], dtype=np.float64))
+            for a in (reference, placed.heard)
+        ]
         for s in steady.tolist()
     ]
     before, after = np.array(powers).T + 1e-20

@@ -73,7 +73,8 @@ class Noise:
             line: Shape ``(bands,)``: its power per block, the loud parts of the voice being 1.
         """
         noise = self.power * 10 ** (-self.snr / 10) + line
-        return np.clip(10 * np.log10(self.power / np.maximum(noise, 1e-20)), _LEAST, _MOST)
+        snr: NDArray[np.float64] = 10 * np.log10(self.power / np.maximum(noise, 1e-20))
+        return np.clip(snr, _LEAST, _MOST)
 
 
 def _spectra(
@@ -145,7 +146,9 @@ def noise_of(
 
 def _in_bands(power: NDArray[np.float64], band: NDArray[np.intp]) -> NDArray[np.float64]:
     """Sums over the bins of each band, shape ``(blocks, bands)``."""
-    sums: NDArray[np.float64] = np.add.reduceat(power, np.flatnonzero(np.diff(band, prepend=-1)), axis=1)
+    sums: NDArray[np.float64] = np.add.reduceat(
+        power, np.flatnonzero(np.diff(band, prepend=-1)), axis=1
+    )
     return sums
 
 
@@ -155,7 +158,8 @@ def _passed(
     """What the way did to each bin of what was sent, shape ``(bins,)``."""
     x, y = x[spoken], y[spoken]
     both: NDArray[np.complex128] = np.sum(np.conj(x) * y, axis=0)
-    return both / np.maximum(np.sum(np.abs(x) ** 2, axis=0), 1e-20)
+    passed: NDArray[np.complex128] = both / np.maximum(np.sum(np.abs(x) ** 2, axis=0), 1e-20)
+    return passed
 
 
 def _lost(
@@ -212,7 +216,9 @@ def distance(measured: Noise, model: Noise) -> float:
     louder = np.maximum(model.pause - measured.pause, 0.0)
     if measured.is_even:
         of_line = 10 ** (-measured.pause / 10) - 10 ** (-model.pause / 10)
-        expected = model.behind(np.where(measured.pause < _MOST_PAUSE, np.maximum(of_line, 0.0), 0.0))
+        expected = model.behind(
+            np.where(measured.pause < _MOST_PAUSE, np.maximum(of_line, 0.0), 0.0)
+        )
         louder = np.zeros_like(louder)
     rows = [*np.abs(measured.snr - expected), louder]
     known = [float(np.mean(row[np.isfinite(row)])) for row in rows if np.isfinite(row).any()]

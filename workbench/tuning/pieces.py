@@ -222,7 +222,9 @@ class _Search:
         self, first: int, last: int, known: NDArray[np.float64], heard: NDArray[np.float64]
     ) -> None:
         """A run of windows, as a whole."""
-        span = slice(*(round(t * ENVELOPE_RATE) for t in (self.time[first], self.time[last - 1] + WINDOW)))
+        span = slice(
+            *(round(t * ENVELOPE_RATE) for t in (self.time[first], self.time[last - 1] + WINDOW))
+        )
         low, high = self._room(first, last)
         part = heard[round(low * ENVELOPE_RATE) : round(high * ENVELOPE_RATE)]
         numbers = np.arange(first, last)
@@ -231,7 +233,11 @@ class _Search:
         for peak in _peaks(known[span], part, round(ENVELOPE_RATE * WINDOW)):
             late = low + peak / ENVELOPE_RATE - span.start / ENVELOPE_RATE
             lags = np.array([self._at(number, late, 0.15) for number in tried.tolist()])
-            near = np.abs(lags - np.nanmedian(lags)) < OFF_LINE if np.isfinite(lags).any() else lags > 0
+            near = (
+                np.abs(lags - np.nanmedian(lags)) < OFF_LINE
+                if np.isfinite(lags).any()
+                else lags > 0
+            )
             if np.count_nonzero(near) > best[0]:
                 best = (int(np.count_nonzero(near)), float(np.nanmedian(lags)))
         if best[0] < 2:
@@ -242,9 +248,11 @@ class _Search:
     def _room(self, first: int, last: int) -> tuple[float, float]:
         """From when to when on the tape a run of windows may be: between what is known."""
         at = self.time + self.late
-        before, after = (at[part][np.isfinite(at[part])] for part in (slice(first), slice(last, None)))
+        before, after = (
+            at[part][np.isfinite(at[part])] for part in (slice(first), slice(last, None))
+        )
         low = before[-1] + WINDOW / 2 - _SLACK if len(before) else 0.0
-        high = after[0] + _SLACK if len(after) else self.tape.duration
+        high = after[0] + WINDOW / 2 + _SLACK if len(after) else self.tape.duration
         return max(0.0, float(low)), float(high)
 
     def _keep_groups(self) -> None:
@@ -326,15 +334,16 @@ class _Search:
             mine[group.numbers] = True
         lags = np.where(mine, self.late - line, np.nan)
         matched = np.count_nonzero(mine)
-        at = self.time + line
-        within = (at >= 0) & (at <= self.tape.duration - WINDOW)
+        pieces = self._pieces(groups) if groups else ()
+        within = np.zeros(len(self.windows), bool)
+        for start, end, *_ in pieces:
+            within |= (self.time >= start) & (self.time + WINDOW <= end)
         of_short = max(_FEWEST_OF_SHORT, _OF_SHORT * np.count_nonzero(within))
         if matched < min(max(3, _LEAST_MATCHED * len(self.windows)), of_short):
             raise NotThere(
                 f"the recording does not hold what the bot sent: of {len(self.windows)} stretches of "
                 f"speech {matched} are found whole on it; is it another call, or the other channel?"
             )
-        pieces = self._pieces(groups)
         heard = np.zeros(len(self.reference), np.float32)
         for start, end, late_by, _ in pieces:
             part = self.tape.span(start, end, late_by)
@@ -372,7 +381,8 @@ class _Search:
         for late in (one.late, other.late):
             heard = self.tape.section(round((start + late) * rate), len(sent)).astype(np.float64)
             scale = np.sqrt((np.sum(sent**2) + 1e-12) / (np.sum(heard**2) + 1e-12))
-            better = sent**2 - (sent - scale * heard) ** 2
+            # Silence where there was speech is no better than what is on neither: a little worse.
+            better = 0.9 * sent**2 - (sent - scale * heard) ** 2
             blocks = better[: len(better) // hop * hop].reshape(-1, hop).sum(axis=1)
             gains.append(np.concatenate([[0.0], np.cumsum(blocks)]))
         skipped = min(round(missing * ENVELOPE_RATE), len(gains[0]) - 1)
@@ -421,17 +431,18 @@ def _common_slope(
 ) -> float:
     """Of all pieces together, each with a mean of its own."""
     count = np.maximum(np.bincount(which), 1)
-    t, y = (
-        values - (np.bincount(which, values) / count)[which] for values in (time, late)
-    )
+    t = time - (np.bincount(which, time) / count)[which]
+    y = late - (np.bincount(which, late) / count)[which]
     spread = float(np.sum(t * t))
     return float(np.sum(t * y)) / spread if spread > 1.0 else known
 
 
 def _peaks(part: NDArray[np.float64], whole: NDArray[np.float64], apart: int) -> list[int]:
     """Where in the whole the part's loudness fits best: the best first."""
-    if len(whole) < len(part) or len(part) < 2:
+    if len(part) < 2 or not len(whole):
         return []
+    beyond = len(part) // 2  # a part of it may be beyond an end
+    whole = np.pad(whole, beyond)
     n = fft.next_fast_len(len(whole) + len(part), real=True)
     centred = part - part.mean()
     correlation = fft.irfft(np.conj(fft.rfft(centred, n)) * fft.rfft(whole, n), n)
@@ -444,6 +455,6 @@ def _peaks(part: NDArray[np.float64], whole: NDArray[np.float64], apart: int) ->
         best = int(np.argmax(fit))
         if not np.isfinite(fit[best]):
             break
-        found.append(best)
+        found.append(best - beyond)
         fit[max(0, best - apart) : best + apart] = -np.inf
     return found

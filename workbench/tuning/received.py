@@ -31,7 +31,10 @@ _LOUD_DB: Final = 12.0
 #: Less of what was sent than this, as a share of its amplitude, is none of it. What else is there makes
 #: it unsure, by that much over the independent values of a packet of speech; and if it is more than the
 #: last times as strong, nothing can be said.
-_NONE, _VALUES, _COVERED = 0.5, 10.0, 1.5
+_NONE, _VALUES, _COVERED = 0.35, 10.0, 1.5
+#: A coarse codec, whose noise is usually more than the one share of the sound's power, has packets that
+#: are not like what was sent: only what is quieter than the other share of it is lost.
+_COARSE, _SILENT = 0.03, 0.1
 #: If of more than this share nothing can be said, nothing is said of losses at all.
 _UNSURE: Final = 0.2
 #: Windows of one utterance begin no further apart than this, in seconds.
@@ -85,7 +88,9 @@ class Received:
         if not self.is_sure:
             return "Too much else is on it to say whether something was lost on the way."
         if not len(self.lost):
-            return f"Of {self.looked_at:.1f} s of sound that were looked at nothing is missing on it."
+            return (
+                f"Of {self.looked_at:.1f} s of sound that were looked at nothing is missing on it."
+            )
         secs = self.lost[:, 1] - self.lost[:, 0]
         longest = np.sort(np.argsort(-secs, kind="stable")[:_TOLD])
         places = ", ".join(f"{1000 * secs[n]:.0f} ms at {self.lost[n, 0]:.2f} s" for n in longest)
@@ -164,6 +169,8 @@ def _lost(
     rest = np.maximum(heard - share * both, 0.0) / np.maximum(sent, 1e-20) / gain**2
     share = share / gain
     gone = loud & (share + np.sqrt(rest / _VALUES) < _NONE) & (rest < _COVERED)
+    if float(np.median(rest[loud])) > _COARSE:
+        gone &= heard < _SILENT * gain**2 * sent
     unsure = np.count_nonzero(loud & (rest >= _COVERED)) / np.count_nonzero(loud)
     runs = runs_of(gone, _STEP)
     runs[:, 1] += _PACKET - _STEP
@@ -196,6 +203,10 @@ def _utterances(placed: Placed) -> tuple[Moved, ...]:
     parts = np.split(np.arange(len(time)), np.flatnonzero(np.diff(time) > _APART) + 1)
     middle = float(np.median(np.concatenate([late[part] for part in parts])))
     return tuple(
-        Moved(float(time[part[0]]), float(time[part[-1]]) + WINDOW, float(np.median(late[part])) - middle)
+        Moved(
+            float(time[part[0]]),
+            float(time[part[-1]]) + WINDOW,
+            float(np.median(late[part])) - middle,
+        )
         for part in parts
     )

@@ -67,8 +67,11 @@ def shown_leg(sent: Audio, reference: Audio, recording: Audio, placed: Placed) -
     wide = wide_snr(reference, placed.heard, starts, late, WINDOW)
     family = _family(sent_hz, wide, recording.sample_rate)
     noise = noise_of(reference, placed.heard, starts, late, WINDOW)
-    distances = _distances(sent, reference, noise, starts)
-    leg, why = _told(recording, family, noise, distances)
+    distances: dict[str, float] = {}
+    leg, why = None, _silent(recording, noise)
+    if not why:
+        distances = _distances(sent, reference, noise, starts, family)
+        leg, why = _told(family, distances)
     return ShownLeg(family, leg, why, distances, sent_hz, heard_hz)
 
 
@@ -107,10 +110,17 @@ def _excerpt(reference: Audio, placed: Placed) -> tuple[NDArray[np.intp], NDArra
     return starts, np.interp(starts, windows, lags)
 
 
+def _silent(recording: Audio, noise: Noise) -> str:
+    """Why its noise tells nothing of a codec, whatever it is; empty if it may."""
+    if not getattr(recording, "is_lossless", True):
+        return "the file's own coding has put its noise over the leg's"
+    return "" if noise.gain_db <= _STEADY_DB else "its level is not steady"
+
+
 def _distances(
-    sent: Audio, reference: Audio, noise: Noise, starts: NDArray[np.intp]
+    sent: Audio, reference: Audio, noise: Noise, starts: NDArray[np.intp], family: Family
 ) -> dict[str, float]:
-    """How far the noise is from that of each model."""
+    """How far the noise is from that of each model that the family leaves."""
     rate, size = reference.sample_rate, round(WINDOW * reference.sample_rate)
     begin, end = int(starts[0]), int(starts[-1]) + size
     stretch = Audio(reference.samples[begin:end], rate)
@@ -118,6 +128,9 @@ def _distances(
     inside, none = starts - begin, np.zeros(len(starts))
     distances = {}
     for leg in LEGS.values():
+        is_wide = leg.bandwidth_hz > _NARROW_HZ
+        if family != "unknown" and is_wide != (family == "wideband"):
+            continue
         if "+" in leg.name or lacking(leg):
             continue  # what two legs in a row leave is what the worse of them does
         came = leg.apply(travels).resampled(rate)
@@ -125,22 +138,9 @@ def _distances(
     return distances
 
 
-def _told(
-    recording: Audio, family: Family, noise: Noise, distances: dict[str, float]
-) -> tuple[str | None, str]:
+def _told(family: Family, distances: dict[str, float]) -> tuple[str | None, str]:
     """The leg that the evidence carries; else none, and why."""
-    if not getattr(recording, "is_lossless", True):
-        return None, "the file's own coding has put its noise over the leg's"
-    if not noise.gain_db <= _STEADY_DB:
-        return None, "its level is not steady"
-    known = {
-        name: off
-        for name, off in distances.items()
-        if np.isfinite(off)
-        and (
-            family == "unknown" or (LEGS[name].bandwidth_hz > _NARROW_HZ) == (family == "wideband")
-        )
-    }
+    known = {name: off for name, off in distances.items() if np.isfinite(off)}
     if not known:
         return None, "there is no model to compare it with"
     name, *others = sorted(known, key=lambda name: known[name])

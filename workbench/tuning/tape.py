@@ -92,7 +92,11 @@ class Tape:
         margin = round(radius * self.rate)
         whole = round(start + late * self.rate)
         around = Audio(self.section(whole - margin, len(window) + 2 * margin), self.rate)
-        later = whole - start + find_delay(window, around, max_delay_ms=2000 * radius) / 1000 * self.rate
+        later = (
+            whole
+            - start
+            + find_delay(window, around, max_delay_ms=2000 * radius) / 1000 * self.rate
+        )
         at = (start + later - margin) / self.rate
         if not -_EDGE <= at <= self.duration - window.duration + _EDGE:
             return float("nan")
