@@ -528,7 +528,9 @@ def recording_overview(measured: MeasuredLeg, axes: Any = None) -> NDArray[Any]:
     duration, recorded = measured.heard.duration, measured.recorded.tolist()
     edges = [0.0, *(edge for span in recorded for edge in span), duration]
     absent = [
-        (start, end) for start, end in zip(edges[::2], edges[1::2], strict=True) if end > start
+        (start, end)
+        for start, end in zip(edges[::2], edges[1::2], strict=True)
+        if end - start > 0.002 * duration
     ]
     lost = [] if measured.received is None else measured.received.lost.tolist()
     for spans, hatch, colour, label in (
@@ -550,7 +552,7 @@ def recording_overview(measured: MeasuredLeg, axes: Any = None) -> NDArray[Any]:
     most = max((abs(one.late_ms) for one in utterances), default=0.0)
     below.set(
         xlabel="time (s)",
-        ylabel="later than the\nqueue's model (ms)",
+        ylabel="later than\nmodel (ms)",
         ylim=(-1.2 * most - 1, 1.2 * most + 1),
     )
     below.grid(alpha=0.25)

@@ -14,8 +14,11 @@ import pytest
 from tests.captures import Scene, speech
 from workbench.audio import Audio
 from workbench.call import Call
+from workbench.report import write_report
+from workbench.timeline import CallTimeline
 from workbench.tuning import carrier_recording
 from workbench.tuning.carrier_recording import Recording
+from workbench.tuning.comparison import RECORDED, SETTINGS, compare
 from workbench.tuning.legs import LEGS
 from workbench.tuning.pieces import NotThere, Placed, place
 
@@ -229,3 +232,17 @@ def test_of_what_is_drowned_nothing_is_said(call: Call) -> None:
     found = carrier_recording.align(call, coded(Audio(0.2 * heard.samples + other, RATE)))
     assert found.received is not None and not found.received.is_sure
     assert "Too much else is on it to say whether something was lost" in found.sentence
+
+
+def test_it_is_heard_and_seen_beside_the_calls_signals(call: Call, tmp_path: Path) -> None:
+    recording = coded(LEGS["G.711"].apply(call.played).span(3.0, 20.0))
+    found = compare(call, SETTINGS[:1], legs="G.711", recording=recording)
+    assert found.measured is not None and found.beside == {RECORDED: found.measured.heard}
+    timeline = CallTimeline(call, comparison=found)
+    (choice,) = (c for c in timeline._contents["sides"][1]["choices"] if c["name"] == RECORDED)
+    assert choice["sentence"] == "the bot as recorded by the carrier"
+    page = write_report(tmp_path / "r.html", call, [], found).read_text("utf-8")
+    assert f"<b>{RECORDED}</b>" in page and "What the carrier recorded" in page
+    assert "Of " in page and "of sound that were looked at nothing is missing on it." in page
+    silent = write_report(tmp_path / "s.html", call, [], found, sides=()).read_text("utf-8")
+    assert "<audio" not in silent and "What the carrier recorded" in silent

@@ -31,7 +31,7 @@ from workbench.diagnosis.diagnosing import AROUND
 from workbench.looks import css_variables
 from workbench.metrics.levels import loudest_span
 from workbench.metrics.speech_level import active_level
-from workbench.report.sound import APART_SECS, flac, mp3, players, uri
+from workbench.report.sound import APART_SECS, LONG_COMPRESSION, flac, mp3, players, uri
 from workbench.tuning.comparison import LEGEND, RECORDED, Comparison
 from workbench.tuning.stalls import LEAST_HOLE_MS
 from workbench.tuning.tuning import TuningResult
@@ -270,11 +270,15 @@ def _recording(call: Call, comparison: Comparison, with_audio: bool) -> dict[str
     measured = comparison.measured
     if measured is None:
         return None
-    heard = {"caller_heard": call.caller_heard, RECORDED: measured.heard} if with_audio else {}
+    sources = {}
+    if with_audio and call.duration > APART_SECS:  # the page plays the rest already
+        sources = {RECORDED: mp3(measured.heard.resampled(8000), LONG_COMPRESSION, "AVERAGE")}
+    elif with_audio:
+        sources = {"caller_heard": mp3(call.caller_heard), RECORDED: mp3(measured.heard)}
     return {
         "sentence": measured.sentence,
         "picture": uri("image/png", plots.png(plots.recording_overview(measured)[0])),
-        "players": [{"name": name, "src": mp3(audio)} for name, audio in heard.items()],
+        "players": [{"name": name, "src": source} for name, source in sources.items()],
     }
 
 

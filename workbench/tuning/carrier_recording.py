@@ -40,7 +40,7 @@ from workbench.metrics.speech_level import SILENCE_DBOV
 from workbench.tuning.measured_leg import MeasuredLeg
 from workbench.tuning.mistaken import undone
 from workbench.tuning.pieces import OFF_LINE, NotThere, Placed, joined, place
-from workbench.tuning.received import received
+from workbench.tuning.received import followed, received
 from workbench.tuning.shown_leg import shown_leg
 from workbench.tuning.tape import WINDOW
 
@@ -132,6 +132,7 @@ def align(call: Call | Audio, recording: Audio | Sequence[Audio]) -> MeasuredLeg
     main = max(found, key=lambda one: one.placed.matched)
     shown = shown_leg(sent, reference, main.recording, main.placed)
     steady = np.abs(whole.lags) < OFF_LINE
+    in_step = followed(whole)
     return MeasuredLeg(
         delay_ms=1000 * whole.pieces[0].late * (1 + whole.drift),
         drift_ppm=1e6 * main.placed.drift,
@@ -149,7 +150,8 @@ def align(call: Call | Audio, recording: Audio | Sequence[Audio]) -> MeasuredLeg
         heard=whole.heard,
         mistake="; ".join(dict.fromkeys(one.mistake for one in found if one.mistake)),
         pieces=whole.pieces,
-        received=received(reference, whole, is_call=is_call),
+        received=received(reference, whole, in_step, is_call=is_call),
+        in_step=in_step,
     )
 
 

@@ -341,9 +341,9 @@ def _cells(
 def _recorded(call: Source, measured: MeasuredLeg) -> dict[str, float]:
     """What became of the bot's voice on the recording itself."""
     said = call if isinstance(call, Audio) else _played(cast("Call", call))
+    in_step = measured.heard if measured.in_step is None else measured.in_step
     said, heard = (
-        _spans(audio.resampled(measured.heard.sample_rate), measured.recorded)
-        for audio in (said, measured.heard)
+        _spans(audio.resampled(in_step.sample_rate), measured.recorded) for audio in (said, in_step)
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MetricWarning)

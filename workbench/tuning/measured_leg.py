@@ -53,6 +53,7 @@ class MeasuredLeg:
         pieces: Stretches of the call that are on it without a cut, in the order of time.
         received: What the recording adds to the capture: what was lost, and how far off the model of
             the queue is; ``None`` if it was not looked at.
+        in_step: As ``heard``, with each utterance where the model of the queue has it.
     """
 
     delay_ms: float
@@ -72,6 +73,7 @@ class MeasuredLeg:
     mistake: str = ""
     pieces: tuple[Piece, ...] = ()
     received: Received | None = None
+    in_step: Audio | None = None
 
     @property
     def sentence(self) -> str:

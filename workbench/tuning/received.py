@@ -9,6 +9,7 @@ or when the recorder began: no recording tells these apart.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from workbench.metrics.speech_level import active_level
 from workbench.tuning.pieces import Placed
 from workbench.tuning.tape import WINDOW
 
-__all__ = ["Moved", "Received", "received"]
+__all__ = ["Moved", "Received", "followed", "received"]
 
 #: Sound is looked for in steps of half a packet, over a whole one, in seconds.
 _STEP, _PACKET = 0.010, 0.020
@@ -118,42 +119,47 @@ class Received:
         )
 
 
-def received(reference: Audio, placed: Placed, *, is_call: bool) -> Received:
+def received(reference: Audio, placed: Placed, in_step: Audio, *, is_call: bool) -> Received:
     """Look for what a recording adds.
 
     Args:
         reference: What was sent.
-        placed: The recording, in step with it.
+        placed: The recording, on the same clock.
+        in_step: The same, :func:`followed`.
         is_call: Whether a queue has played it, by its model.
     """
-    followed = _followed(placed)
-    lost, looked_at, is_sure = _lost(reference, Audio(followed, reference.sample_rate), placed)
+    lost, looked_at, is_sure = _lost(reference, in_step, placed)
     return Received(lost, looked_at, is_sure, _utterances(placed) if is_call else ())
 
 
-def _followed(placed: Placed) -> NDArray[np.float32]:
-    """What was heard, moved to where it was sent: each window's surroundings by its own lag."""
+def followed(placed: Placed) -> Audio:
+    """What was heard, moved to where it was sent: each window's surroundings by its own lag.
+
+    Args:
+        placed: The recording; it is handed back as it is if there is nothing to move.
+    """
     heard, rate = placed.heard.samples, placed.heard.sample_rate
     found = np.isfinite(placed.lags)
-    starts = placed.windows[found] + round(WINDOW * rate / 2)
     later = np.rint(placed.lags[found] * rate).astype(int)
-    edges = np.concatenate([[0], (starts[1:] + starts[:-1]) // 2, [len(heard)]])
+    if not later.any():
+        return placed.heard
+    middles = placed.windows[found] + round(WINDOW * rate / 2)
+    edges = np.concatenate([[0], (middles[1:] + middles[:-1]) // 2, [len(heard)]])
     moved = np.empty_like(heard)
-    for begin, end, by in zip(edges, edges[1:], later.tolist(), strict=False):
-        at = np.clip(np.arange(begin, end) + by, 0, len(heard) - 1)
-        moved[begin:end] = heard[at]
-    return moved
+    for (begin, end), by in zip(pairwise(edges.tolist()), later.tolist(), strict=True):
+        moved[begin:end] = heard[np.clip(np.arange(begin, end) + by, 0, len(heard) - 1)]
+    return Audio(moved, rate)
 
 
 def _lost(
-    reference: Audio, followed: Audio, placed: Placed
+    reference: Audio, in_step: Audio, placed: Placed
 ) -> tuple[NDArray[np.float64], float, bool]:
     """What is missing, of how many seconds, and whether that could be told."""
     rate = reference.sample_rate
     step, size = round(_STEP * rate), round(_PACKET * rate)
     x, y = (
         framed(band_limited(audio).samples.astype(np.float64), size, step)
-        for audio in (reference, followed)
+        for audio in (reference, in_step)
     )
     sent, both, heard = (np.sum(a * b, axis=1) for a, b in ((x, x), (x, y), (y, y)))
     least = 10 ** ((active_level(band_limited(reference)) - _LOUD_DB) / 10) * size
