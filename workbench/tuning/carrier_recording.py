@@ -37,9 +37,10 @@ from workbench import sound_files
 from workbench.audio import Audio
 from workbench.exceptions import SoundFileWarning
 from workbench.metrics.speech_level import SILENCE_DBOV
+from workbench.tuning.lines import OFF_LINE
 from workbench.tuning.measured_leg import MeasuredLeg
 from workbench.tuning.mistaken import undone
-from workbench.tuning.pieces import OFF_LINE, NotThere, Placed, joined, place
+from workbench.tuning.pieces import NotThere, Placed, joined, place
 from workbench.tuning.received import followed, received
 from workbench.tuning.shown_leg import shown_leg
 from workbench.tuning.tape import WINDOW

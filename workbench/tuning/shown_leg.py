@@ -14,8 +14,9 @@ from workbench.exceptions import MetricWarning
 from workbench.metrics.spectra import effective_bandwidth
 from workbench.tuning.evidence import Noise, distance, noise_of, wide_snr
 from workbench.tuning.legs import LEGS, lacking
+from workbench.tuning.lines import OFF_LINE
 from workbench.tuning.measured_leg import WIDE_HZ, Family
-from workbench.tuning.pieces import OFF_LINE, Placed
+from workbench.tuning.pieces import Placed
 from workbench.tuning.tape import WINDOW
 
 __all__ = ["ShownLeg", "shown_leg"]
