@@ -194,6 +194,12 @@ def judged(case: Case) -> dict[str, Any]:
         return row
 
 
+def carries(case: Case) -> bool:
+    """Whether it is a lossless file of steady level with the bot alone, behind no more than a faint line."""
+    quiet = case.noise in ("", "line -70", "line -60")
+    return quiet and case.file in ("8k", "same", "16k") and case.done in ("", "offset", "drift")
+
+
 def is_right(row: dict[str, Any]) -> bool:
     """Whether the leg that is named is the one that was."""
     return bool(row["leg"] == row["case"].leg.split()[0])
@@ -236,6 +242,7 @@ def run(console: Console) -> Sequence[Sequence[str]]:
         "on the line": lambda case: case.noise,
         "recorder": lambda case: case.done,
         "file": lambda case: case.file,
+        "evidence": lambda case: "can carry a name" if carries(case) else "cannot",
     }
     for title, key in by.items():
         for value in sorted({key(case) for case in drawn}):

@@ -144,6 +144,9 @@ def place(reference: Audio, recording: Audio, *, in_pieces: bool) -> Placed:
         search = Search(reference, Tape(recording, drift, reference.sample_rate), windows)
         search.near(np.full(len(windows), late), 0.15)
         if in_pieces:
+            if not lines_of(search.late):  # then the drift is as wrong as the place
+                drift = 0.0
+                search.tape = Tape(recording, drift, reference.sample_rate)
             search.elsewhere()
         for _ in range(2):
             lines = lines_of(search.late)
@@ -222,6 +225,6 @@ def _switch(search: Search, one: Line, other: Line) -> tuple[float, float]:
         gains.append(np.concatenate([[0.0], np.cumsum(blocks)]))
     skipped = min(round(missing * ENVELOPE_RATE), len(gains[0]) - 1)
     fit = gains[0][: len(gains[0]) - skipped] + gains[1][-1] - gains[1][skipped:]
-    best = np.flatnonzero(fit >= fit.max() - 1e-9 - 1e-4 * abs(fit.max()))
+    best = np.flatnonzero(fit >= fit.max() - 1e-9 - 1e-6 * abs(fit.max()))
     at = start + float(best[len(best) // 2]) / ENVELOPE_RATE
     return at, at + missing

@@ -27,6 +27,8 @@ __all__ = ["Moved", "Received", "followed", "received"]
 
 #: Sound is looked for in steps of half a packet, over a whole one, in seconds.
 _STEP, _PACKET = 0.010, 0.020
+#: Where it was cut is known within so many seconds.
+_EDGE: Final = 0.1
 #: Only sound within so many dB of the speech's level is missed.
 _LOUD_DB: Final = 12.0
 #: Less of what was sent than this, as a share of its amplitude, is none of it. What else is there makes
@@ -166,7 +168,7 @@ def _lost(
     at = np.arange(len(sent)) * _STEP
     inside = np.zeros(len(sent), bool)
     for start, end in placed.recorded:
-        inside |= (at >= start + _PACKET) & (at + 2 * _PACKET <= end)
+        inside |= (at >= start + _EDGE) & (at + _PACKET <= end - _EDGE)
     loud = (sent > least) & inside
     if not loud.any():
         return np.empty((0, 2)), 0.0, False

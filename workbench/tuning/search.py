@@ -11,12 +11,14 @@ from scipy import fft
 
 from workbench.audio import Audio
 from workbench.tuning.lines import OFF_LINE, lines_of
-from workbench.tuning.tape import ENVELOPE_RATE, WINDOW, Tape, envelope
+from workbench.tuning.tape import ENVELOPE_RATE, WINDOW, Tape, alike, envelope
 
 __all__ = ["Search"]
 
 #: A stretch that is looked for: peaks of its loudness that are tried, and how many windows of it.
 _PEAKS, _TRIED = 3, 12
+#: What is found anywhere is as like the window as this, by correlation.
+_ALIKE: Final = 0.4
 #: How much further than known pieces allow a piece may begin, in seconds.
 _SLACK: Final = 0.5
 
@@ -94,7 +96,7 @@ class Search:
         best: tuple[int, float] = (1, 0.0)
         for peak in _peaks(known[span], part, round(ENVELOPE_RATE * WINDOW)):
             late = low + peak / ENVELOPE_RATE - span.start / ENVELOPE_RATE
-            lags = np.array([self._at(number, late, 0.15) for number in tried.tolist()])
+            lags = np.array([self._surely(number, late) for number in tried.tolist()])
             near = (
                 np.abs(lags - np.nanmedian(lags)) < OFF_LINE
                 if np.isfinite(lags).any()
@@ -104,8 +106,18 @@ class Search:
                 best = (int(np.count_nonzero(near)), float(np.nanmedian(lags)))
         if best[0] < 2:
             return
-        found = np.array([self._at(number, best[1], 0.15) for number in numbers.tolist()])
+        found = np.array([self._surely(number, best[1]) for number in numbers.tolist()])
         self.late[first:last] = np.where(np.abs(found - best[1]) < OFF_LINE, found, np.nan)
+
+    def _surely(self, number: int, expected: float) -> float:
+        """As :meth:`_at`, of what is like the window: many places are tried, and one is soon found."""
+        late = self._at(number, expected, 0.15)
+        if not np.isfinite(late):
+            return late
+        start, size = int(self.windows[number]), round(WINDOW * self.tape.rate)
+        heard = self.tape.section(start + round(late * self.tape.rate), size)
+        is_it = alike(self.reference.samples[start : start + size], heard) >= _ALIKE
+        return late if is_it else float("nan")
 
     def _room(self, first: int, last: int) -> tuple[float, float]:
         """From when to when on the tape a run of windows may be: between what is known."""

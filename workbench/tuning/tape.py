@@ -19,7 +19,7 @@ from workbench.metrics.alignment import find_delay, shifted
 from workbench.metrics.frames import framed
 from workbench.metrics.speech_level import speech_activity
 
-__all__ = ["WINDOW", "Tape", "coarse", "envelope", "windows_of"]
+__all__ = ["ENVELOPE_RATE", "WINDOW", "Tape", "alike", "coarse", "envelope", "windows_of"]
 
 #: Clocks of telephone equipment and sound cards are within this, in ppm.
 MAX_DRIFT_PPM: Final = 1200.0
@@ -101,6 +101,15 @@ class Tape:
         if not -_EDGE <= at <= self.duration - window.duration + _EDGE:
             return float("nan")
         return float(later - margin) / self.rate
+
+
+def alike(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Correlation of two signals, -1 to 1; 0 if one is silent."""
+    x, y, both = (
+        float(np.einsum("i,i->", a, b, dtype=np.float64))
+        for a, b in ((one, one), (other, other), (one, other))
+    )
+    return both / max(float(np.sqrt(x * y)), 1e-20)
 
 
 def windows_of(reference: Audio, most: int) -> NDArray[np.intp]:
