@@ -159,6 +159,12 @@ def test_several_files_of_one_call_are_one_recording(sox: Callable[[str], Audio]
     assert alike > 0.99  # at one level, although they were not
 
 
+def test_of_several_files_the_one_of_another_call_is_named(sox: Callable[[str], Audio]) -> None:
+    files = [coded(sox("trim 0 9")), coded(speech("caller/c05", RATE))]
+    with pytest.raises(ValueError, match="recording 2: the recording does not hold"):
+        carrier_recording.align(SAID, files)
+
+
 @pytest.mark.parametrize("other", ["silence", "the caller"])
 def test_the_bot_on_the_other_channel_is_found(other: str, heard: Path, tmp_path: Path) -> None:
     beside = np.zeros(len(SAID), np.float32)

@@ -125,11 +125,15 @@ def align(call: Call | Audio, recording: Audio | Sequence[Audio]) -> MeasuredLeg
     files = [recording] if isinstance(recording, Audio) else list(recording)
     if not files:
         raise ValueError("no recording was given, wanted one or several files of one call")
-    found = [_found(sent, file) for file in files]
+    found = list(_each(sent, files))
     rate = min(one.placed.heard.sample_rate for one in found)
-    found = [_again(sent, one, rate, several=len(files) > 1) for one in found]
-    reference = sent.resampled(rate)
+    return _told(sent, [_again(sent, one, rate, several=len(files) > 1) for one in found], is_call)
+
+
+def _told(sent: Audio, found: Sequence[_Found], is_call: bool) -> MeasuredLeg:
+    """What files at one rate show together; of the leg, what the one shows that holds the most."""
     whole = joined([one.placed for one in found])
+    reference = sent.resampled(whole.heard.sample_rate)
     main = max(found, key=lambda one: one.placed.matched)
     shown = shown_leg(sent, reference, main.recording, main.placed)
     steady = np.abs(whole.lags) < OFF_LINE
@@ -181,6 +185,17 @@ class _Found:
     placed: Placed
     mistake: str
     gain_db: float
+
+
+def _each(sent: Audio, files: Sequence[Audio]) -> Iterator[_Found]:
+    """Every file; of several the one that is not of this call is named."""
+    for number, file in enumerate(files):
+        try:
+            yield _found(sent, file)
+        except ValueError as error:
+            path = getattr(file, "path", None)
+            name = f"recording {number + 1}" if path is None else str(path)
+            raise ValueError(str(error) if len(files) == 1 else f"{name}: {error}") from None
 
 
 def _found(sent: Audio, recording: Audio) -> _Found:

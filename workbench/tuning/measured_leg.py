@@ -17,8 +17,11 @@ __all__ = ["WIDE_HZ", "Family", "MeasuredLeg"]
 
 #: What has to be sent to tell a narrow leg from a wide one, in hertz.
 WIDE_HZ: Final = 5000.0
-#: How sure a name is: what `make recordings` counts.
-_CONFIDENCE: Final = "Of 70 recordings by other programs 4 legs were named so, all rightly."
+#: How sure it is, as `make recordings` counts it: of none wrong of so many the error is below 3 / n, with a
+#: confidence of 95 %.
+_OF: Final = "Of 320 recordings by other programs"
+_NAMED: Final = f"{_OF} 44 were given a name so, all rightly."
+_CALLED_WIDE: Final = f"{_OF} 24 were called wide so, all rightly."
 #: What stands for a wide leg whose codec is not told.
 _ANY_WIDE: Final = "G.722"
 #: So many cuts of a recording are told one by one.
@@ -148,9 +151,9 @@ class MeasuredLeg:
             reach += ": too little to show whether the leg is wide"
         if self.leg is not None:
             distance = f"{self.distance_db[self.leg]:.1f} dB off its model"
-            return f"{reach}; its noise is that of {self.leg} ({distance}). {_CONFIDENCE}"
+            return f"{reach}; its noise is that of {self.leg} ({distance}). {_NAMED}"
         if self.family == "wideband":
-            return f"{reach}; nothing in this file tells its codec ({self.untold})."
+            return f"{reach}; nothing in this file tells its codec ({self.untold}). {_CALLED_WIDE}"
         return f"{reach}. Nothing in this file tells the leg ({self.untold})."
 
 

@@ -176,7 +176,7 @@ def _placed(search: Search) -> Placed:
     within = np.zeros(len(time), bool)
     for start, end, *_ in pieces:
         within |= (time >= start) & (time + WINDOW <= end)
-    matched, covered = np.count_nonzero(is_on), np.count_nonzero(within)
+    matched, covered = int(np.count_nonzero(is_on)), int(np.count_nonzero(within))
     of_short = max(_FEWEST_OF_SHORT, _OF_SHORT * covered)
     if matched < min(max(3, _LEAST_MATCHED * len(time)), of_short):
         raise NotThere(
@@ -210,8 +210,8 @@ def _pieces(search: Search, lines: list[Line]) -> tuple[Piece, ...]:
 def _switch(search: Search, one: Line, other: Line) -> tuple[float, float]:
     """When one piece ends and the next begins, where both together fit what was sent best."""
     rate, hop = search.tape.rate, search.tape.rate // ENVELOPE_RATE
-    start = search.time[one.numbers[-1]] + WINDOW / 2
-    end = search.time[other.numbers[0]] + WINDOW / 2
+    start = search.time[one.numbers[-1]]
+    end = search.time[other.numbers[0]] + WINDOW
     missing = max(0.0, one.late - other.late)
     end = max(end, start + missing + 0.02)
     sent = search.reference.samples[round(start * rate) : round(end * rate)].astype(np.float64)
