@@ -194,7 +194,8 @@ def _placed(search: Search) -> Placed:
 
 def _pieces(search: Search, lines: list[Line]) -> tuple[Piece, ...]:
     """From when to when each line holds."""
-    bounds = [_switch(search, *neighbours) for neighbours in pairwise(lines)]
+    scale = _scale(search, lines) if len(lines) > 1 else 1.0
+    bounds = [_switch(search, *neighbours, scale) for neighbours in pairwise(lines)]
     first, last = lines[0], lines[-1]
     start = max(0.0, -first.late)
     end = min(search.reference.duration, search.tape.duration - last.late)
@@ -207,7 +208,18 @@ def _pieces(search: Search, lines: list[Line]) -> tuple[Piece, ...]:
     )
 
 
-def _switch(search: Search, one: Line, other: Line) -> tuple[float, float]:
+def _scale(search: Search, lines: list[Line]) -> float:
+    """What brings the recording to the level of what was sent: the median over the middles of lines."""
+    rate, scales = search.tape.rate, []
+    for numbers, late in lines:
+        start = int(search.windows[numbers[len(numbers) // 2]])
+        x = search.reference.samples[start : start + round(WINDOW * rate)].astype(np.float64)
+        y = search.tape.section(start + round(late * rate), len(x)).astype(np.float64)
+        scales.append(float(np.sum(x * y) / max(np.sum(y * y), 1e-12)))
+    return float(np.median(scales))
+
+
+def _switch(search: Search, one: Line, other: Line, scale: float) -> tuple[float, float]:
     """When one piece ends and the next begins, where both together fit what was sent best."""
     rate, hop = search.tape.rate, search.tape.rate // ENVELOPE_RATE
     start = search.time[one.numbers[-1]]
@@ -218,7 +230,6 @@ def _switch(search: Search, one: Line, other: Line) -> tuple[float, float]:
     gains = []
     for late in (one.late, other.late):
         heard = search.tape.section(round((start + late) * rate), len(sent)).astype(np.float64)
-        scale = np.sqrt((np.sum(sent**2) + 1e-12) / (np.sum(heard**2) + 1e-12))
         # Silence where there was speech is no better than what is on neither: a little worse.
         better = 0.9 * sent**2 - (sent - scale * heard) ** 2
         blocks = better[: len(better) // hop * hop].reshape(-1, hop).sum(axis=1)
