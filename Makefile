@@ -62,10 +62,10 @@ fuzz: $(OK)
 faults: $(OK)
 	$(V)/bin/python -m tests.benchmarks.faults $(FAULTS)
 
-# Which leg is told of recordings made by sox and ffmpeg, right or wrong: make recordings COUNT=500
-COUNT ?= 250
+# Which leg is told of recordings made by sox and ffmpeg, right or wrong; a second and a half each
+COUNT ?= 500
 recordings: $(OK) system-packages
-	COUNT=$(COUNT) $(V)/bin/python -m tests.benchmarks recordings
+	COUNT=$(COUNT) OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 nice $(V)/bin/python -m tests.benchmarks recordings
 
 # Records every scenario on each Pipecat, in real time: about an hour. tests/ground/runs has some of them.
 ground: $(OK)

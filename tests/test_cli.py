@@ -418,6 +418,24 @@ def test_a_carriers_recording_tells_the_leg(workbench: Callable[..., Run], tmp_p
     assert "recording" in run.out and "G.711" in run.out
 
 
+def test_several_files_of_one_recording_are_taken(
+    workbench: Callable[..., Run], tmp_path: Path
+) -> None:
+    from workbench.call import Call
+
+    heard = Call.open(CAPTURE).caller_heard
+    files = [tmp_path / "a.mp3", tmp_path / "b.mp3"]
+    for file, part in zip(files, (heard.span(0, 12), heard.span(12, heard.duration)), strict=True):
+        soundfile.write(file, part.samples, part.sample_rate)
+    page = tmp_path / "recorded.png"
+    run = workbench("compare", CAPTURE, "--recording", *files, "--picture", page)
+    assert (run.code, run.err) == (0, "")
+    assert "holds" in run.out and "of sound that were looked at" in " ".join(run.out.split())
+    assert page.stat().st_size > 10_000
+    run = workbench("compare", CAPTURE, files[0])
+    assert run.code == 2 and "give --recording first" in run.err
+
+
 def test_compare_takes_a_capture_or_a_file_of_speech(
     workbench: Callable[..., Run], tmp_path: Path
 ) -> None:

@@ -28,6 +28,9 @@ from workbench.looks import SEVERITY_LOOKS
 from workbench.metrics.spectra import Spectrum, long_term_spectrum, spectrogram
 from workbench.tuning.comparison import SETTINGS, Comparison, compare
 from workbench.tuning.cushion import choose_cushion
+from workbench.tuning.measured_leg import MeasuredLeg
+from workbench.tuning.pieces import Piece
+from workbench.tuning.received import Moved, Received
 from workbench.tuning.stalls import stalls_of
 
 
@@ -269,6 +272,26 @@ def test_a_comparison_has_a_picture_for_each_setting_and_leg(comparison: Compari
     assert [len(ax.patches) for ax in bars] == [8, 8]
     assert "dB" in bars[1].get_ylabel() and "ESTOI" in bars[0].get_ylabel()
     assert not any(bar.errorbar for ax in bars for bar in ax.containers)  # a single segment
+
+
+def test_a_recording_shows_what_is_missing_and_when_it_was_heard() -> None:
+    lost = np.array([[3.0, 3.2], [5.0, 5.1]])
+    utterances = (Moved(1.0, 4.0, 0.0), Moved(6.0, 9.0, 120.0))
+    measured = MeasuredLeg(
+        delay_ms=0.0, drift_ppm=0.0, gain_db=0.0, jitter_ms=0.0, matched=1.0, covered=(0.5, 10.0),
+        family="unknown", leg=None, untold="", distance_db={}, sent_hz=4000.0, heard_hz=3400.0,
+        recorded_rate=8000, heard=tone(500, 10.0, 8000),
+        pieces=(Piece(0.5, 4.0, 0.0), Piece(6.0, 10.0, -2.0)),
+        received=Received(lost, 8.0, True, utterances),
+    )  # fmt: skip
+    above, below = plots.recording_overview(measured)
+    _, *marks = above.collections
+    drawn = [mark.get_paths()[0].get_extents() for mark in marks]
+    assert [(box.x0, round(box.x1, 3)) for box in drawn] == [(0, 0.5), (4, 6), (3, 3.2), (5, 5.1)]
+    labels = [text.get_text() for text in above.get_legend().get_texts()]
+    assert labels == ["not recorded", "lost on the way"]
+    assert [list(line.get_ydata()) for line in below.lines] == [[0, 0], [120, 120]]
+    assert below.get_ylim()[1] > 120 and "ms" in below.get_ylabel()
 
 
 def test_a_comparison_shows_what_was_assumed(comparison: Comparison) -> None:

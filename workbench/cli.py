@@ -349,11 +349,18 @@ def compare(
             readable=False,
         ),
     ],
+    more: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[RECORDING]...", help="Further files of the carrier's recording."),
+    ] = None,
     picture: Annotated[Path | None, typer.Option(help="Write the picture as a PNG.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the table as CSV.")] = None,
     recording: Annotated[
-        Path | None,
-        typer.Option(help="The carrier's recording of this call: tells which leg it really was."),
+        list[Path] | None,
+        typer.Option(
+            help="The carrier's recording of this call: may tell which leg it really was, and tells "
+            "what was lost on the way. Several files of one call: --recording a.wav b.wav",
+        ),
     ] = None,
     channel: Annotated[
         int | None,
@@ -375,7 +382,10 @@ def compare(
     if picture and picture.suffix.lower() != ".png":
         raise ValueError(f"{picture}: the picture is a PNG, give a name that ends in .png")
     is_audio = is_sound(source)
-    if recording is None and not is_audio:
+    files = [*(recording or ()), *(more or ())]
+    if more and not recording:
+        raise ValueError(f"{more[0]}: a second file is one of a recording: give --recording first")
+    if not files and not is_audio:
         for name, value in (("channel", channel), ("as", encoding)):
             if value is not None:
                 raise ValueError(f"--{name} is one of a recording: give --recording too")
@@ -389,15 +399,13 @@ def compare(
     spoken: Audio | Call
     with telling():
         if is_audio:
-            own = (None, None) if recording else (channel, encoding)
+            own = (None, None) if files else (channel, encoding)
             spoken = Audio.read(source, own[0], encoding=own[1])
         else:
             spoken = opened(source)
-        recorded = None
-        if recording:
-            recorded = carrier_recording.read(recording, channel, encoding=encoding)
+        recorded = [carrier_recording.read(file, channel, encoding=encoding) for file in files]
     with working("Comparing settings"):
-        comparison = run(spoken, recording=recorded)
+        comparison = run(spoken, recording=recorded or None)
     print_comparison(out, comparison)
     if csv:
         with written_beside(csv) as part:
@@ -630,6 +638,10 @@ def report(
         Literal["caller", "bot"] | None,
         typer.Option(help="Leave the voice of one side out, and its words."),
     ] = None,
+    recording: Annotated[
+        list[Path] | None,
+        typer.Option(help="The carrier's recording of this call, to be seen and heard."),
+    ] = None,
     no_words: NoWords = False,
 ) -> None:
     """Write one HTML file with everything about a call: opens offline, can be mailed."""
@@ -639,6 +651,7 @@ def report(
         from workbench.diagnosis import diagnose as run_diagnose
         from workbench.exceptions import NothingSaid
         from workbench.report import write_report
+        from workbench.tuning import carrier_recording
         from workbench.tuning.comparison import compare as run_compare
         from workbench.tuning.tuning import tune as run_tune
 
@@ -646,10 +659,12 @@ def report(
     call = opened(capture, words=not no_words)
     found = run_diagnose(call)
     comparison = tuning = None
+    with telling():
+        recorded = [carrier_recording.read(file) for file in recording or ()]
     try:
         if call.carrier.is_ours:  # others have no such settings
             with working("Comparing settings"):
-                comparison = run_compare(call)
+                comparison = run_compare(call, recording=recorded or None)
             with working("Tuning"):
                 tuning = run_tune([call])
     except NothingSaid:

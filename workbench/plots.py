@@ -36,6 +36,7 @@ from workbench.metrics.levels import loudest_span
 from workbench.metrics.spectra import Spectrogram, Spectrum, spectrogram
 from workbench.tuning.comparison import Comparison
 from workbench.tuning.cushion import CushionChoice
+from workbench.tuning.measured_leg import MeasuredLeg
 
 __all__ = [
     "answer_stages",
@@ -51,6 +52,7 @@ __all__ = [
     "playout_lead",
     "png",
     "quality_against_bitrate",
+    "recording_overview",
     "spectrogram_image",
     "spectrum_lines",
     "turns",
@@ -465,14 +467,15 @@ def comparison_overview(comparison: Comparison, *, secs: float = 4.0) -> NDArray
 
     Returns:
         The axes of the spectrograms, shape ``(legs, settings)``; below them are the bars, with 95 %
-        intervals over the segments of speech, and what was assumed of the far end.
+        intervals over the segments of speech, and what was assumed of the far end; then the carrier's
+        recording, if there was one.
     """
     table = comparison.table
     legs, settings = (list(dict.fromkeys(table[name])) for name in ("leg", "setting"))
     width = max(3 * len(settings), 8)
-    figure = plt.figure(figsize=(width, 2.2 * len(legs) + 3.5), layout="constrained")
-    halves: Any = figure.subfigures(2, 1, height_ratios=(2.2 * len(legs), 3.5))
-    above, below = halves
+    figure = plt.figure(layout="constrained")
+    figure.set_figwidth(width)
+    above, below = _rows(figure, (2.2 * len(legs), 3.5), comparison.measured)
     axes = above.subplots(len(legs), len(settings), sharex=True, sharey=True, squeeze=False)
     start, end = loudest_span(comparison.reference, secs)
     for (leg, setting), ax in zip(product(legs, settings), axes.flat, strict=True):
@@ -493,6 +496,67 @@ def comparison_overview(comparison: Comparison, *, secs: float = 4.0) -> NDArray
     )  # fmt: skip
     below.supxlabel(textwrap.fill(comparison.assumption, 15 * width), fontsize="x-small")
     return axes  # type: ignore[no-any-return]
+
+
+def _rows(figure: Any, heights: tuple[float, float], measured: MeasuredLeg | None) -> list[Any]:
+    """Two rows of a figure, and a third for a recording, if there is one."""
+    third = () if measured is None else (3.0,)
+    figure.set_figheight(sum(heights) + sum(third))
+    rows = figure.subfigures(2 + len(third), 1, height_ratios=(*heights, *third))
+    if measured is not None:
+        recording_overview(measured, rows[2].subplots(2, 1, sharex=True, height_ratios=(2, 1)))
+    return [rows[0], rows[1]]
+
+
+def recording_overview(measured: MeasuredLeg, axes: Any = None) -> NDArray[Any]:
+    """Draw what the carrier recorded, on the call's clock, and what it adds to the capture.
+
+    Args:
+        measured: From :func:`workbench.tuning.carrier_recording.align`.
+        axes: Two, one above the other; a new figure by default.
+
+    Returns:
+        The axes: the recording, with what was not recorded hatched and what was lost on the way
+        marked; and by how many ms each utterance was heard later than the model of the queue says.
+    """
+    if axes is None:
+        axes = plt.subplots(
+            2, 1, figsize=(10, 3), sharex=True, height_ratios=(2, 1), layout="constrained"
+        )[1]
+    above, below = axes
+    waveform(measured.heard, above, colour=ORANGE)
+    duration, recorded = measured.heard.duration, measured.recorded.tolist()
+    edges = [0.0, *(edge for span in recorded for edge in span), duration]
+    absent = [
+        (start, end)
+        for start, end in zip(edges[::2], edges[1::2], strict=True)
+        if end - start > 0.002 * duration
+    ]
+    lost = [] if measured.received is None else measured.received.lost.tolist()
+    for spans, hatch, colour, label in (
+        (absent, "///", _ink(), "not recorded"), (lost, "", _severity_colour("error"), "lost on the way"),
+    ):  # fmt: skip
+        for number, (start, end) in enumerate(spans):
+            above.fill_between(
+                (start, max(end, start + 0.002 * duration)), -1, 1, hatch=hatch, linewidth=0.5,
+                facecolor=colour if not hatch else "none", edgecolor=colour, alpha=0.8,
+                label="" if number else label,
+            )  # fmt: skip
+    if absent or lost:
+        above.legend(fontsize="x-small", loc="upper right")
+    above.set(title="recorded by the carrier, on the call's clock", xlabel="")
+    above.title.set_fontsize("small")
+    utterances = () if measured.received is None else measured.received.utterances
+    for start, end, late_ms in utterances:
+        below.plot((start, end), (late_ms, late_ms), color=BLUE, linewidth=3, solid_capstyle="butt")
+    most = max((abs(one.late_ms) for one in utterances), default=0.0)
+    below.set(
+        xlabel="time (s)",
+        ylabel="later than\nmodel (ms)",
+        ylim=(-1.2 * most - 1, 1.2 * most + 1),
+    )
+    below.grid(alpha=0.25)
+    return np.array([above, below])
 
 
 #: What the bars of a comparison show.

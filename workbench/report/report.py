@@ -32,8 +32,8 @@ from workbench.links import view_command
 from workbench.looks import css_variables
 from workbench.metrics.levels import loudest_span
 from workbench.metrics.speech_level import active_level
-from workbench.report.sound import APART_SECS, flac, mp3, players, uri
-from workbench.tuning.comparison import LEGEND, Comparison
+from workbench.report.sound import APART_SECS, LONG_COMPRESSION, flac, mp3, players, uri
+from workbench.tuning.comparison import LEGEND, RECORDED, Comparison
 from workbench.tuning.stalls import LEAST_HOLE_MS
 from workbench.tuning.tuning import TuningResult
 
@@ -119,6 +119,7 @@ def write_report(
         said=_said(call, hidden, words),
         players=players(call, sides),
         comparison=_comparison(comparison, "bot" in sides) if comparison else None,
+        recording=_recording(call, comparison, "bot" in sides) if comparison else None,
         tuning=_tuning(tuning) if tuning else None,
         after=_after(call, after, "bot" in sides) if after else None,
         facts=[(name, hidden(value)) for name, value in _facts(call)],
@@ -268,6 +269,23 @@ def _comparison(comparison: Comparison, with_audio: bool) -> dict[str, Any]:
         "others": [player["src"] for player in players[1:]],
         "table": Markup(comparison.shown.to_html(border=0, index=False)),  # pandas escapes
         "legend": LEGEND,
+    }
+
+
+def _recording(call: Call, comparison: Comparison, with_audio: bool) -> dict[str, Any] | None:
+    """What the carrier recorded, beside what the caller heard by the model of the queue."""
+    measured = comparison.measured
+    if measured is None:
+        return None
+    sources = {}
+    if with_audio and call.duration > APART_SECS:  # the page plays the rest already
+        sources = {RECORDED: mp3(measured.heard.resampled(8000), LONG_COMPRESSION, "AVERAGE")}
+    elif with_audio:
+        sources = {"caller_heard": mp3(call.caller_heard), RECORDED: mp3(measured.heard)}
+    return {
+        "sentence": measured.sentence,
+        "picture": uri("image/png", plots.png(plots.recording_overview(measured)[0])),
+        "players": [{"name": name, "src": source} for name, source in sources.items()],
     }
 
 

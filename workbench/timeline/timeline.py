@@ -86,9 +86,9 @@ class CallTimeline(anywidget.AnyWidget):
     Parameters:
         call: The call.
         findings: From :func:`workbench.diagnosis.diagnose`, to be marked; ``N`` jumps to the next.
-        comparison: From :func:`workbench.tuning.comparison.compare`: its settings, and of a call with
-            holes what the bot said without any and what a cushion would have hidden, can be heard and
-            seen in place of the bot's side while the position stays.
+        comparison: From :func:`workbench.tuning.comparison.compare`: its settings, the carrier's recording
+            if there was one, and of a call with holes what the bot said without any and what a cushion
+            would have hidden, can be heard and seen in place of the bot's side while the position stays.
         sketch_from: A call of so many seconds or more is drawn from its messages first.
 
     Attributes:
@@ -139,7 +139,7 @@ class CallTimeline(anywidget.AnyWidget):
         self._readings, self._drawings = 1, 0
         super().__init__(view=[0.0, call.duration])
         scene = self._scene_of(call)
-        for name, audio in (comparison.holes if comparison is not None else {}).items():
+        for name, audio in (comparison.beside if comparison is not None else {}).items():
             scene = scene.with_sound(name, audio)
         self._show(scene)
         self.on_msg(self._on_message)

@@ -47,6 +47,7 @@ from typing import Any, Final, NamedTuple, SupportsFloat, cast
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from workbench.audio import Audio
 from workbench.call import Call
@@ -63,7 +64,7 @@ from workbench.tuning.settings import SETTINGS, Setting, distinct
 from workbench.tuning.trial import Spoken, Trial, run_trials
 from workbench.tuning.voice import Source
 
-__all__ = ["LEGEND", "SETTINGS", "Comparison", "Setting", "compare"]
+__all__ = ["LEGEND", "RECORDED", "SETTINGS", "Comparison", "Setting", "compare"]
 
 #: What the speech as heard is by itself.
 _LEVELS: Final[dict[str, Callable[[Audio], float]]] = {
@@ -105,6 +106,9 @@ LEGEND: Final = (
     "intelligibility, at most 1; of both, more is better. kbit/s: on the wire while the bot speaks."
 )
 
+#: What the carrier's recording is called beside the call's signals.
+RECORDED: Final = "recorded by the carrier"
+
 #: A number, or an :class:`workbench.metrics.opinions.Opinion` that may say why there is none.
 Metric = Callable[[Audio, Audio], SupportsFloat]
 
@@ -141,6 +145,13 @@ class Comparison:
     def sentence(self) -> str:
         """The outcome in words."""
         return " ".join(self.sentences)
+
+    @property
+    def beside(self) -> dict[str, Audio]:
+        """What else there is to hear on the call's clock: ``holes``, and the carrier's recording."""
+        if self.measured is None:
+            return self.holes
+        return {**self.holes, RECORDED: self.measured.heard}
 
     @property
     def brief(self) -> pd.DataFrame:
@@ -241,7 +252,7 @@ def compare(
     legs: str | Leg | Iterable[str | Leg] | None = None,
     metrics: Mapping[str, Metric] | None = None,
     *,
-    recording: Audio | MeasuredLeg | None = None,
+    recording: Audio | Sequence[Audio] | MeasuredLeg | None = None,
     executor: Executor | None = None,
 ) -> Comparison:
     """Send a call's outbound audio through several settings and far legs, and measure.
@@ -254,7 +265,7 @@ def compare(
             G.711 and G.722.
         metrics: Further columns: a function of (reference, degraded) for each name.
         recording: The carrier's recording of the bot's channel
-            (:func:`workbench.tuning.carrier_recording.read`).
+            (:func:`workbench.tuning.carrier_recording.read`), or several files of this one call.
         executor: Where the settings are tried, side by side; threads by default.
 
     Raises:
@@ -333,12 +344,19 @@ def _cells(
 def _recorded(call: Source, measured: MeasuredLeg) -> dict[str, float]:
     """What became of the bot's voice on the recording itself."""
     said = call if isinstance(call, Audio) else _played(cast("Call", call))
-    said = said.resampled(measured.heard.sample_rate).span(*measured.covered)
-    heard = measured.heard.span(*measured.covered)
+    in_step = measured.heard if measured.in_step is None else measured.in_step
+    said, heard = (
+        _spans(audio.resampled(in_step.sample_rate), measured.recorded) for audio in (said, in_step)
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MetricWarning)
         _, reference, degraded = align(said, heard)
         return evaluate_aligned(reference, degraded, ("bandwidth_hz", "lsd_db", "estoi"))
+
+
+def _spans(audio: Audio, intervals: NDArray[np.float64]) -> Audio:
+    parts = [audio.span(start, end).samples for start, end in intervals.tolist()]
+    return Audio(np.concatenate(parts), audio.sample_rate)
 
 
 def _played(call: Call) -> Audio:

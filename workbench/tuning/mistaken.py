@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.audio import Audio
+from workbench.tuning.tape import alike
 
 __all__ = ["undone"]
 
@@ -46,7 +47,7 @@ def undone(recording: A) -> Iterator[tuple[str, A]]:
         )
     yield "its polarity is inverted", _with(recording, -samples)
     pairs = samples[: len(samples) // 2 * 2].reshape(-1, 2)
-    if _alike(pairs[:, 0], pairs[:, 1]) < _NEIGHBOURS:
+    if alike(pairs[:, 0], pairs[:, 1]) < _NEIGHBOURS:
         for first in (1, 0):
             right = np.ascontiguousarray(pairs[:, first])
             yield "it is in stereo and was read as mono", _with(recording, right)
@@ -88,15 +89,6 @@ def _put_in(samples: NDArray[np.float32]) -> tuple[int, int, int] | None:
     if period < 4 * length or np.count_nonzero(near) < max(_FEWEST_RUNS, 0.5 * len(mine)):
         return None
     return phase, length, period
-
-
-def _alike(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Correlation of two signals, -1 to 1."""
-    x, y, both = (
-        float(np.einsum("i,i->", a, b, dtype=np.float64))
-        for a, b in ((one, one), (other, other), (one, other))
-    )
-    return both / max(float(np.sqrt(x * y)), 1e-20)
 
 
 def _with(recording: A, samples: NDArray[np.float32]) -> A:
