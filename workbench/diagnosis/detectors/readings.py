@@ -56,6 +56,9 @@ _SILENT_DBOV: Final = -60.0
 _PAUSE: Final = 1.0
 #: Samples wrap around in so many frames, no further apart than that, or it was something else.
 _OFTEN: Final = 3
+#: So steep a wave is beside where it wraps, as a share of how steep it is there: 0.65 and more in the
+#: median; a square wave at full scale, which is flat beside its edges, 0.42. What is added to both.
+_SLOPE, _ROUNDED = 0.6, 0.003
 #: Of eight parts of a frame half have this share of the power of the loudest; and of its samples fewer
 #: than this share are its highest or lowest.
 _EVEN, _AT_RAIL = 0.01, 0.15
@@ -321,9 +324,18 @@ def _wrapped_around(audio: Audio) -> Iterator[Misread]:
     wins = (shorter > WRAPPED.margin) & (length < _NO_SOUND) & _is_steady(frames)
     times, bits = first[wins] / audio.sample_rate, shorter[wins]
     for run in np.split(np.arange(len(times)), np.flatnonzero(np.diff(times) > _PAUSE) + 1):
-        if len(run) >= _OFTEN:
+        if len(run) >= _OFTEN and _slopes_on(frames[wins][run]) > _SLOPE:
             end = float(times[run[-1]]) + _FRAME / audio.sample_rate
             yield Misread(float(times[run[0]]), end, float(np.median(bits[run])), WRAPPED)
+
+
+def _slopes_on(frames: NDArray[np.float32]) -> float:
+    """How steep a wave is beside the jumps of each frame, over how steep it is at them once unwrapped."""
+    steps = np.diff(frames.astype(np.float64), axis=1)
+    row, at = np.nonzero(np.abs(steps[:, 1:-1]) > 1)
+    unwrapped = np.abs((steps + 1) % 2 - 1)
+    beside = (unwrapped[row, at] + unwrapped[row, at + 2]) / 2
+    return float(np.median((beside + _ROUNDED) / (unwrapped[row, at + 1] + _ROUNDED))) if len(row) else 0.0
 
 
 def _compared(pieces: NDArray[np.float32], declared: Declared) -> tuple[Lengths, Lengths, Lengths]:
