@@ -40,6 +40,10 @@ FLAT: Final = 0.85
 #: A tone is like itself one period later: by how much it was delayed nobody can tell. Speech reaches
 #: 0.75 with its own pitch.
 AMBIGUOUS: Final = 0.95
+#: Filters differ in loudness and delay over the band: it is fitted in so many parts.
+BANDS: Final = 16
+#: A share that is less sure than this, and not so many times its standard error, is not told.
+UNSURE, SURE = 0.03, 4.0
 #: How much speech is looked at, in pieces of about a second, at least half of one.
 LOOKED_AT: Final = 60
 #: After a longer pause a resampler may begin anew, in seconds.
@@ -207,8 +211,22 @@ def _folded(said: Audio, sent: Audio) -> float | None:
     gain = _product(fits, got) / speech
     if gain < 0.1:
         return None  # these two have nothing to do with each other
-    share = _product(alias, got - gain * fits) / folded / gain
+    left = _without(fits, got)
+    share = _product(alias, left) / folded / gain
+    # Of a few tones that stand near each other the share is chance: its standard error.
+    error = np.sqrt(float(np.sum(np.abs(alias) ** 2 * np.abs(left) ** 2)) / 2) / folded / gain
+    if error > UNSURE and share < SURE * error:
+        return None
     return -20 * float(np.log10(max(share, 1e-4)))
+
+
+def _without(fits: NDArray[np.complex128], got: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    """What is left of ``got`` if ``fits`` is taken out, in each band as loud and late as it is there."""
+    left = [
+        b - a * (np.vdot(a, b) / max(_product(a, a), 1e-30))
+        for a, b in zip(np.array_split(fits, BANDS), np.array_split(got, BANDS), strict=True)
+    ]
+    return np.concatenate(left)
 
 
 def _windowed(samples: NDArray[np.float32]) -> NDArray[np.float64]:
