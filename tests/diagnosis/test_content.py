@@ -287,13 +287,17 @@ def test_what_the_serializer_spoils_is_told_of_it(tmp_path, kind):
     [
         ("bot/b03", 1.0, False),
         ("caller/c05", 1.0, False),
+        ("bot/b01", 1.0, False),
         ("caller/c05", 0.5, True),
+        ("caller/c05", 2.0, True),
         ("bot/b03", 2.0, True),
+        ("bot/b01", 3.0, True),
     ],
 )
 def test_a_voice_that_is_nobodys_was_declared_wrongly(tmp_path, name, factor, told):
     scene = Scene(60.0, pipeline_rate=24000)
     voice = speech(name, 24000)
-    scene.say_bot(1.0, Audio(voice.samples, round(24000 * factor)).resampled(24000))
+    said = np.tile(voice.samples, 3 if factor > 1 else 1)
+    scene.say_bot(1.0, Audio(said, round(24000 * factor)).resampled(24000))
     findings = found(scene, tmp_path, "wrong_rate")
     assert [(finding.side, finding.possible) for finding in findings] == [("bot", True)] * told

@@ -159,7 +159,9 @@ def chords(rate: int, seed: int) -> Audio:
     for _ in range(12):
         hertz = 110 * 2 ** (rng.integers(0, 25, 3) / 12)
         waves = [
-            np.sin(2 * np.pi * k * f * time) / k for f in hertz for k in range(1, int(0.48 * rate / f))
+            np.sin(2 * np.pi * k * f * time) / k
+            for f in hertz
+            for k in range(1, int(0.48 * rate / f))
         ]
         parts.append(np.sum(waves, axis=0) * np.exp(-2 * time))
     return Audio((0.05 * np.concatenate(parts)).astype(np.float32), rate)

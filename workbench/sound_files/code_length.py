@@ -35,6 +35,7 @@ __all__ = [
     "aac",
     "alone",
     "few_codes",
+    "few_words",
     "letters",
     "mp3",
     "packed_24_bit",
@@ -185,6 +186,11 @@ def few_codes(codes: NDArray[np.integer], possible: int) -> Lengths:
     listed = count * np.log2(np.e * possible / count) / size
     found: Lengths = np.minimum(by_share, _bits(numbers.astype(np.float64), 0.0)) + listed
     return found
+
+
+def few_words(kind: str) -> CodeLength:
+    """Code length of 16-bit samples as sound of few values."""
+    return lambda data: few_codes(_view(data, kind), 65536) / 2
 
 
 def _smooth(values: NDArray[np.int32]) -> Lengths:

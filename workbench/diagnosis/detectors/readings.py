@@ -403,7 +403,7 @@ def _in_few_codes(data: Bytes, declared: Declared) -> Lengths:
     """Code length of the declared reading as sound of few values, in bits a byte."""
     if declared == "PCMU":
         return code_length.few_codes(_BY_VALUE[data], 256)
-    return code_length.few_codes(np.ascontiguousarray(data).view("<i2"), 65536) / 2
+    return code_length.few_words("<i2")(data)
 
 
 def _is_steady(frames: NDArray[np.float32]) -> NDArray[np.bool_]:
