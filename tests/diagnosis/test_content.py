@@ -291,7 +291,7 @@ def test_what_the_serializer_spoils_is_told_of_it(tmp_path, kind):
         ("caller/c05", 0.5, True),
         ("caller/c05", 2.0, True),
         ("bot/b03", 2.0, True),
-        ("bot/b01", 3.0, True),
+        ("bot/b01", 2.0, True),
     ],
 )
 def test_a_voice_that_is_nobodys_was_declared_wrongly(tmp_path, name, factor, told):
