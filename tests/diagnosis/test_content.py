@@ -11,6 +11,7 @@ import soundfile
 
 from pipecat_bandwidth.encodings import FORMATS, PCMU
 from tests.captures import Scene, speech
+from tests.misread import WRONG, as_samples
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.diagnosis import Finding, diagnose, excerpt
@@ -127,6 +128,18 @@ def test_a_law_read_as_mu_law_is_named(tmp_path):
     (finding,) = found(scene, tmp_path, "wrong_codec", "noise", "clipping")
     assert (finding.kind, finding.side) == ("wrong_codec", "caller")
     assert "are A-law, read as mu-law" in finding.measurement
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_of_bytes_that_are_no_such_samples_nothing_else_is_told(tmp_path, name):
+    """All that rests on what the bot said is silent, whichever way it is garbage."""
+    scene = Scene(14.0, pipeline_rate=24000)
+    scene.say_caller(0.3, speech("caller/c05"))
+    scene.say_bot(
+        6.0, as_samples(WRONG[name](speech("bot/b03", 24000).span(0, 6)), 24000).span(0, 7)
+    )
+    kinds = {finding.kind for finding in found(scene, tmp_path) if finding.severity != "info"}
+    assert kinds == {"wrong_layout" if name.startswith("two channels") else "wrong_codec"}
 
 
 @pytest.mark.parametrize("wire", FORMATS[1:], ids=str)

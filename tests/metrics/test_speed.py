@@ -34,10 +34,14 @@ def test_the_rate_that_it_is_kept_at_and_its_loudness_are_no_matter() -> None:
     expected = speed(said)
     for rate in (8000, 24000, 44100):
         other = said.resampled(rate)
-        assert speed(Audio(other.samples * np.float32(0.1), rate)) == pytest.approx(expected, rel=0.05)
+        assert speed(Audio(other.samples * np.float32(0.1), rate)) == pytest.approx(
+            expected, rel=0.05
+        )
 
 
-@pytest.mark.parametrize("name", ["keys", "ringing", "busy", "beep", "fax", "modem", "comfort_noise"])
+@pytest.mark.parametrize(
+    "name", ["keys", "ringing", "busy", "beep", "fax", "modem", "comfort_noise"]
+)
 def test_what_is_no_voice_has_no_speed(name: str) -> None:
     assert np.isnan(speed(callers("work")[name](np.random.default_rng(1), 10.0)))
 

@@ -13,6 +13,7 @@ from workbench.audio import Audio
 from workbench.call import Call
 from workbench.call.unplayed import not_passed
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
+from workbench.diagnosis.detectors.encoding import misreadings
 from workbench.diagnosis.finding import POSSIBLE, Finding, Part
 from workbench.exceptions import MetricWarning
 from workbench.metrics.spectra import effective_bandwidth
@@ -170,6 +171,8 @@ def _by_voice(call: Call) -> Iterator[Finding]:
     said, spoken = call.bot_said, call.bot_speech
     if float((spoken[:, 1] - spoken[:, 0]).sum()) < ENOUGH or call.ambience is not None:
         return
+    if any(name == "bot_said" and found for _, name, found in misreadings(call)):
+        return  # that is no voice
     words = Audio(
         np.concatenate([said.span(*p).samples for p in spoken.tolist()]), said.sample_rate
     )

@@ -335,7 +335,11 @@ def _slopes_on(frames: NDArray[np.float32]) -> float:
     row, at = np.nonzero(np.abs(steps[:, 1:-1]) > 1)
     unwrapped = np.abs((steps + 1) % 2 - 1)
     beside = (unwrapped[row, at] + unwrapped[row, at + 2]) / 2
-    return float(np.median((beside + _ROUNDED) / (unwrapped[row, at + 1] + _ROUNDED))) if len(row) else 0.0
+    return (
+        float(np.median((beside + _ROUNDED) / (unwrapped[row, at + 1] + _ROUNDED)))
+        if len(row)
+        else 0.0
+    )
 
 
 def _compared(pieces: NDArray[np.float32], declared: Declared) -> tuple[Lengths, Lengths, Lengths]:
