@@ -127,5 +127,6 @@ def _mel() -> NDArray[np.float64]:
     hertz = np.fft.rfftfreq(_PADDED, 1 / _RATE)
     rises = (hertz - edges[:-2, None]) / np.diff(edges)[:-1, None]
     falls = (edges[2:, None] - hertz) / np.diff(edges)[1:, None]
-    weights: NDArray[np.float64] = np.minimum(rises, falls).clip(0, None)
-    return weights / weights.sum(axis=1, keepdims=True)
+    height = np.minimum(rises, falls).clip(0, None)
+    weights: NDArray[np.float64] = height / height.sum(axis=1, keepdims=True)
+    return weights

@@ -390,7 +390,7 @@ def _is_random(pieces: NDArray[np.float32], declared: Declared) -> bool:
     share = np.bincount(data, minlength=256) / len(data)
     bits = -float(np.sum(share * np.log2(np.maximum(share, 1e-12))))
     # So few bytes are by chance less even than they are (Miller and Madow).
-    return bits + 255 / (2 * len(data) * np.log(2)) > _EVEN_BITS
+    return bits + 255 / (2 * len(data) * float(np.log(2))) > _EVEN_BITS
 
 
 def _less_of_few(data: Bytes, declared: Declared, length: Lengths, margins: Lengths) -> None:
