@@ -11,6 +11,7 @@ import soundfile
 
 from pipecat_bandwidth.encodings import FORMATS, PCMU
 from tests.captures import Scene, speech
+from tests.misread import WRONG, as_samples
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.diagnosis import Finding, diagnose, excerpt
@@ -127,6 +128,18 @@ def test_a_law_read_as_mu_law_is_named(tmp_path):
     (finding,) = found(scene, tmp_path, "wrong_codec", "noise", "clipping")
     assert (finding.kind, finding.side) == ("wrong_codec", "caller")
     assert "are A-law, read as mu-law" in finding.measurement
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_of_bytes_that_are_no_such_samples_nothing_else_is_told(tmp_path, name):
+    """All that rests on what the bot said is silent, whichever way it is garbage."""
+    scene = Scene(14.0, pipeline_rate=24000)
+    scene.say_caller(0.3, speech("caller/c05"))
+    scene.say_bot(
+        6.0, as_samples(WRONG[name](speech("bot/b03", 24000).span(0, 6)), 24000).span(0, 7)
+    )
+    kinds = {finding.kind for finding in found(scene, tmp_path) if finding.severity != "info"}
+    assert kinds == {"wrong_layout" if name.startswith("two channels") else "wrong_codec"}
 
 
 @pytest.mark.parametrize("wire", FORMATS[1:], ids=str)
@@ -287,13 +300,17 @@ def test_what_the_serializer_spoils_is_told_of_it(tmp_path, kind):
     [
         ("bot/b03", 1.0, False),
         ("caller/c05", 1.0, False),
+        ("bot/b01", 1.0, False),
         ("caller/c05", 0.5, True),
+        ("caller/c05", 2.0, True),
         ("bot/b03", 2.0, True),
+        ("bot/b01", 2.0, True),
     ],
 )
 def test_a_voice_that_is_nobodys_was_declared_wrongly(tmp_path, name, factor, told):
     scene = Scene(60.0, pipeline_rate=24000)
     voice = speech(name, 24000)
-    scene.say_bot(1.0, Audio(voice.samples, round(24000 * factor)).resampled(24000))
+    said = np.tile(voice.samples, 3 if factor > 1 else 1)
+    scene.say_bot(1.0, Audio(said, round(24000 * factor)).resampled(24000))
     findings = found(scene, tmp_path, "wrong_rate")
     assert [(finding.side, finding.possible) for finding in findings] == [("bot", True)] * told

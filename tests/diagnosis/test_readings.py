@@ -101,6 +101,40 @@ def test_a_machine_or_a_cough_is_what_it_is(name: str) -> None:
         assert not named(Audio.from_pcm(PCMU.decode(PCMU.encode(sound.pcm())), 8000), "PCMU")
 
 
+def crushed(samples: np.ndarray, bits: int, hold: int = 1) -> np.ndarray:
+    """Of so few bits, each value held for so many samples: as old games sound."""
+    step = 2.0 ** (1 - bits)
+    return np.rint(np.repeat(samples[::hold], hold)[: len(samples)] / step) * step
+
+
+@pytest.mark.parametrize("hold", [1, 3, 4])
+@pytest.mark.parametrize("bits", [3, 4, 5, 6, 7])
+def test_sound_of_few_values_is_what_it_is(bits: int, hold: int) -> None:
+    """Whatever its loudness is then, so that its steps are no round numbers, and through mu-law."""
+    rng = np.random.default_rng(bits)
+    for phrase in clips()[::4]:
+        for rate in RATES:
+            samples = phrase.audio(rate).samples
+            loud = crushed(samples / np.abs(samples).max(), bits, hold) * rng.uniform(0.05, 0.9)
+            audio = Audio(loud.astype(np.float32), rate)
+            coded = Audio.from_pcm(PCMU.decode(PCMU.encode(audio.pcm())), rate)
+            assert not named(audio) | named(coded) | named(coded, "PCMU")
+
+
+def test_noise_that_is_driven_to_full_scale_is_no_random_bytes() -> None:
+    noise = np.random.default_rng(7).standard_normal(16000)
+    loud = np.clip(np.tanh(4 * noise), -1, 32767 / 32768)
+    assert not named(Audio(loud.astype(np.float32), 8000))
+
+
+@pytest.mark.parametrize("hertz", [110, 233, 440])
+def test_a_square_wave_at_full_scale_does_not_wrap_around(hertz: int) -> None:
+    time = np.arange(3 * 16000) / 16000
+    smooth = np.tanh(20 * (np.sin(2 * np.pi * hertz * time) + 0.3 * np.sin(2 * np.pi * 3 * time)))
+    noise = np.random.default_rng(8).standard_normal(len(time)) * 0.01
+    assert not named(Audio((0.95 * smooth + noise).astype(np.float32).clip(-1, 0.9999), 16000))
+
+
 @pytest.mark.parametrize("dbov", [-60.0, -40.0, -20.0, -10.0])
 def test_noise_and_silence_are_what_they_are(dbov: float) -> None:
     noise = np.random.default_rng(4).standard_normal(24000) * 10 ** (dbov / 20)

@@ -152,6 +152,33 @@ def test_a_tone_has_no_images(wire, tmp_path):
         assert found(scene, tmp_path, "aliasing") == []
 
 
+def chords(rate: int, seed: int) -> Audio:
+    """Music: three sawtooth waves at a time, with overtones up to the rate's end."""
+    rng, size = np.random.default_rng(seed), rate // 2
+    time, parts = np.arange(size) / rate, []
+    for _ in range(12):
+        hertz = 110 * 2 ** (rng.integers(0, 25, 3) / 12)
+        waves = [
+            np.sin(2 * np.pi * k * f * time) / k
+            for f in hertz
+            for k in range(1, int(0.48 * rate / f))
+        ]
+        parts.append(np.sum(waves, axis=0) * np.exp(-2 * time))
+    return Audio((0.05 * np.concatenate(parts)).astype(np.float32), rate)
+
+
+@pytest.mark.parametrize("seed", [3, 9])
+def test_music_with_overtones_above_the_wires_band_is_not_folded(seed, tmp_path):
+    """Nor where the way to the wire takes out what is low, and overtones stand beside each other."""
+    scene = played(chords(16000, seed), PCMU)
+    sent = np.frombuffer(PCMU.decode(b"".join(c.payload for c in scene.chunks)), "<i2")
+    thin = Audio.from_pcm((sent - 0.97 * np.append(0, sent[:-1])).astype("<i2").tobytes(), 8000)
+    coded = PCMU.encode(thin.pcm())
+    for chunk in scene.chunks:
+        chunk.payload, coded = coded[: len(chunk.payload)], coded[len(chunk.payload) :]
+    assert found(scene, tmp_path, "aliasing") == []
+
+
 # -- and what is one -------------------------------------------------------------------------------
 
 

@@ -34,6 +34,8 @@ __all__ = [
     "Lengths",
     "aac",
     "alone",
+    "few_codes",
+    "few_words",
     "letters",
     "mp3",
     "packed_24_bit",
@@ -57,6 +59,8 @@ MARGIN: Final = 1.0
 
 #: Samples from which the next one is foretold.
 _ORDER: Final = 6
+#: Of the samples of a channel so many are as the one before them where all are held for a while.
+_HELD: Final = 0.25
 
 
 def _bits(values: NDArray[np.float64], log_step: NDArray[np.float64] | float) -> Lengths:
@@ -157,6 +161,38 @@ def floating_point(first: int) -> CodeLength:
     return length
 
 
+def few_codes(codes: NDArray[np.integer], possible: int) -> Lengths:
+    """Bits per sample of sound of few values: those are listed first, then each is a number in the list.
+
+    Music of 4 to 7 bits, a square wave or speech of the first toys has a few dozen of them, at steps that
+    are no power of 2. The numbers are foretold as samples are, or, if that is shorter, written by how
+    often each is.
+
+    Args:
+        codes: Whole numbers in the order of what they mean, shape ``(frames, n)``.
+        possible: How many there could be.
+    """
+    size = codes.shape[1]
+    order = np.argsort(codes, axis=1, kind="stable")
+    ranked = np.take_along_axis(codes, order, axis=1)
+    numbers = np.zeros(codes.shape, np.int64)
+    numbers[:, 1:] = np.cumsum(np.diff(ranked, axis=1) != 0, axis=1)
+    count = numbers[:, -1] + 1
+    rows = np.arange(len(codes))[:, None]
+    times = np.bincount((rows * size + numbers).ravel(), minlength=codes.size).reshape(codes.shape)
+    share = np.maximum(times, 1) / size
+    by_share = -np.sum(times / size * np.log2(share), axis=1) + count * np.log2(size) / (2 * size)
+    np.put_along_axis(numbers, order, numbers.copy(), axis=1)
+    listed = count * np.log2(np.e * possible / count) / size
+    found: Lengths = np.minimum(by_share, _bits(numbers.astype(np.float64), 0.0)) + listed
+    return found
+
+
+def few_words(kind: str) -> CodeLength:
+    """Code length of 16-bit samples as sound of few values."""
+    return lambda data: few_codes(_view(data, kind), 65536) / 2
+
+
 def _smooth(values: NDArray[np.int32]) -> Lengths:
     """Bits per sample, foretold from the one before it only, and only as what is like it."""
     values = values.astype(np.float64)
@@ -182,6 +218,10 @@ def two_channels(data: Bytes) -> Lengths:
     left, right = both[:, ::2], both[:, 1::2]
     twins = (np.abs(right - left) <= 1).mean(axis=1) > 0.99
     found: Lengths = (_smooth(left) + np.where(twins, 0.0, _smooth(right))) / 4
+    sounding = left[:, 1:] != 0
+    held = np.count_nonzero((left[:, 1:] == left[:, :-1]) & sounding, axis=1)
+    # What stands still for longer than two samples is held, not twice there.
+    found[held > _HELD * np.count_nonzero(sounding, axis=1)] = np.inf
     return found
 
 

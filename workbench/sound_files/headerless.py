@@ -21,8 +21,10 @@ from workbench.sound_files.code_length import (
     MARGIN,
     MULAW,
     CodeLength,
+    few_words,
     floating_point,
     packed_24_bit,
+    shortest,
     table,
     words,
 )
@@ -50,6 +52,11 @@ class Form(NamedTuple):
     suffixes: tuple[str, ...] = ()
 
 
+def _samples(kind: str) -> CodeLength:
+    """Code length of 16-bit samples, also of sound of few values."""
+    return shortest(words(kind), few_words(kind))
+
+
 ENCODINGS: Final[dict[str, Form]] = {
     "ulaw": Form(
         "mu-law",
@@ -62,8 +69,8 @@ ENCODINGS: Final[dict[str, Form]] = {
     "alaw": Form(
         "A-law", "ALAW", "FILE", 1, table(ALAW), (".alaw", ".al", ".la", ".pcma", ".g711a")
     ),
-    "pcm": Form("16-bit PCM", "PCM_16", "LITTLE", 2, words("<i2"), (".sln", ".s16", ".s16le")),
-    "pcm-be": Form("16-bit PCM, big-endian,", "PCM_16", "BIG", 2, words(">i2"), (".s16be",)),
+    "pcm": Form("16-bit PCM", "PCM_16", "LITTLE", 2, _samples("<i2"), (".sln", ".s16", ".s16le")),
+    "pcm-be": Form("16-bit PCM, big-endian,", "PCM_16", "BIG", 2, _samples(">i2"), (".s16be",)),
     "u8": Form("unsigned 8-bit PCM", "PCM_U8", "FILE", 1, words("u1"), (".u8", ".ub")),
     "s8": Form("signed 8-bit PCM", "PCM_S8", "FILE", 1, words("i1"), (".s8", ".sb")),
     "pcm24": Form("24-bit PCM", "PCM_24", "LITTLE", 3, packed_24_bit(0), (".s24", ".s24le")),

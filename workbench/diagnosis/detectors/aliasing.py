@@ -40,6 +40,10 @@ FLAT: Final = 0.85
 #: A tone is like itself one period later: by how much it was delayed nobody can tell. Speech reaches
 #: 0.75 with its own pitch.
 AMBIGUOUS: Final = 0.95
+#: Filters differ in loudness and delay over the band: it is fitted in so many parts.
+BANDS: Final = 16
+#: So many standard errors all pieces together must lie off nothing.
+SURE: Final = 4.0
 #: How much speech is looked at, in pieces of about a second, at least half of one.
 LOOKED_AT: Final = 60
 #: After a longer pause a resampler may begin anew, in seconds.
@@ -84,11 +88,11 @@ def _told(
 ) -> Iterator[Finding]:
     """What became of one side in the conversion from one rate to another."""
     measure, threshold = (_folded, REJECTION_DB) if before > after else (_mirrored, IMAGES_DB)
-    found = [value for piece in pieces if (value := measure(*piece)) is not None]
+    found = np.array([one for piece in pieces if (one := measure(*piece)) is not None])
     if len(found) < 2:
         return
-    rejection = float(np.median(found))
-    if rejection > threshold.value:
+    rejection = float(np.median(found[:, 0]))
+    if rejection > threshold.value or found[:, 1].sum() < SURE * np.sqrt(len(found)):
         return
     value = max(rejection, 0.0)
     setting = "audio_out_sample_rate" if side == "bot" else "audio_in_sample_rate"
@@ -181,8 +185,12 @@ def _power(pcm: bytes) -> float:
     return float(samples @ samples) / (max(1, len(samples)) * 32768.0**2)
 
 
-def _folded(said: Audio, sent: Audio) -> float | None:
-    """Rejection of what folds back in a piece of audio, in dB; ``None`` if it cannot be told."""
+def _folded(said: Audio, sent: Audio) -> tuple[float, float] | None:
+    """Measure what folds back in a piece of audio.
+
+    Returns:
+        Its rejection, in dB, and how many standard errors its share is; ``None`` if it cannot be told.
+    """
     low, high = sent.sample_rate, said.sample_rate
     if (lag := _lag(said, sent)) is None:
         return None
@@ -207,8 +215,20 @@ def _folded(said: Audio, sent: Audio) -> float | None:
     gain = _product(fits, got) / speech
     if gain < 0.1:
         return None  # these two have nothing to do with each other
-    share = _product(alias, got - gain * fits) / folded / gain
-    return -20 * float(np.log10(max(share, 1e-4)))
+    left = _without(fits, got)
+    share = _product(alias, left) / folded / gain
+    # Of a few tones that stand near each other the share is chance: its standard error.
+    error = np.sqrt(float(np.sum(np.abs(alias) ** 2 * np.abs(left) ** 2)) / 2) / folded / gain
+    return -20 * float(np.log10(max(share, 1e-4))), share / max(float(error), 1e-9)
+
+
+def _without(fits: NDArray[np.complex128], got: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    """What is left of ``got`` if ``fits`` is taken out, in each band as loud and late as it is there."""
+    left = [
+        b - a * (np.vdot(a, b) / max(_product(a, a), 1e-30))
+        for a, b in zip(np.array_split(fits, BANDS), np.array_split(got, BANDS), strict=True)
+    ]
+    return np.concatenate(left)
 
 
 def _windowed(samples: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -255,11 +275,12 @@ def _lag(said: Audio, sent: Audio) -> int | None:
     return lag if others < AMBIGUOUS * lags[lag] else None
 
 
-def _mirrored(said: Audio, sent: Audio) -> float | None:
-    """How far below the band of ``said`` that lies which is above it, in dB.
+def _mirrored(said: Audio, sent: Audio) -> tuple[float, float] | None:
+    """How far below the band of ``said`` that lies which is above it.
 
     Returns:
-        ``None`` where nothing could be mirrored that would be heard.
+        In dB, and that it is sure, as of :func:`_folded`; ``None`` where nothing could be mirrored that
+        would be heard.
     """
     part = sent.samples[: round(said.duration * sent.sample_rate)]
     if len(part) < 0.4 * sent.sample_rate:
@@ -274,4 +295,4 @@ def _mirrored(said: Audio, sent: Audio) -> float | None:
     if below <= drowned:
         return None
     # What is drowned may be anything: a tone's own rounding stands there too.
-    return 10 * float(np.log10(below / above)) if above > drowned else DROWNED_DB
+    return (10 * float(np.log10(below / above)) if above > drowned else DROWNED_DB), np.inf

@@ -43,7 +43,7 @@ AUDIBLE_DBOV: Final = -60.0
 SPOILT: Final = (
     "clipping", "dropout", "onset_pop", "underrun", "caller:noise", "dc_offset", "block_joint",
     "aliasing", "caller:level_mismatch", "bot:level_mismatch", "upsampled", "bot:dead_air",
-    "wrong_layout",
+    "bot:slow_response", "wrong_layout",
 )  # fmt: skip
 
 #: Who read or wrote a signal's bytes.

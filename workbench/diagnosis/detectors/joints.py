@@ -204,7 +204,8 @@ def _fitted(
         ),
     ),
     change="let one source speak at a time: two answers, or two channels, go into one track.",
-    limits="where one of the two is silent, and in noise, nothing tells that they take turns.",
+    limits="where one of the two is silent, and in noise, nothing tells that they take turns. Two equal "
+    "channels are like a rate that was doubled by saying each sample twice.",
 )
 def wrong_layout(call: Call) -> Iterator[Finding]:
     """Two sources in one track, in turns: neither can be understood."""

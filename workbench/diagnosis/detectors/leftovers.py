@@ -155,10 +155,18 @@ def _leftover(call: Call, first: int, old: Audio) -> tuple[float, float]:
     wire = sent.formats[first]
     last = first + int(np.searchsorted(np.cumsum(sent.duration[first:]), LONGEST_SECS)) + 1
     pcm = b"".join(wire.decode(payload) for payload in sent.payloads[first:last])
-    new = Audio.from_pcm(pcm, wire.sample_rate).resampled(8000).samples
-    tail = old.resampled(8000).samples
+    new = _centred(Audio.from_pcm(pcm, wire.sample_rate)).resampled(8000).samples
+    tail = _centred(old).resampled(8000).samples
     ms, likeness = _ending(new[: 8 * HELD_MS], tail)
     return (ms, likeness) if ms else _within(new, tail)
+
+
+def _centred(audio: Audio) -> Audio:
+    """The same without its DC: all that stands off centre is like itself. Silence stays as it is."""
+    samples = audio.samples
+    sounds = samples != 0
+    shift = samples[sounds].mean(dtype=np.float64) if sounds.any() else 0.0
+    return Audio(np.where(sounds, samples - np.float32(shift), samples), audio.sample_rate)
 
 
 def _ending(head: NDArray[np.float32], tail: NDArray[np.float32]) -> tuple[float, float]:

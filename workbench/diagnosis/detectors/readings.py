@@ -56,9 +56,14 @@ _SILENT_DBOV: Final = -60.0
 _PAUSE: Final = 1.0
 #: Samples wrap around in so many frames, no further apart than that, or it was something else.
 _OFTEN: Final = 3
+#: So steep a wave is beside where it wraps, as a share of how steep it is there: 0.65 and more in the
+#: median; a square wave at full scale, which is flat beside its edges, 0.42. What is added to both.
+_SLOPE, _ROUNDED = 0.6, 0.003
 #: Of eight parts of a frame half have this share of the power of the loudest; and of its samples fewer
 #: than this share are its highest or lowest.
 _EVEN, _AT_RAIL = 0.01, 0.15
+#: Entropy of random bytes, in bits; of noise at full scale that is cut off 7.
+_EVEN_BITS: Final = 7.8
 _AT_ONCE: Final = 480  # pieces, two minutes
 
 
@@ -247,6 +252,9 @@ RANDOM_BITS: Final[dict[Declared, float]] = {"PCM": 8.0, "PCMU": 8.3}
 #: So many of them are looked at everywhere: read as samples they sound much like sound.
 _FIRST: Final[dict[Declared, int]] = {"PCM": 4, "PCMU": 0}
 
+#: Codes of mu-law in the order of what they mean.
+_BY_VALUE: Final = np.argsort(np.argsort(MULAW, kind="stable"))
+
 _OWN: Final[dict[Declared, CodeLength]] = {
     "PCM": shortest(words("<i2"), code_length.recoded(MULAW, _MU), code_length.recoded(ALAW, _A)),
     "PCMU": _MU,
@@ -295,7 +303,8 @@ def misread(audio: Audio, declared: Declared) -> Iterator[Misread]:
             told.append((start, end))
     rest = list(_wrapped_around(audio)) if declared == "PCM" else []
     for start, end in runs_of(~wins & (own > RANDOM_BITS[declared]).all(axis=0), step).tolist():
-        if end - start >= _READ_SECS:
+        stretch = pieces[round(start / step) : round(end / step)]
+        if end - start >= _READ_SECS and _is_random(stretch, declared):
             taken = own[:, round(start / step) : round(end / step)]
             rest.append(Misread(start, end, float(np.median(taken)), UNKNOWN))
     yield from (m for m in rest if not any(m.start < end and start < m.end for start, end in told))
@@ -311,13 +320,26 @@ def _wrapped_around(audio: Audio) -> Iterator[Misread]:
     first, frames = jumping * _FRAME, framed[jumping]
     data = _bytes_of(frames, "PCM")
     length = code_length.wrapped(data)
-    shorter = _OWN["PCM"](data) - length
+    shorter = np.minimum(_OWN["PCM"](data), _in_few_codes(data, "PCM")) - length
     wins = (shorter > WRAPPED.margin) & (length < _NO_SOUND) & _is_steady(frames)
     times, bits = first[wins] / audio.sample_rate, shorter[wins]
     for run in np.split(np.arange(len(times)), np.flatnonzero(np.diff(times) > _PAUSE) + 1):
-        if len(run) >= _OFTEN:
+        if len(run) >= _OFTEN and _slopes_on(frames[wins][run]) > _SLOPE:
             end = float(times[run[-1]]) + _FRAME / audio.sample_rate
             yield Misread(float(times[run[0]]), end, float(np.median(bits[run])), WRAPPED)
+
+
+def _slopes_on(frames: NDArray[np.float32]) -> float:
+    """How steep a wave is beside the jumps of each frame, over how steep it is at them once unwrapped."""
+    steps = np.diff(frames.astype(np.float64), axis=1)
+    row, at = np.nonzero(np.abs(steps[:, 1:-1]) > 1)
+    unwrapped = np.abs((steps + 1) % 2 - 1)
+    beside = (unwrapped[row, at] + unwrapped[row, at + 2]) / 2
+    return (
+        float(np.median((beside + _ROUNDED) / (unwrapped[row, at + 1] + _ROUNDED)))
+        if len(row)
+        else 0.0
+    )
 
 
 def _compared(pieces: NDArray[np.float32], declared: Declared) -> tuple[Lengths, Lengths, Lengths]:
@@ -351,6 +373,7 @@ def _compared(pieces: NDArray[np.float32], declared: Declared) -> tuple[Lengths,
         before = own[told] if reading.against is None else reading.against(data[told])
         shorter = np.where(length[number, told] < _NO_SOUND, before - length[number, told], 0.0)
         margins[number, told] = shorter / reading.margin
+    _less_of_few(data, declared, length, margins)
     shape = len(length), len(begins), -1
     own[~steady] = np.nan
     return (
@@ -358,6 +381,33 @@ def _compared(pieces: NDArray[np.float32], declared: Declared) -> tuple[Lengths,
         length.reshape(shape).min(axis=1, initial=_NO_SOUND, where=length.reshape(shape) > -np.inf),
         margins.reshape(shape).max(axis=1),
     )
+
+
+def _is_random(pieces: NDArray[np.float32], declared: Declared) -> bool:
+    """Whether all bytes are as frequent, of samples of 16 bits their high ones: sound has some seldom."""
+    data = _bytes_of(pieces, declared).ravel()
+    data = data if declared == "PCMU" else data[1::2]
+    share = np.bincount(data, minlength=256) / len(data)
+    bits = -float(np.sum(share * np.log2(np.maximum(share, 1e-12))))
+    # So few bytes are by chance less even than they are (Miller and Madow).
+    return bits + 255 / (2 * len(data) * float(np.log(2))) > _EVEN_BITS
+
+
+def _less_of_few(data: Bytes, declared: Declared, length: Lengths, margins: Lengths) -> None:
+    """Take back what other readings of sound win where the declared one has few values, in place."""
+    rows = np.flatnonzero((margins > 1).any(axis=0))
+    few = _in_few_codes(data[rows], declared)
+    for number, reading in enumerate(_READINGS[declared]):
+        if reading.decode is not None:
+            left = (few - length[number, rows]) / reading.margin
+            margins[number, rows] = np.minimum(margins[number, rows], left)
+
+
+def _in_few_codes(data: Bytes, declared: Declared) -> Lengths:
+    """Code length of the declared reading as sound of few values, in bits a byte."""
+    if declared == "PCMU":
+        return code_length.few_codes(_BY_VALUE[data], 256)
+    return code_length.few_words("<i2")(data)
 
 
 def _is_steady(frames: NDArray[np.float32]) -> NDArray[np.bool_]:
