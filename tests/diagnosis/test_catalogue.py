@@ -221,6 +221,20 @@ def test_a_long_scrap_is_found(tmp_path, start, ms):
     assert finding.parts[0].start == pytest.approx(8.0, abs=0.1)
 
 
+@pytest.mark.parametrize("start", [1.7, 2.3, 0.9])
+def test_a_phrase_without_a_pause_of_its_own_is_said_again_after_another(tmp_path, start):
+    """Both begin in the middle of a word, so that only the gap before the first one tells."""
+    first, other = speech("bot/b03").span(start, start + 1.2), speech("bot/b07").span(0.1, 1.1)
+    scene = Scene(18.0)
+    scene.say_bot(1.0, other)
+    scene.say_bot(4.0, first)
+    scene.interrupt(4.9)
+    scene.say_caller(4.6, speech("caller/c08"))
+    again = np.concatenate([first.span(0, 0.9).samples, other.samples])
+    scene.say_bot(9.0, Audio(again, 24000))
+    assert found(scene, tmp_path, "stale_audio") == []
+
+
 def test_a_phrase_that_is_said_again_is_no_scrap(tmp_path):
     said = speech("bot/b03", 8000)
     assert found(restarted(said.span(0.0, 1.5)), tmp_path, "stale_audio") == []

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.audio import Audio
-from workbench.call import Call
+from workbench.call import Call, FrameRecord
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.barge_in import OVER_AMBIENCE_DB
 from workbench.diagnosis.finding import POSSIBLE, Finding, Part, graded
@@ -33,6 +33,11 @@ OLD_SECS, LONGEST_SECS = 4.0, 2.0
 #: that is said again starts with silence, or with a ramp.
 MID_WORD_DB: Final = -12.0
 _MANY: Final = 1000  # frames, more than there are in so long
+#: Frames that come so long after those before them were over, in seconds, begin something else.
+APART: Final = 0.2
+SILENCE: Final = 0.05
+#: Of full scale. Of 300 phrases of the voices that are packaged for Debian nine in ten have less than 0.001.
+LEAST_DC: Final = 0.01
 _BLOCK: Final = 80  # samples at 8 kHz in which two are compared on
 #: A word that is cut falls by so much, within a millisecond, into the soft beginning of what is sent
 #: next: mean of 5 ms. Of 2200 places in words one in a thousand falls by 12.6 dB; of cuts 8 in 10 by 15.
@@ -81,7 +86,7 @@ def stale_audio(call: Call) -> Iterator[Finding]:
             given = [f for f in said[max(0, cut - _MANY) : cut] if f.time > clear - 2 * OLD_SECS]
             rate = said[cut - 1].sample_rate if cut else 0
             if given and rate:
-                held = b"".join(f.mono for f in given if f.sample_rate == rate)
+                held = _in_a_row([f for f in given if f.sample_rate == rate], rate)
                 old = Audio.from_pcm(held, rate).samples[-round(OLD_SECS * rate) :]
                 ms, likeness = _leftover(call, after, Audio(old, rate))
         if ms and background is not None:
@@ -116,6 +121,20 @@ _KEPT: Final = (
     "Reset the serializer's resampler at InterruptionFrame, as this project's does, and look for a "
     "processor that sends on what it had queued.",
 )
+
+
+def _in_a_row(frames: Sequence[FrameRecord], rate: int) -> bytes:
+    """Audio one after the other, with a short silence where nothing was given for a while.
+
+    So a phrase that begins without one of its own is known for one where it is said again.
+    """
+    pieces, end = [], frames[0].time
+    for frame in frames:
+        if frame.time - end > APART:
+            pieces.append(bytes(2 * round(SILENCE * rate)))
+        end = max(end, frame.time) + frame.duration
+        pieces.append(frame.mono)
+    return b"".join(pieces)
 
 
 def _too_soon(call: Call, first: int, clear: float) -> float:
@@ -155,18 +174,27 @@ def _leftover(call: Call, first: int, old: Audio) -> tuple[float, float]:
     wire = sent.formats[first]
     last = first + int(np.searchsorted(np.cumsum(sent.duration[first:]), LONGEST_SECS)) + 1
     pcm = b"".join(wire.decode(payload) for payload in sent.payloads[first:last])
-    new = _centred(Audio.from_pcm(pcm, wire.sample_rate)).resampled(8000).samples
-    tail = _centred(old).resampled(8000).samples
+    sent_audio = Audio.from_pcm(pcm, wire.sample_rate)
+    offset = _offset(sent_audio, old)
+    new, tail = (_less(audio, offset).resampled(8000).samples for audio in (sent_audio, old))
     ms, likeness = _ending(new[: 8 * HELD_MS], tail)
     return (ms, likeness) if ms else _within(new, tail)
 
 
-def _centred(audio: Audio) -> Audio:
-    """The same without its DC: all that stands off centre is like itself. Silence stays as it is."""
+def _offset(*several: Audio) -> np.float32:
+    """How far all of them stand off centre (DC), silence left out; 0 if it is as little as of any voice."""
+    sums = [
+        (float(a.samples.sum(dtype=np.float64)), int(np.count_nonzero(a.samples))) for a in several
+    ]
+    total, count = np.sum(sums, axis=0)
+    offset = total / max(count, 1)
+    return np.float32(offset if abs(offset) > LEAST_DC else 0.0)
+
+
+def _less(audio: Audio, offset: np.float32) -> Audio:
+    """The same without it, since what stands off centre is like itself. Silence stays as it is."""
     samples = audio.samples
-    sounds = samples != 0
-    shift = samples[sounds].mean(dtype=np.float64) if sounds.any() else 0.0
-    return Audio(np.where(sounds, samples - np.float32(shift), samples), audio.sample_rate)
+    return Audio(np.where(samples != 0, samples - offset, samples), audio.sample_rate)
 
 
 def _ending(head: NDArray[np.float32], tail: NDArray[np.float32]) -> tuple[float, float]:
