@@ -71,8 +71,7 @@ def intact(call: Call) -> Audio:
             earlier += holes.pop()[1]
         start[number] = at - earlier
         end = at + kept
-    pcm, rates = [frame.mono for frame in frames], [frame.sample_rate for frame in frames]
-    return lay(start, queue.kept, pcm, rates, call.duration)
+    return lay(start, queue.kept, frames.mono, frames.sample_rate.tolist(), call.duration)
 
 
 def _cushioned(

@@ -24,7 +24,10 @@ from pipecat_bandwidth.exceptions import ProtocolError
 from workbench.budget import Budget
 from workbench.call import unrecorded, version_1_0
 from workbench.call.ending import Ending, ending_of, final_stop
+from workbench.call.frames import Frames, FrameWriter
 from workbench.call.life import HELD, life_of, until
+from workbench.call.numbers import Numbers, NumberWriter
+from workbench.call.pieces import PieceWriter
 from workbench.call.placement import follow
 from workbench.call.playout import reconstruct
 from workbench.call.streams import (
@@ -92,8 +95,8 @@ class Contents:
     begun: float
     inbound: Stream
     outbound: Stream
-    frames_in: tuple[FrameRecord, ...]
-    frames_out: tuple[FrameRecord, ...]
+    frames_in: Frames
+    frames_out: Frames
     events: tuple[Event, ...]
     hang_ups: tuple[HangUpRecord, ...] = ()
     pipeline: tuple[PipelineRecord, ...] = ()
@@ -107,7 +110,7 @@ class Contents:
     wire_out: int = 0
     dropped: int = 0
     unrecorded: tuple[tuple[float, float], ...] = ()
-    rx_index: dict[int, int] = field(default_factory=dict)
+    rx_index: Numbers = field(default_factory=lambda: NumberWriter().numbers())
 
     @property
     def duration(self) -> float:
@@ -135,10 +138,10 @@ def _earliest(contents: Contents) -> float:
     inbound = contents.inbound
     caller = inbound.start[~inbound.duplicate]
     if not len(caller):  # what another serializer heard has no messages that are read here
-        heard = [frame for frame in contents.frames_in if frame.has_sound]
-        rows = np.array([(frame.time, frame.duration) for frame in heard]).reshape(-1, 2)
-        caller = follow(rows[:, 0], rows[:, 1])
-    said = next((frame.time for frame in contents.frames_out if frame.is_to_be_sent), 0.0)
+        heard = contents.frames_in.taken(contents.frames_in.has_sound)
+        caller = follow(heard.time, heard.duration)
+    spoken = contents.frames_out.time[contents.frames_out.is_to_be_sent]
+    said = float(spoken[0]) if len(spoken) else 0.0
     return min(said, float(caller.min(initial=0.0)))
 
 
@@ -152,30 +155,30 @@ class _Rows:
         self.time = array("d")
         self.sequence = array("q")
         self.size = array("q")
-        self.payloads: list[bytes] = []
+        self.payloads = PieceWriter()
         self.formats: list[WireFormat] = []
 
     def add(self, time: float, sequence: int, payload: bytes, wire: WireFormat, size: int) -> None:
         self.time.append(time)
         self.sequence.append(sequence)
         self.size.append(size)
-        self.payloads.append(payload)
+        self.payloads.add(payload)
         self.formats.append(wire)
 
     def stream(self) -> Stream:
         time = np.array(self.time, float)
         count = len(time)
-        size = np.fromiter(map(len, self.payloads), float, count)
+        payloads = self.payloads.pieces()
         rate = np.fromiter((f.bytes_per_sample * f.sample_rate for f in self.formats), float, count)
         return Stream(
             time,
             np.array(self.sequence, np.int64),
-            size / rate,
+            payloads.size / rate,
             time,
             np.zeros(count, bool),
             np.zeros(count, np.int64),
             np.array(self.size, np.int64),
-            tuple(self.payloads),
+            payloads,
             tuple(self.formats),
         )
 
@@ -220,21 +223,20 @@ class _Reading:
         self.inbound = _Rows()
         self.outbound = _Rows()
         self.others: list[int] = []
-        self.frames: dict[str, list[FrameRecord]] = {"in": [], "out": []}
+        self.frames = {"in": FrameWriter(), "out": FrameWriter()}
         self.events: list[Event] = []
         self.hang_ups: list[HangUpRecord] = []
         self.pipeline: list[PipelineRecord] = []
         self.syntheses: list[tuple[float, bool]] = []
         self.words: list[WordsRecord] = []
         self.word_count = 0
-        self.rx_index: dict[int, int] = {}
+        self.rx_index = NumberWriter()
         self.start: messages.Start | None = None
         self.wire_in = 0
         self.wire_out = 0
         self.dropped = 0
         self.strays = 0
         self.last = 0.0
-        self.said = b""
         #: By topic, number and time of each record.
         self.numbers: defaultdict[str, tuple[array[int], array[float]]] = defaultdict(
             lambda: (array("q"), array("d"))
@@ -308,7 +310,7 @@ class _Reading:
             given = message.sequence
             sequence = -1 if given is None or given > self.budget.sequence else given
             if message.is_inbound:
-                self.rx_index[record.sequence] = len(self.inbound.payloads)
+                self.rx_index.add(record.sequence)
                 self.inbound.add(time, sequence, message.payload, PCMU, size)
             else:
                 self.others.append(sequence)
@@ -328,9 +330,7 @@ class _Reading:
             message = _sent(record.body)
             if isinstance(message, messages.PlayAudio):
                 wire = _wire_format(message.content_type)
-                # Where nothing is converted it has the very bytes of its frame: kept once.
-                payload = self.said if message.payload == self.said else message.payload
-                self.outbound.add(time, -1, payload, wire, size)
+                self.outbound.add(time, -1, message.payload, wire, size)
                 return
         except (ProtocolError, ValueError) as error:
             self.event(time, "bad_message", f"to Bandwidth: {error}")
@@ -344,12 +344,10 @@ class _Reading:
         self.event(time, "bad_message", f"{sender} Bandwidth: {body.error or 'not JSON'}")
 
     def audio_in(self, record: Record, time: float) -> None:
-        self.frames["in"].append(self.frame(record, time))
+        self.frames["in"].add(self.frame(record, time))
 
     def audio_out(self, record: Record, time: float) -> None:
-        frame = self.frame(record, time)
-        self.frames["out"].append(frame)
-        self.said = frame.pcm or b""
+        self.frames["out"].add(self.frame(record, time))
 
     def frame(self, record: Record, time: float) -> FrameRecord:
         frame = frame_of(record, time, self.budget)
@@ -361,7 +359,7 @@ class _Reading:
         body = _OTHER.decode(record.body)
         took_ms = None if body.took_us is None else body.took_us / 1000
         direction = record.topic.split("/")[2]
-        self.frames[direction].append(
+        self.frames[direction].add(
             FrameRecord(time, body.frame, cause=body.cause, result=body.result, took_ms=took_ms)
         )
         begins = _RTVI_SYNTHESES.get(_rtvi(body))
@@ -460,7 +458,8 @@ class _Reading:
         begins = [event.time for event in self.events if event.kind == "start"][1:]
         inbound = _inbound(self.inbound.stream(), self.others, begins, holes.get("/ws/rx", ()))
         outbound = self.outbound.stream()
-        self.check_audio(inbound, outbound)
+        frames = {way: written.frames() for way, written in self.frames.items()}
+        self.check_audio(inbound, outbound, *frames.values())
         stopped = final_stop(self.events, float(inbound.time.max(initial=-np.inf)))
         ending = self.ending(inbound, outbound, stopped)
         self.budget.check(self.reader.path, "hours", ending.time / 3600)
@@ -469,8 +468,8 @@ class _Reading:
             (self.first_ns - self.anchor_ns) / 1e9,
             replace(inbound, spells=tuple(until(ending.time, inbound.spells))),
             outbound,
-            tuple(self.frames["in"]),
-            tuple(self.frames["out"]),
+            frames["in"],
+            frames["out"],
             tuple(self.events),
             tuple(self.hang_ups),
             tuple(self.pipeline),
@@ -484,14 +483,14 @@ class _Reading:
             wire_out=self.wire_out,
             dropped=max(self.dropped, sum(hole[2] for found in holes.values() for hole in found)),
             unrecorded=unrecorded.merged(holes),
-            rx_index=self.rx_index,
+            rx_index=self.rx_index.numbers(),
         )
 
-    def check_audio(self, inbound: Stream, outbound: Stream) -> None:
+    def check_audio(self, inbound: Stream, outbound: Stream, *frames: Frames) -> None:
         """Refuse more audio than a call of such a length has, or than a signal may have."""
         path, budget = self.reader.path, self.budget
         length = max((times[-1] - times[0] for _, times in self.numbers.values()), default=0.0)
-        for spoken in (*map(_spoken_in, (inbound, outbound)), *map(_spoken, self.frames.values())):
+        for spoken in (*map(_spoken_in, (inbound, outbound)), *map(_spoken, frames)):
             a_second = (sum(spoken.values()) - _AT_ONCE) / max(length, 1.0)
             budget.check(path, "audio_per_second", a_second)
             budget.check(path, "rates", len(spoken))
@@ -543,13 +542,11 @@ def _spoken_in(stream: Stream) -> dict[int, float]:
     return spoken
 
 
-def _spoken(frames: Iterable[FrameRecord]) -> dict[int, float]:
+def _spoken(frames: Frames) -> dict[int, float]:
     """Seconds of audio in frames, by sample rate."""
-    spoken: defaultdict[int, float] = defaultdict(float)
-    for frame in frames:
-        if frame.has_sound:
-            spoken[frame.sample_rate] += frame.duration
-    return spoken
+    duration, sounds = frames.duration, frames.has_sound
+    rates = np.unique(frames.sample_rate[sounds]).tolist()
+    return {rate: float(duration[sounds & (frames.sample_rate == rate)].sum()) for rate in rates}
 
 
 def _sent(body: bytes) -> messages.Message:

@@ -81,6 +81,7 @@ def diagnose(
     with _progress(call, sum(groundwork.values()) + len(asked)) as advance:
         for name, steps in groundwork.items():
             getattr(call, name)
+            call.let_go()
             advance(steps)
         for name in asked:
             try:
@@ -89,6 +90,7 @@ def diagnose(
                 failed[name] = f"failed: {error!r}"
                 text = f"the detector {name} failed: {error!r}"
                 warnings.warn(text, RuntimeWarning, stacklevel=2)
+            call.let_go()
             advance(1)
     judged = arbitrated(sorted(found, key=rank), call.duration, DETECTORS)
     kept = tuple(quoted(call, f) for f in judged if f.kind in wanted or f.kind != _ALWAYS)

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench import mapped
 from workbench.audio import Audio
 
 __all__ = ["median_pitch"]
@@ -23,6 +24,7 @@ _FRAME, _STEP, _PADDED = 480, 160, 1024
 _LOWEST, _HIGHEST = 45.0, 600.0  # Hz
 #: A frame is voiced from this correlation on; a period is the first that has nearly the best.
 _VOICED, _NEARLY = 0.6, 0.88
+_AT_ONCE: Final = 2000  # frames
 _MOST: Final = 3000  # frames, a minute
 
 
@@ -40,7 +42,11 @@ def median_pitch(audio: Audio) -> tuple[float, float]:
     if len(samples) < _FRAME:
         return float("nan"), 0.0
     frames = np.lib.stride_tricks.sliding_window_view(samples, _FRAME)[::_STEP]
-    power = np.einsum("ij,ij->i", frames, frames)
+    power = np.empty(len(frames), frames.dtype)
+    for first in range(0, len(frames), _AT_ONCE):
+        some = frames[first : first + _AT_ONCE]
+        power[first : first + len(some)] = np.einsum("ij,ij->i", some, some)
+        mapped.let_go(samples[first * _STEP : (first + _AT_ONCE) * _STEP])
     loud = np.flatnonzero((power > 0.99 * np.percentile(power, 60)) & (power > 0))
     every = 1 + len(loud) // _MOST
     loud = loud[::every]

@@ -270,8 +270,8 @@ def _in_step(call: Call) -> tuple[NDArray[np.float64], list[int]]:
 
     In :mod:`workbench.tuning.voice` a stretch that was interrupted ends at a multiple of 20 ms.
     """
-    spoken = np.array([frame.time for frame in call.audio_out], float)
-    ends = np.cumsum([frame.duration for frame in call.audio_out])
+    spoken = call.audio_out.time
+    ends = np.cumsum(call.audio_out.duration)
     after = np.unique(np.searchsorted(spoken, call.times_of("interruption"))).tolist()
     resumed = [index for index in after if 0 < index < len(ends)]
     for index in resumed:

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench import mapped
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.call.signals import WAYS
@@ -115,7 +116,7 @@ def audio_lost(call: Call) -> Iterator[Finding]:
     # What comes after a stop is not read: a stream that starts again is told as one.
     stop = min((event.time for event in call.events if event.kind == "stop"), default=np.inf)
     arrived = 1000 * float(call.inbound.duration[call.inbound.time <= stop].sum())
-    heard = 1000 * sum(frame.duration for frame in call.frames_in if frame.time <= stop + IDLE)
+    heard = 1000 * float(call.frames_in.duration[call.frames_in.time <= stop + IDLE].sum())
     missing = arrived - heard
     if (
         call.frames_in
@@ -256,8 +257,8 @@ _FILLED: Final = {
 def _holes(audio: Audio) -> list[tuple[float, float]]:
     rate, samples = audio.sample_rate, audio.samples
     found, silent = [np.empty(0, np.intp)], False
-    for first in range(0, len(samples), _AT_ONCE):
-        now = np.abs(samples[first : first + _AT_ONCE]) <= 2 / 32768
+    for first, block in mapped.blocks(samples, _AT_ONCE):
+        now = np.abs(block) <= 2 / 32768
         found.append(first + np.flatnonzero(np.diff(now, prepend=silent)))
         silent = bool(now[-1])
     if silent:

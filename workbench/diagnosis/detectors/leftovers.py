@@ -67,7 +67,7 @@ _AROUND: Final = 160
 def stale_audio(call: Call) -> Iterator[Finding]:
     """A scrap of the old sentence after an interruption."""
     said, sent = call.audio_out, call.outbound
-    said_at, background = np.array([frame.time for frame in said], float), call.ambience
+    said_at, background = said.time, call.ambience
     clears = np.sort(call.times_of("clear"))
     following = np.searchsorted(sent.time, clears, side="right")
     # Of several that nothing was sent between, the last one is what is sent next measured by.

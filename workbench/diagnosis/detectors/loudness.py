@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench import mapped
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.call.signals import WAYS
@@ -84,13 +85,14 @@ def _clipping(
 ) -> Iterator[Finding]:
     samples = audio.samples
     # The signal's own extreme, because clipped audio may have been attenuated afterwards.
-    top = max(float(samples.max(initial=0.0)), -float(samples.min(initial=0.0)))
+    extremes = [(block.max(), -block.min()) for _, block in mapped.blocks(samples, _AT_ONCE)]
+    top = float(max((max(pair) for pair in extremes), default=0.0))
     if top < RAIL:
         return
     high = np.concatenate(
         [
-            np.flatnonzero(np.abs(samples[first : first + _AT_ONCE]) > 0.9 * top) + first
-            for first in range(0, len(samples), _AT_ONCE)
+            np.flatnonzero(np.abs(block) > 0.9 * top) + first
+            for first, block in mapped.blocks(samples, _AT_ONCE)
         ]
     )
     at_rail = np.abs(samples[high]) >= top - STEP
@@ -260,7 +262,9 @@ def _off_centre(audio: Audio) -> float:
     """How far a signal stands from zero, in per cent of full scale; 0 for less than a second of sound."""
     # A million samples tell it as well as a hundred.
     every = 1 + len(audio) // 1_000_000
-    thinned = audio.samples[::every]
+    size = _AT_ONCE // every * every  # every block begins with one
+    parts = [block[::every].copy() for _, block in mapped.blocks(audio.samples, size)]
+    thinned = np.concatenate([np.empty(0, np.float32), *parts])
     sounding = thinned[thinned != 0]
     if len(sounding) * every < audio.sample_rate:
         return 0.0

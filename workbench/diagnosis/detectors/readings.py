@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipecat_bandwidth.encodings import PCMU
+from workbench import mapped
 from workbench.audio import Audio
 from workbench.metrics.speech import joined, runs_of
 from workbench.sound_files import code_length
@@ -270,15 +271,18 @@ def misread(audio: Audio, declared: Declared) -> Iterator[Misread]:
         np.empty((min(_FRAMES, size // _FRAME), len(pieces))),
         np.empty((2, len(readings), len(pieces))),
     )
+    power = np.empty(len(pieces), audio.samples.dtype)
     for first in range(0, len(pieces), _AT_ONCE):
         part = slice(first, first + _AT_ONCE)
         own[:, part], length[:, part], margins[:, part] = _compared(pieces[part], declared)
+        power[part] = [np.vdot(piece, piece) for piece in pieces[part]]
+        mapped.let_go(pieces[part])
+    power /= size
     best = margins.max(axis=0, initial=-np.inf)
     step, wins = size / audio.sample_rate, best > 1
     untold = best == -np.inf
     # Nothing can be told of silence; but of what is misread it is loud, and goes on with the rest. A
     # pause belongs to what is before it and behind it.
-    power = np.array([np.vdot(piece, piece) for piece in pieces]) / size
     goes_on = runs_of(wins | (untold & (power > 10 ** (_SILENT_DBOV / 10))), step)
     fine = ~untold & ~wins & ~(own >= _DOUBTFUL).any(axis=0)
     # The end of a word may look fine by itself; as long as a stretch must be, it is.
@@ -304,7 +308,15 @@ def misread(audio: Audio, declared: Declared) -> Iterator[Misread]:
 def _wrapped_around(audio: Audio) -> Iterator[Misread]:
     """Find where loud samples come back at the other end: in a moment, where the steps are that large."""
     framed = audio.samples[: len(audio) // _FRAME * _FRAME].reshape(-1, _FRAME)
-    loud = np.flatnonzero((framed.max(axis=1) > 0.5) & (framed.min(axis=1) < -0.5))
+    loud = np.flatnonzero(
+        np.concatenate(
+            [np.empty(0, np.bool_)]
+            + [
+                (block.max(axis=1) > 0.5) & (block.min(axis=1) < -0.5)
+                for _, block in mapped.blocks(framed, _AT_ONCE)
+            ]
+        )
+    )
     jumping = loud[(np.abs(np.diff(framed[loud], axis=1)) > 1).any(axis=1)]
     if len(jumping) < _OFTEN:
         return
