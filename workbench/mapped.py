@@ -30,6 +30,8 @@ __all__ = ["LARGE", "Spool", "blocks", "let_go", "same", "zeros"]
 
 #: Bytes from which on an array is worth a file: of float32 four minutes at 8 kHz.
 LARGE: Final = 1 << 23
+#: Bytes that Linux reads around those that are asked for.
+_AROUND: Final = 1 << 16
 #: Values that are compared at once.
 _COMPARED: Final = 1 << 18
 #: Without it what was looked at would stay, and a file would be no gain.
@@ -143,7 +145,9 @@ def let_go(array: NDArray[Any]) -> None:
     whole = np.frombuffer(memory, np.uint8).ctypes.data
     first = array.ctypes.data - whole
     last = first + array.nbytes
-    # Whole pages: what is left of one at the end goes with the next block.
+    # Whole pages: what is left of one at the end goes with the next block, as does what the system
+    # has read before it since.
+    first = max(0, first - _AROUND)
     first -= first % mmap.PAGESIZE
     if last < len(memory):
         last -= last % mmap.PAGESIZE

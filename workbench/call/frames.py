@@ -70,7 +70,7 @@ class Frames(Sequence[FrameRecord]):
 
     def __getitem__(self, index: int | slice) -> FrameRecord | Frames:
         if isinstance(index, slice):
-            return self.taken(np.arange(len(self))[index])
+            return self.taken(index)
         index = range(len(self))[index]
         return next(self._made(index, index + 1))
 
@@ -120,7 +120,7 @@ class Frames(Sequence[FrameRecord]):
             return self.pieces
         return [frame.mono for frame in self]
 
-    def taken(self, which: NDArray[np.intp] | NDArray[np.bool_]) -> Frames:
+    def taken(self, which: slice | NDArray[np.intp] | NDArray[np.bool_]) -> Frames:
         """Some of them."""
         return Frames(
             self.time[which], self.sample_rate[which], self.num_channels[which],

@@ -50,7 +50,7 @@ class Pieces(Sequence[bytes]):
 
     def __getitem__(self, index: int | slice) -> bytes | Pieces:
         if isinstance(index, slice):
-            return Pieces(self.data, self.offset[index], self.size[index])
+            return self.taken(index)
         at = int(self.offset[index])
         return self.data[at : at + int(self.size[index])].tobytes()
 
@@ -64,7 +64,7 @@ class Pieces(Sequence[bytes]):
             if len(self) > _AT_ONCE:
                 self.let_go()
 
-    def taken(self, which: NDArray[np.intp] | NDArray[np.bool_]) -> Pieces:
+    def taken(self, which: slice | NDArray[np.intp] | NDArray[np.bool_]) -> Pieces:
         """Some of them."""
         return Pieces(self.data, self.offset[which], self.size[which])
 
@@ -119,6 +119,10 @@ class Decoded(Sequence[bytes]):
         width = np.array([wire.bytes_per_sample for wire in self._formats], np.int64)
         return (2 * (sizes(self._payloads) // width))[self._which]
 
+    def let_go(self) -> None:
+        """Keep what was read on the disk only."""
+        let_go(self._payloads)
+
     def _made(self, number: int) -> bytes:
         pcm: bytes = self._formats[number].decode(self._payloads[number])
         return pcm
@@ -151,7 +155,10 @@ def join(pieces: Sequence[bytes], which: NDArray[np.intp]) -> bytes:
     if isinstance(pieces, Pieces) and len(which):
         offset, size = pieces.offset[which], pieces.size[which]
         if (offset[1:] == (offset + size)[:-1]).all():  # as they lie, if nothing lies between
-            return pieces.data[int(offset[0]) : int(offset[-1] + size[-1])].tobytes()
+            data = pieces.data[int(offset[0]) : int(offset[-1] + size[-1])]
+            joined = data.tobytes()
+            mapped.let_go(data)
+            return joined
     return b"".join([pieces[index] for index in which.tolist()])
 
 
@@ -181,5 +188,5 @@ def laid(pieces: Sequence[bytes]) -> NDArray[np.int16]:
 
 def let_go(pieces: Sequence[bytes]) -> None:
     """Keep what was read of pieces on the disk only, where they are in a file."""
-    if isinstance(pieces, Pieces):
+    if isinstance(pieces, (Pieces, Decoded)):
         pieces.let_go()

@@ -24,7 +24,7 @@ _FRAME, _STEP, _PADDED = 480, 160, 1024
 _LOWEST, _HIGHEST = 45.0, 600.0  # Hz
 #: A frame is voiced from this correlation on; a period is the first that has nearly the best.
 _VOICED, _NEARLY = 0.6, 0.88
-_AT_ONCE: Final = 2000  # frames
+_AT_ONCE, _FEW = 2000, 500  # frames
 _MOST: Final = 3000  # frames, a minute
 
 
@@ -52,14 +52,17 @@ def median_pitch(audio: Audio) -> tuple[float, float]:
     loud = loud[::every]
     window = np.hanning(_FRAME)
     centred = (frames[loud] - frames[loud].mean(axis=1, keepdims=True)) * window
-    correlation = _autocorrelation(centred) / _autocorrelation(window[None])
-    correlation /= correlation[:, :1] + 1e-12
+    mapped.let_go(samples)
     lags = slice(round(_RATE / _HIGHEST), round(_RATE / _LOWEST))
-    found = [
-        _RATE / (_first_peak(row[lags]) + lags.start)
-        for row in correlation
-        if row[lags].max(initial=0.0) > _VOICED
-    ]
+    found = []
+    for _, some in mapped.blocks(centred, _FEW):
+        correlation = _autocorrelation(some) / _autocorrelation(window[None])
+        correlation /= correlation[:, :1] + 1e-12
+        found += [
+            _RATE / (_first_peak(row[lags]) + lags.start)
+            for row in correlation
+            if row[lags].max(initial=0.0) > _VOICED
+        ]
     if not found:
         return float("nan"), 0.0
     return float(np.median(found)), len(found) * every * _STEP / _RATE

@@ -26,7 +26,7 @@ __all__ = ["audio_lost", "dropout", "tail_lost"]
 IDLE: Final = 0.2
 #: Pauses in synthetic speech are digital silence too, but longer.
 LONGEST_HOLE: Final = 0.2
-_AT_ONCE: Final = 1_000_000  # samples: an hour takes no more memory than a minute
+_AT_ONCE: Final = 250_000  # samples: an hour takes no more memory than a minute
 #: Between two keys of a telephone there is nothing for 40 ms at least (ITU-T Q.24); some do with 35.
 BETWEEN_KEYS: Final = 0.035
 #: What stands right before and right after a hole, in seconds, and how much of that is its edge.
@@ -270,7 +270,9 @@ def _holes(audio: Audio) -> list[tuple[float, float]]:
     holes = []
     for first, last in edges.tolist():
         around = level[max(0, int(first / rate / HOP) - 100) : int(last / rate / HOP) + 100]
-        if not _breaks_off(samples, first, last, rate, float(around.max(initial=-100.0))):
+        breaks_off = _breaks_off(samples, first, last, rate, float(around.max(initial=-100.0)))
+        mapped.let_go(samples[max(0, first - rate) : last + rate])
+        if not breaks_off:
             continue
         if last - first < BETWEEN_KEYS * rate or not _between_tones(samples, first, last, rate):
             holes.append((first / rate, last / rate))

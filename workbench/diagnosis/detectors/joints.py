@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from workbench import mapped
 from workbench.audio import Audio
 from workbench.call import Call
-from workbench.call.pieces import laid, sizes
+from workbench.call.pieces import laid, let_go, sizes
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.encoding import misreadings
 from workbench.diagnosis.detectors.readings import TWO_CHANNELS
@@ -33,6 +33,7 @@ LOUD_DBOV, EDGE = -50.0, 32
 #: many behind it; errors below a step of mu-law's middle are none.
 PAST, _ORDER, _FORETOLD, STEP = 160, 4, 3, 30.0
 _AT_ONCE: Final = 4000  # joints
+_BLOCKS: Final = 500
 #: Joints that are so much rougher than what is around them need no statistics; others are told if
 #: their ranks among the places around them lie so many standard errors off the middle.
 ROUGH, CLEARLY = 1.3, 9.0
@@ -293,13 +294,14 @@ def _taking_turns(blocks: Sequence[bytes]) -> tuple[NDArray[np.intp], NDArray[np
         return np.empty(0, np.intp), np.empty(0)
     told, better = [np.empty(0, np.intp)], [np.empty(0)]
     loud = (32768 * 10 ** (LOUD_DBOV / 20)) ** 2
-    for at in range(0, len(blocks) - 2, _AT_ONCE):
-        few = blocks[at : at + _AT_ONCE + 2]
-        there = np.flatnonzero(lengths[at : at + _AT_ONCE + 2] == usual)
+    for at in range(0, len(blocks) - 2, _BLOCKS):
+        few = blocks[at : at + _BLOCKS + 2]
+        there = np.flatnonzero(lengths[at : at + _BLOCKS + 2] == usual)
         first, last = np.zeros((len(few), EDGE)), np.zeros((len(few), size))
         pcm = b"".join([few[index] for index in there.tolist()])
         samples = np.frombuffer(pcm, "<i2").reshape(len(there), -1)
         first[there], last[there] = samples[:, :EDGE], samples[:, -size:]
+        let_go(blocks)
         begins, ends = (np.mean(np.square(x), axis=1) > loud for x in (first, last[:, -EDGE:]))
         found = np.flatnonzero(ends[:-2] & begins[1:-1] & begins[2:])
         if len(found):

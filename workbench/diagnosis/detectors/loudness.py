@@ -37,7 +37,7 @@ CROWDED: Final = 4
 MANY: Final = 30
 #: Half a step of 16 bits more than one.
 STEP: Final = 1.5 / 32768
-_AT_ONCE: Final = 1_000_000  # samples: an hour takes no more memory than a minute
+_AT_ONCE: Final = 250_000  # samples: an hour takes no more memory than a minute
 #: A rail lies this high: a quieter extreme is only the loudest sample.
 RAIL: Final = 0.1
 #: Of a fainter tone mu-law's steps are its flat crests.
@@ -89,16 +89,16 @@ def _clipping(
     top = float(max((max(pair) for pair in extremes), default=0.0))
     if top < RAIL:
         return
-    high = np.concatenate(
-        [
-            np.flatnonzero(np.abs(block) > 0.9 * top) + first
-            for first, block in mapped.blocks(samples, _AT_ONCE)
-        ]
-    )
-    at_rail = np.abs(samples[high]) >= top - STEP
-    rail, beside = high[at_rail], high[~at_rail]
-    below = float(np.abs(samples[beside]).max(initial=0.0))
-    beside = beside[np.abs(samples[beside]) >= below - STEP]
+    places, sizes = [np.empty(0, np.intp)], [np.empty(0, np.float32)]
+    for first, block in mapped.blocks(samples, _AT_ONCE):
+        size = np.abs(block)
+        at = np.flatnonzero(size > 0.9 * top)
+        places.append(first + at)
+        sizes.append(size[at])
+    high, size = np.concatenate(places), np.concatenate(sizes)
+    at_rail = size >= top - STEP
+    rail, beside, size = high[at_rail], high[~at_rail], size[~at_rail]
+    beside = beside[size >= float(size.max(initial=0.0)) - STEP]
     ends = np.flatnonzero(np.diff(rail, append=rail[-1] + 2) > 1)
     edges = np.column_stack((rail[np.append(0, ends[:-1] + 1)], rail[ends] + 1))
     rate = audio.sample_rate
@@ -171,6 +171,7 @@ def _flat(samples: NDArray[np.float32], runs: NDArray[np.int_], top: float) -> i
     """How many runs of three end in a corner: next to a slow wave's round crest less is missing."""
     long = runs[runs[:, 1] - runs[:, 0] >= 3]
     ends = samples[np.clip(long - [1, 0], 0, len(samples) - 1)]
+    mapped.let_go(samples)
     return int((top - np.abs(ends).min(axis=1) > 6 * STEP).sum())
 
 

@@ -60,7 +60,8 @@ _OFTEN: Final = 3
 #: Of eight parts of a frame half have this share of the power of the loudest; and of its samples fewer
 #: than this share are its highest or lowest.
 _EVEN, _AT_RAIL = 0.01, 0.15
-_AT_ONCE: Final = 480  # pieces, two minutes
+_AT_ONCE: Final = 120  # pieces, half a minute
+_FRAMED: Final = 2000  # frames
 
 
 class Reading(NamedTuple):
@@ -308,27 +309,31 @@ def misread(audio: Audio, declared: Declared) -> Iterator[Misread]:
 def _wrapped_around(audio: Audio) -> Iterator[Misread]:
     """Find where loud samples come back at the other end: in a moment, where the steps are that large."""
     framed = audio.samples[: len(audio) // _FRAME * _FRAME].reshape(-1, _FRAME)
-    loud = np.flatnonzero(
-        np.concatenate(
-            [np.empty(0, np.bool_)]
-            + [
-                (block.max(axis=1) > 0.5) & (block.min(axis=1) < -0.5)
-                for _, block in mapped.blocks(framed, _AT_ONCE)
-            ]
-        )
+    jumping, frames = [np.empty(0, np.intp)], [np.empty((0, _FRAME), np.float32)]
+    for first, block in mapped.blocks(framed, _FRAMED):
+        loud = np.flatnonzero((block.max(axis=1) > 0.5) & (block.min(axis=1) < -0.5))
+        found = loud[(np.abs(np.diff(block[loud], axis=1)) > 1).any(axis=1)]
+        jumping.append(first + found)
+        frames.append(block[found])
+    yield from _wrapped_in(
+        np.concatenate(jumping) * _FRAME, np.concatenate(frames), audio.sample_rate
     )
-    jumping = loud[(np.abs(np.diff(framed[loud], axis=1)) > 1).any(axis=1)]
-    if len(jumping) < _OFTEN:
+
+
+def _wrapped_in(
+    first: NDArray[np.intp], frames: NDArray[np.float32], rate: int
+) -> Iterator[Misread]:
+    """Of frames with jumps, from which sample on: where all of them are wrapped around."""
+    if len(frames) < _OFTEN:
         return
-    first, frames = jumping * _FRAME, framed[jumping]
     data = _bytes_of(frames, "PCM")
     length = code_length.wrapped(data)
     shorter = _OWN["PCM"](data) - length
     wins = (shorter > WRAPPED.margin) & (length < _NO_SOUND) & _is_steady(frames)
-    times, bits = first[wins] / audio.sample_rate, shorter[wins]
+    times, bits = first[wins] / rate, shorter[wins]
     for run in np.split(np.arange(len(times)), np.flatnonzero(np.diff(times) > _PAUSE) + 1):
         if len(run) >= _OFTEN:
-            end = float(times[run[-1]]) + _FRAME / audio.sample_rate
+            end = float(times[run[-1]]) + _FRAME / rate
             yield Misread(float(times[run[0]]), end, float(np.median(bits[run])), WRAPPED)
 
 
