@@ -32,7 +32,6 @@ from workbench.call.stages import KINDS
 from workbench.call.stats import jitter
 from workbench.diagnosis import DETECTORS, Finding
 from workbench.looks import SEVERITY_LOOKS, SIDE_COLOURS, STAGE_LOOKS
-from workbench.metrics.levels import loudest_span
 from workbench.metrics.spectra import Spectrogram, Spectrum, spectrogram
 from workbench.tuning.comparison import Comparison
 from workbench.tuning.cushion import CushionChoice
@@ -474,9 +473,8 @@ def comparison_overview(comparison: Comparison, *, secs: float = 4.0) -> NDArray
     halves: Any = figure.subfigures(2, 1, height_ratios=(2.2 * len(legs), 3.5))
     above, below = halves
     axes = above.subplots(len(legs), len(settings), sharex=True, sharey=True, squeeze=False)
-    start, end = loudest_span(comparison.reference, secs)
     for (leg, setting), ax in zip(product(legs, settings), axes.flat, strict=True):
-        heard = comparison.signals[setting, leg].span(start, end)
+        heard = comparison.excerpt(setting, leg, secs)
         spectrogram_image(spectrogram(heard, columns=400), ax, top_hz=8000)
         cell = table[(table["leg"] == leg) & (table["setting"] == setting)].iloc[0]
         title = f"{setting}, {leg} leg\n{cell['kbit_s']:.0f} kbit/s"
