@@ -34,6 +34,8 @@ LARGE: Final = 1 << 23
 _AROUND: Final = 1 << 16
 #: Values that are compared at once.
 _COMPARED: Final = 1 << 18
+#: Bytes that are written at once.
+_WRITTEN: Final = 1 << 20
 #: Without it what was looked at would stay, and a file would be no gain.
 _LETS_GO: Final = getattr(mmap, "MADV_DONTNEED", None)
 _CAN: Final = _LETS_GO is not None and hasattr(os, "posix_fallocate")
@@ -80,6 +82,7 @@ class Spool:
         self._pending += piece
         if len(self._pending) >= self._limit:
             self._flush()
+            self._limit = min(self._limit, _WRITTEN) if self._file else sys.maxsize
         return at
 
     def taken(self) -> NDArray[np.uint8]:
@@ -95,12 +98,13 @@ class Spool:
         try:
             self._file = self._file or _file()
             os.posix_fallocate(self._file.fileno(), self._written, max(1, len(self._pending)))
-            left = memoryview(bytes(self._pending))
-            while len(left):
-                left = left[self._file.write(left) :]
+            done = 0
+            while done < len(self._pending):
+                with memoryview(self._pending)[done:] as left:
+                    done += self._file.write(left)
         except OSError:  # the disk is full: from now on in memory
             self._pending[:0] = self._before()
-            self._written, self._file, self._limit = 0, None, sys.maxsize
+            self._written, self._file = 0, None
             return
         self._written += len(self._pending)
         self._pending.clear()
@@ -173,15 +177,10 @@ def blocks(array: NDArray[T], size: int) -> Iterator[tuple[int, NDArray[T]]]:
 
 def same(one: NDArray[Any], other: NDArray[Any]) -> bool:
     """Whether two arrays are of one shape and hold the same."""
-    return one.shape == other.shape and all(
-        np.array_equal(*pair)
-        for (_, *pair) in (
-            (first, block, again)
-            for (first, block), (_, again) in zip(
-                blocks(one, _COMPARED), blocks(other, _COMPARED), strict=True
-            )
-        )
-    )
+    if one.shape != other.shape:
+        return False
+    pairs = zip(blocks(one, _COMPARED), blocks(other, _COMPARED), strict=True)
+    return all(np.array_equal(block, beside) for (_, block), (_, beside) in pairs)
 
 
 @cache

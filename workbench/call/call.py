@@ -141,7 +141,9 @@ class Call:
                 contents = read(reader)
                 damage = tuple(reader.damage)
                 about = reader.metadata, reader.finished
-                return cls(reader.path, *about, damage, contents, reader.budget, words)
+                call = cls(reader.path, *about, damage, contents, reader.budget, words)
+                call.let_go()
+                return call
         except MemoryError:
             raise CaptureError(path, "there is not enough memory to read it") from None
 

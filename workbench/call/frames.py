@@ -134,7 +134,7 @@ class Frames(Sequence[FrameRecord]):
             self.time, self.name, self.size, self.sample_rate, self.num_channels, self.cause,
             self.result, self.took_ms, self.pieces.offset,
         )  # fmt: skip
-        data = memoryview(self.pieces.data)
+        data = self.pieces.data.data
         for time, name, size, rate, channels, cause, result, took, at in zip(
             *(column[part].tolist() for column in columns), strict=True
         ):

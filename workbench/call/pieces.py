@@ -55,7 +55,7 @@ class Pieces(Sequence[bytes]):
         return self.data[at : at + int(self.size[index])].tobytes()
 
     def __iter__(self) -> Iterator[bytes]:
-        data = memoryview(self.data)
+        data = self.data.data
         for first in range(0, len(self), _AT_ONCE):
             offset = self.offset[first : first + _AT_ONCE].tolist()
             size = self.size[first : first + _AT_ONCE].tolist()

@@ -51,7 +51,9 @@ def median_pitch(audio: Audio) -> tuple[float, float]:
     every = 1 + len(loud) // _MOST
     loud = loud[::every]
     window = np.hanning(_FRAME)
-    centred = (frames[loud] - frames[loud].mean(axis=1, keepdims=True)) * window
+    centred: NDArray[np.float64] = (
+        frames[loud] - frames[loud].mean(axis=1, keepdims=True)
+    ) * window
     mapped.let_go(samples)
     lags = slice(round(_RATE / _HIGHEST), round(_RATE / _LOWEST))
     found = []

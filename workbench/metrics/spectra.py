@@ -156,10 +156,11 @@ def effective_bandwidth(audio: Audio) -> float:
     hop = size // 2
     frames = framed(audio.samples, size, hop)
     active = speech_activity(audio)
-    windows = framed(active, size, hop)
-    whole = [windows[i : i + _AT_ONCE].all(axis=1) for i in range(0, len(windows), _AT_ONCE)]
-    spoken = np.flatnonzero(np.concatenate([np.empty(0, np.bool_), *whole]))
-    mapped.let_go(active)
+    windows, whole = framed(active, size, hop), [np.empty(0, np.bool_)]
+    for first in range(0, len(windows), _AT_ONCE):
+        whole.append(windows[first : first + _AT_ONCE].all(axis=1))
+        mapped.let_go(active[first * hop : (first + _AT_ONCE) * hop])
+    spoken = np.flatnonzero(np.concatenate(whole))
     if len(spoken) < 5:
         return undefined("effective bandwidth", "there is less than 0.1 s of speech")
     power = np.zeros(size // 2 + 1)

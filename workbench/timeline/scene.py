@@ -143,8 +143,9 @@ class Scene:
             side: {name: _signal(call, name, sketch_from) for name in names}
             for side, names in SIDES.items()
         }
-        for setting, leg in compared or {}:
-            source = partial(_of_comparison, call, compared, (setting, leg))
+        sounds = compared or {}
+        for setting, leg in sounds:
+            source = partial(_of_comparison, call, sounds, (setting, leg))
             self._add(Choice(f"{setting} / {leg}", source, setting, leg))
         self.added = tuple(added)
         for choice in self.added:

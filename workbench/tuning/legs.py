@@ -159,11 +159,13 @@ def _after(
 
 
 def _in_blocks(
-    pcm: NDArray[np.int16], coded: Callable[[NDArray[np.int16]], NDArray[np.int16]]
+    pcm: NDArray[np.int16],
+    coded: Callable[[NDArray[np.int16]], NDArray[np.int16]],
+    size: int = _AT_ONCE,
 ) -> NDArray[np.int16]:
     """Code block by block: an hour takes no more memory than a minute."""
     heard: NDArray[np.int16] = mapped.zeros(pcm.size, np.int16)
-    for first, block in mapped.blocks(pcm, _AT_ONCE):
+    for first, block in mapped.blocks(pcm, size):
         part = heard[first : first + block.size]
         part[:] = coded(block)
         mapped.let_go(part)
@@ -201,7 +203,7 @@ def _g722(pcm: NDArray[np.int16], lost: Iterable[int] = ()) -> NDArray[np.int16]
         padded: NDArray[np.int16] = mapped.zeros(pcm.size + _G722_DELAY + pcm.size % 2, np.int16)
         padded[: pcm.size] = pcm
         heard = _in_blocks(
-            padded, lambda block: np.asarray(decoder.decode(coder.encode(block)), np.int16)
+            padded, lambda block: np.asarray(decoder.decode(coder.encode(block)), np.int16), 16000
         )
     else:  # the decoder goes on with the next packet as if there had been none between
         padded = np.concatenate([pcm, np.zeros(_G722_DELAY + pcm.size % 2, np.int16)])

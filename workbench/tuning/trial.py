@@ -215,7 +215,8 @@ def _as_long(audio: Audio, n: int) -> Audio:
 def _kept_of(audio: Audio, kept: NDArray[np.bool_]) -> Audio:
     """The samples that are kept, one behind the other."""
     filled = 0
-    speech: NDArray[np.float32] = mapped.zeros(int(np.count_nonzero(kept)), np.float32)
+    count = sum(int(np.count_nonzero(block)) for _, block in mapped.blocks(kept, _BLOCK))
+    speech: NDArray[np.float32] = mapped.zeros(count, np.float32)
     for (_, block), (_, which) in zip(
         mapped.blocks(audio.samples, _BLOCK), mapped.blocks(kept, _BLOCK), strict=True
     ):

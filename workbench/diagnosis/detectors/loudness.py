@@ -90,10 +90,10 @@ def _clipping(
     if top < RAIL:
         return
     places, sizes = [np.empty(0, np.intp)], [np.empty(0, np.float32)]
-    for first, block in mapped.blocks(samples, _AT_ONCE):
+    for begin, block in mapped.blocks(samples, _AT_ONCE):
         size = np.abs(block)
         at = np.flatnonzero(size > 0.9 * top)
-        places.append(first + at)
+        places.append(begin + at)
         sizes.append(size[at])
     high, size = np.concatenate(places), np.concatenate(sizes)
     at_rail = size >= top - STEP
