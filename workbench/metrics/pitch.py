@@ -57,8 +57,8 @@ def median_pitch(audio: Audio) -> tuple[float, float]:
     mapped.let_go(samples)
     lags = slice(round(_RATE / _HIGHEST), round(_RATE / _LOWEST))
     found = []
-    for _, some in mapped.blocks(centred, _FEW):
-        correlation = _autocorrelation(some) / _autocorrelation(window[None])
+    for first in range(0, len(centred), _FEW):
+        correlation = _autocorrelation(centred[first : first + _FEW]) / _autocorrelation(window[None])
         correlation /= correlation[:, :1] + 1e-12
         found += [
             _RATE / (_first_peak(row[lags]) + lags.start)

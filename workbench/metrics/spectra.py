@@ -156,9 +156,10 @@ def effective_bandwidth(audio: Audio) -> float:
     hop = size // 2
     frames = framed(audio.samples, size, hop)
     active = speech_activity(audio)
-    windows, whole = framed(active, size, hop), [np.empty(0, np.bool_)]
+    windows = framed(active, size, hop)
+    whole: list[NDArray[np.bool_]] = [np.empty(0, np.bool_)]
     for first in range(0, len(windows), _AT_ONCE):
-        whole.append(windows[first : first + _AT_ONCE].all(axis=1))
+        whole.append(np.asarray(windows[first : first + _AT_ONCE].all(axis=1)))
         mapped.let_go(active[first * hop : (first + _AT_ONCE) * hop])
     spoken = np.flatnonzero(np.concatenate(whole))
     if len(spoken) < 5:
