@@ -201,7 +201,9 @@ def _g722(pcm: NDArray[np.int16], lost: Iterable[int] = ()) -> NDArray[np.int16]
     if not gone:
         coder, decoder = G722(16000, 64000), G722(16000, 64000)
         padded: NDArray[np.int16] = mapped.zeros(pcm.size + _G722_DELAY + pcm.size % 2, np.int16)
-        padded[: pcm.size] = pcm
+        for first, block in mapped.blocks(pcm, _AT_ONCE):
+            padded[first : first + block.size] = block
+            mapped.let_go(padded[first : first + block.size])
         heard = _in_blocks(
             padded, lambda block: np.asarray(decoder.decode(coder.encode(block)), np.int16), 16000
         )
