@@ -107,7 +107,7 @@ print(json.dumps([os.listdir(folder), sum(folder in name for name in held)]))
 
 
 @linux
-@pytest.mark.parametrize("limit", [0, 1 << 20, 12 << 20])
+@pytest.mark.parametrize("limit", [0, 1 << 20, 9 << 20])
 def test_where_the_disk_has_no_room_memory_takes_it(limit):
     # No file of this process may be longer, as on a full disk: the writing fails, not the process.
     equal = told(f"""

@@ -28,8 +28,8 @@ from numpy.typing import DTypeLike, NDArray
 
 __all__ = ["LARGE", "Spool", "blocks", "let_go", "same", "zeros"]
 
-#: Bytes from which on an array is worth a file: of float32 four minutes at 8 kHz.
-LARGE: Final = 1 << 23
+#: Bytes from which on an array is worth a file: of float32 a minute at 8 kHz.
+LARGE: Final = 1 << 21
 #: Bytes that Linux reads around those that are asked for.
 _AROUND: Final = 1 << 16
 #: Values that are compared at once.

@@ -25,6 +25,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from PIL import Image
 
+from workbench import mapped
 from workbench.audio import Audio
 from workbench.call import Answers, Call, Event, Stream, Turn
 from workbench.call.playout import Playout
@@ -69,6 +70,8 @@ _NIGHT: Final = {
     ),
     **dict.fromkeys(("grid.color", "legend.edgecolor"), "#8a939c"),
 }
+#: Time steps of an envelope that are looked at together.
+_STEPS: Final = 16
 #: Half of the room that values take of an axis that does not begin at 0, and the least of it.
 _LEAST_SHARE: Final = 0.01
 
@@ -151,7 +154,9 @@ def waveform(
     blocks = audio.samples[:whole].reshape(-1, step)
     if len(blocks):
         time = np.arange(len(blocks)) * step / audio.sample_rate
-        ax.fill_between(time, blocks.min(axis=1), blocks.max(axis=1), color=colour, linewidth=0.4)
+        few = mapped.blocks(blocks, _STEPS)
+        low, high = np.hstack([(some.min(axis=1), some.max(axis=1)) for _, some in few])
+        ax.fill_between(time, low, high, color=colour, linewidth=0.4)
     ax.set(
         ylim=(-1, 1),
         xlim=(0, audio.duration or 1),

@@ -80,9 +80,7 @@ def long_call(path: Path, minutes: float) -> Path:
     return packer.path
 
 
-def _records(
-    minutes: float, sequences: dict[str, int]
-) -> Iterator[tuple[float, str, str | Body]]:
+def _records(minutes: float, sequences: dict[str, int]) -> Iterator[tuple[float, str, str | Body]]:
     length = round(SCRIPT["duration"] / MEDIA) * MEDIA
     count = max(1, round(minutes * 60 / length))
     rng, media = np.random.default_rng(1), 0

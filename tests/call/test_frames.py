@@ -65,7 +65,11 @@ def test_pieces_are_joined_in_order_or_out_of_it(count):
     pieces = writer.pieces()
     assert list(pieces) == given and len(pieces) == count
     assert sizes(pieces).tolist() == list(map(len, given))
-    for which in (np.arange(count), np.arange(count)[::-3], np.flatnonzero(rng.random(count) < 0.5)):
+    for which in (
+        np.arange(count),
+        np.arange(count)[::-3],
+        np.flatnonzero(rng.random(count) < 0.5),
+    ):
         picked = [given[index] for index in which.tolist()]
         assert join(pieces, which) == b"".join(picked) == join(given, which)
         assert laid(pieces.taken(which)).tobytes() == b"".join(picked)

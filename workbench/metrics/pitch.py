@@ -58,7 +58,9 @@ def median_pitch(audio: Audio) -> tuple[float, float]:
     lags = slice(round(_RATE / _HIGHEST), round(_RATE / _LOWEST))
     found = []
     for first in range(0, len(centred), _FEW):
-        correlation = _autocorrelation(centred[first : first + _FEW]) / _autocorrelation(window[None])
+        correlation = _autocorrelation(centred[first : first + _FEW]) / _autocorrelation(
+            window[None]
+        )
         correlation /= correlation[:, :1] + 1e-12
         found += [
             _RATE / (_first_peak(row[lags]) + lags.start)

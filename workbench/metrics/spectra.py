@@ -97,6 +97,7 @@ def short_time_power(
     first = np.rint(np.asarray(time) * audio.sample_rate).astype(np.int64) - size // 2
     inside = np.clip(first, 0, len(samples) - size)
     blocks = np.lib.stride_tricks.sliding_window_view(samples, size)[inside]
+    mapped.let_go(samples)
     for row in np.flatnonzero(first != inside):
         late = int(first[row] - inside[row])  # below 0: the block begins before the signal does
         part = blocks[row, max(late, 0) : max(0, size + min(late, 0))].copy()
