@@ -511,7 +511,9 @@ def test_latencies_are_those_of_the_script(call):
 )
 def test_the_bot_answers_with_its_first_sound(tmp_path, before, lead):
     parts = [
-        0.5**-0.5 * 10 ** (dbov / 20) * np.sin(2 * np.pi * 330 * np.arange(int(24000 * secs)) / 24000)
+        0.5**-0.5
+        * 10 ** (dbov / 20)
+        * np.sin(2 * np.pi * 330 * np.arange(int(24000 * secs)) / 24000)
         for secs, dbov in before
     ]
     words = speech("bot/b07").span(0.06, 1.5)
