@@ -47,7 +47,7 @@ lab: $(OK)
 	LOGURU_LEVEL=WARNING $(V)/bin/jupyter lab notebooks
 
 bench: $(OK)
-	$(V)/bin/python -m tests.benchmarks imports serializer server tap capacity calls tuning
+	$(V)/bin/python -m tests.benchmarks imports serializer server tap capacity calls memory tuning
 
 # Needs the extras quality and pesq, and Debian's voices, which it installs as root: some 20 minutes,
 # once; what was judged is kept in .bench/calibration.

@@ -24,15 +24,17 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from workbench import sound_files
+from workbench import mapped, sound_files
 from workbench.beside import written_beside
 from workbench.budget import Budget
 from workbench.exceptions import SoundFileWarning
 
 __all__ = ["Audio"]
 
-#: Samples that are converted at once.
-_BLOCK: Final = 1 << 20
+#: Samples that are converted at once: an hour takes no more memory than a minute.
+_BLOCK: Final = 1 << 18
+#: Of int16.
+_STEP: Final = np.float32(1 / 32768)
 
 #: What a notebook player carries at most: 5 MB, that is 109 s at 24 kHz and 328 s at 8 kHz.
 _PLAYER_BYTES: Final = 5 * 1024 * 1024
@@ -74,7 +76,7 @@ class Audio:
             raise ValueError(f"samples of shape {samples.shape}, expected one dimension")
         with np.errstate(over="ignore"):
             samples = samples.astype(np.float32, copy=False).view()
-        if not np.isfinite(samples).all():
+        if not all(np.isfinite(block).all() for _, block in mapped.blocks(samples, _BLOCK)):
             raise ValueError("samples hold values that are not finite (NaN or infinity)")
         rate = self.sample_rate
         try:
@@ -88,16 +90,21 @@ class Audio:
         object.__setattr__(self, "sample_rate", whole)
 
     @classmethod
-    def from_pcm(cls, pcm: bytes, sample_rate: int) -> Audio:
-        """Take int16 little-endian mono bytes; the inverse of :meth:`pcm`.
+    def from_pcm(cls, pcm: bytes | NDArray[np.int16], sample_rate: int) -> Audio:
+        """Take int16 little-endian mono bytes, or int16 samples; the inverse of :meth:`pcm`.
 
         Raises:
             ValueError: If there is half a sample at the end.
         """
-        if len(pcm) % 2:
-            raise ValueError(f"{len(pcm)} bytes of 16-bit PCM, expected an even number")
-        samples = np.frombuffer(pcm, "<i2").astype(np.float32)
-        samples /= 32768
+        if isinstance(pcm, bytes):
+            if len(pcm) % 2:
+                raise ValueError(f"{len(pcm)} bytes of 16-bit PCM, expected an even number")
+            pcm = np.frombuffer(pcm, "<i2")
+        samples = mapped.zeros(len(pcm), np.float32)
+        for first, block in mapped.blocks(pcm, _BLOCK):
+            part = samples[first : first + len(block)]
+            np.multiply(block, _STEP, out=part, dtype=np.float32)
+            mapped.let_go(part)
         return cls(samples, sample_rate)
 
     @classmethod
@@ -164,8 +171,9 @@ class Audio:
         """RMS level of the whole, in dBov; ``-inf`` for digital silence and for nothing."""
         if not len(self.samples):
             return -np.inf
-        energy = np.einsum("i,i->", self.samples, self.samples, dtype=np.float64)  # no copy
-        power = float(energy) / len(self.samples)
+        parts = (block for _, block in mapped.blocks(self.samples, _BLOCK))
+        energy = sum(float(np.einsum("i,i->", p, p, dtype=np.float64)) for p in parts)
+        power = energy / len(self.samples)
         return 10 * float(np.log10(power)) if power > 0 else -np.inf
 
     def span(self, start: float, end: float) -> Audio:
@@ -188,19 +196,39 @@ class Audio:
         """
         if sample_rate == self.sample_rate:
             return self
-        return Audio(soxr.resample(self.samples, self.sample_rate, sample_rate), sample_rate)
+        if len(self.samples) <= _BLOCK:
+            return Audio(soxr.resample(self.samples, self.sample_rate, sample_rate), sample_rate)
+        stream = soxr.ResampleStream(self.sample_rate, sample_rate, 1, dtype="float32")
+        room = -(-len(self.samples) * sample_rate // self.sample_rate) + 1
+        converted, filled = mapped.zeros(room, np.float32), 0
+        for first, block in mapped.blocks(self.samples, _BLOCK):
+            made = stream.resample_chunk(block, last=first + len(block) == len(self.samples))
+            part = converted[filled : filled + len(made)]
+            part[:] = made[: len(part)]
+            mapped.let_go(part)
+            filled += len(part)
+        return Audio(converted[:filled], sample_rate)
 
     def pcm(self) -> bytes:
         """Int16 little-endian bytes, rounded; what does not fit is clipped."""
-        pcm = np.empty(len(self), "<i2")
-        for first in range(0, len(pcm), _BLOCK):  # an hour takes no more besides than a minute
-            scaled = np.rint(self.samples[first : first + _BLOCK] * np.float32(32768))
-            pcm[first : first + _BLOCK] = np.clip(scaled, -32768, 32767)
-        return pcm.tobytes()
+        return self.int16().tobytes()
+
+    def int16(self) -> NDArray[np.int16]:
+        """The samples as :meth:`pcm` has them, as little-endian int16."""
+        pcm = mapped.zeros(len(self), "<i2")
+        for first, block in mapped.blocks(self.samples, _BLOCK):
+            part = pcm[first : first + len(block)]
+            part[:] = np.clip(np.rint(block * np.float32(32768)), -32768, 32767)
+            mapped.let_go(part)
+        return pcm
 
     def _encode(self, target: str | BinaryIO, kind: str) -> None:
-        pcm = np.frombuffer(self.pcm(), "<i2")
-        soundfile.write(target, pcm, self.sample_rate, format=kind, subtype="PCM_16")
+        pcm = self.int16()
+        with soundfile.SoundFile(
+            target, "w", self.sample_rate, 1, format=kind, subtype="PCM_16"
+        ) as file:
+            for _, block in mapped.blocks(pcm, _BLOCK):
+                file.write(block)
 
     def __len__(self) -> int:
         return len(self.samples)

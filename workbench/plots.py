@@ -25,6 +25,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 from PIL import Image
 
+from workbench import mapped
 from workbench.audio import Audio
 from workbench.call import Answers, Call, Event, Stream, Turn
 from workbench.call.playout import Playout
@@ -32,7 +33,6 @@ from workbench.call.stages import KINDS
 from workbench.call.stats import jitter
 from workbench.diagnosis import DETECTORS, Finding
 from workbench.looks import SEVERITY_LOOKS, SIDE_COLOURS, STAGE_LOOKS
-from workbench.metrics.levels import loudest_span
 from workbench.metrics.spectra import Spectrogram, Spectrum, spectrogram
 from workbench.tuning.comparison import Comparison
 from workbench.tuning.cushion import CushionChoice
@@ -72,6 +72,8 @@ _NIGHT: Final = {
     ),
     **dict.fromkeys(("grid.color", "legend.edgecolor"), "#8a939c"),
 }
+#: Time steps of an envelope that are looked at together.
+_STEPS: Final = 16
 #: Half of the room that values take of an axis that does not begin at 0, and the least of it.
 _LEAST_SHARE: Final = 0.01
 
@@ -154,7 +156,9 @@ def waveform(
     blocks = audio.samples[:whole].reshape(-1, step)
     if len(blocks):
         time = np.arange(len(blocks)) * step / audio.sample_rate
-        ax.fill_between(time, blocks.min(axis=1), blocks.max(axis=1), color=colour, linewidth=0.4)
+        few = mapped.blocks(blocks, _STEPS)
+        low, high = np.hstack([(some.min(axis=1), some.max(axis=1)) for _, some in few])
+        ax.fill_between(time, low, high, color=colour, linewidth=0.4)
     ax.set(
         ylim=(-1, 1),
         xlim=(0, audio.duration or 1),
@@ -477,9 +481,8 @@ def comparison_overview(comparison: Comparison, *, secs: float = 4.0) -> NDArray
     figure.set_figwidth(width)
     above, below = _rows(figure, (2.2 * len(legs), 3.5), comparison.measured)
     axes = above.subplots(len(legs), len(settings), sharex=True, sharey=True, squeeze=False)
-    start, end = loudest_span(comparison.reference, secs)
     for (leg, setting), ax in zip(product(legs, settings), axes.flat, strict=True):
-        heard = comparison.signals[setting, leg].span(start, end)
+        heard = comparison.excerpt(setting, leg, secs)
         spectrogram_image(spectrogram(heard, columns=400), ax, top_hz=8000)
         cell = table[(table["leg"] == leg) & (table["setting"] == setting)].iloc[0]
         title = f"{setting}, {leg} leg\n{cell['kbit_s']:.0f} kbit/s"

@@ -97,16 +97,13 @@ def test_coding_mu_law_a_second_time_changes_nothing():
 
 
 @pytest.mark.parametrize("wire", [wire_format("PCM", 24000), PCMU], ids=str)
-def test_bytes_that_the_serializer_passed_on_as_they_were_are_kept_once(tmp_path, wire):
+def test_every_frame_and_message_has_the_bytes_that_were_recorded(tmp_path, wire):
     scene = Scene(3.0, wire, 24000)
     scene.say_bot(0.5, speech("bot/b07").span(0, 2.0))
     call = opened(scene, tmp_path)
-    frames = [frame.pcm for frame in call.frames_out if frame.pcm]
-    assert len(frames) == len(call.outbound) > 40
-    kept = [pcm is payload for pcm, payload in zip(frames, call.outbound.payloads, strict=True)]
-    # The first three frames come at once, before the message of any.
-    assert all(kept[3:]) if wire is not PCMU else not any(kept)
-    assert b"".join(call.outbound.payloads) == b"".join(c.payload for c in scene.chunks)
+    assert [frame.pcm for frame in call.frames_out if frame.pcm] == [c.frame for c in scene.chunks]
+    assert list(call.outbound.payloads) == [c.payload for c in scene.chunks]
+    assert call.audio_out[-1].pcm == scene.chunks[-1].frame
 
 
 @pytest.mark.parametrize(

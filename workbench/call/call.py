@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipecat_bandwidth.encodings import PCMU
+from workbench import mapped
 from workbench.audio import Audio
 from workbench.budget import Budget
 from workbench.call import acknowledged, echoes, holes, milestones, summary, turns
@@ -19,14 +20,15 @@ from workbench.call.acknowledged import Check
 from workbench.call.answers import Answers, find_answers
 from workbench.call.cushioned import intact, with_cushion
 from workbench.call.echoes import Echo
+from workbench.call.frames import Frames
 from workbench.call.milestones import Sending
+from workbench.call.pieces import let_go
 from workbench.call.placement import follow, lay, lay_encoded, place_made
 from workbench.call.playout import Bounds, Playout, Uncut, reconstruct, uncut
 from workbench.call.reading import Contents, params_of, read
 from workbench.call.signals import SIGNALS
 from workbench.call.stages import Stage
 from workbench.call.stats import call_stats, clock_drift, only_of_frames
-from workbench.call.streams import FrameRecord
 from workbench.call.turns import Turn
 from workbench.call.words import Sounding, Words, find_words
 from workbench.capture import CaptureReader
@@ -144,7 +146,9 @@ class Call:
                 contents = read(reader)
                 damage = tuple(reader.damage)
                 about = reader.metadata, reader.finished
-                return cls(reader.path, *about, damage, contents, reader.budget, words)
+                call = cls(reader.path, *about, damage, contents, reader.budget, words)
+                call.let_go()
+                return call
         except MemoryError:
             raise CaptureError(path, "there is not enough memory to read it") from None
 
@@ -200,22 +204,21 @@ class Call:
     @cached_property
     def bot_heard(self) -> Audio:
         """The caller, as the pipeline got it."""
-        frames = [frame for frame in self.frames_in if frame.has_sound]
-        duration = np.array([frame.duration for frame in frames], float)
-        index = [self.rx_index.get(frame.cause or 0, -1) for frame in frames]
-        if frames and min(index) >= 0:
-            start = place_made(self.inbound.start[index], duration)
+        frames = self.frames_in.taken(self.frames_in.has_sound)
+        index = self.rx_index.indices(np.maximum(frames.cause, 0))
+        if len(frames) and index.min() >= 0:
+            start = place_made(self.inbound.start[index], frames.duration)
         else:
-            start = follow(np.array([frame.time for frame in frames], float), duration)
-        pcm, rates = [f.mono for f in frames], [f.sample_rate for f in frames]
-        return lay(start, duration, pcm, rates, self.duration)
+            start = follow(frames.time, frames.duration)
+        rates = frames.sample_rate.tolist()
+        return lay(start, frames.duration, frames.mono, rates, self.duration)
 
     @cached_property
     def bot_said(self) -> Audio:
         """The bot, as the pipeline produced it."""
         frames, queue = self.audio_out, self.speaking
-        pcm, rates = [f.mono for f in frames], [f.sample_rate for f in frames]
-        return lay(queue.start, queue.kept, pcm, rates, self.duration)
+        rates = frames.sample_rate.tolist()
+        return lay(queue.start, queue.kept, frames.mono, rates, self.duration)
 
     @cached_property
     def bot_sent(self) -> Audio:
@@ -259,19 +262,15 @@ class Call:
     # -- what follows from them ----------------------------------------------------------------
 
     @cached_property
-    def audio_out(self) -> tuple[FrameRecord, ...]:
+    def audio_out(self) -> Frames:
         """The bot's audio frames. Pipecat does not play input audio, so that is left out."""
-        return tuple(frame for frame in self.frames_out if frame.is_to_be_sent)
+        return self.frames_out.taken(self.frames_out.is_to_be_sent)
 
     @cached_property
     def speaking(self) -> Uncut:
         """When each frame of :attr:`audio_out` would be heard if no interruption cut it."""
         frames = self.audio_out
-        return uncut(
-            np.array([frame.time for frame in frames], float),
-            np.array([frame.duration for frame in frames], float),
-            self.times_of("interruption"),
-        )
+        return uncut(frames.time, frames.duration, self.times_of("interruption"))
 
     @cached_property
     def sending(self) -> Uncut:
@@ -433,8 +432,7 @@ class Call:
         """How audio gets from the pipeline to the wire."""
         transport = milestones.told_by(self.pipeline, "bot begins to speak")
         serializer = self.metadata.get("serializer", {}).get("class", "").rpartition(".")[2]
-        frames = np.array([frame.time for frame in self.audio_out], float)
-        return Sending(frames, self._queue, transport, serializer)
+        return Sending(self.audio_out.time, self._queue, transport, serializer)
 
     @cached_property
     def clock_drift(self) -> float | None:
@@ -449,6 +447,16 @@ class Call:
         if self.playout_check is not None:
             found |= self.playout_check.stats
         return found if self.carrier.is_read else only_of_frames(found)
+
+    def let_go(self) -> None:
+        """Keep on the disk only what was looked at of a long call; it is read again when wanted."""
+        for audio in vars(self).values():
+            if isinstance(audio, Audio):
+                mapped.let_go(audio.samples)
+        for pieces in (self.frames_in.pieces, self.frames_out.pieces):
+            pieces.let_go()
+        for stream in (self.inbound, self.outbound):
+            let_go(stream.payloads)
 
     # -- for people ----------------------------------------------------------------------------
 
@@ -471,10 +479,10 @@ class Call:
 
 def _over_g711(played: Audio) -> Audio:
     narrow = played.resampled(PCMU.sample_rate)
-    heard = np.empty(len(narrow), np.float32)
-    for first in range(0, len(heard), _AT_ONCE):
-        part = Audio(narrow.samples[first : first + _AT_ONCE], PCMU.sample_rate)
-        coded = PCMU.decode(PCMU.encode(part.pcm()))
-        heard[first : first + _AT_ONCE] = np.frombuffer(coded, "<i2")
-    heard /= 32768
-    return Audio(heard, PCMU.sample_rate)
+    heard = mapped.zeros(len(narrow), "<i2")
+    for first, block in mapped.blocks(narrow.samples, _AT_ONCE):
+        coded = PCMU.decode(PCMU.encode(Audio(block, PCMU.sample_rate).pcm()))
+        part = heard[first : first + len(block)]
+        part[:] = np.frombuffer(coded, "<i2")
+        mapped.let_go(part)
+    return Audio.from_pcm(heard, PCMU.sample_rate)

@@ -7,6 +7,7 @@ the queue model. The second closes the holes: what came after one in the same ut
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from pipecat_bandwidth.far_end import FarEnd
 from workbench.audio import Audio
+from workbench.call.pieces import PieceWriter, sizes
 from workbench.call.placement import lay
 from workbench.call.playout import MAX_GAP, reconstruct
 
@@ -50,7 +52,7 @@ def with_cushion(call: Call, cushion_ms: float) -> Audio:
     had = captured if isinstance(captured, int) else 0
     plain = _cushioned(sent.time, sent.pcm(), rates, clears, had, put=False)
     pcm = _cushioned(sent.time, plain, rates, clears, cushion_ms, put=True)
-    duration = np.array([len(p) / 2 / rate for p, rate in zip(pcm, rates, strict=True)], float)
+    duration = sizes(pcm) / 2 / np.array(rates, float)
     waits = call.ending.how == "open" or call.ending.by == "bot"  # for the goodbye
     queue = reconstruct(sent.time, duration, clears, stopped=None if waits else call.ending.time)
     later = float(np.nanmax(queue.end, initial=0.0)) if waits else 0.0
@@ -71,23 +73,22 @@ def intact(call: Call) -> Audio:
             earlier += holes.pop()[1]
         start[number] = at - earlier
         end = at + kept
-    pcm, rates = [frame.mono for frame in frames], [frame.sample_rate for frame in frames]
-    return lay(start, queue.kept, pcm, rates, call.duration)
+    return lay(start, queue.kept, frames.mono, frames.sample_rate.tolist(), call.duration)
 
 
 def _cushioned(
     times: NDArray[np.float64],
-    pcm: list[bytes],
+    pcm: Sequence[bytes],
     rates: list[int],
     clears: NDArray[np.float64],
     cushion_ms: float,
     *,
     put: bool,
-) -> list[bytes]:
+) -> Sequence[bytes]:
     """Put a cushion before the messages that get one, or take it away from those that have it."""
     if not cushion_ms or not pcm:
         return pcm
-    far_end, left, changed = FarEnd(rates[0]), sorted(clears.tolist(), reverse=True), []
+    far_end, left, changed = FarEnd(rates[0]), sorted(clears.tolist(), reverse=True), PieceWriter()
     for time, audio, rate in zip(times.tolist(), pcm, rates, strict=True):
         while left and left[-1] <= time:
             left.pop()
@@ -97,5 +98,5 @@ def _cushioned(
             size = 2 * max(0, round((cushion_ms / 1000 - far_end.lead_secs(time)) * rate))
             made = bytes(size) + audio if put else audio[size:]
         far_end.append(made if put else audio, time)
-        changed.append(made)
-    return changed
+        changed.add(made)
+    return changed.pieces()

@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench import mapped
 from workbench.audio import Audio
 from workbench.call.turns import TURN_PAUSE
 from workbench.metrics.speech import (
@@ -155,9 +156,10 @@ def _copy(caller: Audio, bot: Audio, start: float, end: float) -> tuple[float, f
     sound = bot.span(start, end).resampled(caller.sample_rate)
     around = caller.span(start, end + delays[1])
     delay, height = find_copy(sound, around, delays)
-    if height < AGREEING or (gain := gain_of(sound, around, delay)) < FAINTEST:
-        return None
-    return delay, height, gain
+    gain = gain_of(sound, around, delay) if height >= AGREEING else 0.0
+    for audio in (caller, bot):
+        mapped.let_go(audio.span(start, end + delays[1]).samples)
+    return None if height < AGREEING or gain < FAINTEST else (delay, height, gain)
 
 
 def _match(

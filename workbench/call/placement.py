@@ -12,10 +12,7 @@ Conventions:
 from __future__ import annotations
 
 import math
-import mmap
-import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from functools import cache
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -24,16 +21,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipecat_bandwidth.encodings import WireFormat
+from workbench import mapped
 from workbench.audio import Audio
 from workbench.call.life import AHEAD, PAUSED, anchored
+from workbench.call.pieces import join, let_go, sizes
 from workbench.metrics.smoothing import running_minimum
 
 __all__ = ["follow", "lay", "lay_encoded", "place_made"]
 
 #: Pieces that are decoded at once: 20 s of 20 ms.
 _AT_ONCE: Final = 1000
-#: Samples from which on silence is worth the effort: 2 minutes at 8 kHz.
-_LARGE: Final = 1_000_000
+#: Samples that are added at once.
+_BLOCK: Final = 480_000
 _FULL_SCALE: Final = np.float32(1 / 32768)
 
 
@@ -127,29 +126,31 @@ def lay_encoded(
     start, heard = np.asarray(start, float), np.asarray(heard, float)
     rates = np.fromiter((wire.sample_rate for wire in formats), np.int64, count)
     width = np.fromiter((wire.bytes_per_sample for wire in formats), np.int64, count)
-    size = np.fromiter(map(len, payloads), np.int64, count)
+    size = sizes(payloads)
     spoken = {
         rate: int((size // width * 48000 // rate)[rates == rate].sum())
         for rate in dict.fromkeys(rates.tolist())
     }
     main = sample_rate or max(spoken, key=lambda rate: spoken[rate], default=8000)
     length = round(duration * main)
-    track = _silence(length)
+    track: NDArray[np.float32] = mapped.zeros(length, np.float32)
     for rate in sorted(spoken, key=lambda rate: rate != main):
         wanted = np.flatnonzero((rates == rate) & ~np.isnan(start) & (heard > 0))
         runs = list(_runs(start[wanted], heard[wanted], size[wanted], width[wanted], rate))
         if rate == main:
             for run in runs:
                 _write(track, run.first, _decoded(run, wanted, payloads, formats), run.length)
+            let_go(payloads)
             continue
         for first, last, some in _stretches(runs, rate, math.ceil(duration)):
-            samples = np.zeros((last - first) * rate, np.float32)
+            samples: NDArray[np.float32] = mapped.zeros((last - first) * rate, np.float32)
             for run in sorted(some, key=lambda run: run.pieces.start):
                 pcm = _decoded(run, wanted, payloads, formats)
                 _write(samples, run.first - first * rate, pcm, run.length)
             part = Audio(samples, rate).resampled(main).samples
             part = part[: max(0, length - first * main)]
-            track[first * main : first * main + len(part)] += part
+            for at, block in mapped.blocks(part, _BLOCK):
+                track[first * main + at :][: len(block)] += block
     return Audio(track, main)
 
 
@@ -216,25 +217,9 @@ def _decoded(
     run: _Run, wanted: NDArray[np.intp], payloads: Sequence[bytes], formats: Sequence[WireFormat]
 ) -> bytes:
     mine = wanted[run.pieces]
-    encoded = b"".join([payloads[index] for index in mine.tolist()])
+    encoded = join(payloads, mine)
     pcm: bytes = formats[mine[0]].decode(encoded)
     return pcm
-
-
-def _silence(length: int) -> NDArray[np.float32]:
-    """Zeros that take memory only where something is laid: a bot is silent half of the time.
-
-    Of zeros that numpy makes the kernel takes 2 MB at a time, 20 s of speech, pauses and all.
-    """
-    if sys.platform != "linux" or length < _LARGE:
-        return np.zeros(length, np.float32)
-    try:
-        memory = mmap.mmap(-1, 4 * length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    except OSError as error:
-        raise MemoryError(f"no room for a signal of {length} samples") from error
-    with suppress(OSError, AttributeError):  # a kernel without huge pages does not know of them
-        memory.madvise(mmap.MADV_NOHUGEPAGE)
-    return np.frombuffer(memory, np.float32)
 
 
 def _write(track: NDArray[np.float32], first: int, pcm: bytes, length: int) -> None:
@@ -242,6 +227,7 @@ def _write(track: NDArray[np.float32], first: int, pcm: bytes, length: int) -> N
     begin, end = max(0, first), min(first + len(samples), len(track))
     if begin < end:
         np.multiply(samples[begin - first : end - first], _FULL_SCALE, out=track[begin:end])
+        mapped.let_go(track[begin:end])
 
 
 @cache

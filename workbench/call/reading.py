@@ -28,7 +28,10 @@ from workbench.call.carriers.bandwidth import Bandwidth
 from workbench.call.carriers.formats import linear
 from workbench.call.carriers.wire import Media
 from workbench.call.ending import Ending, ending_of, final_stop
+from workbench.call.frames import Frames, FrameWriter
 from workbench.call.life import HELD, life_of, until
+from workbench.call.numbers import Numbers, NumberWriter
+from workbench.call.pieces import PieceWriter
 from workbench.call.placement import follow
 from workbench.call.playout import reconstruct
 from workbench.call.streams import (
@@ -95,8 +98,8 @@ class Contents:
     begun: float
     inbound: Stream
     outbound: Stream
-    frames_in: tuple[FrameRecord, ...]
-    frames_out: tuple[FrameRecord, ...]
+    frames_in: Frames
+    frames_out: Frames
     events: tuple[Event, ...]
     hang_ups: tuple[HangUpRecord, ...] = ()
     pipeline: tuple[PipelineRecord, ...] = ()
@@ -110,7 +113,7 @@ class Contents:
     wire_out: int = 0
     dropped: int = 0
     unrecorded: tuple[tuple[float, float], ...] = ()
-    rx_index: dict[int, int] = field(default_factory=dict)
+    rx_index: Numbers = field(default_factory=lambda: NumberWriter().numbers())
     carrier: Carrier = field(default_factory=lambda: Bandwidth({}))
     marks: tuple[Mark, ...] = ()
 
@@ -182,10 +185,10 @@ def _earliest(contents: Contents) -> float:
     inbound = contents.inbound
     caller = inbound.start[~inbound.duplicate]
     if not len(caller):  # what a serializer of somebody's own made up has no messages
-        heard = [frame for frame in contents.frames_in if frame.has_sound]
-        rows = np.array([(frame.time, frame.duration) for frame in heard]).reshape(-1, 2)
-        caller = follow(rows[:, 0], rows[:, 1])
-    said = next((frame.time for frame in contents.frames_out if frame.is_to_be_sent), 0.0)
+        heard = contents.frames_in.taken(contents.frames_in.has_sound)
+        caller = follow(heard.time, heard.duration)
+    spoken = contents.frames_out.time[contents.frames_out.is_to_be_sent]
+    said = float(spoken[0]) if len(spoken) else 0.0
     return min(said, float(caller.min(initial=0.0)))
 
 
@@ -199,30 +202,30 @@ class _Rows:
         self.time = array("d")
         self.sequence = array("q")
         self.size = array("q")
-        self.payloads: list[bytes] = []
+        self.payloads = PieceWriter()
         self.formats: list[WireFormat] = []
 
     def add(self, time: float, sequence: int, payload: bytes, wire: WireFormat, size: int) -> None:
         self.time.append(time)
         self.sequence.append(sequence)
         self.size.append(size)
-        self.payloads.append(payload)
+        self.payloads.add(payload)
         self.formats.append(wire)
 
     def stream(self) -> Stream:
         time = np.array(self.time, float)
         count = len(time)
-        size = np.fromiter(map(len, self.payloads), float, count)
+        payloads = self.payloads.pieces()
         rate = np.fromiter((f.bytes_per_sample * f.sample_rate for f in self.formats), float, count)
         return Stream(
             time,
             np.array(self.sequence, np.int64),
-            size / rate,
+            payloads.size / rate,
             time,
             np.zeros(count, bool),
             np.zeros(count, np.int64),
             np.array(self.size, np.int64),
-            tuple(self.payloads),
+            payloads,
             tuple(self.formats),
         )
 
@@ -257,7 +260,7 @@ class _Reading:
         self.inbound = _Rows()
         self.outbound = _Rows()
         self.others: list[int] = []
-        self.frames: dict[str, list[FrameRecord]] = {"in": [], "out": []}
+        self.frames = {"in": FrameWriter(), "out": FrameWriter()}
         self.events: list[Event] = []
         self.hang_ups: list[HangUpRecord] = []
         self.pipeline: list[PipelineRecord] = []
@@ -267,14 +270,13 @@ class _Reading:
         self.carrier: Carrier = Bandwidth({})
         self.asked: list[Asked] = []
         self.played: list[tuple[float, str]] = []
-        self.rx_index: dict[int, int] = {}
+        self.rx_index = NumberWriter()
         self.start: messages.Start | None = None
         self.wire_in = 0
         self.wire_out = 0
         self.dropped = 0
         self.strays = 0
         self.last = 0.0
-        self.said = b""
         #: By topic, number and time of each record.
         self.numbers: defaultdict[str, tuple[array[int], array[float]]] = defaultdict(
             lambda: (array("q"), array("d"))
@@ -360,7 +362,7 @@ class _Reading:
             if sequence > self.most:
                 sequence = -1
             if message.is_caller:
-                self.rx_index[record.sequence] = len(self.inbound.payloads)
+                self.rx_index.add(record.sequence)
                 self.inbound.add(time, sequence, message.payload, message.wire, size)
             else:
                 self.others.append(sequence)
@@ -387,9 +389,7 @@ class _Reading:
             self.event(time, "bad_message", f"to {self.carrier}: {error}")
             return
         if type(message) is Media:
-            # Where nothing is converted it has the very bytes of its frame: kept once.
-            payload = self.said if message.payload == self.said else message.payload
-            self.outbound.add(time, -1, payload, message.wire, size)
+            self.outbound.add(time, -1, message.payload, message.wire, size)
         elif isinstance(message, messages.Clear):
             self.event(time, "clear")
         elif isinstance(message, wire.Mark):
@@ -416,16 +416,13 @@ class _Reading:
             self.inbound.add(time, media.sequence, media.payload, media.wire, size)
         else:
             self.wire_out += size
-            payload = self.said if media.payload == self.said else media.payload
-            self.outbound.add(time, -1, payload, media.wire, size)
+            self.outbound.add(time, -1, media.payload, media.wire, size)
 
     def audio_in(self, record: Record, time: float) -> None:
-        self.frames["in"].append(self.frame(record, time))
+        self.frames["in"].add(self.frame(record, time))
 
     def audio_out(self, record: Record, time: float) -> None:
-        frame = self.frame(record, time)
-        self.frames["out"].append(frame)
-        self.said = frame.pcm or b""
+        self.frames["out"].add(self.frame(record, time))
 
     def frame(self, record: Record, time: float) -> FrameRecord:
         frame = frame_of(record, time, self.budget)
@@ -437,7 +434,7 @@ class _Reading:
         body = _OTHER.decode(record.body)
         took_ms = None if body.took_us is None else body.took_us / 1000
         direction = record.topic.split("/")[2]
-        self.frames[direction].append(
+        self.frames[direction].add(
             FrameRecord(time, body.frame, cause=body.cause, result=body.result, took_ms=took_ms)
         )
         begins = _RTVI_SYNTHESES.get(_rtvi(body))
@@ -528,14 +525,15 @@ class _Reading:
         events = sorted([*self.events, *self.astray()], key=lambda event: event.time)
         self.pipeline.sort(key=lambda record: record.time)  # an observer tells some of it late
         self.words.sort(key=lambda record: record.time)
+        frames = {way: written.frames() for way, written in self.frames.items()}
         came, went = self.inbound, self.outbound
         if not self.carrier.is_read:
-            came, went = self.made_of_frames()
+            came, went = _made_of_frames(frames["in"], frames["out"])
         holes = {} if self.is_whole else {t: unrecorded.holes(*n) for t, n in self.numbers.items()}
         begins = [event.time for event in events if event.kind == "start"][1:]
         inbound = _inbound(came.stream(), self.others, begins, holes.get("/ws/rx", ()))
         outbound = went.stream()
-        self.check_audio(inbound, outbound)
+        self.check_audio(inbound, outbound, *frames.values())
         stopped = final_stop(events, float(inbound.time.max(initial=-np.inf)))
         ending = self.ending(events, inbound, outbound, stopped)
         self.budget.check(self.reader.path, "hours", ending.time / 3600)
@@ -544,8 +542,8 @@ class _Reading:
             (self.first_ns - self.anchor_ns) / 1e9,
             replace(inbound, spells=tuple(until(ending.time, inbound.spells))),
             outbound,
-            tuple(self.frames["in"]),
-            tuple(self.frames["out"]),
+            frames["in"],
+            frames["out"],
             tuple(events),
             tuple(self.hang_ups),
             tuple(self.pipeline),
@@ -559,7 +557,7 @@ class _Reading:
             wire_out=self.wire_out,
             dropped=max(self.dropped, sum(hole[2] for found in holes.values() for hole in found)),
             unrecorded=unrecorded.merged(holes),
-            rx_index=self.rx_index,
+            rx_index=self.rx_index.numbers(),
             carrier=self.carrier,
             marks=paired(
                 self.asked, self.played, [event.time for event in events if event.kind == "clear"]
@@ -572,22 +570,11 @@ class _Reading:
         told = f"{self.strays} records are dated more than a day from this call and were skipped"
         return [Event(0.0, "bad_message", told)]
 
-    def made_of_frames(self) -> tuple[_Rows, _Rows]:
-        """The frames of both directions, in place of the messages that nobody reads."""
-        inbound, outbound = _Rows(), _Rows()
-        heard = (frame for frame in self.frames["in"] if frame.has_sound)
-        said = (frame for frame in self.frames["out"] if frame.is_to_be_sent)
-        for rows, frames in ((inbound, heard), (outbound, said)):
-            for frame in frames:
-                pcm = frame.mono
-                rows.add(frame.time, -1, pcm, linear(frame.sample_rate), len(pcm))
-        return inbound, outbound
-
-    def check_audio(self, inbound: Stream, outbound: Stream) -> None:
+    def check_audio(self, inbound: Stream, outbound: Stream, *frames: Frames) -> None:
         """Refuse more audio than a call of such a length has, or than a signal may have."""
         path, budget = self.reader.path, self.budget
         length = max((times[-1] - times[0] for _, times in self.numbers.values()), default=0.0)
-        for spoken in (*map(_spoken_in, (inbound, outbound)), *map(_spoken, self.frames.values())):
+        for spoken in (*map(_spoken_in, (inbound, outbound)), *map(_spoken, frames)):
             a_second = (sum(spoken.values()) - _AT_ONCE) / max(length, 1.0)
             budget.check(path, "audio_per_second", a_second)
             budget.check(path, "rates", len(spoken))
@@ -641,13 +628,11 @@ def _spoken_in(stream: Stream) -> dict[int, float]:
     return spoken
 
 
-def _spoken(frames: Iterable[FrameRecord]) -> dict[int, float]:
+def _spoken(frames: Frames) -> dict[int, float]:
     """Seconds of audio in frames, by sample rate."""
-    spoken: defaultdict[int, float] = defaultdict(float)
-    for frame in frames:
-        if frame.has_sound:
-            spoken[frame.sample_rate] += frame.duration
-    return spoken
+    duration, sounds = frames.duration, frames.has_sound
+    rates = np.unique(frames.sample_rate[sounds]).tolist()
+    return {rate: float(duration[sounds & (frames.sample_rate == rate)].sum()) for rate in rates}
 
 
 def params_of(told: Mapping[str, str]) -> dict[str, Any]:
@@ -656,6 +641,19 @@ def params_of(told: Mapping[str, str]) -> dict[str, Any]:
         return msgspec.json.decode(told.get("params", ""), type=dict[str, Any])
     except (msgspec.DecodeError, ValueError, RecursionError):
         return {}
+
+
+def _made_of_frames(heard: Frames, said: Frames) -> tuple[_Rows, _Rows]:
+    """The frames of both directions, in place of the messages that nobody reads."""
+    inbound, outbound = _Rows(), _Rows()
+    for rows, frames in (
+        (inbound, heard.taken(heard.has_sound)),
+        (outbound, said.taken(said.is_to_be_sent)),
+    ):
+        for frame in frames:
+            pcm = frame.mono
+            rows.add(frame.time, -1, pcm, linear(frame.sample_rate), len(pcm))
+    return inbound, outbound
 
 
 def _until_message(

@@ -13,6 +13,7 @@ References:
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -20,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.audio import Audio
+from workbench.call.frames import Frames
 from workbench.call.playout import Playout
 from workbench.call.reading import Contents
-from workbench.call.streams import FrameRecord, Stream
+from workbench.call.streams import Stream
 from workbench.call.turns import Turn
 from workbench.exceptions import MetricWarning
 from workbench.metrics.smoothing import one_pole
@@ -71,7 +73,7 @@ def only_of_frames(stats: Mapping[str, float]) -> dict[str, float]:
 def call_stats(
     contents: Contents,
     playout: Playout,
-    audio_out: Sequence[FrameRecord],
+    audio_out: Frames,
     signals: Mapping[str, Audio],
     turns: Sequence[Turn],
 ) -> dict[str, float]:
@@ -108,8 +110,8 @@ def call_stats(
         "interruptions": kinds.count("interruption"),
         "clears": kinds.count("clear"),
         "caller_sent_ms": 1000 * float(played.sum()),
-        "bot_heard_ms": 1000 * sum(frame.duration for frame in contents.frames_in),
-        "bot_said_ms": 1000 * sum(frame.duration for frame in audio_out),
+        "bot_heard_ms": 1000 * float(contents.frames_in.duration.sum()),
+        "bot_said_ms": 1000 * float(audio_out.duration.sum()),
         "bot_sent_ms": playout.said_ms,
         "caller_heard_ms": playout.heard_ms,
         "underruns": len(playout.underruns),
@@ -130,12 +132,12 @@ def call_stats(
     if latencies:
         stats["median_response_ms"] = float(np.median(latencies))
     rates = (
-        ("wire_in_hz", [wire.sample_rate for wire in inbound.formats]),
-        ("wire_out_hz", [wire.sample_rate for wire in outbound.formats]),
-        ("pipeline_in_hz", [f.sample_rate for f in contents.frames_in if f.pcm]),
-        ("pipeline_out_hz", [frame.sample_rate for frame in audio_out]),
+        ("wire_in_hz", Counter(wire.sample_rate for wire in inbound.formats)),
+        ("wire_out_hz", Counter(wire.sample_rate for wire in outbound.formats)),
+        ("pipeline_in_hz", Counter(contents.frames_in.audio_rates.tolist())),
+        ("pipeline_out_hz", Counter(audio_out.audio_rates.tolist())),
     )
-    stats.update((name, max(set(found), key=found.count)) for name, found in rates if found)
+    stats.update((name, found.most_common(1)[0][0]) for name, found in rates if found)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MetricWarning)
         measured = {f"{side}_level_dbov": active_level(a) for side, a in signals.items() if len(a)}

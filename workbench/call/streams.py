@@ -8,6 +8,7 @@ Conventions:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipecat_bandwidth.encodings import WireFormat
 from workbench.call.life import Spell, State
+from workbench.call.pieces import Decoded
 
 __all__ = ["Event", "FrameRecord", "HangUpRecord", "PipelineRecord", "Stream", "WordsRecord"]
 
@@ -207,7 +209,7 @@ class Stream:
     duplicate: NDArray[np.bool_]
     missing: NDArray[np.int64]
     size: NDArray[np.int64]
-    payloads: tuple[bytes, ...] = field(repr=False)
+    payloads: Sequence[bytes] = field(repr=False)
     formats: tuple[WireFormat, ...] = field(repr=False)
     number: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     late: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
@@ -226,6 +228,7 @@ class Stream:
         """Its spells of some states, in the order of their start."""
         return [spell for spell in self.spells if spell.state in states]
 
-    def pcm(self) -> list[bytes]:
-        """Decode every message."""
-        return [f.decode(p) for f, p in zip(self.formats, self.payloads, strict=True)]
+    def pcm(self, which: NDArray[np.intp] | None = None) -> Sequence[bytes]:
+        """Every message decoded, each when it is asked for; or those with some indices."""
+        which = np.arange(len(self)) if which is None else which
+        return Decoded(self.formats, self.payloads, which)

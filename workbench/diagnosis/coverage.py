@@ -117,8 +117,8 @@ def _signals(call: Call) -> Iterator[Unjudged]:
     """Signals that are not there though their twin is, or in a form that nobody knows."""
     times = {
         "caller_sent": call.inbound.time,
-        "bot_heard": np.array([frame.time for frame in call.frames_in if frame.pcm], float),
-        "bot_said": np.array([frame.time for frame in call.audio_out], float),
+        "bot_heard": call.frames_in.time[call.frames_in.has_audio],
+        "bot_said": call.audio_out.time,
         "bot_sent": call.outbound.time,
     }
     # Frames of which nothing was sent are a fault, not a hole of the recording.
@@ -128,9 +128,9 @@ def _signals(call: Call) -> Iterator[Unjudged]:
         if (share := _absent(times[name], times[twin])) > 0:
             yield Unjudged(name, share, "was not recorded")
     for name, frames in (("bot_heard", call.frames_in), ("bot_said", call.frames_out)):
-        known = [frame.sample_rate > 0 for frame in frames if frame.pcm]
-        if not all(known):
-            yield Unjudged(name, 1 - sum(known) / len(known), "has no known rate")
+        known = frames.audio_rates > 0
+        if not known.all():
+            yield Unjudged(name, 1 - float(known.mean()), "has no known rate")
 
 
 def _absent(times: NDArray[np.float64], twin: NDArray[np.float64]) -> float:

@@ -82,6 +82,7 @@ def diagnose(
     with _progress(call, sum(groundwork.values()) + len(asked)) as advance:
         for name, steps in groundwork.items():
             getattr(call, name)
+            call.let_go()
             advance(steps)
         for name in asked:
             try:
@@ -90,6 +91,7 @@ def diagnose(
                 failed[name] = f"failed: {error!r}"
                 text = f"the detector {name} failed: {error!r}"
                 warnings.warn(text, RuntimeWarning, stacklevel=2)
+            call.let_go()
             advance(1)
     judged = arbitrated(sorted(found, key=rank), call.duration, DETECTORS)
     kept = tuple(

@@ -12,15 +12,18 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench import mapped
 from workbench.audio import Audio
 from workbench.metrics.frames import checked, fast_length, undefined
 from workbench.metrics.speech_level import SILENCE_DBOV, active_level
 
-__all__ = ["Alignment", "align", "find_delay", "shifted", "validate"]
+__all__ = ["Alignment", "advanced", "align", "find_delay", "shifted", "validate"]
 
 #: A true peak stands this many standard deviations out of the correlation; two signals that have
 #: nothing in common reach 4 to 5.
 _LEAST_PEAK: Final = 8.0
+#: Samples that are moved at once, and that are looked at before and behind them.
+_BLOCK, _AROUND = 1 << 19, 1 << 15
 
 
 class Alignment(NamedTuple):
@@ -128,16 +131,37 @@ def shifted(reference: Audio, degraded: Audio, delay_ms: float) -> tuple[Audio, 
         ValueError: If they share nothing.
     """
     rate = reference.sample_rate
-    delay = 0.0 if np.isnan(delay_ms) else delay_ms / 1000 * rate
-    whole = round(delay)
-    x, y = reference.samples[max(0, -whole) :], degraded.samples[max(0, whole) :]
-    n = min(x.size, y.size)
-    if n == 0:
+    whole, _ = _parted(delay_ms, rate)
+    moved = advanced(degraded, delay_ms, len(reference))
+    if not len(moved):
         raise ValueError(f"at a delay of {delay_ms:g} ms the signals share nothing")
-    x, y = x[:n], y[:n]
-    if abs(delay - whole) > 0.02:  # of a sample: an error of -40 dB at half of the band
-        y = _advanced(y, delay - whole)
-    return Audio(x, rate), Audio(y, rate)
+    return Audio(reference.samples[max(0, -whole) :][: len(moved)], rate), moved
+
+
+def advanced(degraded: Audio, delay_ms: float, count: int) -> Audio:
+    """Take a known delay out of a signal.
+
+    Args:
+        degraded: The signal, ``delay_ms`` later than it should be.
+        delay_ms: May be negative or no whole number of samples; NaN stands for 0.
+        count: Samples of the reference that it belongs to.
+
+    Returns:
+        What it shares with that: from its first sample on or, after a negative delay, from the one
+        where the degraded signal begins.
+    """
+    rate = degraded.sample_rate
+    whole, fraction = _parted(delay_ms, rate)
+    y = degraded.samples[max(0, whole) :][: max(0, count + min(0, whole))]
+    if abs(fraction) > 0.02 and y.size:  # of a sample: an error of -40 dB at half of the band
+        y = _advanced(y, fraction)
+    return Audio(y, rate)
+
+
+def _parted(delay_ms: float, rate: int) -> tuple[int, float]:
+    """A delay in whole samples, and what is left of one."""
+    delay = 0.0 if np.isnan(delay_ms) else delay_ms / 1000 * rate
+    return round(delay), delay - round(delay)
 
 
 def _delay_samples(x: NDArray[np.float32], y: NDArray[np.float32], largest: int) -> float | None:
@@ -164,8 +188,20 @@ def _delay_samples(x: NDArray[np.float32], y: NDArray[np.float32], largest: int)
 
 
 def _advanced(y: NDArray[np.float32], samples: float) -> NDArray[np.float32]:
-    """Move a signal earlier by a fraction of a sample, by the phase of its spectrum."""
-    n = fast_length(y.size + 64)
-    turn = np.exp(2j * np.pi * np.arange(n // 2 + 1) * samples / n)
-    moved = np.fft.irfft(np.fft.rfft(y, n) * turn.astype(np.complex64), n)
-    return moved[: y.size].astype(np.float32, copy=False)
+    """Move a signal earlier by a fraction of a sample, by the phase of its spectrum.
+
+    A long one is moved in blocks that see so much of their neighbours that what lies further away
+    is below the rounding of 16 bits.
+    """
+    moved: NDArray[np.float32] = mapped.zeros(y.size, np.float32)
+    for first in range(0, y.size, _BLOCK):
+        last = min(first + _BLOCK, y.size)
+        begin = max(0, first - _AROUND)
+        seen = y[begin : last + _AROUND]
+        n = fast_length(seen.size + 64)
+        turn = np.exp(2j * np.pi * np.arange(n // 2 + 1) * samples / n)
+        part = np.fft.irfft(np.fft.rfft(seen, n) * turn.astype(np.complex64), n)
+        moved[first:last] = part[first - begin : last - begin]
+        mapped.let_go(y[begin:first])
+        mapped.let_go(moved[first:last])
+    return moved

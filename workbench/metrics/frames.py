@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench import mapped
 from workbench.audio import Audio
 from workbench.exceptions import MetricWarning
 
@@ -15,6 +16,9 @@ __all__ = ["checked", "fast_length", "framed", "hann", "undefined"]
 
 
 T = TypeVar("T", bound=np.generic)
+
+#: Samples looked at together.
+_AT_ONCE: Final = 1 << 18
 
 
 def checked(audio: Audio) -> NDArray[np.float32]:
@@ -26,7 +30,8 @@ def checked(audio: Audio) -> NDArray[np.float32]:
     """
     if not len(audio.samples):
         raise ValueError("no samples, at least one is wanted")
-    largest = max(float(audio.samples.max()), -float(audio.samples.min()))
+    extremes = [(b.max(), b.min()) for _, b in mapped.blocks(audio.samples, _AT_ONCE)]
+    largest = max(max(float(high), -float(low)) for high, low in extremes)
     if largest > 2.0:  # resampling a clipped signal overshoots to some 1.3
         raise ValueError(f"samples reach {largest:.6g}, wanted [-1, 1): divide int16 by 32768")
     return audio.samples

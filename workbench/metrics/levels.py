@@ -33,6 +33,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench import mapped
 from workbench.audio import Audio
 from workbench.metrics.frames import checked, framed, undefined
 from workbench.metrics.speech_level import speech_activity
@@ -45,7 +46,8 @@ _RAIL: Final = 1.5 / 32768
 
 
 #: Hops or frames processed together, so that an hour takes no more memory than a minute.
-_AT_ONCE: Final = 4096
+_AT_ONCE: Final = 128
+_SAMPLES: Final = 1 << 18
 
 
 #: BS.1770-4, tables 1 and 2: the head's high shelf and the high-pass, as printed, at 48 kHz.
@@ -85,9 +87,16 @@ def loudness(audio: Audio) -> float:
         return undefined("loudness", f"it lasts {audio.duration:.2f} s, wanted {_BLOCK:g}")
     from scipy import signal  # a second that only this needs
 
-    weighted = signal.oaconvolve(x, _k_weighting(rate), mode="same")
-    steps = weighted[: x.size // step * step].reshape(-1, step)
-    power = framed(np.einsum("ij,ij->i", steps, steps, dtype=np.float64), size, 1).mean(axis=1)
+    taps = _k_weighting(rate)
+    around, sums = len(taps) // 2, []
+    for first in range(0, x.size // step * step, _AT_ONCE * step):
+        last = min(first + _AT_ONCE * step, x.size)
+        begin = max(0, first - around)
+        weighted = signal.oaconvolve(x[begin : last + around], taps, mode="same")[first - begin :]
+        steps = weighted[: (last - first) // step * step].reshape(-1, step)
+        sums.append(np.einsum("ij,ij->i", steps, steps, dtype=np.float64))
+        mapped.let_go(x[begin:last])
+    power = framed(np.concatenate(sums), size, 1).mean(axis=1)
     power /= step
     gate = 10 ** ((_ABSOLUTE_GATE - _OFFSET) / 10)
     if not (power > gate).any():
@@ -136,7 +145,8 @@ def noise_floor(audio: Audio) -> float:
 
 def peak(audio: Audio) -> float:
     """Return the largest sample in dBov; ``-inf`` for digital silence."""
-    return _decibel(float(np.max(np.abs(checked(audio)))) ** 2)
+    parts = (part for _, part in mapped.blocks(checked(audio), _SAMPLES))
+    return _decibel(max(float(np.max(np.abs(part))) for part in parts) ** 2)
 
 
 def clipped_fraction(audio: Audio) -> float:
@@ -177,9 +187,9 @@ def loudest_span(audio: Audio, secs: float) -> tuple[float, float]:
         Start and end in seconds, in steps of 0.1 s; the whole signal if it is shorter.
     """
     hop = max(1, audio.sample_rate // 10)
-    energy = (
-        np.square(audio.samples[: len(audio.samples) // hop * hop]).reshape(-1, hop).sum(axis=1)
-    )
+    hops = audio.samples[: len(audio.samples) // hop * hop].reshape(-1, hop)
+    parts = [np.square(some).sum(axis=1) for _, some in mapped.blocks(hops, _AT_ONCE)]
+    energy = np.concatenate([np.empty(0, np.float32), *parts])
     blocks = max(1, round(secs * 10))
     if len(energy) <= blocks:
         return 0.0, audio.duration

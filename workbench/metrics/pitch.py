@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench import mapped
 from workbench.audio import Audio
 
 __all__ = ["median_pitch"]
@@ -23,6 +24,7 @@ _FRAME, _STEP, _PADDED = 480, 160, 1024
 _LOWEST, _HIGHEST = 45.0, 600.0  # Hz
 #: A frame is voiced from this correlation on; a period is the first that has nearly the best.
 _VOICED, _NEARLY = 0.6, 0.88
+_AT_ONCE, _FEW = 2000, 500  # frames
 _MOST: Final = 3000  # frames, a minute
 
 
@@ -40,20 +42,31 @@ def median_pitch(audio: Audio) -> tuple[float, float]:
     if len(samples) < _FRAME:
         return float("nan"), 0.0
     frames = np.lib.stride_tricks.sliding_window_view(samples, _FRAME)[::_STEP]
-    power = np.einsum("ij,ij->i", frames, frames)
+    power = np.empty(len(frames), frames.dtype)
+    for first in range(0, len(frames), _AT_ONCE):
+        some = frames[first : first + _AT_ONCE]
+        power[first : first + len(some)] = np.einsum("ij,ij->i", some, some)
+        mapped.let_go(samples[first * _STEP : (first + _AT_ONCE) * _STEP])
     loud = np.flatnonzero((power > 0.99 * np.percentile(power, 60)) & (power > 0))
     every = 1 + len(loud) // _MOST
     loud = loud[::every]
     window = np.hanning(_FRAME)
-    centred = (frames[loud] - frames[loud].mean(axis=1, keepdims=True)) * window
-    correlation = _autocorrelation(centred) / _autocorrelation(window[None])
-    correlation /= correlation[:, :1] + 1e-12
+    centred: NDArray[np.float64] = (
+        frames[loud] - frames[loud].mean(axis=1, keepdims=True)
+    ) * window
+    mapped.let_go(samples)
     lags = slice(round(_RATE / _HIGHEST), round(_RATE / _LOWEST))
-    found = [
-        _RATE / (_first_peak(row[lags]) + lags.start)
-        for row in correlation
-        if row[lags].max(initial=0.0) > _VOICED
-    ]
+    found = []
+    for first in range(0, len(centred), _FEW):
+        correlation = _autocorrelation(centred[first : first + _FEW]) / _autocorrelation(
+            window[None]
+        )
+        correlation /= correlation[:, :1] + 1e-12
+        found += [
+            _RATE / (_first_peak(row[lags]) + lags.start)
+            for row in correlation
+            if row[lags].max(initial=0.0) > _VOICED
+        ]
     if not found:
         return float("nan"), 0.0
     return float(np.median(found)), len(found) * every * _STEP / _RATE

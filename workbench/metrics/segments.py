@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from workbench import mapped
 from workbench.audio import Audio
-from workbench.metrics.frames import framed
 
 __all__ = ["LEAST_SEGMENTS", "SEGMENT_SECS", "margin", "segments"]
 
@@ -23,6 +23,9 @@ SEGMENT_SECS: Final = 10.0
 
 #: Fewer segments say nothing of how sure it is.
 LEAST_SEGMENTS: Final = 3
+
+#: Hops of 20 ms that are looked at together.
+_AT_ONCE: Final = 1000
 
 
 def segments(speech: Audio) -> list[slice]:
@@ -40,7 +43,11 @@ def segments(speech: Audio) -> list[slice]:
         return []
     count = max(1, round(n / rate / SEGMENT_SECS))
     hop = round(0.02 * rate)
-    energy = np.sum(framed(speech.samples, hop, hop).astype(np.float64) ** 2, axis=1)
+    hops = speech.samples[: n // hop * hop].reshape(-1, hop)
+    energy = np.concatenate(
+        [np.sum(some.astype(np.float64) ** 2, axis=1) for _, some in mapped.blocks(hops, _AT_ONCE)]
+        or [np.empty(0)]
+    )
     edges = [0]
     for k in range(1, count):
         middle, around = round(k * n / count / hop), round(1.0 * rate / hop)

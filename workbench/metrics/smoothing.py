@@ -19,12 +19,14 @@ F = TypeVar("F", np.float32, np.float64)
 _AT_ONCE: Final = 2048  # values that are filtered together: they stay in the processor's cache
 
 
-def one_pole(values: ArrayLike, decay: float) -> NDArray[np.float64]:
-    """Filter by ``y[i] = decay * y[i - 1] + x[i]``, beginning at rest.
+def one_pole(values: ArrayLike, decay: float, last: float = 0.0) -> NDArray[np.float64]:
+    """Filter by ``y[i] = decay * y[i - 1] + x[i]``.
 
     Args:
         values: Shape ``(n,)``.
         decay: 0 to 1.
+        last: What came out before the first; by default it begins at rest. Who filters in blocks has
+            the same to the bit if their lengths are multiples of 2048.
 
     Returns:
         Shape ``(n,)``.
@@ -35,7 +37,6 @@ def one_pole(values: ArrayLike, decay: float) -> NDArray[np.float64]:
         [1.0, 0.5, 0.25, 1.125]
     """
     filtered = np.array(values, np.float64)
-    last = 0.0
     for first in range(0, filtered.size, _AT_ONCE):
         block = filtered[first : first + _AT_ONCE]
         block[0] += decay * last

@@ -24,6 +24,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench import mapped
 from workbench.audio import Audio
 from workbench.metrics.smoothing import one_pole, running_maximum
 from workbench.metrics.speech import (
@@ -54,7 +55,9 @@ _SIZE, _STEP = 1024, 512
 _FRAME, _PADDED = 256, 1024
 #: Two that are closer than a frame can part beat, and seem to move by so much; keys are further apart.
 _STILL_HZ: Final = 45.0
-_AT_ONCE: Final = 2000  # spectra: an hour takes no more memory than two minutes
+_AT_ONCE: Final = 500  # spectra: an hour takes no more memory than half a minute
+#: Samples that are filtered at once: a multiple of what :func:`one_pole` asks for.
+_CENTRED: Final = 64 * 2048
 _LOW, _HIGH = 200.0, 3400.0
 #: A shorter pause does not part one sound from the next.
 _PAUSE: Final = 0.25
@@ -130,11 +133,19 @@ def centred(audio: Audio) -> Audio:
     Twice a high-pass of 20 Hz, of first order; at 8 kHz.
     """
     narrow = audio.resampled(_RATE)
-    samples = narrow.samples.astype(np.float64)
+    settled: NDArray[np.float32] = mapped.zeros(len(narrow), np.float32)
     decay = float(np.exp(-2 * np.pi * 20 / _RATE))
-    for _ in range(2 if len(samples) else 0):
-        samples -= one_pole((1 - decay) * samples, decay)
-    return Audio(samples.astype(np.float32), _RATE)
+    last = [0.0, 0.0]
+    for first, block in mapped.blocks(narrow.samples, _CENTRED):
+        samples = block.astype(np.float64)
+        for time in range(2):
+            low = one_pole((1 - decay) * samples, decay, last[time])
+            last[time] = float(low[-1])
+            samples -= low
+        part = settled[first : first + len(block)]
+        part[:] = samples
+        mapped.let_go(part)
+    return Audio(settled, _RATE)
 
 
 def sounds(audio: Audio) -> tuple[Sound, ...]:
@@ -326,6 +337,7 @@ def _spectra(
             held[:-ahead] /= strength[:-ahead].sum(axis=1) + 1e-9
         flat = np.exp(np.log(power).mean(axis=1)) / power.mean(axis=1)
         yield held[:count], flat[:count]
+        mapped.let_go(samples[first * _STEP : (first + _AT_ONCE) * _STEP])
 
 
 def _tones(samples: NDArray[np.float32], start: float, end: float) -> Iterator[Sound]:

@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench import mapped
 from workbench.audio import Audio
 from workbench.metrics.frames import framed, hann, undefined
 from workbench.metrics.speech_level import speech_activity
@@ -96,6 +97,7 @@ def short_time_power(
     first = np.rint(np.asarray(time) * audio.sample_rate).astype(np.int64) - size // 2
     inside = np.clip(first, 0, len(samples) - size)
     blocks = np.lib.stride_tricks.sliding_window_view(samples, size)[inside]
+    mapped.let_go(samples)
     for row in np.flatnonzero(first != inside):
         late = int(first[row] - inside[row])  # below 0: the block begins before the signal does
         part = blocks[row, max(late, 0) : max(0, size + min(late, 0))].copy()
@@ -132,7 +134,7 @@ def long_term_spectrum(audio: Audio, *, resolution_hz: float = 31.25) -> Spectru
 
 
 #: Frames processed together, so that an hour takes no more memory than a minute.
-_AT_ONCE: Final = 4096
+_AT_ONCE: Final = 1024
 
 
 def effective_bandwidth(audio: Audio) -> float:
@@ -154,13 +156,20 @@ def effective_bandwidth(audio: Audio) -> float:
     size = round(audio.sample_rate / 31.25)
     hop = size // 2
     frames = framed(audio.samples, size, hop)
-    spoken = np.flatnonzero(framed(speech_activity(audio), size, hop).all(axis=1))
+    active = speech_activity(audio)
+    windows = framed(active, size, hop)
+    whole: list[NDArray[np.bool_]] = [np.empty(0, np.bool_)]
+    for first in range(0, len(windows), _AT_ONCE):
+        whole.append(np.asarray(windows[first : first + _AT_ONCE].all(axis=1)))
+        mapped.let_go(active[first * hop : (first + _AT_ONCE) * hop])
+    spoken = np.flatnonzero(np.concatenate(whole))
     if len(spoken) < 5:
         return undefined("effective bandwidth", "there is less than 0.1 s of speech")
     power = np.zeros(size // 2 + 1)
     for first in range(0, len(spoken), _AT_ONCE):
         spectra = np.abs(np.fft.rfft(frames[spoken[first : first + _AT_ONCE]] * hann(size)))
         power += np.einsum("ij,ij->j", spectra, spectra, dtype=np.float64) / len(spoken)
+        mapped.let_go(audio.samples)
     frequency = _bins(size, audio.sample_rate)
     strongest = float(power[(frequency >= 300) & (frequency <= 3000)].max(initial=0.0))
     if strongest == 0.0:

@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench import mapped
 from workbench.audio import Audio
 
 __all__ = [
@@ -51,7 +52,7 @@ SOUND_DB, FAINT_DB = 30.0, 40.0
 HOP: Final = 0.010
 
 #: Hops looked at together: an hour as float64 would take a gigabyte.
-_AT_ONCE: Final = 6000
+_AT_ONCE: Final = 2000
 
 _RATE: Final = 8000
 _WINDOW: Final = 256  # samples; with 32 of context before it, as the model was trained
@@ -121,6 +122,7 @@ def levels(audio: Audio) -> NDArray[np.float64]:
         few = edges[first : first + _AT_ONCE + 1]
         part = audio.samples[few[0] : few[-1]].astype(np.float64)
         power[first : first + _AT_ONCE] = np.add.reduceat(part * part, few[:-1] - few[0])
+        mapped.let_go(audio.samples[few[0] : few[-1]])
     power /= np.diff(edges)
     return 10 * np.log10(np.maximum(power, 1e-10))
 
@@ -275,14 +277,17 @@ def _probability(session: Any, samples: NDArray[np.float32]) -> NDArray[np.float
     lanes = sorted(_lanes(samples), key=lambda lane: lane.first - lane.last)
     for first in range(0, len(lanes), _LANES):
         _listen(session, samples, lanes[first : first + _LANES], found)
+        mapped.let_go(samples)
     return found
 
 
 def _lanes(samples: NDArray[np.float32]) -> Iterator[_Lane]:
     """Where anything can be heard, in pieces of :data:`_LANE` windows at most."""
     count = -(-len(samples) // _WINDOW)
-    edges = np.arange(count) * _WINDOW
-    power = np.add.reduceat(np.square(samples), edges) if count else np.empty(0)
+    power = np.empty(count, np.float32)
+    for first, block in mapped.blocks(samples, _WINDOW * _AT_ONCE):
+        edges = np.arange(-(-len(block) // _WINDOW)) * _WINDOW
+        power[first // _WINDOW :][: len(edges)] = np.add.reduceat(np.square(block), edges)
     is_heard = power > _WINDOW * 10 ** (_INAUDIBLE_DBOV / 10)
     for start, end in joined(runs_of(is_heard, 1.0), _WARM_UP).astype(int).tolist():
         start, end = max(0, start - _AROUND), min(count, end + _AROUND)

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench import mapped
 from workbench.audio import Audio
 from workbench.metrics.frames import checked
 from workbench.metrics.smoothing import one_pole, running_maximum
@@ -77,7 +78,7 @@ def active_speech(audio: Audio) -> tuple[float, float]:
     level, held, hop = _active_speech(audio)
     if level < SILENCE_DBOV:
         return level, 0.0
-    active = held >= 10 ** ((level - MARGIN_DB) / 20)
+    active = _over(held, level)
     missing = active.size * hop - len(audio) if active[-1] else 0  # of the last hop
     return level, float(np.count_nonzero(active) * hop - missing) / audio.sample_rate
 
@@ -95,8 +96,12 @@ def speech_activity(audio: Audio) -> NDArray[np.bool_]:
     n = len(audio.samples)
     if level < SILENCE_DBOV:
         return np.zeros(n, dtype=np.bool_)
-    active = held >= 10 ** ((level - MARGIN_DB) / 20)
-    per_sample: NDArray[np.bool_] = np.repeat(active, hop)[:n]
+    active = _over(held, level)
+    per_sample: NDArray[np.bool_] = mapped.zeros(n, np.bool_)
+    for first, few in mapped.blocks(active, _AT_ONCE):
+        part = per_sample[first * hop : (first + len(few)) * hop]
+        part[:] = np.repeat(few, hop)[: len(part)]
+        mapped.let_go(part)
     return per_sample
 
 
@@ -105,16 +110,28 @@ def _active_speech(audio: Audio) -> tuple[float, NDArray[np.float64], int]:
     x = checked(audio)
     hop = max(1, round(audio.sample_rate / _ENVELOPE_RATE))
     g = np.exp(-hop / (audio.sample_rate * TIME_CONSTANT))
-    p = one_pole((1 - g) * _rectified(x, hop), g)
-    q = one_pole((1 - g) * p, g)  # the envelope, by the names of P.56
-    held = running_maximum(q, round(HANGOVER * audio.sample_rate / hop), 0)
-    del p, q
-
-    energy = float(np.einsum("i,i->", x, x, dtype=np.float64)) / hop
+    threshold = 2.0 ** np.arange(-24, 1)
+    held: NDArray[np.float64] = mapped.zeros(-(-x.size // hop), np.float64)
+    hangover = round(HANGOVER * audio.sample_rate / hop)
+    before, p, q = np.empty(0), 0.0, 0.0
+    energy, below = 0.0, np.zeros(threshold.size, np.int64)
+    for first in range(0, held.size, _AT_ONCE):
+        some = x[first * hop : (first + _AT_ONCE) * hop]
+        energy += float(np.einsum("i,i->", some, some, dtype=np.float64))
+        smooth = one_pole((1 - g) * _rectified(some, hop), g, p)
+        envelope = one_pole((1 - g) * smooth, g, q)  # by the names of P.56: p and q
+        p, q = float(smooth[-1]), float(envelope[-1])
+        reaching = np.concatenate([before, envelope])
+        part = held[first : first + _AT_ONCE]
+        part[:] = running_maximum(reaching, hangover, 0)[before.size :]
+        below += np.searchsorted(np.sort(part), threshold)
+        before = reaching[-hangover:] if hangover else before
+        mapped.let_go(some)
+        mapped.let_go(part)
+    energy /= hop
     if energy == 0.0:
         return -np.inf, held, hop
-    threshold = 2.0 ** np.arange(-24, 1)
-    active = held.size - np.searchsorted(np.sort(held), threshold)
+    active = held.size - below
     level = 10 * np.log10(energy / np.maximum(active, 1))
     excess = level - 20 * np.log10(threshold) - MARGIN_DB  # falls as the threshold rises
     j = int(np.argmax((excess <= 0) | (active == 0)))
@@ -126,12 +143,18 @@ def _active_speech(audio: Audio) -> tuple[float, NDArray[np.float64], int]:
     return float(level[j - 1] + part * (level[j] - level[j - 1])), held, hop
 
 
+def _over(held: NDArray[np.float64], level: float) -> NDArray[np.bool_]:
+    """Where the envelope is no more than the margin below a level, shape ``(n,)``."""
+    least = 10 ** ((level - MARGIN_DB) / 20)
+    active = np.empty(held.size, np.bool_)
+    for first, block in mapped.blocks(held, _AT_ONCE):
+        active[first : first + len(block)] = block >= least
+    return active
+
+
 def _rectified(x: NDArray[np.float32], hop: int) -> NDArray[np.float64]:
     """Mean magnitude of each hop, the last one filled up with silence."""
-    means = np.empty(-(-x.size // hop))
-    for first in range(0, means.size, _AT_ONCE):
-        part = np.zeros((min(_AT_ONCE, means.size - first), hop), np.float32)
-        samples = x[first * hop : first * hop + part.size]
-        np.abs(samples, out=part.reshape(-1)[: samples.size])
-        means[first : first + len(part)] = part.mean(axis=1, dtype=np.float64)
+    part = np.zeros((-(-x.size // hop), hop), np.float32)
+    np.abs(x, out=part.reshape(-1)[: x.size])
+    means: NDArray[np.float64] = part.mean(axis=1, dtype=np.float64)
     return means

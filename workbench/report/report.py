@@ -305,18 +305,18 @@ def _comparison_picture(comparison: Comparison) -> str:
 
 def _excerpts(comparison: Comparison) -> list[dict[str, str]]:
     """The loudest stretch of speech through every setting and leg, at one level."""
-    signals = {"the bot itself": comparison.reference} | {
-        f"{setting}, {leg} leg": audio for (setting, leg), audio in comparison.signals.items()
+    span = loudest_span(comparison.reference, EXCERPT_SECS)
+    excerpts = {"the bot itself": comparison.reference.span(*span)} | {
+        f"{setting}, {leg} leg": comparison.excerpt(setting, leg, EXCERPT_SECS)
+        for setting, leg in comparison.signals
     }
-    start, end = loudest_span(comparison.reference, EXCERPT_SECS)
     found = []
-    for name, audio in signals.items():
-        excerpt = audio.span(start, end)
-        gain = 10 ** ((EXCERPT_LEVEL_DBOV - active_level(excerpt)) / 20)
+    for name, heard in excerpts.items():
+        gain = 10 ** ((EXCERPT_LEVEL_DBOV - active_level(heard)) / 20)
         if not np.isfinite(gain):
             continue
-        samples = np.clip(excerpt.samples * gain, -1, 1).astype(np.float32)
-        found.append({"name": name, "src": flac(Audio(samples, audio.sample_rate))})
+        samples = np.clip(heard.samples * gain, -1, 1).astype(np.float32)
+        found.append({"name": name, "src": flac(Audio(samples, heard.sample_rate))})
     return found
 
 

@@ -13,7 +13,9 @@ from typing import Final, Literal
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
+from workbench import mapped
 from workbench.audio import Audio
 from workbench.call import SIGNALS, Call
 
@@ -31,6 +33,9 @@ _MP3_RATES: Final = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 4800
 #: Signals that are players of their own; and those that together are what was said and heard.
 _APART: Final = ("caller_sent", "bot_said", "caller_heard")
 _TOGETHER: Final = ("caller_sent", "caller_heard")
+
+#: Samples that are mixed and coded at once.
+_BLOCK: Final = 1 << 18
 
 #: What the page is told of a player: ``name``, ``what`` it is, and ``src``.
 Player = dict[str, str]
@@ -58,8 +63,13 @@ def players(call: Call, sides: Collection[str]) -> list[Player]:
         return []
     sides_of = [call.signal(name).resampled(8000).samples for name in names]
     shortest = min(map(len, sides_of))  # of an odd number at 16 kHz half is rounded up
-    samples = np.sum([side[:shortest] for side in sides_of], axis=0)
-    heard = Audio(np.clip(samples, -1, 1).astype(np.float32), 8000)
+    samples: NDArray[np.float32] = mapped.zeros(shortest, np.float32)
+    for side in sides_of:
+        for first, block in mapped.blocks(side[:shortest], _BLOCK):
+            part = samples[first : first + len(block)]
+            np.clip(part + block, -1, 1, out=part)
+            mapped.let_go(part)
+    heard = Audio(samples, 8000)
     what = "; ".join(SIGNALS[name].sentence for name in names)
     src = mp3(heard, LONG_COMPRESSION, "AVERAGE")
     return [{"name": " + ".join(names), "what": what, "src": src}]
@@ -79,10 +89,11 @@ def mp3(
     """
     rate = next((rate for rate in _MP3_RATES if rate >= audio.sample_rate), _MP3_RATES[-1])
     buffer = io.BytesIO()
-    soundfile.write(
-        buffer, audio.resampled(rate).samples, rate, format="MP3", compression_level=compression,
-        bitrate_mode=mode,
-    )  # fmt: skip
+    with soundfile.SoundFile(
+        buffer, "w", rate, 1, format="MP3", compression_level=compression, bitrate_mode=mode
+    ) as file:
+        for _, block in mapped.blocks(audio.resampled(rate).samples, _BLOCK):
+            file.write(block)
     return uri("audio/mpeg", buffer.getvalue())
 
 

@@ -11,15 +11,16 @@ from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from itertools import pairwise
 from threading import Event, Lock
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench import mapped
 from workbench.audio import Audio
 from workbench.call import SIGNALS, Call
+from workbench.call.pieces import Pieces
 from workbench.call.placement import lay
 from workbench.diagnosis import Finding
 from workbench.metrics.speech_level import SILENCE_DBOV, active_level
@@ -52,6 +53,8 @@ LONG_SECS: Final = 300.0
 _GROWS_SECS: Final = 30.0
 #: How long speech is faded in after an interruption: the ring of a telephone's filter is over.
 _FADE_SECS: Final = 0.003
+#: Samples that are copied at once.
+_BLOCK: Final = 1 << 18
 #: Heights of a waveform to choose from, 1 = full scale.
 _SCALES: Final = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 
@@ -139,8 +142,9 @@ class Scene:
             side: {name: _signal(call, name, sketch_from) for name in names}
             for side, names in SIDES.items()
         }
-        for (setting, leg), audio in (compared or {}).items():
-            source = partial(on_clock, call, audio)
+        sounds = compared or {}
+        for setting, leg in sounds:
+            source = partial(_of_comparison, call, sounds, (setting, leg))
             self._add(Choice(f"{setting} / {leg}", source, setting, leg))
         self.added = tuple(added)
         for choice in self.added:
@@ -270,10 +274,17 @@ def on_clock(call: Call, audio: Audio) -> Audio:
     ends, resumed = _in_step(call)
     cuts = np.rint(ends * audio.sample_rate).astype(np.int64)
     begins = [int(cuts[index - 1]) for index in resumed]
-    pcm, queue = _faded(audio, begins).pcm(), call.speaking
-    pieces = [pcm[2 * first : 2 * last] for first, last in pairwise([0, *cuts.tolist()])]
+    pcm, queue = _faded(audio, begins).int16(), call.speaking
+    edges = np.minimum(np.append(0, cuts), len(pcm))
+    pieces = Pieces(pcm.view(np.uint8), 2 * edges[:-1], 2 * np.diff(edges))
     rates = [audio.sample_rate] * len(pieces)
     return lay(queue.start, queue.kept, pieces, rates, call.duration)
+
+
+def _of_comparison(
+    call: Call, compared: Mapping[tuple[str, str], Audio], cell: tuple[str, str]
+) -> Audio:
+    return on_clock(call, compared[cell])
 
 
 def _in_step(call: Call) -> tuple[NDArray[np.float64], list[int]]:
@@ -281,8 +292,8 @@ def _in_step(call: Call) -> tuple[NDArray[np.float64], list[int]]:
 
     In :mod:`workbench.tuning.voice` a stretch that was interrupted ends at a multiple of 20 ms.
     """
-    spoken = np.array([frame.time for frame in call.audio_out], float)
-    ends = np.cumsum([frame.duration for frame in call.audio_out])
+    spoken = call.audio_out.time
+    ends = np.cumsum(call.audio_out.duration)
     after = np.unique(np.searchsorted(spoken, call.times_of("interruption"))).tolist()
     resumed = [index for index in after if 0 < index < len(ends)]
     for index in resumed:
@@ -294,7 +305,10 @@ def _in_step(call: Call) -> tuple[NDArray[np.float64], list[int]]:
 
 def _faded(audio: Audio, begins: Iterable[int]) -> Audio:
     """The same, faded in from each of some samples on."""
-    samples = audio.samples.copy()
+    samples: NDArray[np.float32] = mapped.zeros(len(audio), np.float32)
+    for first, block in mapped.blocks(audio.samples, _BLOCK):
+        samples[first : first + len(block)] = block
+        mapped.let_go(samples[first : first + len(block)])
     ramp = np.linspace(0, 1, round(_FADE_SECS * audio.sample_rate), False, dtype=np.float32)
     for begin in begins:
         part = samples[begin : begin + len(ramp)]

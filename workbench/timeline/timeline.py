@@ -129,7 +129,7 @@ class CallTimeline(anywidget.AnyWidget):
     ) -> None:
         """Draw the overview; everything else waits until a browser asks."""
         self._findings = tuple(findings or ())
-        self._compared = dict(comparison.signals) if comparison is not None else {}
+        self._compared = comparison.signals if comparison is not None else {}
         self._sketch_from = sketch_from
         self._exchange = threading.RLock()
         self._stop = threading.Event()

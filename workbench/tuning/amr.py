@@ -27,6 +27,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench import mapped
 from workbench.exceptions import NotAvailable
 
 __all__ = ["AMR_NB", "AMR_WB", "Amr"]
@@ -84,7 +85,7 @@ class Amr:
             NotAvailable: If there is neither a library nor an ffmpeg for it.
         """
         count = -(-(pcm.size + self.delay) // self.frame)
-        padded = np.zeros(count * self.frame, np.int16)
+        padded: NDArray[np.int16] = mapped.zeros(count * self.frame, np.int16)
         padded[: pcm.size] = pcm
         encoded, decoded = _found(self)
         frames = encoded(padded)
@@ -172,7 +173,7 @@ def _encoded(codec: Amr, library: CDLL, pcm: NDArray[np.int16]) -> list[bytes]:
 
 def _decoded(codec: Amr, library: CDLL, frames: Sequence[bytes]) -> NDArray[np.int16]:
     _, begin, code, end = codec.decoder
-    pcm = np.zeros((len(frames), codec.frame), np.int16)
+    pcm = mapped.zeros(len(frames) * codec.frame, np.int16).reshape(-1, codec.frame)
     state = _function(library, begin, c_void_p)()
     decode = _function(library, code, None, c_void_p, c_char_p, c_void_p, c_int)
     try:

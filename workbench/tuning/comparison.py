@@ -38,9 +38,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from html import escape
 from itertools import repeat
 from typing import Any, Final, NamedTuple, SupportsFloat, cast
@@ -49,6 +50,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from workbench import mapped
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.exceptions import MetricWarning
@@ -61,7 +63,7 @@ from workbench.tuning.cushion import MOST_MS
 from workbench.tuning.legs import Leg, legs_named
 from workbench.tuning.sentences import assumption, conclusion, on_recording
 from workbench.tuning.settings import SETTINGS, Setting, distinct
-from workbench.tuning.trial import Spoken, Trial, run_trials
+from workbench.tuning.trial import Spoken, Trial, run_trials, scored
 from workbench.tuning.voice import Source
 
 __all__ = ["LEGEND", "RECORDED", "SETTINGS", "Comparison", "Setting", "compare"]
@@ -108,6 +110,11 @@ LEGEND: Final = (
 
 #: What the carrier's recording is called beside the call's signals.
 RECORDED: Final = "recorded by the carrier"
+#: Lengths of the excerpts that pictures show and reports let hear, in seconds.
+EXCERPT_SECS: Final = (4.0, 5.0)
+
+#: So much speech is kept as it is heard on every leg; of more, that is made when it is asked for.
+_WHOLE_SECS: Final = 900.0
 
 #: A number, or an :class:`workbench.metrics.opinions.Opinion` that may say why there is none.
 Metric = Callable[[Audio, Audio], SupportsFloat]
@@ -120,7 +127,8 @@ class Comparison:
     Parameters:
         table: One row for each leg and setting; the columns are those of this module's docstring.
         scores: The distances one by one: ``leg``, ``setting``, ``segment`` and a column for each.
-        signals: What the caller hears, by setting and leg, all in step with ``reference``.
+        signals: What the caller hears, by setting and leg, all in step with ``reference``; of more
+            than 15 minutes of speech each is made when it is asked for.
         reference: What the bot said, one frame behind the other.
         sentences: The outcome in words: one for each leg, and any remarks.
         assumption: What was assumed of the far end, or measured.
@@ -129,17 +137,37 @@ class Comparison:
         holes: Of a call with holes, to tell fault and cure apart by ear: ``bot_intact``, what the bot
             said without any waiting, and ``cushion of 200 ms``, what the caller would have heard with
             one. On the call's clock, as ``caller_heard`` is.
+        excerpts: What :meth:`excerpt` gives out, by setting and leg, and by start and end in seconds.
     """
 
     table: pd.DataFrame
     scores: pd.DataFrame
-    signals: dict[tuple[str, str], Audio]
+    signals: Mapping[tuple[str, str], Audio]
     reference: Audio
     sentences: tuple[str, ...]
     assumption: str
     measured: MeasuredLeg | None = None
     recorded: dict[str, float] = field(default_factory=dict)
     holes: dict[str, Audio] = field(default_factory=dict)
+    excerpts: dict[tuple[str, str], dict[tuple[float, float], Audio]] = field(default_factory=dict)
+
+    def excerpt(self, setting: str, leg: str, secs: float) -> Audio:
+        """What the caller hears of the stretch in which the speech is loudest.
+
+        Args:
+            setting: Label of a setting.
+            leg: Name of a far leg.
+            secs: Length of the stretch; those of :data:`EXCERPT_SECS` are known of every call.
+
+        Returns:
+            In step with the same stretch of ``reference``.
+
+        Raises:
+            KeyError: For a setting or a leg that was not compared.
+        """
+        span = levels.loudest_span(self.reference, secs)
+        known = self.excerpts.get((setting, leg), {}).get(span)
+        return self.signals[setting, leg].span(*span) if known is None else known
 
     @property
     def sentence(self) -> str:
@@ -210,7 +238,7 @@ class Comparison:
         Raises:
             ValueError: For a setting or a leg that was not compared.
         """
-        heard = {setting: audio for (setting, far), audio in self.signals.items() if far == leg}
+        heard = {setting: (setting, far) for setting, far in self.signals if far == leg}
         if not heard:
             legs = dict.fromkeys(far for _, far in self.signals)
             raise ValueError(f"no far leg {leg!r} in this comparison, there are: {', '.join(legs)}")
@@ -219,7 +247,7 @@ class Comparison:
                 raise ValueError(
                     f"no setting {setting!r} in this comparison, there are: {', '.join(heard)}"
                 )
-        return {setting: heard[setting] for setting in settings or heard}
+        return {setting: self.signals[heard[setting]] for setting in settings or heard}
 
     def __str__(self) -> str:
         shown = self.shown
@@ -281,15 +309,15 @@ def compare(
     measured = None if recording is None else carrier_recording.measured(call, recording)
     shown = ["G.711", "G.722"] if measured is None else [measured.stands_for or "G.711"]
     far = legs_named(legs or shown)
-    work = repeat(spoken), tried, repeat(far), repeat(dict(metrics or {}))
+    own = dict(metrics or {})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MetricWarning)  # the table shows the NaN, a sentence why
         if executor is None:
             with ThreadPoolExecutor(os.cpu_count()) as threads:
-                groups = list(threads.map(_cells, *work))
+                cells = _side_by_side(threads, spoken, tried, far, own)
         else:
-            groups = list(executor.map(_cells, *work))
-    cells = [cell for group in groups for cell in group]
+            work = repeat(spoken), tried, repeat(far), repeat(own)
+            cells = [cell for group in executor.map(_cells, *work) for cell in group]
     cells.sort(key=lambda cell: [leg.name for leg in far].index(cell.leg))
     missing = _missing([cell.row for cell in cells], metrics or ())
     table = pd.DataFrame([cell.row for cell in cells])
@@ -305,7 +333,13 @@ def compare(
             [score for cell in cells for score in cell.scores],
             columns=["leg", "setting", "segment", *DISTANCES],
         ),
-        signals={(cell.setting, cell.leg): cell.heard for cell in cells},
+        signals=_Heard(
+            spoken,
+            tried,
+            far,
+            {(cell.setting, cell.leg): cell.heard for cell in cells if cell.heard is not None},
+        ),
+        excerpts={(cell.setting, cell.leg): cell.excerpts for cell in cells},
         reference=reference,
         sentences=tuple(sentences),
         assumption=assumption(far, measured),
@@ -325,11 +359,15 @@ def _without_holes(call: Source) -> dict[str, Audio]:
 
 
 class _Cell(NamedTuple):
-    """One setting on one leg: what is heard, its row of the table, its segments' distances."""
+    """One setting on one leg: what is heard of it, its row of the table, its segments' distances.
+
+    What is heard is there as a whole only of a call that is not long.
+    """
 
     setting: str
     leg: str
-    heard: Audio
+    heard: Audio | None
+    excerpts: dict[tuple[float, float], Audio]
     row: dict[str, Any]
     scores: list[dict[str, Any]]
 
@@ -338,7 +376,65 @@ def _cells(
     spoken: Spoken, setting: Setting, legs: Sequence[Leg], metrics: Mapping[str, Metric]
 ) -> list[_Cell]:
     """One setting on all legs."""
-    return [_cell(trial, metrics) for trial in run_trials(spoken, setting, legs)]
+    trials = run_trials(spoken, setting, legs)
+    rows = [scored(trials, span, DISTANCES) for span in spoken.segments]
+    return [_cell(trial, [row[k] for row in rows], metrics) for k, trial in enumerate(trials)]
+
+
+def _side_by_side(
+    threads: Executor,
+    spoken: Spoken,
+    settings: Sequence[Setting],
+    legs: Sequence[Leg],
+    metrics: Mapping[str, Metric],
+) -> list[_Cell]:
+    """All settings on all legs: first what is heard of each, then segment by segment all of them.
+
+    What is known of a segment of the reference is known once, and forgotten with the segment.
+    """
+    _ = spoken.segments  # known before threads ask for it
+    run = partial(run_trials, spoken, legs=legs)
+    trials = [trial for some in threads.map(run, settings) for trial in some]
+    rows = list(threads.map(partial(scored, trials, metrics=DISTANCES), spoken.segments))
+    scores = ([row[number] for row in rows] for number in range(len(trials)))
+    return list(threads.map(_cell, trials, scores, repeat(metrics)))
+
+
+class _Heard(Mapping[tuple[str, str], Audio]):
+    """What the caller hears, by setting and leg.
+
+    That of a long call is made when it is asked for, the same each time: of an hour there would be
+    gigabytes, of which hardly more than an excerpt is looked at.
+    """
+
+    def __init__(
+        self,
+        spoken: Spoken,
+        settings: Sequence[Setting],
+        legs: Sequence[Leg],
+        known: dict[tuple[str, str], Audio],
+    ) -> None:
+        self._spoken = spoken
+        self._settings = {setting.label: setting for setting in settings}
+        self._legs = {leg.name: leg for leg in legs}
+        self._known = known
+
+    def __getitem__(self, cell: tuple[str, str]) -> Audio:
+        if cell not in self:
+            raise KeyError(cell)
+        if cell not in self._known:
+            (trial,) = run_trials(self._spoken, self._settings[cell[0]], [self._legs[cell[1]]])
+            self._known[cell] = trial.heard
+        return self._known[cell]
+
+    def __contains__(self, cell: object) -> bool:
+        return cell in list(self)
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return ((setting, leg) for leg in self._legs for setting in self._settings)
+
+    def __len__(self) -> int:
+        return len(self._settings) * len(self._legs)
 
 
 def _recorded(call: Source, measured: MeasuredLeg) -> dict[str, float]:
@@ -370,9 +466,8 @@ def _played(call: Call) -> Audio:
     return Audio(kept, said.sample_rate)
 
 
-def _cell(trial: Trial, metrics: Mapping[str, Metric]) -> _Cell:
+def _cell(trial: Trial, scores: Sequence[dict[str, float]], metrics: Mapping[str, Metric]) -> _Cell:
     names = {"setting": trial.setting.label, "leg": trial.leg.name}
-    scores = list(trial.scores(DISTANCES))
     quality: dict[str, SupportsFloat] = dict.fromkeys([*_LEVELS, *DISTANCES, *metrics], np.nan)
     if scores:
         quality |= {name: level(trial.degraded) for name, level in _LEVELS.items()}
@@ -389,7 +484,25 @@ def _cell(trial: Trial, metrics: Mapping[str, Metric]) -> _Cell:
         "cpu_us_per_s": passed.cpu_us_per_s,
     }
     numbered = [{**names, "segment": k, **score} for k, score in enumerate(scores)]
-    return _Cell(trial.setting.label, trial.leg.name, trial.heard, row, numbered)
+    return _Cell(
+        trial.setting.label,
+        trial.leg.name,
+        trial.heard if trial.heard.duration <= _WHOLE_SECS else None,
+        {span: _copied(trial.heard.span(*span)) for span in _loudest(trial.spoken.said.audio)},
+        row,
+        numbered,
+    )
+
+
+def _loudest(reference: Audio) -> list[tuple[float, float]]:
+    return [levels.loudest_span(reference, secs) for secs in EXCERPT_SECS]
+
+
+def _copied(audio: Audio) -> Audio:
+    """The same without what it was cut out of."""
+    copied = audio.samples.copy()
+    mapped.let_go(audio.samples)
+    return Audio(copied, audio.sample_rate)
 
 
 def _mean(scores: Sequence[float]) -> float:

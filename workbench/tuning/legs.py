@@ -37,6 +37,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from pipecat_bandwidth.encodings import PCMU
+from workbench import mapped
 from workbench.audio import Audio
 from workbench.exceptions import NotAvailable
 from workbench.tuning.amr import AMR_NB, AMR_WB
@@ -49,6 +50,8 @@ Lossy = Callable[[NDArray[np.int16], list[int]], NDArray[np.int16]]
 
 #: Packets a second.
 _PACKETS: Final = 50
+#: Samples that are coded at once; an even number.
+_AT_ONCE: Final = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -91,10 +94,10 @@ class Leg:
             >>> speech.sample_rate, heard.sample_rate, speech.duration == heard.duration
             (24000, 8000, True)
         """
-        pcm = np.frombuffer(audio.resampled(self.sample_rate).pcm(), "<i2")
+        pcm = audio.resampled(self.sample_rate).int16()
         if not pcm.size:
             return Audio(np.empty(0, np.float32), self.sample_rate)
-        return Audio.from_pcm(self.coded(pcm).astype("<i2").tobytes(), self.sample_rate)
+        return Audio.from_pcm(self.coded(pcm).astype("<i2", copy=False), self.sample_rate)
 
     def losing(self, percent: float, seed: int = 0) -> Leg:
         """The same leg with packets lost at random.
@@ -148,9 +151,25 @@ def _after(
     *lost: list[int],
 ) -> NDArray[np.int16]:
     """Samples over one leg, and then through another's codec."""
-    heard = first.apply(Audio.from_pcm(pcm.astype("<i2").tobytes(), sample_rate))
-    between = np.frombuffer(heard.resampled(sample_rate).pcm(), "<i2")[: pcm.size]
-    return coded(np.pad(between, (0, pcm.size - between.size)), *lost)
+    heard = first.apply(Audio.from_pcm(pcm.astype("<i2", copy=False), sample_rate))
+    between = heard.resampled(sample_rate).int16()[: pcm.size]
+    if between.size < pcm.size:
+        between = np.pad(between, (0, pcm.size - between.size))
+    return coded(between, *lost)
+
+
+def _in_blocks(
+    pcm: NDArray[np.int16],
+    coded: Callable[[NDArray[np.int16]], NDArray[np.int16]],
+    size: int = _AT_ONCE,
+) -> NDArray[np.int16]:
+    """Code block by block: an hour takes no more memory than a minute."""
+    heard: NDArray[np.int16] = mapped.zeros(pcm.size, np.int16)
+    for first, block in mapped.blocks(pcm, size):
+        part = heard[first : first + block.size]
+        part[:] = coded(block)
+        mapped.let_go(part)
+    return heard
 
 
 @cache
@@ -161,7 +180,8 @@ def _ulaw_round_trip() -> NDArray[np.int16]:
 
 
 def _g711(pcm: NDArray[np.int16], lost: Iterable[int] = ()) -> NDArray[np.int16]:
-    heard = _ulaw_round_trip()[pcm.view(np.uint16)]
+    table = _ulaw_round_trip()
+    heard = _in_blocks(pcm, lambda block: table[block.view(np.uint16)])
     gone = list(lost)
     return concealed(heard, gone, 8000 // _PACKETS, 8000) if gone else heard
 
@@ -177,17 +197,24 @@ def _g722(pcm: NDArray[np.int16], lost: Iterable[int] = ()) -> NDArray[np.int16]
         raise ModuleNotFoundError(
             "the G.722 leg needs the package G722: pip install 'pipecat-bandwidth[workbench]'"
         ) from error
-    padded = np.concatenate([pcm, np.zeros(_G722_DELAY + pcm.size % 2, np.int16)])
-    sent = np.frombuffer(G722(16000, 64000).encode(padded), np.uint8)
     gone = list(lost)
-    if gone:  # the decoder goes on with the next packet as if there had been none between
+    if not gone:
+        coder, decoder = G722(16000, 64000), G722(16000, 64000)
+        padded: NDArray[np.int16] = mapped.zeros(pcm.size + _G722_DELAY + pcm.size % 2, np.int16)
+        for first, block in mapped.blocks(pcm, _AT_ONCE):
+            padded[first : first + block.size] = block
+            mapped.let_go(padded[first : first + block.size])
+        heard = _in_blocks(
+            padded, lambda block: np.asarray(decoder.decode(coder.encode(block)), np.int16), 16000
+        )
+    else:  # the decoder goes on with the next packet as if there had been none between
+        padded = np.concatenate([pcm, np.zeros(_G722_DELAY + pcm.size % 2, np.int16)])
+        sent = np.frombuffer(G722(16000, 64000).encode(padded), np.uint8)
         frame = 16000 // _PACKETS
         arrives = ~np.isin(np.arange(padded.size) // frame, gone)
         heard = np.zeros(padded.size, np.int16)
         heard[arrives] = G722(16000, 64000).decode(sent[arrives[::2]].tobytes())
         heard = concealed(heard, gone, frame, 16000)
-    else:
-        heard = np.asarray(G722(16000, 64000).decode(sent.tobytes()), dtype=np.int16)
     return heard[_G722_DELAY : _G722_DELAY + pcm.size]
 
 
@@ -200,11 +227,20 @@ class _Libsndfile:
     subtype: str
 
     def __call__(self, pcm: NDArray[np.int16]) -> NDArray[np.int16]:
-        file = BytesIO()
-        soundfile.write(file, pcm, self.sample_rate, format=self.format, subtype=self.subtype)
-        file.seek(0)
-        decoded: NDArray[np.int16] = soundfile.read(file, dtype="int16")[0][: pcm.size]
-        return np.pad(decoded, (0, pcm.size - decoded.size))
+        coded = BytesIO()
+        kind = {"format": self.format, "subtype": self.subtype}
+        with soundfile.SoundFile(coded, "w", self.sample_rate, 1, **kind) as file:
+            for _, block in mapped.blocks(pcm, _AT_ONCE):
+                file.write(block)
+        coded.seek(0)
+        heard: NDArray[np.int16] = mapped.zeros(pcm.size, np.int16)
+        with soundfile.SoundFile(coded) as file:
+            for first in range(0, pcm.size, _AT_ONCE):
+                block = file.read(min(_AT_ONCE, pcm.size - first), dtype="int16")
+                part = heard[first : first + block.size]
+                part[:] = block
+                mapped.let_go(part)
+        return heard
 
 
 #: The legs, the likeliest first.

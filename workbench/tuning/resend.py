@@ -19,10 +19,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from itertools import islice
+from typing import Final, NamedTuple, overload
 
 import numpy as np
 from pipecat.frames.frames import EndFrame, Frame, InterruptionFrame, OutputAudioRawFrame
@@ -30,7 +32,9 @@ from pipecat.frames.frames import EndFrame, Frame, InterruptionFrame, OutputAudi
 from pipecat_bandwidth import BandwidthFrameSerializer
 from pipecat_bandwidth.encodings import from_content_type
 from pipecat_bandwidth.messages import PlayAudio, parse
+from workbench import mapped
 from workbench.audio import Audio
+from workbench.call.pieces import Pieces, PieceWriter
 from workbench.exceptions import NothingSaid
 from workbench.metrics.alignment import find_delay
 from workbench.tuning.voice import Source, Voice, voice_of
@@ -39,6 +43,8 @@ __all__ = ["Resent", "resend"]
 
 #: Delay is constant, so it is measured on the loudest excerpt of this length.
 _DELAY_SECS: Final = 20.0
+#: Frames that are sent together, and then decoded.
+_AT_ONCE: Final = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +69,7 @@ class Resent:
     params: BandwidthFrameSerializer.InputParams
     said: Audio
     sent: Audio
-    messages: tuple[str, ...]
+    messages: Sequence[str]
     offset_ms: float
     first_audio_ms: float
     delay_ms: float
@@ -89,6 +95,8 @@ class Resent:
     @property
     def wire_bytes(self) -> int:
         """All messages, JSON and base64 included, without WebSocket, TLS and TCP."""
+        if isinstance(self.messages, _Texts):
+            return self.messages.size
         return sum(map(len, self.messages))
 
     @property
@@ -126,19 +134,18 @@ def resend(
         raise ValueError(f"{audio_out_sample_rate=}, wanted a positive number of hertz")
     voice = voice_of(call)
     said = voice.audio
-    frames = list(_frames(voice.resampled(audio_out_sample_rate or voice.sample_rate)))
+    frames = _frames(voice.resampled(audio_out_sample_rate or voice.sample_rate))
     with ThreadPoolExecutor(1) as thread:  # a notebook's own thread has a loop running already
         passed = thread.submit(asyncio.run, _serialized(frames, params)).result()
-    sent, first_ms, held_ms = _decoded(frames, passed)
-    offset = _offset(said, sent)
+    offset = _offset(said, passed.sent)
     return Resent(
         params=params,
         said=said,
-        sent=sent,
-        messages=tuple(text for text in passed.texts if text is not None),
+        sent=passed.sent,
+        messages=passed.texts,
         offset_ms=offset,
-        first_audio_ms=first_ms + offset,
-        delay_ms=held_ms + offset,
+        first_audio_ms=passed.first_ms + offset,
+        delay_ms=passed.held_ms + offset,
         cpu_us_per_s=passed.cpu_secs * 1e6 / said.duration,
         remarks=passed.remarks,
     )
@@ -153,15 +160,62 @@ def _frames(said: Voice) -> Iterator[Frame]:
     yield EndFrame()
 
 
-class _Passed(NamedTuple):
-    """What came out: for each frame a text or None; what it took; what was remarked."""
+class _Texts(Sequence[str]):
+    """WebSocket texts; those of an hour lie in a file."""
 
-    texts: list[str | None]
+    def __init__(self, pieces: Pieces) -> None:
+        self._pieces = pieces
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        found = self._pieces[index]
+        return _Texts(found) if isinstance(found, Pieces) else found.decode()
+
+    def __iter__(self) -> Iterator[str]:
+        return (piece.decode() for piece in self._pieces)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def size(self) -> int:
+        """Bytes in all of them; they are ASCII."""
+        return int(self._pieces.size.sum())
+
+
+class _Passed(NamedTuple):
+    """What came out.
+
+    Parameters:
+        texts: The messages.
+        sent: The audio on the wire.
+        first_ms: Held back at the first message.
+        held_ms: Held back, mean over the messages.
+        cpu_secs: What it took.
+        remarks: The serializer's warnings.
+    """
+
+    texts: _Texts
+    sent: Audio
+    first_ms: float
+    held_ms: float
     cpu_secs: float
     remarks: tuple[str, ...]
 
 
-async def _serialized(frames: list[Frame], params: BandwidthFrameSerializer.InputParams) -> _Passed:
+async def _serialized(
+    frames: Iterator[Frame], params: BandwidthFrameSerializer.InputParams
+) -> _Passed:
     without = {
         "auto_hang_up": False,
         "resampler_clear_after_secs": None,
@@ -173,45 +227,67 @@ async def _serialized(frames: list[Frame], params: BandwidthFrameSerializer.Inpu
         params=params.model_copy(update=without),
         log=lambda level, text: remarks.append(text),
     )
-    before = time.thread_time()
-    texts = [await serializer.serialize(frame) for frame in frames]
-    return _Passed(texts, time.thread_time() - before, tuple(remarks))
+    decoding, cpu_secs = _Decoding(), 0.0
+    while some := list(islice(frames, _AT_ONCE)):
+        before = time.thread_time()
+        texts = [await serializer.serialize(frame) for frame in some]
+        cpu_secs += time.thread_time() - before
+        for frame, text in zip(some, texts, strict=True):
+            decoding.add(frame, text)
+    return decoding.passed(cpu_secs, tuple(remarks))
 
 
-def _decoded(frames: list[Frame], passed: _Passed) -> tuple[Audio, float, float]:
-    """The audio on the wire, and the ms held back at the first message and, mean, at all."""
-    pcm: list[bytes] = []
-    held: list[float] = []
-    fed = emitted = 0.0
-    rate = 8000
-    for frame, text in zip(frames, passed.texts, strict=True):
+class _Decoding:
+    """What the serializer makes of each frame, decoded as Bandwidth would."""
+
+    def __init__(self) -> None:
+        self._texts = PieceWriter()
+        self._pcm = mapped.Spool()
+        self._held = array("d")
+        self._rate = 8000
+        self._fed = self._emitted = self._first = 0.0
+
+    def add(self, frame: Frame, text: str | None) -> None:
         length = 0.0
         if isinstance(frame, OutputAudioRawFrame):
             length = 1000 * frame.num_frames / frame.sample_rate
-        fed += length
-        message = parse(text, max_size=len(text)) if text else None
+        self._fed += length
+        if not text:
+            return
+        self._texts.add(text.encode())
+        message = parse(text, max_size=len(text))
         if isinstance(message, PlayAudio):
             form = from_content_type(message.content_type)
-            rate = form.sample_rate
-            pcm.append(form.decode(message.payload))
-            if not held:
-                first = fed - length
-            emitted += 1000 * form.duration(message.payload)
+            self._rate = form.sample_rate
+            self._pcm.add(form.decode(message.payload))
+            if not self._held:
+                self._first = self._fed - length
+            self._emitted += 1000 * form.duration(message.payload)
             if length:
-                held.append(fed - emitted)
-    if not held:
-        raise NothingSaid("the serializer sent no audio: " + "; ".join(passed.remarks))
-    return Audio.from_pcm(b"".join(pcm), rate), first, float(np.mean(held))
+                self._held.append(self._fed - self._emitted)
+
+    def passed(self, cpu_secs: float, remarks: tuple[str, ...]) -> _Passed:
+        if not self._held:
+            raise NothingSaid("the serializer sent no audio: " + "; ".join(remarks))
+        sent = Audio.from_pcm(self._pcm.taken().view("<i2"), self._rate)
+        held_ms = float(np.mean(np.array(self._held)))
+        texts = _Texts(self._texts.pieces())
+        return _Passed(texts, sent, self._first, held_ms, cpu_secs, remarks)
 
 
 def _offset(said: Audio, sent: Audio) -> float:
     """Delay of the sound in ``sent``, from the loudest excerpt."""
     hop = said.sample_rate // 2
-    blocks = said.samples[: len(said.samples) // hop * hop].reshape(-1, hop)
+    halves = said.samples[: len(said.samples) // hop * hop].reshape(-1, hop)
     width = round(2 * _DELAY_SECS)
     start = 0.0
-    if len(blocks) > width:
-        energy = np.einsum("ij,ij->i", blocks, blocks, dtype=np.float64)
+    if len(halves) > width:
+        energy = np.concatenate(
+            [
+                np.einsum("ij,ij->i", some, some, dtype=np.float64)
+                for _, some in mapped.blocks(halves, width)
+            ]
+        )
         so_far = np.cumsum(np.append(0.0, energy))
         start = 0.5 * float(np.argmax(so_far[width:] - so_far[:-width]))
     rate = min(said.sample_rate, sent.sample_rate)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -24,8 +24,9 @@ from workbench.tuning.facts import Facts
 from workbench.tuning.legs import Leg, lacking, legs_named
 from workbench.tuning.sentences import listed
 from workbench.tuning.settings import Setting
-from workbench.tuning.trial import Spoken, run_trials
+from workbench.tuning.trial import Spoken, Trial, run_trials, scored
 from workbench.tuning.voice import Source
+from workbench.workers import Here
 
 __all__ = ["Scores", "on_their_legs", "score"]
 
@@ -70,7 +71,9 @@ def score(
         warnings.simplefilter("ignore", MetricWarning)  # what is NaN is left out
         if executor is None:
             with ThreadPoolExecutor(os.cpu_count()) as threads:
-                results = list(threads.map(one, _tasks(calls, settings)))
+                results = list(_by_segment(threads, calls, settings, legs, metrics, beside))
+        elif isinstance(executor, (Here, ThreadPoolExecutor)):
+            results = list(_by_segment(executor, calls, settings, legs, metrics, beside))
         else:
             results = list(executor.map(one, _tasks(calls, settings)))
     columns = ["call", "segment", "leg", "setting", *metrics]
@@ -96,24 +99,54 @@ def _score_one(
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """One setting on one call: a row for each segment and leg, and what it costs."""
     number, spoken, setting = task
+    return next(_by_segment(Here(), [spoken], [setting], legs, metrics, beside, first=number))
+
+
+def _by_segment(
+    executor: Executor,
+    calls: Sequence[Source | Spoken],
+    settings: Sequence[Setting],
+    legs: Sequence[Leg],
+    metrics: Sequence[str],
+    beside: Sequence[Leg],
+    first: int = 0,
+) -> Iterator[tuple[list[dict[str, Any]], dict[str, Any]]]:
+    """Call by call: first what is heard of each setting, then segment by segment all of them.
+
+    What is known of a segment of the reference is known once, and forgotten with the segment.
+    """
     known = {leg.name for leg in legs}
     possible = [leg for leg in beside if leg.name not in known and not lacking(leg)]
-    trials = run_trials(spoken, setting, legs, possible)
-    passed = trials[0].resent
+    for number, call in enumerate(calls, first):
+        spoken = call if isinstance(call, Spoken) else Spoken(call)
+        _ = spoken.segments  # known before threads ask for it
+        run = partial(run_trials, spoken, legs=legs, brief=possible)
+        groups = list(executor.map(run, settings))
+        scores: dict[Trial, list[dict[str, float]]] = {}
+        for part in (slice(len(legs)), slice(len(legs), None)):
+            alike = [trial for group in groups for trial in group[part]]
+            if not alike:
+                continue
+            spans = alike[0].spoken.segments
+            rows = list(executor.map(partial(scored, alike, metrics=metrics), spans))
+            scores |= {trial: [row[at] for row in rows] for at, trial in enumerate(alike)}
+        for group in groups:
+            yield _rows(number, group, scores)
+
+
+def _rows(
+    number: int, trials: Sequence[Trial], scores: Mapping[Trial, Sequence[dict[str, float]]]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Of one setting on one call: a row for each segment and leg, and what it costs."""
+    label, passed = trials[0].setting.label, trials[0].resent
     rows = [
-        {
-            "call": number,
-            "segment": segment,
-            "leg": trial.leg.name,
-            "setting": setting.label,
-            **scores,
-        }
+        {"call": number, "segment": segment, "leg": trial.leg.name, "setting": label, **row}
         for trial in trials
-        for segment, scores in enumerate(trial.scores(metrics))
+        for segment, row in enumerate(scores[trial])
     ]
     cost = {
         "call": number,
-        "setting": setting.label,
+        "setting": label,
         "seconds": passed.said.duration,
         "kbit_s": passed.kbit_s,
         "delay_ms": passed.delay_ms,

@@ -15,8 +15,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench import mapped
 from workbench.audio import Audio
-from workbench.metrics.alignment import shifted
+from workbench.metrics.alignment import advanced
 from workbench.metrics.distances import Prepared, evaluate_aligned
 from workbench.metrics.segments import segments
 from workbench.metrics.speech_level import speech_activity
@@ -25,7 +26,7 @@ from workbench.tuning.resend import Resent, resend
 from workbench.tuning.settings import Setting
 from workbench.tuning.voice import Source, Voice, voice_of
 
-__all__ = ["Spoken", "Trial", "run_trials"]
+__all__ = ["Spoken", "Trial", "run_trials", "scored"]
 
 #: Signals are compared at this rate: every leg here fits under it. A reference of a lower rate
 #: keeps its own.
@@ -37,6 +38,8 @@ BRIEF_SECS: Final = 5.0
 #: Pauses up to this long stay, in seconds; and this much before speech, for its onset.
 _LONGEST_PAUSE: Final = 0.5
 _ONSET: Final = 0.05
+#: Samples that are copied at once.
+_BLOCK: Final = 1 << 18
 
 
 class Spoken:
@@ -70,12 +73,12 @@ class Spoken:
     @cached_property
     def speech(self) -> Audio:
         """These samples."""
-        return Audio(self.whole.samples[self.kept], self.whole.sample_rate)
+        return _kept_of(self.whole, self.kept)
 
     @cached_property
-    def segments(self) -> tuple[tuple[slice, Prepared], ...]:
-        """Where in ``speech`` its segments are, and each of them."""
-        return tuple((span, Prepared(_part(self.speech, span))) for span in segments(self.speech))
+    def segments(self) -> tuple[slice, ...]:
+        """Where in ``speech`` its segments are."""
+        return tuple(segments(self.speech))
 
     @cached_property
     def begins(self) -> float:
@@ -125,8 +128,31 @@ class Trial:
         Raises:
             ValueError: For an unknown name.
         """
-        for span, reference in self.spoken.segments:
-            yield evaluate_aligned(reference, _part(self.degraded, span), metrics)
+        for span in self.spoken.segments:
+            yield from scored([self], span, metrics)
+
+
+def scored(trials: Sequence[Trial], span: slice, metrics: Sequence[str]) -> list[dict[str, float]]:
+    """Measure one segment in several trials of what was said: what is known of it is known once.
+
+    Args:
+        trials: Of the same :class:`Spoken`.
+        span: The segment.
+        metrics: Names of :func:`workbench.metrics.distances.evaluate_aligned`.
+
+    Returns:
+        For each trial, by name.
+
+    Raises:
+        ValueError: For an unknown name.
+    """
+    reference = Prepared(_part(trials[0].reference, span))
+    found = []
+    for trial in trials:
+        found.append(evaluate_aligned(reference, _part(trial.degraded, span), metrics))
+        mapped.let_go(trial.degraded.samples[span])
+    mapped.let_go(reference.audio.samples)
+    return found
 
 
 def _part(audio: Audio, span: slice) -> Audio:
@@ -165,36 +191,59 @@ def run_trials(
 def _trial(spoken: Spoken, setting: Setting, leg: Leg, passed: Resent) -> Trial:
     heard = _in_step(passed, leg.apply(passed.sent))
     whole = _as_long(heard.resampled(spoken.whole.sample_rate), len(spoken.whole))
-    degraded = Audio(whole.samples[spoken.kept], whole.sample_rate)
-    return Trial(setting, leg, passed, heard, spoken, degraded)
+    return Trial(setting, leg, passed, heard, spoken, _kept_of(whole, spoken.kept))
 
 
 def _in_step(passed: Resent, heard: Audio) -> Audio:
     """Take the serializer's delay out, and make it as long as what was said."""
     n = round(passed.said.duration * heard.sample_rate)
-    said = Audio(np.zeros(max(n, 1), np.float32), heard.sample_rate)
-    _, moved = shifted(said, heard, passed.offset_ms)
-    return _as_long(moved, n)
+    return _as_long(advanced(heard, passed.offset_ms, max(n, 1)), n)
 
 
 def _as_long(audio: Audio, n: int) -> Audio:
     """Pad or cut a signal to n samples."""
     samples = audio.samples[:n]
     if samples.size < n:
-        samples = np.pad(samples, (0, n - samples.size))
+        longer: NDArray[np.float32] = mapped.zeros(n, np.float32)
+        for first, block in mapped.blocks(samples, _BLOCK):
+            longer[first : first + block.size] = block
+            mapped.let_go(longer[first : first + block.size])
+        samples = longer
     return Audio(samples, audio.sample_rate)
+
+
+def _kept_of(audio: Audio, kept: NDArray[np.bool_]) -> Audio:
+    """The samples that are kept, one behind the other."""
+    filled = 0
+    count = sum(int(np.count_nonzero(block)) for _, block in mapped.blocks(kept, _BLOCK))
+    speech: NDArray[np.float32] = mapped.zeros(count, np.float32)
+    for (_, block), (_, which) in zip(
+        mapped.blocks(audio.samples, _BLOCK), mapped.blocks(kept, _BLOCK), strict=True
+    ):
+        some = block[which]
+        part = speech[filled : filled + some.size]
+        part[:] = some
+        mapped.let_go(part)
+        filled += some.size
+    return Audio(speech, audio.sample_rate)
 
 
 def _without_pauses(said: Audio) -> NDArray[np.bool_]:
     """Mark speech, its onsets and its short pauses."""
     active = speech_activity(said)
-    edges = np.flatnonzero(np.diff(active.astype(np.int8), 1, 0, 0))
+    changes, last = [np.empty(0, np.intp)], False
+    for first, block in mapped.blocks(active, _BLOCK):
+        changes.append(first + np.flatnonzero(np.diff(block, prepend=last)))
+        last = bool(block[-1])
+    edges = np.concatenate(changes)
     starts, ends = edges[::2], np.append(edges[1::2], active.size)[: edges[::2].size]
-    spoken = np.zeros(active.size, np.bool_)
+    spoken: NDArray[np.bool_] = mapped.zeros(active.size, np.bool_)
     previous = -np.inf
     for start, end in zip(starts, ends, strict=True):
         begin = start - round(_ONSET * said.sample_rate)
         joined = begin - previous <= _LONGEST_PAUSE * said.sample_rate
-        spoken[max(0, int(previous) if joined else begin) : end] = True
+        stretch = spoken[max(0, int(previous) if joined else begin) : end]
+        stretch[:] = True
+        mapped.let_go(stretch)
         previous = end
     return spoken

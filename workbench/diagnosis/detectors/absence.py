@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Final
 
@@ -205,7 +205,7 @@ def _bot_away(call: Call) -> Iterator[Finding]:
     """Nothing was sent of the bot, at all or of what the serializer was given for a while."""
     parts = unsent(call)
     secs = sum(part.value for part in parts)
-    made = sum(frame.duration for frame in call.audio_out)
+    made = float(call.audio_out.duration.sum())
     measurement = f"{secs:.1f} s of the bot's sound were never sent"
     cause = f"The pipeline made {made:.1f} s of audio and the serializer sent nothing of it here."
     remedy = "Look into the capture's /log: the serializer says why it sends nothing."
@@ -238,12 +238,11 @@ def unsent(call: Call) -> tuple[Part, ...]:
     Returns:
         Parts whose value is how many seconds of sound that is.
     """
-    frames = [frame for frame in call.audio_out if frame.time < call.duration]
-    time = np.array([frame.time for frame in frames], float)
-    duration = np.array([frame.duration for frame in frames], float)
+    frames = call.audio_out.taken(call.audio_out.time < call.duration)
+    time, duration = frames.time, frames.duration
     parts = []
     for run in not_passed(time, duration, call.outbound.time, one_way.threshold):
-        sound = _sound([frames[index] for index in run.tolist()])
+        sound = _sound(frames.taken(run))
         if sound >= one_way.threshold:
             start, last = max(0.0, float(time[run[0]])), run[-1]
             end = min(float(time[last] + duration[last]), call.duration)
@@ -251,7 +250,7 @@ def unsent(call: Call) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _sound(frames: Sequence[FrameRecord]) -> float:
+def _sound(frames: Iterable[FrameRecord]) -> float:
     """Seconds of sound in frames, with the pauses between its words."""
     rates = groupby(frames, key=lambda frame: frame.sample_rate)
     pieces = [Audio.from_pcm(b"".join(frame.mono for frame in some), rate) for rate, some in rates]

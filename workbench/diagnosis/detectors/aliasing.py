@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from workbench.audio import Audio
 from workbench.call import Call
-from workbench.call.streams import FrameRecord
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.finding import Finding, Part, Side, graded
 
@@ -133,7 +132,8 @@ def _pieces(call: Call, said_rate: int, sent_rate: int) -> list[_Piece]:
     begins = np.ones(len(frames) + 1, bool)
     idle = queue.time[1:] - queue.end[:-1] > IDLE
     begins[1:-1] = idle | (queue.cut[:-1] < queue.cut[1:])
-    power = np.array([_power(frame.mono) for frame in frames])
+    power = np.array([_power(pcm) for pcm in frames.mono])
+    rates = frames.sample_rate
     found = list[tuple[float, range, float]]()
     for first, last in pairwise(np.flatnonzero(begins).tolist()):
         secs = float(queue.duration[first:last].sum())
@@ -141,7 +141,7 @@ def _pieces(call: Call, said_rate: int, sent_rate: int) -> list[_Piece]:
         cuts = np.linspace(first, last, max(1, int(secs)) + 1).astype(int).tolist()
         for a, b in pairwise(cuts):
             lasts = queue.duration[a:b]
-            if secs >= 0.5 and {frame.sample_rate for frame in frames[a:b]} == {said_rate}:
+            if secs >= 0.5 and b > a and (rates[a:b] == said_rate).all():
                 found.append((float(np.average(power[a:b], weights=lasts)), range(a, b), until))
     found = sorted((row for row in found if row[0] > 1e-5), key=lambda row: -row[0])
     sent_by = np.append(0.0, np.cumsum(sent.duration))
@@ -153,31 +153,33 @@ def _pieces(call: Call, said_rate: int, sent_rate: int) -> list[_Piece]:
         if {wire.sample_rate for wire in sent.formats[first:last]} == {sent_rate}:
             coded = zip(sent.formats[first:last], sent.payloads[first:last], strict=True)
             pcm = b"".join(wire.decode(payload) for wire, payload in coded)
-            said = b"".join(frames[i].mono for i in span)
+            said = b"".join(frames.mono[span.start : span.stop])
             pieces.append(_Piece(Audio.from_pcm(said, said_rate), Audio.from_pcm(pcm, sent_rate)))
     return pieces
 
 
 def _pieces_heard(call: Call, came_rate: int, heard_rate: int) -> list[_Piece]:
     """The same of the caller: what came in the messages, and the frames that were made of them."""
-    inbound, pairs = call.inbound, list[tuple[int, FrameRecord]]()
-    for frame in call.frames_in:
-        index = call.rx_index.get(frame.cause or 0)
-        if frame.pcm and frame.sample_rate == heard_rate and index is not None:
-            if inbound.formats[index].sample_rate == came_rate:
-                pairs.append((index, frame))
-    secs = np.cumsum([frame.duration for _, frame in pairs])
-    found = list[tuple[float, _Piece]]()
-    for part in np.split(
-        np.arange(len(pairs)), np.searchsorted(secs, np.arange(1, secs.max(initial=0)))
-    ):
-        mine = [pairs[i] for i in part.tolist()]
-        came = b"".join(inbound.formats[i].decode(inbound.payloads[i]) for i, _ in mine)
-        heard = b"".join(frame.mono for _, frame in mine)
-        piece = _Piece(Audio.from_pcm(came, came_rate), Audio.from_pcm(heard, heard_rate))
-        if (power := _power(came)) > 1e-5:
-            found.append((power, piece))
-    return [piece for _, piece in sorted(found, key=lambda row: -row[0])[:LOOKED_AT]]
+    inbound, frames = call.inbound, call.frames_in
+    index = call.rx_index.indices(np.maximum(frames.cause, 0))
+    rates = np.array([wire.sample_rate for wire in inbound.formats], np.int64)
+    known = (index >= 0) & frames.has_sound & (frames.sample_rate == heard_rate)
+    known[known] = rates[index[known]] == came_rate
+    frames, index = frames.taken(known), index[known]
+    came, heard, secs = inbound.pcm(index), frames.mono, np.cumsum(frames.duration)
+    cuts = np.searchsorted(secs, np.arange(1, secs.max(initial=0))).tolist()
+    found = list[tuple[float, slice]]()
+    for first, last in pairwise([0, *cuts, len(frames)]):
+        part = slice(first, last)
+        if (power := _power(b"".join(came[part]))) > 1e-5:
+            found.append((power, part))
+    return [
+        _Piece(
+            Audio.from_pcm(b"".join(came[part]), came_rate),
+            Audio.from_pcm(b"".join(heard[part]), heard_rate),
+        )
+        for _, part in sorted(found, key=lambda row: -row[0])[:LOOKED_AT]
+    ]
 
 
 def _power(pcm: bytes) -> float:

@@ -112,7 +112,7 @@ def restart(call: Call) -> Iterator[Finding]:
     if not times:
         return
     arrived = float(call.inbound.duration[call.inbound.time >= times[0]].sum())
-    heard = sum(frame.duration for frame in call.frames_in if frame.time >= times[0])
+    heard = float(call.frames_in.duration[call.frames_in.time >= times[0]].sum())
     unheard = arrived - heard > BACKLOG.value
     yield restart.finding(
         side=None,

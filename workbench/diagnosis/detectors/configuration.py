@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from workbench.call import Call, FrameRecord
+from workbench.call.pieces import sizes
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.finding import Finding, Part, counted, graded
 
@@ -56,7 +57,7 @@ def resampling(call: Call) -> Iterator[Finding]:
 )
 def rtvi_leak(call: Call) -> Iterator[Finding]:
     """Messages for a web client are sent down the telephone line."""
-    leaked = [frame.time for frame in call.frames_out if _is_strange(call, frame)]
+    leaked = [frame.time for frame in call.frames_out.without_audio if _is_strange(call, frame)]
     if not leaked:
         return
     yield rtvi_leak.finding(
@@ -110,7 +111,7 @@ def _is_strange(call: Call, frame: FrameRecord) -> bool:
 def wire_overhead(call: Call) -> Iterator[Finding]:
     """More is spent on the wrapping than on the audio: a busy link, and a busy CPU."""
     sent = call.outbound
-    audio = sum(map(len, sent.payloads))
+    audio = int(sizes(sent.payloads).sum())
     if not audio or float(sent.duration.sum()) < ENOUGH:
         return
     ratio = float(sent.size.sum()) / audio

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench import mapped
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.call.signals import WAYS
@@ -25,7 +26,7 @@ __all__ = ["audio_lost", "dropout", "tail_lost"]
 IDLE: Final = 0.2
 #: Pauses in synthetic speech are digital silence too, but longer.
 LONGEST_HOLE: Final = 0.2
-_AT_ONCE: Final = 1_000_000  # samples: an hour takes no more memory than a minute
+_AT_ONCE: Final = 250_000  # samples: an hour takes no more memory than a minute
 #: Between two keys of a telephone there is nothing for 40 ms at least (ITU-T Q.24); some do with 35.
 BETWEEN_KEYS: Final = 0.035
 #: What stands right before and right after a hole, in seconds, and how much of that is its edge.
@@ -115,7 +116,7 @@ def audio_lost(call: Call) -> Iterator[Finding]:
     # What comes after a stop is not read: a stream that starts again is told as one.
     stop = min((event.time for event in call.events if event.kind == "stop"), default=np.inf)
     arrived = 1000 * float(call.inbound.duration[call.inbound.time <= stop].sum())
-    heard = 1000 * sum(frame.duration for frame in call.frames_in if frame.time <= stop + IDLE)
+    heard = 1000 * float(call.frames_in.duration[call.frames_in.time <= stop + IDLE].sum())
     missing = arrived - heard
     if (
         call.frames_in
@@ -257,8 +258,8 @@ _FILLED: Final = {
 def _holes(audio: Audio) -> list[tuple[float, float]]:
     rate, samples = audio.sample_rate, audio.samples
     found, silent = [np.empty(0, np.intp)], False
-    for first in range(0, len(samples), _AT_ONCE):
-        now = np.abs(samples[first : first + _AT_ONCE]) <= 2 / 32768
+    for first, block in mapped.blocks(samples, _AT_ONCE):
+        now = np.abs(block) <= 2 / 32768
         found.append(first + np.flatnonzero(np.diff(now, prepend=silent)))
         silent = bool(now[-1])
     if silent:
@@ -270,7 +271,9 @@ def _holes(audio: Audio) -> list[tuple[float, float]]:
     holes = []
     for first, last in edges.tolist():
         around = level[max(0, int(first / rate / HOP) - 100) : int(last / rate / HOP) + 100]
-        if not _breaks_off(samples, first, last, rate, float(around.max(initial=-100.0))):
+        breaks_off = _breaks_off(samples, first, last, rate, float(around.max(initial=-100.0)))
+        mapped.let_go(samples[max(0, first - rate) : last + rate])
+        if not breaks_off:
             continue
         if last - first < BETWEEN_KEYS * rate or not _between_tones(samples, first, last, rate):
             holes.append((first / rate, last / rate))

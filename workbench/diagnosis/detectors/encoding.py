@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from pipecat_bandwidth.encodings import WireFormat
+from workbench import mapped
 from workbench.call import Call
 from workbench.call.signals import WAYS
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector, once
@@ -72,11 +73,12 @@ CONTAINERS: Final = {
 )
 def container_header(call: Call) -> Iterator[Finding]:
     """The header of an audio file, sent as sound: a click, or, of a compressed one, static behind it."""
+    frames = call.audio_out
     found = [
-        (frame.time, name)
-        for frame in call.audio_out
+        (time, name)
+        for time, pcm in zip(frames.time.tolist(), frames.mono, strict=True)
         for magic, name in CONTAINERS.items()
-        if frame.mono.startswith(magic)
+        if pcm.startswith(magic)
     ]
     if not found:
         return
@@ -129,7 +131,7 @@ def misreadings(call: Call) -> tuple[tuple[Side, str, list[Misread]], ...]:
     rows: list[tuple[Side, str, list[Misread]]] = []
     for side, (source, twin) in WAYS.items():
         told: list[Misread] = []
-        is_same = np.array_equal(call.signal(source).samples, call.signal(twin).samples)
+        is_same = mapped.same(call.signal(source).samples, call.signal(twin).samples)
         for name in (source,) if is_same else (source, twin):
             found = misread(call.signal(name), declared(call, name))
             # What came wrong goes on wrong.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench import mapped
 from workbench.audio import Audio
 from workbench.call import Call
+from workbench.call.pieces import laid, let_go, sizes
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.encoding import misreadings
 from workbench.diagnosis.detectors.readings import TWO_CHANNELS
@@ -31,6 +33,7 @@ LOUD_DBOV, EDGE = -50.0, 32
 #: many behind it; errors below a step of mu-law's middle are none.
 PAST, _ORDER, _FORETOLD, STEP = 160, 4, 3, 30.0
 _AT_ONCE: Final = 4000  # joints
+_BLOCKS: Final = 500
 #: Joints that are so much rougher than what is around them need no statistics; others are told if
 #: their ranks among the places around them lie so many standard errors off the middle.
 ROUGH, CLEARLY = 1.3, 9.0
@@ -99,13 +102,13 @@ def _tracks(call: Call) -> Iterator[tuple[Side, str, _Track]]:
     yield "bot", "bot_said", (call.bot_said, said.start, said.kept)
     yield "bot", "bot_sent", (call.bot_sent, sent.start, sent.kept)
     yield "caller", "caller_sent", (call.caller_sent, inbound.start, once)
-    frames = [frame for frame in call.frames_in if frame.pcm and frame.sample_rate]
-    if frames:
+    frames = call.frames_in.taken(call.frames_in.has_sound)
+    if len(frames):
         # One after the other: what stood between them is no matter.
-        rate = frames[0].sample_rate
-        same = [frame for frame in frames if frame.sample_rate == rate]
-        length = np.array([frame.duration for frame in same], float)
-        heard = Audio.from_pcm(b"".join(frame.mono for frame in same), rate)
+        rate = int(frames.sample_rate[0])
+        same = frames.taken(frames.sample_rate == rate)
+        length = same.duration
+        heard = Audio.from_pcm(laid(same.mono), rate)
         yield "caller", "bot_heard", (heard, np.cumsum(length) - length, length)
 
 
@@ -134,6 +137,7 @@ def roughness(
     at, usual, ranks, windows = [], [], [], list[NDArray[np.float64]]()
     for few in np.split(joints, range(_FEW, len(joints), _FEW)):
         part = samples[few[:, None] + np.arange(-around - _LONG, around)].astype(np.float64)
+        mapped.let_go(samples[few[0] - around - _LONG : few[-1]])
         part = part[np.mean(np.square(part), axis=1) > 1e-5]
         if not len(part):
             continue
@@ -212,16 +216,17 @@ def wrong_layout(call: Call) -> Iterator[Finding]:
     yield from _beside_each_other(call)
     inbound, said = call.inbound, call.speaking
     once = np.flatnonzero(~inbound.duplicate)
-    pcm = inbound.pcm()
-    ways: tuple[tuple[Side, str, list[bytes], NDArray[np.float64], NDArray[np.float64]], ...] = (
+    ways: tuple[
+        tuple[Side, str, Sequence[bytes], NDArray[np.float64], NDArray[np.float64]], ...
+    ] = (
         (
             "caller",
             "caller_sent",
-            [pcm[i] for i in once],
+            inbound.pcm(once),
             inbound.start[once],
             inbound.duration[once],
         ),
-        ("bot", "bot_said", [frame.mono for frame in call.audio_out], said.start, said.duration),
+        ("bot", "bot_said", call.audio_out.mono, said.start, said.duration),
     )
     for side, name, blocks, start, length in ways:
         at, better = _taking_turns(blocks)
@@ -273,7 +278,7 @@ def _beside_each_other(call: Call) -> Iterator[Finding]:
         )
 
 
-def _taking_turns(blocks: list[bytes]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+def _taking_turns(blocks: Sequence[bytes]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Where the samples go on in the block after the next.
 
     Args:
@@ -283,29 +288,30 @@ def _taking_turns(blocks: list[bytes]) -> tuple[NDArray[np.intp], NDArray[np.flo
         The blocks after which anything can be told, shape ``(n,)``, and over each eight of them in a
         row how much better the block after the next goes on than the next, ``(n - 7,)``.
     """
-    sizes = np.array([len(block) for block in blocks], np.intp)
-    usual = int(np.median(sizes)) if len(sizes) else 0
-    there = np.flatnonzero(sizes == usual)
+    lengths = sizes(blocks)
+    usual = int(np.median(lengths)) if len(lengths) else 0
     size = min(usual // 2, PAST)
-    if size < 2 * EDGE or len(there) < IN_A_ROW:
+    if size < 2 * EDGE or np.count_nonzero(lengths == usual) < IN_A_ROW:
         return np.empty(0, np.intp), np.empty(0)
-    first, last = np.zeros((len(blocks), EDGE)), np.zeros((len(blocks), size))
-    for at in range(0, len(there), _AT_ONCE):
-        few = there[at : at + _AT_ONCE]
-        samples = np.frombuffer(b"".join(blocks[i] for i in few), "<i2").reshape(len(few), -1)
-        first[few], last[few] = samples[:, :EDGE], samples[:, -size:]
+    told, better = [np.empty(0, np.intp)], [np.empty(0)]
     loud = (32768 * 10 ** (LOUD_DBOV / 20)) ** 2
-    begins, ends = (np.mean(np.square(x), axis=1) > loud for x in (first, last[:, -EDGE:]))
-    told = np.flatnonzero(ends[:-2] & begins[1:-1] & begins[2:])
-    if len(told) < IN_A_ROW:
-        return told, np.empty(0)
-    better = np.concatenate(
-        [
-            _better(last[few], first[few + 1], first[few + 2])
-            for few in np.split(told, range(_AT_ONCE, len(told), _AT_ONCE))
-        ]
-    )
-    return told, np.convolve(better, np.ones(IN_A_ROW) / IN_A_ROW, "valid")
+    for at in range(0, len(blocks) - 2, _BLOCKS):
+        few = blocks[at : at + _BLOCKS + 2]
+        there = np.flatnonzero(lengths[at : at + _BLOCKS + 2] == usual)
+        first, last = np.zeros((len(few), EDGE)), np.zeros((len(few), size))
+        pcm = b"".join([few[index] for index in there.tolist()])
+        samples = np.frombuffer(pcm, "<i2").reshape(len(there), -1)
+        first[there], last[there] = samples[:, :EDGE], samples[:, -size:]
+        let_go(blocks)
+        begins, ends = (np.mean(np.square(x), axis=1) > loud for x in (first, last[:, -EDGE:]))
+        found = np.flatnonzero(ends[:-2] & begins[1:-1] & begins[2:])
+        if len(found):
+            told.append(at + found)
+            better.append(_better(last[found], first[found + 1], first[found + 2]))
+    after = np.concatenate(told)
+    if len(after) < IN_A_ROW:
+        return after, np.empty(0)
+    return after, np.convolve(np.concatenate(better), np.ones(IN_A_ROW) / IN_A_ROW, "valid")
 
 
 def _better(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from workbench.audio import Audio
 from workbench.call import Call, FrameRecord
+from workbench.call.pieces import let_go
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.barge_in import OVER_AMBIENCE_DB
 from workbench.diagnosis.finding import POSSIBLE, Finding, Part, graded
@@ -72,7 +73,7 @@ _AROUND: Final = 160
 def stale_audio(call: Call) -> Iterator[Finding]:
     """A scrap of the old sentence after an interruption."""
     said, sent = call.audio_out, call.outbound
-    said_at, background = np.array([frame.time for frame in said], float), call.ambience
+    said_at, background = said.time, call.ambience
     clears = np.sort(call.times_of("clear"))
     following = np.searchsorted(sent.time, clears, side="right")
     # Of several that nothing was sent between, the last one is what is sent next measured by.
@@ -83,12 +84,14 @@ def stale_audio(call: Call) -> Iterator[Finding]:
         ms, likeness = soon, 1.0
         if not soon:
             cut = int(np.searchsorted(said_at, clear))
-            given = [f for f in said[max(0, cut - _MANY) : cut] if f.time > clear - 2 * OLD_SECS]
-            rate = said[cut - 1].sample_rate if cut else 0
-            if given and rate:
-                held = _in_a_row([f for f in given if f.sample_rate == rate], rate)
+            given = said[max(0, cut - _MANY) : cut]
+            given = given.taken(given.time > clear - 2 * OLD_SECS)
+            rate = int(said.sample_rate[cut - 1]) if cut else 0
+            if len(given) and rate:
+                held = _in_a_row(given.taken(given.sample_rate == rate), rate)
                 old = Audio.from_pcm(held, rate).samples[-round(OLD_SECS * rate) :]
                 ms, likeness = _leftover(call, after, Audio(old, rate))
+                let_go(said.pieces)
         if ms and background is not None:
             if _loudest(call, after, ms) < background + OVER_AMBIENCE_DB:
                 continue  # music is like itself

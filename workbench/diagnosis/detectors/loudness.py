@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench import mapped
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.call.signals import WAYS
@@ -36,7 +37,7 @@ CROWDED: Final = 4
 MANY: Final = 30
 #: Half a step of 16 bits more than one.
 STEP: Final = 1.5 / 32768
-_AT_ONCE: Final = 1_000_000  # samples: an hour takes no more memory than a minute
+_AT_ONCE: Final = 250_000  # samples: an hour takes no more memory than a minute
 #: A rail lies this high: a quieter extreme is only the loudest sample.
 RAIL: Final = 0.1
 #: Of a fainter tone mu-law's steps are its flat crests.
@@ -84,19 +85,20 @@ def _clipping(
 ) -> Iterator[Finding]:
     samples = audio.samples
     # The signal's own extreme, because clipped audio may have been attenuated afterwards.
-    top = max(float(samples.max(initial=0.0)), -float(samples.min(initial=0.0)))
+    extremes = [(block.max(), -block.min()) for _, block in mapped.blocks(samples, _AT_ONCE)]
+    top = float(max((max(pair) for pair in extremes), default=0.0))
     if top < RAIL:
         return
-    high = np.concatenate(
-        [
-            np.flatnonzero(np.abs(samples[first : first + _AT_ONCE]) > 0.9 * top) + first
-            for first in range(0, len(samples), _AT_ONCE)
-        ]
-    )
-    at_rail = np.abs(samples[high]) >= top - STEP
-    rail, beside = high[at_rail], high[~at_rail]
-    below = float(np.abs(samples[beside]).max(initial=0.0))
-    beside = beside[np.abs(samples[beside]) >= below - STEP]
+    places, sizes = [np.empty(0, np.intp)], [np.empty(0, np.float32)]
+    for begin, block in mapped.blocks(samples, _AT_ONCE):
+        size = np.abs(block)
+        at = np.flatnonzero(size > 0.9 * top)
+        places.append(begin + at)
+        sizes.append(size[at])
+    high, size = np.concatenate(places), np.concatenate(sizes)
+    at_rail = size >= top - STEP
+    rail, beside, size = high[at_rail], high[~at_rail], size[~at_rail]
+    beside = beside[size >= float(size.max(initial=0.0)) - STEP]
     ends = np.flatnonzero(np.diff(rail, append=rail[-1] + 2) > 1)
     edges = np.column_stack((rail[np.append(0, ends[:-1] + 1)], rail[ends] + 1))
     rate = audio.sample_rate
@@ -169,6 +171,7 @@ def _flat(samples: NDArray[np.float32], runs: NDArray[np.int_], top: float) -> i
     """How many runs of three end in a corner: next to a slow wave's round crest less is missing."""
     long = runs[runs[:, 1] - runs[:, 0] >= 3]
     ends = samples[np.clip(long - [1, 0], 0, len(samples) - 1)]
+    mapped.let_go(samples)
     return int((top - np.abs(ends).min(axis=1) > 6 * STEP).sum())
 
 
@@ -260,7 +263,9 @@ def _off_centre(audio: Audio) -> float:
     """How far a signal stands from zero, in per cent of full scale; 0 for less than a second of sound."""
     # A million samples tell it as well as a hundred.
     every = 1 + len(audio) // 1_000_000
-    thinned = audio.samples[::every]
+    size = _AT_ONCE // every * every  # every block begins with one
+    parts = [block[::every].copy() for _, block in mapped.blocks(audio.samples, size)]
+    thinned = np.concatenate([np.empty(0, np.float32), *parts])
     sounding = thinned[thinned != 0]
     if len(sounding) * every < audio.sample_rate:
         return 0.0

@@ -228,7 +228,7 @@ def _alternates(call: Call, stalls: Sequence[Part]) -> bool:
 
 def _stood_still(call: Call, start: float, end: float) -> bool:
     """Whether the bot, in the middle of speaking, gave out no frame in most of that time."""
-    times = np.array([frame.time for frame in call.audio_out], float)
+    times = call.audio_out.time
     after = int(np.searchsorted(times, start + 0.25 * (end - start)))
     if not 0 < after < len(times) or times[after] - times[after - 1] > 1.0 + end - start:
         return False

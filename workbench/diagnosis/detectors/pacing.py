@@ -71,7 +71,7 @@ RUN: Final = 5.0
 def underrun(call: Call) -> Iterator[Finding]:
     """The far end ran out of audio in the middle of an utterance: choppy speech."""
     holes = call.playout.underruns
-    times = np.array([frame.time for frame in call.audio_out], float)
+    times = call.audio_out.time
     advice = [_why(call, times, hole) for hole in holes]
     cushion = _cushion(call) if any(cushioned for _, _, cushioned in advice) else ""
     for why in dict.fromkeys(advice):

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
+from workbench import mapped
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.call.unplayed import not_passed
@@ -115,20 +116,20 @@ def upsampled(call: Call) -> Iterator[Finding]:
 )
 def wrong_rate(call: Call) -> Iterator[Finding]:
     """Audio that lasts longer or shorter than it should: deep voices, or chipmunks."""
-    said, heard = call.audio_out, [frame for frame in call.frames_in if frame.duration]
+    said, heard = call.audio_out, call.frames_in.taken(call.frames_in.has_sound)
     sent, arrived = call.outbound, call.inbound
     ways = (
         (
             "bot",
             float(sent.duration.sum()),
-            _passed([f.time for f in said], [f.duration for f in said], sent.time),
+            _passed(said.time, said.duration, sent.time),
             "what the bot sent",
             "what it said",
         ),
         (
             "caller",
-            sum(frame.duration for frame in heard),
-            _passed(arrived.time, arrived.duration, [frame.time for frame in heard]),
+            float(heard.duration.sum()),
+            _passed(arrived.time, arrived.duration, heard.time),
             "what the pipeline got of the caller",
             "what arrived",
         ),
@@ -173,10 +174,14 @@ def _by_voice(call: Call) -> Iterator[Finding]:
         return
     if any(name == "bot_said" and found for _, name, found in misreadings(call)):
         return  # that is no voice
-    words = Audio(
-        np.concatenate([said.span(*p).samples for p in spoken.tolist()]), said.sample_rate
-    )
-    ratio = speed(words)
+    parts = [said.span(*pair).samples for pair in spoken.tolist()]
+    words, filled = mapped.zeros(sum(map(len, parts)), np.float32), 0
+    for part in parts:
+        words[filled : filled + len(part)] = part
+        mapped.let_go(part)
+        mapped.let_go(words[:filled])
+        filled += len(part)
+    ratio = speed(Audio(words, said.sample_rate))
     if not np.isfinite(ratio) or 1 / OFF.value < ratio < OFF.value:
         return
     fast, times = ratio > 1, max(ratio, 1 / ratio)

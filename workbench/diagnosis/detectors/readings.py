@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipecat_bandwidth.encodings import PCMU
+from workbench import mapped
 from workbench.audio import Audio
 from workbench.metrics.speech import joined, runs_of
 from workbench.sound_files import code_length
@@ -64,7 +65,8 @@ _SLOPE, _ROUNDED = 0.6, 0.003
 _EVEN, _AT_RAIL = 0.01, 0.15
 #: Entropy of random bytes, in bits; of noise at full scale that is cut off 7.
 _EVEN_BITS: Final = 7.8
-_AT_ONCE: Final = 480  # pieces, two minutes
+_AT_ONCE: Final = 120  # pieces, half a minute
+_FRAMED: Final = 2000  # frames
 
 
 class Reading(NamedTuple):
@@ -278,15 +280,18 @@ def misread(audio: Audio, declared: Declared) -> Iterator[Misread]:
         np.empty((min(_FRAMES, size // _FRAME), len(pieces))),
         np.empty((2, len(readings), len(pieces))),
     )
+    power = np.empty(len(pieces), audio.samples.dtype)
     for first in range(0, len(pieces), _AT_ONCE):
         part = slice(first, first + _AT_ONCE)
         own[:, part], length[:, part], margins[:, part] = _compared(pieces[part], declared)
+        power[part] = [np.vdot(piece, piece) for piece in pieces[part]]
+        mapped.let_go(pieces[part])
+    power /= size
     best = margins.max(axis=0, initial=-np.inf)
     step, wins = size / audio.sample_rate, best > 1
     untold = best == -np.inf
     # Nothing can be told of silence; but of what is misread it is loud, and goes on with the rest. A
     # pause belongs to what is before it and behind it.
-    power = np.array([np.vdot(piece, piece) for piece in pieces]) / size
     goes_on = runs_of(wins | (untold & (power > 10 ** (_SILENT_DBOV / 10))), step)
     fine = ~untold & ~wins & ~(own >= _DOUBTFUL).any(axis=0)
     # The end of a word may look fine by itself; as long as a stretch must be, it is.
@@ -313,19 +318,31 @@ def misread(audio: Audio, declared: Declared) -> Iterator[Misread]:
 def _wrapped_around(audio: Audio) -> Iterator[Misread]:
     """Find where loud samples come back at the other end: in a moment, where the steps are that large."""
     framed = audio.samples[: len(audio) // _FRAME * _FRAME].reshape(-1, _FRAME)
-    loud = np.flatnonzero((framed.max(axis=1) > 0.5) & (framed.min(axis=1) < -0.5))
-    jumping = loud[(np.abs(np.diff(framed[loud], axis=1)) > 1).any(axis=1)]
-    if len(jumping) < _OFTEN:
+    jumping, frames = [np.empty(0, np.intp)], [np.empty((0, _FRAME), np.float32)]
+    for first, block in mapped.blocks(framed, _FRAMED):
+        loud = np.flatnonzero((block.max(axis=1) > 0.5) & (block.min(axis=1) < -0.5))
+        found = loud[(np.abs(np.diff(block[loud], axis=1)) > 1).any(axis=1)]
+        jumping.append(first + found)
+        frames.append(block[found])
+    yield from _wrapped_in(
+        np.concatenate(jumping) * _FRAME, np.concatenate(frames), audio.sample_rate
+    )
+
+
+def _wrapped_in(
+    first: NDArray[np.intp], frames: NDArray[np.float32], rate: int
+) -> Iterator[Misread]:
+    """Of frames with jumps, from which sample on: where all of them are wrapped around."""
+    if len(frames) < _OFTEN:
         return
-    first, frames = jumping * _FRAME, framed[jumping]
     data = _bytes_of(frames, "PCM")
     length = code_length.wrapped(data)
     shorter = np.minimum(_OWN["PCM"](data), _in_few_codes(data, "PCM")) - length
     wins = (shorter > WRAPPED.margin) & (length < _NO_SOUND) & _is_steady(frames)
-    times, bits = first[wins] / audio.sample_rate, shorter[wins]
+    times, bits = first[wins] / rate, shorter[wins]
     for run in np.split(np.arange(len(times)), np.flatnonzero(np.diff(times) > _PAUSE) + 1):
         if len(run) >= _OFTEN and _slopes_on(frames[wins][run]) > _SLOPE:
-            end = float(times[run[-1]]) + _FRAME / audio.sample_rate
+            end = float(times[run[-1]]) + _FRAME / rate
             yield Misread(float(times[run[0]]), end, float(np.median(bits[run])), WRAPPED)
 
 

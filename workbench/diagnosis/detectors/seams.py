@@ -158,12 +158,12 @@ def onset_pop(call: Call) -> Iterator[Finding]:
 
 def _said_onsets(call: Call) -> Iterator[tuple[float, float]]:
     frames, queue = call.audio_out, call.speaking
-    pcm = [frame.mono for frame in frames]
+    pcm = frames.mono
     for index, silent in _begins(queue.time, queue.end, pcm):
         before = pcm[index - 1] if index and silent < PAUSE else b""
         head = b"".join(pcm[index : index + FEW])
         if not head.startswith(tuple(CONTAINERS)):
-            start, rate = float(queue.start[index]), frames[index].sample_rate
+            start, rate = float(queue.start[index]), int(frames.sample_rate[index])
             yield from _onset(start, before, head, rate)
 
 

@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench import mapped
 from workbench.audio import Audio
 
 __all__ = ["TONE_SECS", "in_tones", "is_tone"]
@@ -51,4 +52,5 @@ def in_tones(audio: Audio, places: Sequence[int]) -> bool:
     few = places[:: 1 + len(places) // 50]
     half = round(TONE_SECS * audio.sample_rate / 2)
     tones = [is_tone(audio.samples[max(0, at - half) : at + half]) for at in few]
+    mapped.let_go(audio.samples)
     return 2 * sum(tones) > len(tones)
