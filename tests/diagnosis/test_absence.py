@@ -93,6 +93,16 @@ def test_while_a_goodbye_is_waited_for_nobody_reads_the_caller(tmp_path, later, 
     assert len(found(scene, tmp_path)) == away
 
 
+def test_a_bot_that_ends_the_call_and_says_its_only_words_when_nobody_reads_is_judged(tmp_path):
+    scene = Scene(12.0, stop=False)
+    scene.say_caller(1.0, speech("caller/c01"))
+    scene.lost.update(range(round(3.0 / 0.02), len(scene.arrival)))
+    scene.say_bot(4.0, speech("bot/b07").span(0, 1.5))
+    scene.frame_out(3.0, "EndFrame")
+    scene.hang_up(5.7, "ended", status_code=200)
+    assert found(scene, tmp_path) == []
+
+
 def test_a_caller_whose_media_begins_late_is_away_until_then(tmp_path):
     scene = conversation()
     scene.lost.update(range(round(5.0 / 0.02)))

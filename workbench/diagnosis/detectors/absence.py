@@ -153,7 +153,7 @@ def _winds_up(call: Call, since: float) -> bool:
     sent = call.outbound.time
     played = np.fmax.accumulate(np.fmax(sent, call.playout.end))
     rest = sent > since
-    done = np.r_[max(since, *played[~rest][-1:]), played[rest]]
+    done = np.r_[max([since, *played[~rest][-1:]]), played[rest]]
     return bool((np.r_[sent[rest], call.ending.time] - done).max() < GOES_ON)
 
 
