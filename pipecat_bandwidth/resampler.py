@@ -179,7 +179,7 @@ class StreamResampler:
             starts = range(0, len(pcm), longest)
             return b"".join(self.process(pcm[start : start + longest]) for start in starts)
         length = len(pcm) // 2
-        working = self._working(-(-(self._phase + length) // bank.step))
+        working = self._working(bank, -(-(self._phase + length) // bank.step))
         if length % bank.step:
             return self._convert(bank, working, pcm)
         # Nearly every stream's messages are whole periods, so that the next is converted likewise.
@@ -189,15 +189,14 @@ class StreamResampler:
         self._conversions[self._phase, len(pcm)] = convert
         return self.process(pcm)
 
-    def _working(self, periods: int) -> _Working:
+    def _working(self, bank: _Bank, periods: int) -> _Working:
         """Make what is needed to convert so many periods, or find it made."""
         working = self._workings.get(periods)
         if working is None:
             if len(self._workings) == 8:  # real streams come in one or two lengths
                 self._workings.clear()
                 self._conversions.clear()
-            assert self._bank is not None
-            working = self._workings[periods] = _prepare(self._bank, self._input, periods)
+            working = self._workings[periods] = _prepare(bank, self._input, periods)
         return working
 
     def _convert(self, bank: _Bank, working: _Working, pcm: bytes) -> bytes:

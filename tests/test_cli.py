@@ -491,7 +491,7 @@ def test_a_call_in_which_the_bot_was_silent_has_a_report(
 def test_a_report_that_fails_otherwise_is_not_written(
     workbench: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ValueError("out of order")
 
     monkeypatch.setattr("workbench.tuning.comparison.compare", broken)

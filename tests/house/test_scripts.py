@@ -18,6 +18,7 @@ from workbench.timeline.timeline import CallTimeline
 NODE = Path(playwright.__file__).parent / "driver" / "node"
 FILES = sorted((ROOT / "workbench").rglob("*.js"))
 REPORT = (ROOT / "workbench" / "report" / "report.html.j2").read_text("utf-8")
+VIEW = ROOT / "workbench" / "view" / "page"
 SCRIPTS = re.findall(r"<script nonce=[^>]*>(.*?)</script>", REPORT, re.DOTALL)
 
 #: What is run as one: the modules of the widgets, the scripts of the report.
@@ -26,6 +27,8 @@ PROGRAMS = {
     "BlindListening": BlindListening._esm,
     **{f"report-{number}": text for number, text in enumerate(SCRIPTS)},
 }
+#: The modules of the browser's pages, which a browser puts together.
+PAGES = {path.name: path.read_text("utf-8") for path in sorted(VIEW.glob("*.js"))}
 
 NAME = r"[A-Za-z_$][\w$]*"
 DECLARED = re.compile(rf"\b(?:const|let|function|class)\s+({NAME})")
@@ -43,7 +46,7 @@ def code(text: str) -> str:
 def declared(text: str) -> set[str]:
     """The names of a script: variables, functions, classes and their methods."""
     parts = [part for parts in UNPACKED.findall(code(text)) for part in parts.split(",")]
-    unpacked = {part.rpartition(":")[2].strip(" {}[]") for part in parts}
+    unpacked = {part.rpartition(":")[2].strip(" {}[].") for part in parts}
     return {*DECLARED.findall(code(text)), *METHOD.findall(code(text)), *unpacked} - CALLED - {""}
 
 
@@ -53,11 +56,11 @@ def unused(text: str, programs: Iterable[str]) -> set[str]:
     return {name for name in declared(text) if all(names[name] < 2 for names in said)}
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", {**PROGRAMS, **PAGES})
 def test_a_script_parses(program, tmp_path) -> None:
     # A module would be strict; the report's scripts are none.
     file = tmp_path / ("a.js" if program.startswith("report") else "a.mjs")
-    file.write_text(PROGRAMS[program], "utf-8")
+    file.write_text((PROGRAMS | PAGES)[program], "utf-8")
     run = subprocess.run([NODE, "--check", file], capture_output=True, text=True, check=False)
     if "libatomic" in run.stderr:
         pytest.skip("Playwright's node wants libatomic")
@@ -67,7 +70,7 @@ def test_a_script_parses(program, tmp_path) -> None:
 @pytest.mark.parametrize("script", [*FILES, *SCRIPTS], ids=lambda s: getattr(s, "name", "report"))
 def test_a_script_declares_nothing_that_is_not_used(script) -> None:
     text = script.read_text("utf-8") if isinstance(script, Path) else script
-    assert unused(text, PROGRAMS.values()) == set()
+    assert unused(text, [*PROGRAMS.values(), "\n".join(PAGES.values())]) == set()
 
 
 def test_what_is_unused_is_noticed() -> None:

@@ -21,7 +21,9 @@ const KEYS = [
   ["/", "search what was said, if the capture holds it"],
   ["?", "show this list, or hide it"],
 ];
-const ROWS = { "": "all", finding: "findings", event: "events", answer: "answers", underrun: "other holes", note: "notes" };
+const ROWS = {
+  "": "all", finding: "findings", event: "events", answer: "answers", underrun: "other holes", note: "notes",
+};
 const NO_KERNEL = "The kernel does not answer: it is busy, or gone. Run the cell to play and to zoom.";
 const ALL_COLUMNS = 600; // of the coarse picture of the whole call
 const MOST_PARTS = 12; // of a finding, that are listed

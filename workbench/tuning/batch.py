@@ -91,8 +91,8 @@ def tune_captures(
     skipped = {name: one.problem for name, one in zip(named, found, strict=True) if one.problem}
     spoken = [one for one in found if one.scores is not None]
     if not spoken:
-        if len(skipped) == len(named) == 1:
-            raise ValueError(next(iter(skipped.values())))
+        if len(named) == 1 and Path(named[0]).name in (why := skipped.get(named[0], "")):
+            raise ValueError(why)  # it says whose it is
         problems = "; ".join(f"{name}: {why}" for name, why in list(skipped.items())[:_TOLD])
         raise ValueError(
             f"none of the {len(named)} captures holds audio of the bot"

@@ -27,7 +27,8 @@ export class CallPage {
     this.found = element("ol", { class: "found" });
     this.foundHead = element("h2", { hidden: true }, "What is wrong, worst first");
     this.nextLink = element("a", { class: "button", hidden: true }, "Next in the list →");
-    this.copyButton = element("button", { type: "button", onclick: () => copyLink(this.place(), this.copyButton) }, "Copy link");
+    const copy = () => copyLink(this.place(), this.copyButton);
+    this.copyButton = element("button", { type: "button", onclick: copy }, "Copy link");
     this.beside = element("select", { "aria-label": "Show another call beside this one" });
     this.beside.addEventListener("change", () => visit(address(`call/${id}/${this.beside.value}`)));
     this.labels = element("a", {
@@ -102,7 +103,8 @@ export class CallPage {
     };
     this.foundHead.hidden = !found.length;
     this.found.replaceChildren(...found.map((each, i) => {
-      const when = each.end - each.start >= 0.01 ? `${each.start.toFixed(2)}–${each.end.toFixed(2)} s` : `${each.start.toFixed(2)} s`;
+      const [start, end] = [each.start.toFixed(2), each.end.toFixed(2)];
+      const when = each.end - each.start >= 0.01 ? `${start}–${end} s` : `${start} s`;
       const link = element("a", { href: this.link({ t: each.start.toFixed(2), finding: i + 1 }) }, each.title);
       return element("li", {},
         element("p", {}, tag(each.severity), " ", link, each.side ? ` (${each.side})` : "", ` at ${when}`),
@@ -161,7 +163,7 @@ export class CallPage {
     this.writing = setTimeout(() => {
       const number = this.model.get("finding");
       if (this.closed || (number && fields().finding === String(number))) return;
-      history.replaceState(null, "", this.link({ t: this.model.get("position").toFixed(2), finding: this.model.get("finding") || "" }));
+      history.replaceState(null, "", this.place());
     }, 300);
   }
 
@@ -180,7 +182,9 @@ export class CallPage {
     this.stage.scrollIntoView({ block: "nearest" });
   }
 
-  place() { return this.link({ t: this.model?.get("position").toFixed(2), finding: this.model?.get("finding") || "" }); }
+  place() {
+    return this.link({ t: this.model?.get("position").toFixed(2), finding: this.model?.get("finding") || "" });
+  }
 
   close() {
     this.closed = true;

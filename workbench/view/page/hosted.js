@@ -39,8 +39,6 @@ class Model {
 
   on(name, act) { this.heard.set(name, [...(this.heard.get(name) ?? []), act]); }
 
-  off(name, act) { this.heard.set(name, (this.heard.get(name) ?? []).filter((other) => other !== act)); }
-
   emit(name, ...values) { for (const act of this.heard.get(name) ?? []) act(...values); }
 }
 
@@ -71,7 +69,8 @@ export class Hosted {
     this.socket.binaryType = "arraybuffer";
     this.order = Promise.resolve(); // messages are taken one after the other, the module's loading too
     this.socket.addEventListener("message", ({ data }) => {
-      this.order = this.order.then(() => this.take(unpacked(data))).catch((error) => this.onstatus({ text: error.message }));
+      const told = (error) => this.onstatus({ text: error.message });
+      this.order = this.order.then(() => this.take(unpacked(data))).catch(told);
     });
     this.socket.addEventListener("close", ({ code }) => this.order.then(() => {
       if (!this.closed && code !== 4404) this.onlost();

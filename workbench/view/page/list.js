@@ -4,7 +4,8 @@ import { address, chips, clock, element, fields, figure, hash, moment, tag } fro
 
 const STEP = 200; // rows that are shown at once, and more of them where somebody scrolls
 const COLUMNS = [ // name, heading, what it is sorted by, whether the largest comes first
-  ["harm", "harm", "Of the worst finding: from 2000 on it spoils the conversation, from 1000 on it is heard", (c) => c.harm, true],
+  ["harm", "harm", "Of the worst finding: from 2000 on it spoils the conversation, from 1000 on it is heard",
+    (c) => c.harm, true],
   ["worst", "worst of it", "The worst finding", (c) => c.worst_kind, false],
   ["began", "began", "In your time", (c) => c.started_at, true],
   ["length", "length", "Minutes and seconds", (c) => c.duration, true],
@@ -14,7 +15,10 @@ const COLUMNS = [ // name, heading, what it is sorted by, whether the largest co
   ["labels", "labels", "What the bot told its calls apart by", (c) => JSON.stringify(c.labels), false],
   ["name", "capture", "The file", (c) => c.name, false],
 ];
-const SEVERITIES = { "": "all calls", error: "an error", warning: "a warning or worse", any: "any finding", none: "no finding", broken: "broken", recording: "being recorded", noted: "notes" };
+const SEVERITIES = {
+  "": "all calls", error: "an error", warning: "a warning or worse", any: "any finding", none: "no finding",
+  broken: "broken", recording: "being recorded", noted: "notes",
+};
 
 const has = (call, severity) => {
   const { errors = 0, warnings = 0, infos = 0 } = call;
@@ -74,15 +78,18 @@ export class ListPage {
     const chosen = { ...fields(), ...this.chosen() };
     const options = (named) => named.map(([value, text]) => new Option(text, value));
     const select = (name, text, named) => element("label", {}, text, element("select", { name }, ...options(named)));
-    const counted = (values) => Object.entries(values).sort(([a], [b]) => a.localeCompare(b, undefined, { numeric: true }))
+    const byText = ([a], [b]) => a.localeCompare(b, undefined, { numeric: true });
+    const counted = (values) => Object.entries(values).sort(byText)
       .map(([value, count]) => [value, `${value} (${count})`]);
-    const input = (name, text, type, more = {}) => element("label", {}, text, element("input", { name, type, ...more }));
+    const input = (name, text, type, more = {}) =>
+      element("label", {}, text, element("input", { name, type, ...more }));
     this.filters.replaceChildren(
       input("search", "Search", "search", { placeholder: "file, finding, label" }),
       select("severity", "With", Object.entries(SEVERITIES)),
       select("kind", "Kind of finding", [["", "any"], ...Object.entries(kinds)
         .sort(([, a], [, b]) => b.count - a.count).map(([kind, { title, count }]) => [kind, `${title} (${count})`])]),
-      ...Object.entries(labels).map(([name, values]) => select(`label.${name}`, name, [["", "any"], ...counted(values)])),
+      ...Object.entries(labels).map(([name, values]) =>
+        select(`label.${name}`, name, [["", "any"], ...counted(values)])),
       input("from", "From", "date"), input("until", "Until", "date"),
       input("longer", "Longer than (s)", "number", { min: 0, step: "any" }),
       input("shorter", "Shorter than (s)", "number", { min: 0, step: "any" }),
@@ -124,12 +131,16 @@ export class ListPage {
   matches(call, chosen) {
     const { search, severity, kind, from, until, longer, shorter } = chosen;
     const day = call.started_at ? moment(call.started_at).slice(0, 10) : "";
-    const told = () => [call.name, call.worst, call.problem, ...call.kinds.map((k) => `${k.kind} ${k.title}`), ...Object.values(call.labels)].join(" ").toLowerCase();
+    const kinds = call.kinds.map((k) => `${k.kind} ${k.title}`);
+    const words = [call.name, call.worst, call.problem, ...kinds, ...Object.values(call.labels)];
+    const told = () => words.join(" ").toLowerCase();
     return has(call, severity) && (!kind || call.kinds.some((each) => each.kind === kind))
       && (!from || day >= from) && (!until || (day && day <= until))
       && (!longer || call.duration > +longer) && (!shorter || (call.duration !== null && call.duration < +shorter))
       && (!search || search.toLowerCase().split(/\s+/).every((word) => told().includes(word)))
-      && Object.entries(chosen).every(([name, value]) => !name.startsWith("label.") || call.labels[name.slice(6)] === value);
+      && Object.entries(chosen).every(
+        ([name, value]) => !name.startsWith("label.") || call.labels[name.slice(6)] === value,
+      );
   }
 
   sorted() {
@@ -155,7 +166,8 @@ export class ListPage {
     this.sentence.textContent = lost || (about.listed ? about.sentence : "Looking which calls there are…");
     this.progress.hidden = !about.waiting;
     Object.assign(this.progress, { max: about.all || 1, value: done });
-    this.problems.replaceChildren(...Object.entries(about.missing).map(([name, why]) => element("li", {}, `${name}: ${why}`)));
+    const missing = Object.entries(about.missing).map(([name, why]) => element("li", {}, `${name}: ${why}`));
+    this.problems.replaceChildren(...missing);
     const found = this.sorted();
     const all = this.calls.all.size;
     Object.assign(this.calls, { list: location.href, order: found.map(({ id }) => id) });
@@ -194,7 +206,8 @@ export class ListPage {
       cell("answer", "answer (ms)", figure(call.answer_p50_ms)),
       cell("loss", "loss (%)", figure(call.loss_percent, 1)),
       cell("labels", "", ...chips(call.labels)),
-      cell("name", "", link, " ", call.noted && element("span", { class: "chip", title: "Somebody wrote notes" }, "notes")));
+      cell("name", "", link, " ",
+        call.noted && element("span", { class: "chip", title: "Somebody wrote notes" }, "notes")));
   }
 
   worst(call) {
@@ -203,7 +216,8 @@ export class ListPage {
     if (call.state === "broken") return [element("span", { class: "tag broken" }, "broken"), ` ${call.problem}`];
     if (!call.worst_kind) return [element("span", { class: "quiet" }, "nothing found")];
     const title = call.kinds.find(({ kind }) => kind === call.worst_kind)?.title ?? call.worst_kind;
-    return [tag(call.worst_severity), " ", element("b", {}, title), " ", element("span", { class: "quiet" }, call.worst)];
+    const worst = element("span", { class: "quiet" }, call.worst);
+    return [tag(call.worst_severity), " ", element("b", {}, title), " ", worst];
   }
 
   go() { // the address has changed, not the page

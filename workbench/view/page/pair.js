@@ -14,14 +14,19 @@ export class PairPage {
   constructor(main, calls, ids, visit) {
     Object.assign(this, { main, calls, visit });
     this.table = element("table", { class: "pair" });
-    this.otherButton = element("button", { type: "button", title: "Hear the other call, at the same place (X)", onclick: () => this.switch() }, "Hear the other (X)");
-    this.copyButton = element("button", { type: "button", onclick: () => copyLink(this.link(), this.copyButton) }, "Copy link");
+    const title = "Hear the other call, at the same place (X)";
+    const other = { type: "button", title, onclick: () => this.switch() };
+    const copy = { type: "button", onclick: () => copyLink(this.link(), this.copyButton) };
+    this.otherButton = element("button", other, "Hear the other (X)");
+    this.copyButton = element("button", copy, "Copy link");
     this.sides = ids.map((id, i) => this.side(id, i));
     main.append(
-      element("nav", { class: "bar" }, element("a", { href: calls.list, class: "button" }, "← Calls"), this.otherButton,
+      element("nav", { class: "bar" },
+        element("a", { href: calls.list, class: "button" }, "← Calls"), this.otherButton,
         element("span", { class: "gap" }), this.copyButton),
       element("h1", {}, "Two calls on one clock"), this.table,
-      element("div", { class: "bar lined" }, "Lined up at", ...this.sides.flatMap(({ lined }, i) => [i ? "and" : "", lined])),
+      element("div", { class: "bar lined" },
+        "Lined up at", ...this.sides.flatMap(({ lined }, i) => [i ? "and" : "", lined])),
       ...this.sides.flatMap(({ head, status, stage }) => [head, status, stage]),
     );
     document.title = "Two calls";
@@ -42,7 +47,8 @@ export class PairPage {
     side.head = element("h2", {});
     side.status = element("p", { class: "status", role: "status", hidden: true });
     side.stage = element("div", { class: "player" });
-    side.lined = element("select", { "aria-label": `Where the ${i ? "second" : "first"} call is lined up` }, new Option("its start", 0));
+    const label = `Where the ${i ? "second" : "first"} call is lined up`;
+    side.lined = element("select", { "aria-label": label }, new Option("its start", 0));
     side.lined.addEventListener("change", () => this.lineUp(i));
     side.stage.addEventListener("wb-tl-move", ({ detail }) => this.move(i, detail));
     const begin = { t: fields().t };
@@ -84,16 +90,20 @@ export class PairPage {
   }
 
   showTable(abouts) {
-    const cells = (tell) => abouts.map((about) => element("td", {}, ...[tell(about)].flat().filter((part) => part !== null)));
+    const parts = (told) => [told].flat().filter((part) => part !== null);
+    const cells = (tell) => abouts.map((about) => element("td", {}, ...parts(tell(about))));
     const rows = [
       ["began", cells(({ started_at: began }) => moment(began))],
       ["length", cells(({ duration }) => clock(duration))],
-      ["worst of it", cells(({ worst_severity: how, found }) => (how ? [tag(how), ` ${found[0].title}`] : "nothing found"))],
+      ["worst of it", cells(({ worst_severity: how, found }) =>
+        (how ? [tag(how), ` ${found[0].title}`] : "nothing found"))],
       ...FIGURES.map(([name, heading, digits]) => [heading, cells((about) => figure(about[name], digits))]),
     ];
     this.table.replaceChildren(
-      element("thead", {}, element("tr", {}, element("th"), ...abouts.map(({ name }) => element("th", { scope: "col" }, name)))),
-      element("tbody", {}, ...rows.map(([heading, of]) => element("tr", {}, element("th", { scope: "row" }, heading), ...of))),
+      element("thead", {}, element("tr", {},
+        element("th"), ...abouts.map(({ name }) => element("th", { scope: "col" }, name)))),
+      element("tbody", {}, ...rows.map(([heading, of]) =>
+        element("tr", {}, element("th", { scope: "row" }, heading), ...of))),
     );
   }
 
