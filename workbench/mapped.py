@@ -72,6 +72,10 @@ class Spool:
         self._pending = bytearray()
         self._limit = LARGE if _CAN else sys.maxsize
 
+    def __del__(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
     def add(self, piece: bytes) -> int:
         """Add a piece.
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from pipecat_bandwidth.encodings import PCMU
@@ -65,6 +66,9 @@ _SLOPE, _ROUNDED = 0.6, 0.003
 _EVEN, _AT_RAIL = 0.01, 0.15
 #: Entropy of random bytes, in bits; of noise at full scale that is cut off 7.
 _EVEN_BITS: Final = 7.8
+#: Samples without sound that are a hole, their share of a frame from which on it has holes, and the
+#: share of its other samples that are different where it has many values.
+_HOLE, _HOLES, _MANY = 16, 0.2, 0.4
 _AT_ONCE: Final = 120  # pieces, half a minute
 _FRAMED: Final = 2000  # frames
 
@@ -421,10 +425,23 @@ def _less_of_few(data: Bytes, declared: Declared, length: Lengths, margins: Leng
 
 
 def _in_few_codes(data: Bytes, declared: Declared) -> Lengths:
-    """Code length of the declared reading as sound of few values, in bits a byte."""
+    """Code length of the declared reading as sound of few values, in bits a byte.
+
+    A silence in which nothing was sent has one value, and says nothing of the sound round it: where
+    that has many, it is infinite.
+    """
     if declared == "PCMU":
-        return code_length.few_codes(_BY_VALUE[data], 256)
-    return code_length.few_words("<i2")(data)
+        few, values, silent = (
+            code_length.few_codes(_BY_VALUE[data], 256),
+            data,
+            (data | 0x80) == 0xFF,
+        )
+    else:
+        values = np.ascontiguousarray(data).view("<i2")
+        few, silent = code_length.few_words("<i2")(data), values == 0
+    holes = sliding_window_view(silent, _HOLE, axis=1).all(axis=2).mean(axis=1) > _HOLES
+    different = np.count_nonzero(np.diff(np.sort(values, axis=1), axis=1), axis=1)
+    return np.where(holes & (different > _MANY * (~silent).sum(axis=1)), np.inf, few)
 
 
 def _is_steady(frames: NDArray[np.float32]) -> NDArray[np.bool_]:
