@@ -23,7 +23,7 @@ demo: $(OK)
 	$(V)/bin/workbench demo
 
 test: $(OK) system-packages
-	$(V)/bin/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
+	$(V)/bin/python -m pytest -q -n 3 --dist loadfile
 
 # One room's: make coverage TESTS=tests/metrics
 TESTS ?= tests

@@ -14,6 +14,7 @@ from tests.captures import Scene, speech
 from tests.misread import WRONG, as_samples
 from workbench.audio import Audio
 from workbench.call import Call
+from workbench.call.frames import frames_of
 from workbench.diagnosis import Finding, diagnose, excerpt
 from workbench.metrics.speech import levels
 
@@ -217,7 +218,7 @@ def test_messages_converted_one_by_one_are_heard_as_joints(tmp_path):
             frame if whole else replace_pcm(frame, Audio.from_pcm(frame.pcm, 16000))
             for frame in call.frames_in
         ]
-        call.frames_in = tuple(frames)
+        call.frames_in = frames_of(frames)
         findings = list(diagnose(call, ["block_joint"]))
         assert [(f.side, f.listen) for f in findings] == (
             [] if whole else [("caller", "bot_heard")]

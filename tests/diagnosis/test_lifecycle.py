@@ -50,7 +50,7 @@ def again(tmp_path, *, read: bool) -> Call:
     scene.receive(14.99, messages.encode(messages.Start("s-2", "c-1", "99", "agent", tracks)))
     call = opened(scene, tmp_path)
     if not read:
-        call.frames_in = tuple(frame for frame in call.frames_in if frame.time < 12.1)
+        call.frames_in = call.frames_in.taken(call.frames_in.time < 12.1)
     return call
 
 
