@@ -39,6 +39,8 @@ class Model {
 
   on(name, act) { this.heard.set(name, [...(this.heard.get(name) ?? []), act]); }
 
+  off(name, act) { this.heard.set(name, (this.heard.get(name) ?? []).filter((other) => other !== act)); }
+
   emit(name, ...values) { for (const act of this.heard.get(name) ?? []) act(...values); }
 }
 
