@@ -7,6 +7,7 @@
         SimulationError     a simulated call failed; .step, .reason
             NotReached      there was no call: no server where the webhook should be
         NothingSaid         there is no audio of a bot to work on (a ValueError too)
+        NotForCarrier       what is for Bandwidth's serializer, asked of another's (a ValueError too)
         NotesError          a file beside a capture holds no notes; .file
         NotAvailable        something that is not part of the installation is not on this machine
     MetricWarning           a metric has no value here, and is NaN
@@ -24,6 +25,7 @@ __all__ = [
     "CaptureError",
     "MetricWarning",
     "NotAvailable",
+    "NotForCarrier",
     "NotReached",
     "NotesError",
     "NothingSaid",
@@ -89,6 +91,10 @@ class NotReached(SimulationError):
 
 class NothingSaid(WorkbenchError, ValueError):
     """There is no audio of a bot in what was given."""
+
+
+class NotForCarrier(WorkbenchError, ValueError):
+    """What is for Bandwidth's serializer was asked of a call that another one carried."""
 
 
 class NotesError(WorkbenchError):

@@ -13,7 +13,7 @@ from workbench.audio import Audio
 from workbench.call import Call
 from workbench.call.replay import replay
 from workbench.diagnosis import diagnose
-from workbench.exceptions import NothingSaid, WorkbenchError
+from workbench.exceptions import NotForCarrier, NothingSaid, WorkbenchError
 from workbench.exports import export
 from workbench.report import write_report
 from workbench.terminal import print_findings, print_summary
@@ -43,10 +43,11 @@ def of_capture(path: Path, *, is_compared: bool = True, is_reported: bool = True
             doing("compare")
             try:
                 comparison = compare(call)
-            except NothingSaid:
+            except (NothingSaid, NotForCarrier):
                 pass
         doing("replay")
-        str(replay(call))
+        if call.carrier.is_ours:
+            str(replay(call))
         with tempfile.TemporaryDirectory() as folder:
             if is_reported:
                 doing("report")

@@ -32,7 +32,7 @@ from workbench.call.stats import call_stats, clock_drift, only_of_frames
 from workbench.call.turns import Turn
 from workbench.call.words import Sounding, Words, find_words
 from workbench.capture import CaptureReader
-from workbench.exceptions import CaptureError
+from workbench.exceptions import CaptureError, NotForCarrier
 from workbench.metrics.sounds import HARDLY_VOICE, Sound, intervals_of, sounds
 
 __all__ = ["Call"]
@@ -169,10 +169,10 @@ class Call:
             what: Name of what is asked for, as the sentence's subject.
 
         Raises:
-            ValueError: If another one was.
+            NotForCarrier: If another one was.
         """
         if not self.carrier.is_ours:
-            raise ValueError(
+            raise NotForCarrier(
                 f"{what} is for Bandwidth's serializer; {self.path.name} was recorded from "
                 f"{self.carrier.serializer or self.carrier}"
             )
