@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ from rich.table import Table
 from pipecat_bandwidth.encodings import PCMU, WireFormat, wire_format
 from tests.captures import SCRIPT, Scene, scripted
 from workbench.capture.packer import Packer
-from workbench.capture.schema import FORMAT, FORMAT_VERSION, TOPICS
+from workbench.capture.schema import FORMAT, FORMAT_VERSION, TOPICS, Body
 
 
 class Case(NamedTuple):
@@ -80,15 +80,15 @@ def peak_mb() -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
-def live(scene: Scene, path: Path) -> Path:
-    """Write a scene as a call would, a chunk each second, but in less than its time."""
+def live(records: Iterable[tuple[float, str, str | Body]], path: Path) -> Path:
+    """Write records, in order, as a call would: a chunk each second, but in less than its time."""
     about = {"writer": "benchmark", "format": FORMAT, "format_version": FORMAT_VERSION}
     packer = Packer(path, time.time_ns() - time.monotonic_ns())
     packer.begin({"capture": about, "call": {"call_id": "c-1"}, "serializer": {}})
     numbers = {topic: number for number, topic in enumerate(TOPICS, start=1)}
     sequences = dict.fromkeys(TOPICS, 0)
     began, flush_at = time.monotonic_ns(), 0.0
-    for at, topic, body in sorted(scene._records(), key=lambda record: record[0]):
+    for at, topic, body in records:
         if at >= flush_at:
             packer.write_out()
             flush_at = at + 1
@@ -99,11 +99,16 @@ def live(scene: Scene, path: Path) -> Path:
     return packer.path
 
 
+def in_order(scene: Scene) -> list[tuple[float, str, str | Body]]:
+    """The records of a scene by their time."""
+    return sorted(scene._records(), key=lambda record: record[0])
+
+
 def measured(case: Case, folder: Path) -> dict[str, float]:
     times = max(1, round(case.minutes * 60 / SCRIPT["duration"]))
     scene = scripted(pipeline_rate=24000, wire=case.wire, times=times)
     scene.heard_rate = case.heard_rate
-    path = live(scene, folder / "call.mcap")
+    path = live(in_order(scene), folder / "call.mcap")
     command = [sys.executable, "-m", "tests.benchmarks.calls", str(path)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)

@@ -22,11 +22,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.calls import peak_mb
+from tests.benchmarks.calls import in_order, live, peak_mb
 from tests.captures import MEDIA, SCRIPT, Scene, scripted
 from workbench.capture import AudioFrame
-from workbench.capture.packer import Packer
-from workbench.capture.schema import FORMAT, FORMAT_VERSION, TOPICS, Body
+from workbench.capture.schema import Body
 
 MINUTES: Final = tuple(map(float, os.environ.get("MINUTES", "10,60,240").split(",")))
 #: What is wanted, in MB, at 60 and at 240 minutes.
@@ -61,29 +60,11 @@ def measure(what: str, path: Path) -> dict[str, float]:
     return {"MB": peak_mb(), "CPU": time.process_time()}
 
 
-def long_call(path: Path, minutes: float) -> Path:
-    """Write a capture of about so many minutes, as a live call would, without holding it."""
-    about = {"writer": "benchmark", "format": FORMAT, "format_version": FORMAT_VERSION}
-    began = time.monotonic_ns()
-    packer = Packer(path, time.time_ns() - began)
-    packer.begin({"capture": about, "call": {"call_id": "c-1"}, "serializer": {}})
-    numbers = {topic: number for number, topic in enumerate(TOPICS, start=1)}
-    sequences, flush_at = dict.fromkeys(TOPICS, 0), 0.0
-    for at, topic, body in _records(minutes, sequences):
-        if at >= flush_at:
-            packer.write_out()
-            flush_at = at + 1
-        sequences[topic] += 1
-        packer.add(numbers[topic], sequences[topic], began + round(at * 1e9), body)
-    packer.finish(b"{}", {"reason": "close"})
-    packer.close()
-    return packer.path
-
-
-def _records(minutes: float, sequences: dict[str, int]) -> Iterator[tuple[float, str, str | Body]]:
+def long_call(minutes: float) -> Iterator[tuple[float, str, str | Body]]:
+    """The records of a call of about so many minutes, in order, without holding them."""
     length = round(SCRIPT["duration"] / MEDIA) * MEDIA
     count = max(1, round(minutes * 60 / length))
-    rng, media = np.random.default_rng(1), 0
+    rng, media, received = np.random.default_rng(1), 0, 0
     plain, torn = (scripted(pipeline_rate=24000) for _ in range(2))
     torn.hole(9.0, 0.3)
     clean = plain.caller.copy()
@@ -92,12 +73,13 @@ def _records(minutes: float, sequences: dict[str, int]) -> Iterator[tuple[float,
         _drawn(scene, clean, rng)
         scene.number = np.arange(media + 1, media + 1 + len(scene.arrival))
         scene.stop, media = number == count - 1, media + len(scene.arrival)
-        before = sequences["/ws/rx"]
-        for at, topic, body in sorted(scene._records(), key=lambda record: record[0]):
+        before = received
+        for at, topic, body in in_order(scene):
             if number and at <= 0.0 and topic != "/frames/out/audio":
                 continue  # it started once
             if isinstance(body, AudioFrame) and body.cause:
                 body.cause += before - (number > 0)
+            received += topic == "/ws/rx"
             yield at + number * length, topic, body
 
 
@@ -114,7 +96,7 @@ def run(console: Console) -> Sequence[Sequence[str]]:
     with tempfile.TemporaryDirectory() as folder:
         for minutes in MINUTES:
             with console.status(f"writing {minutes:g} minutes"):
-                path = long_call(Path(folder) / f"{minutes:g}.mcap", minutes)
+                path = live(long_call(minutes), Path(folder) / f"{minutes:g}.mcap")
             for what in WANTED:
                 with console.status(f"{what}, {minutes:g} minutes"):
                     found[what, minutes] = _measured(what, path)

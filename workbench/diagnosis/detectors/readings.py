@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from pipecat_bandwidth.encodings import PCMU
@@ -66,9 +65,8 @@ _SLOPE, _ROUNDED = 0.6, 0.003
 _EVEN, _AT_RAIL = 0.01, 0.15
 #: Entropy of random bytes, in bits; of noise at full scale that is cut off 7.
 _EVEN_BITS: Final = 7.8
-#: Samples without sound that are a hole, their share of a frame from which on it has holes, and the
-#: share of its other samples that are different where it has many values.
-_HOLE, _HOLES, _MANY = 16, 0.2, 0.4
+#: Where more than this share of what can be heard is different, there are not few values.
+_MANY: Final = 0.4
 _AT_ONCE: Final = 120  # pieces, half a minute
 _FRAMED: Final = 2000  # frames
 
@@ -425,23 +423,18 @@ def _less_of_few(data: Bytes, declared: Declared, length: Lengths, margins: Leng
 
 
 def _in_few_codes(data: Bytes, declared: Declared) -> Lengths:
-    """Code length of the declared reading as sound of few values, in bits a byte.
+    """Code length of the declared reading as sound of few values, in bits a byte; infinite of others.
 
-    A silence in which nothing was sent has one value, and says nothing of the sound round it: where
-    that has many, it is infinite.
+    How many there are is asked of what can be heard: silence has one, and says nothing of the rest.
     """
     if declared == "PCMU":
-        few, values, silent = (
-            code_length.few_codes(_BY_VALUE[data], 256),
-            data,
-            (data | 0x80) == 0xFF,
-        )
+        values, length, silent = data, code_length.few_codes(_BY_VALUE[data], 256), (127, 255)
     else:
-        values = np.ascontiguousarray(data).view("<i2")
-        few, silent = code_length.few_words("<i2")(data), values == 0
-    holes = sliding_window_view(silent, _HOLE, axis=1).all(axis=2).mean(axis=1) > _HOLES
+        values, length = np.ascontiguousarray(data).view("<i2"), code_length.few_words("<i2")(data)
+        silent = (0, 0)
+    heard = np.count_nonzero((values != silent[0]) & (values != silent[1]), axis=1)
     different = np.count_nonzero(np.diff(np.sort(values, axis=1), axis=1), axis=1)
-    return np.where(holes & (different > _MANY * (~silent).sum(axis=1)), np.inf, few)
+    return np.where(different > _MANY * heard, np.inf, length)
 
 
 def _is_steady(frames: NDArray[np.float32]) -> NDArray[np.bool_]:
