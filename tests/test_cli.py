@@ -269,7 +269,7 @@ def test_sentences_break_between_words_and_facts_not_at_all(
     call = Call.open(CAPTURE)
     sentence, *facts = call.summary().splitlines()
     printed = workbench("summary", CAPTURE, columns=50).out.splitlines()
-    assert printed.pop() == f"worst:      {diagnose(call).sentence}"
+    assert printed.pop() == f"diagnosis:  {diagnose(call).sentence}"
     wrapped, whole = printed[: -len(facts)], printed[-len(facts) :]
     assert whole == facts and max(map(len, facts)) > 50
     replayed = workbench("replay", CAPTURE, columns=50).out.splitlines()

@@ -291,7 +291,7 @@ def summary(
         from workbench.diagnosis import diagnose as run
 
         stats, text = call.stats, call.summary()
-        text += "" if as_json else f"\n{'worst:':<12}{run(call).sentence}"
+        text += "" if as_json else f"\n{'diagnosis:':<12}{run(call).sentence}"
     if as_json:
         print(json.dumps({"duration": call.duration, "finished": call.finished, **stats}, indent=2))
     else:

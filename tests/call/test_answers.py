@@ -178,7 +178,7 @@ def test_a_recorded_run_of_any_pipecat_has_its_waits_split(run):
 def test_a_slow_answer_is_blamed_on_its_stage(calls, kind):
     (finding,) = diagnose(calls["slow"], [kind])
     assert re.match(
-        r"It took 3\.\d s, of it 3\.0 s \(\d\d %\) Model's first token\. ", finding.cause
+        r"The wait took 3\.\d s, of it 3\.0 s \(\d\d %\) Model's first token\. ", finding.cause
     )
     assert finding.remedy.lower().startswith(KINDS["first_token"].setting)
 

@@ -84,7 +84,8 @@ class Findings(Sequence[Finding]):
         """The whole in one sentence."""
         serious = [finding for finding in self if finding.severity != "info"]
         if serious:
-            more = f", and {len(serious) - 1} more below" if len(serious) > 1 else ""
+            rest = len(serious) - 1
+            more = f"; and {rest} more finding{'s' * (rest > 1)}" if rest else ""
             return f"The worst of this call: {serious[0].measurement}{more}."
         if self.is_silent:
             return "Nothing can be said of this call: the capture holds no audio of either side."

@@ -32,4 +32,4 @@ def because(
     if not share:
         return cause, f"{remedy} {HOW_TO_SEE}"
     setting = f"{most.setting[0].upper()}{most.setting[1:]}. " if with_setting else ""
-    return f"It took {share}. {cause}", setting + remedy
+    return f"The wait took {share}. {cause}", setting + remedy
