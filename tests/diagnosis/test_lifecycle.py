@@ -89,7 +89,6 @@ def broken(tmp_path, at: float, *, cancelled: bool = True, hang_up: str = "") ->
     [
         (5.0, False, "the bot", "error"),
         (12.5, False, "the caller", "error"),
-        (5.0, True, "the bot", "warning"),
         (12.5, True, "the caller", "info"),
     ],
 )
@@ -103,15 +102,22 @@ def test_a_connection_that_dies_in_mid_word_broke_off(tmp_path, at, cancelled, w
     assert who in finding.measurement
 
 
+@pytest.mark.parametrize("hang_up", ["", "ended"])
+def test_a_bot_that_cancels_in_mid_word_cut_itself_off(tmp_path, hang_up):
+    (finding,) = found(broken(tmp_path, 5.0, hang_up=hang_up))
+    assert (finding.kind, finding.severity, finding.possible) == ("cut_goodbye", "warning", True)
+    assert finding.span == pytest.approx((5.0, 5.0), abs=0.03)
+    assert "EndFrame" in finding.remedy
+
+
 def test_where_nobody_spoke_the_caller_possibly_hung_up(tmp_path):
     (finding,) = found(broken(tmp_path, 18.0))
     assert (finding.kind, finding.severity, finding.possible) == ("broke_off", "info", True)
     assert finding.measurement.startswith("possibly the caller hung up")
 
 
-@pytest.mark.parametrize("outcome", ["ended", "already_over"])
-def test_a_hang_up_behind_the_break_leaves_two_readings(tmp_path, outcome):
-    (finding,) = found(broken(tmp_path, 5.0, hang_up=outcome))
+def test_a_hang_up_that_finds_the_call_over_leaves_two_readings(tmp_path):
+    (finding,) = found(broken(tmp_path, 5.0, hang_up="already_over"))
     assert (finding.kind, finding.possible) == ("broke_off", True)
 
 

@@ -46,6 +46,7 @@ class Course(NamedTuple):
             after it. Pipecat's transport does so now and then: it was just about to send it.
         late: Where event loop or caller were late, 0.3 s wider.
         end: When the last message came.
+        cut: Whether the bot was cut off at the end, in the middle of its words.
         background: Whether music or a television was heard behind the caller.
     """
 
@@ -55,6 +56,7 @@ class Course(NamedTuple):
     passed: list[float]
     late: list[Span]
     end: float
+    cut: bool
     background: bool
 
     @property
@@ -130,6 +132,7 @@ def truth_of(path: Path, rightly: Sequence[str] = ()) -> Truth:
         },
         {
             **dict.fromkeys(STALLS, course.late),
+            "cut_goodbye": [(course.end - 0.5, course.end + 0.5)] if course.cut else [],
             "early_answer": together,
             "slow_barge_in": together,
             "stale_audio": [(time - PASSED, time + PASSED) for time in course.passed],
@@ -194,7 +197,9 @@ def course_of(path: Path) -> Course:
     behind = bool(BY_NAME[truth["scenario"]].background)
     moments = truth["lag"] + truth["late"]
     late = [(time - ms / 1000 - 0.3, time + 0.3) for time, ms in moments]
-    return Course(bot, caller, holes, _passed(given, cuts), late, came[-1], behind)
+    # Who is interrupted by the caller is cut off too, but something follows.
+    cut = bool(truth["slots"]) and bool(truth["slots"][-1][2]) and bot[-1][1] > came[-1] - 0.1
+    return Course(bot, caller, holes, _passed(given, cuts), late, came[-1], cut, behind)
 
 
 def _times(

@@ -41,7 +41,8 @@ FADED_DB, LAST_HOPS = 10.0, 6
         ),
     ),
     measured="sound (above -50 dBov) in the far end's queue, by the model, when the call ended "
-    "because the bot had asked for it, by stop or by a confirmed hang-up.",
+    "because the bot had asked for it, by stop or by a confirmed hang-up; or a CancelFrame as the "
+    "last of all, while the bot gave the serializer sound.",
     thresholds=(
         Threshold(
             200.0,
@@ -50,12 +51,17 @@ FADED_DB, LAST_HOPS = 10.0, 6
         ),
     ),
     change="push the EndFrame after the last audio and let it wait for what is queued "
-    "(hang_up_after_secs).",
+    "(hang_up_after_secs); a CancelFrame waits for nothing.",
+    limits="a CancelFrame is the bot's own, or that of a transport that found its socket closed: "
+    "Pipecat's FastAPI transport (1.4 to 1.14) gives the serializer none then, its other WebSocket "
+    "transport does.",
     accuracy=(Accuracy("hung_up", 1.0, value_error=0.0, span_ms=0.0),),
 )
 def cut_goodbye(call: Call) -> Iterator[Finding]:
     """The bot hangs up before the caller has heard all of its last sentence."""
     ending = call.ending
+    if _is_cancelled(call) and not ending.by and "bot" in _who_spoke(call, ending.time):
+        yield _cancelled_goodbye(call)
     if ending.by != "bot" or ending.how not in ("stop", "hang_up"):
         return
     unheard_ms = 1000 * _queued(call)
@@ -74,6 +80,31 @@ def cut_goodbye(call: Call) -> Iterator[Finding]:
     )
 
 
+def _cancelled_goodbye(call: Call) -> Finding:
+    """The bot was cancelled in mid-word."""
+    time = call.ending.time
+    return cut_goodbye.finding(
+        side="bot",
+        parts=(Part(time, time, 1.0),),
+        severity="warning",
+        value=1,
+        threshold=Threshold(1, "times"),
+        measurement="the bot cancelled its pipeline while it spoke",
+        cause="A CancelFrame came in the middle of its words: what was not yet sent is thrown away. "
+        "Only a transport other than FastAPIWebsocketTransport gives one because the socket is gone.",
+        remedy=f"End with an EndFrame (task.stop_when_done()) and not with task.cancel(). "
+        f"{call.carrier.advice.goodbye}",
+        listen="caller_heard",
+        confidence=POSSIBLE,
+    )
+
+
+def _is_cancelled(call: Call) -> bool:
+    """Whether a CancelFrame is the last of a call that neither stop nor hang-up ended."""
+    ending = call.ending
+    return ending.how == "socket" and bool((call.times_of("cancel") >= ending.time - 0.1).any())
+
+
 def _queued(call: Call) -> float:
     """Seconds of sound that the far end still had queued at the ending, and threw away."""
     playout = call.playout
@@ -88,9 +119,7 @@ def _queued(call: Call) -> float:
     measured="the last message, where neither a stop nor a hang-up of the bot ends the call and "
     "the pipeline went on to cancel; whether somebody was speaking, or the bot's sound was queued.",
     change="look at what lies between Bandwidth and the bot: proxies, their time limits, tunnels.",
-    limits="where the serializer was given a CancelFrame at that moment, the bot ended the call "
-    "itself: Pipecat's FastAPI transport (1.4 to 1.14) gives none once the socket is gone; its "
-    "other WebSocket transport does.",
+    limits="where the serializer was given a CancelFrame while the bot spoke, it is `cut_goodbye`.",
     explains=("dead_air", "cut_goodbye", "hang_up_unconfirmed", "early_end"),
 )
 def broke_off(call: Call) -> Iterator[Finding]:
@@ -107,7 +136,9 @@ def broke_off(call: Call) -> Iterator[Finding]:
     was_up = any(hang_up.outcome == "ended" for hang_up in call.hang_ups)
     if was_up and not who:
         return  # the bot's own quiet end
-    by_itself = bool((call.times_of("cancel") >= ending.time - 0.1).any())
+    by_itself = _is_cancelled(call)
+    if by_itself and "bot" in who and not ending.by:
+        return  # it cut off its own words
     if ending.by == "far end":
         cause = "The hang-up found the call over already: the caller may have hung up."
     elif was_up or by_itself:
@@ -118,7 +149,7 @@ def broke_off(call: Call) -> Iterator[Finding]:
     else:
         cause = "The WebSocket was closed by something on the way, or by the far end."
     severity: Severity = "error" if who else "info"
-    if by_itself and who:  # a bot may cut off the caller at its will, but hardly its own words
+    if by_itself and who:  # a bot may cut off the caller at its will
         severity = "warning" if "bot" in who else "info"
     yield broke_off.finding(
         side=None,
