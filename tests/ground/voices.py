@@ -128,7 +128,7 @@ SOURCES = (
     Source(_MUSIC, "Hold", "", "music", "CC-BY-SA-3.0", "/usr/share/asterisk/moh", "*.wav"),
 )
 #: Languages in which what is synthesised is only measured.
-MEASURED_LANGUAGES = ("da", "id", "sw")
+MEASURED_LANGUAGES = ("hr", "lt", "sq")
 PACKAGES = (*sorted({source.package for source in SOURCES}), "espeak-ng", "flite")
 
 #: What is synthesised, by espeak's name of the language. A few sentences of a telephone each.
@@ -225,6 +225,24 @@ SENTENCES = {
         "Nambari ni nne, saba, moja, tisa.",
         "Tafadhali unaweza kurudia tena?",
         "Asante sana, kwaheri ya kuonana.",
+    ),
+    "hr": (
+        "Dobar dan, želio bih promijeniti termin svog pregleda.",
+        "Broj je četiri, sedam, jedan, devet.",
+        "Možete li to ponoviti, molim vas?",
+        "Hvala vam lijepa, doviđenja.",
+    ),
+    "lt": (
+        "Laba diena, norėčiau pakeisti savo vizito laiką.",
+        "Numeris yra keturi, septyni, vienas, devyni.",
+        "Ar galėtumėte pakartoti dar kartą?",
+        "Labai ačiū už pagalbą, viso gero.",
+    ),
+    "sq": (
+        "Mirëdita, do të doja të ndryshoja takimin tim.",
+        "Numri është katër, shtatë, një, nëntë.",
+        "A mund ta përsërisni edhe një herë, ju lutem?",
+        "Faleminderit shumë, mirupafshim.",
     ),
 }
 FLITE = ("kal", "awb", "rms", "slt")
