@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.captures import Scene, speech
+from workbench.audio import Audio
 from workbench.call import Call
 from workbench.diagnosis import Finding, diagnose
 from workbench.metrics.speech import voice_activity
@@ -81,8 +82,8 @@ def test_a_caller_whose_media_ends_is_away_from_then_on(tmp_path):
     assert "ends at 24 of 36 s" in finding.measurement
 
 
-@pytest.mark.parametrize(("later", "away"), [(0.3, 0), (4.0, 1)])
-def test_while_a_goodbye_is_waited_for_nobody_reads_the_caller(tmp_path, later, away):
+@pytest.mark.parametrize("later", [0.3, 4.0])
+def test_while_a_goodbye_is_waited_for_nobody_reads_the_caller(tmp_path, later):
     """The last words are sent at once, and played for seconds; an EndFrame stops Pipecat's input."""
     scene = conversation(48.0, stop=False)
     goodbye = speech("bot/b02").span(0, 4.5)
@@ -90,7 +91,16 @@ def test_while_a_goodbye_is_waited_for_nobody_reads_the_caller(tmp_path, later, 
     scene.frame_out(32.2, "EndFrame")
     scene.lost.update(range(round(32.2 / 0.02), len(scene.arrival)))
     scene.hang_up(32.0 + goodbye.duration + later, "ended", status_code=200)
-    assert len(found(scene, tmp_path)) == away
+    assert found(scene, tmp_path) == []
+
+
+def test_a_bot_that_ends_the_call_long_after_the_callers_media_is_told_when_it_ended(tmp_path):
+    scene = conversation(48.0, stop=False)
+    scene.lost.update(range(round(34.0 / 0.02), len(scene.arrival)))
+    scene.frame_out(44.0, "EndFrame")
+    scene.hang_up(44.3, "ended", status_code=200)
+    (finding,) = found(scene, tmp_path)
+    assert finding.span == pytest.approx((34.0, 44.3), abs=0.05)
 
 
 def test_a_bot_that_ends_the_call_and_says_its_only_words_when_nobody_reads_is_judged(tmp_path):
@@ -174,3 +184,27 @@ def test_a_bot_that_has_nothing_to_say_for_long_is_none(tmp_path):
     scene.say_bot(1.0, speech("bot/b07"))
     scene.say_bot(50.0, speech("bot/b07"))
     assert found(scene, tmp_path) == []
+
+
+@pytest.mark.parametrize("said", [0.5, 6.0])
+def test_a_bot_that_sends_nothing_but_silence_is_away(tmp_path, said):
+    """Zeros of a synthesis that fails quietly, or the two seconds that Pipecat ends with."""
+    scene = Scene(24.0)
+    scene.say_caller(2.0, speech("caller/c01"))
+    scene.say_bot(12.0, Audio(np.zeros(round(said * 8000), np.float32), 8000))
+    findings = diagnose(Call.open(scene.write(tmp_path / "a.mcap")))
+    (finding,) = (f for f in findings if f.severity != "info")
+    assert (finding.kind, finding.side, finding.severity) == ("one_way", "bot", "error")
+    assert finding.span == pytest.approx((0.0, 24.0), abs=0.1)
+
+
+@pytest.mark.parametrize("took", [0.3, 8.0])
+def test_while_a_hang_up_takes_its_time_nobody_reads_the_caller(tmp_path, took):
+    """The pipeline stopped to read 3.5 s before its EndFrame came to the serializer."""
+    scene = conversation(32.0, stop=False)
+    scene.lost.update(range(round(28.0 / 0.02), len(scene.arrival)))
+    scene.say_bot(28.5, speech("bot/b02").span(0.0, 1.0))
+    scene.frame_out(31.5, "EndFrame")
+    scene.hang_up(31.5 + took, "ended", took_us=round(took * 1e6))
+    findings = found(scene, tmp_path, "one_way", "dead_air", "slow_shutdown")
+    assert [f.kind for f in findings if f.severity != "info"] == ["slow_shutdown"] * (took > 5)

@@ -9,6 +9,7 @@ from tests.captures import SAMPLES, Scene, speech
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.diagnosis import Finding, diagnose
+from workbench.metrics.speech import levels
 from workbench.metrics.speech_level import active_level
 
 KINDS = ("slow_barge_in", "false_barge_in", "early_answer", "dead_air", "noise")
@@ -177,3 +178,39 @@ def test_a_background_that_goes_on_is_not_the_bot_that_goes_on(tmp_path):
     scene.say_bot(0.5, Audio(under, 8000))
     scene.say_caller(2.0 + speech("bot/b07").duration, speech("caller/c05"))
     assert told(scene, tmp_path, "slow_barge_in", "early_answer", "stale_audio") == []
+
+
+# -- a bot that goes on over the caller ------------------------------------------------------------
+
+
+def unbroken(secs: float) -> Audio:
+    """Words without a pause."""
+    words = speech("caller/c01").resampled(8000)
+    level = levels(words)
+    loud = np.repeat(level > -45.0, round(0.01 * 8000))[: len(words)]
+    return Audio(np.resize(words.samples[: len(loud)][loud], round(secs * 8000)), 8000)
+
+
+def resumed(after: float, words: float) -> Scene:
+    """Interrupted in its second turn, the bot goes on ``after`` the clear; the caller speaks on."""
+    scene = talk()
+    scene.chunks = [chunk for chunk in scene.chunks if chunk.said <= SECOND]
+    cut = SECOND + 2.3
+    scene.caller[round((SECOND + 1.0) * 8000) :] *= np.float32(0.0)
+    scene.say_caller(cut - 0.3, unbroken(words))
+    scene.interrupt(cut)
+    scene.say_bot(cut + after, speech("bot/b03"))
+    return scene
+
+
+@pytest.mark.parametrize("after", [0.4, 1.0])
+def test_a_bot_that_goes_on_over_the_caller_did_not_wait(tmp_path, after):
+    (finding,) = told(resumed(after, 3.0), tmp_path, "slow_barge_in", "early_answer")
+    assert (finding.kind, finding.side) == ("early_answer", "bot")
+    begins = SECOND + 2.3 + after
+    assert finding.span == pytest.approx((begins, SECOND + 2.0 + 3.0), abs=0.15)
+    assert "queued behind the interruption" in finding.remedy
+
+
+def test_a_bot_that_waits_until_the_caller_has_finished_did_wait(tmp_path):
+    assert told(resumed(3.4, 3.0), tmp_path, "slow_barge_in", "early_answer") == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import wave
 
 import msgspec
 import numpy as np
@@ -205,6 +206,13 @@ def test_two_sources_on_the_callers_side_take_turns(tmp_path):
     assert finding.side == "caller"
 
 
+def test_messages_that_overtake_each_other_in_a_burst_are_not_two_sources(tmp_path):
+    scene = talk()
+    late = (scene.arrival >= 2.0) & (scene.arrival < 12.0)
+    scene.arrival[late] = 12.0 + 1e-5 * scene.rng.permutation(int(late.sum()))
+    assert found(scene, tmp_path, "wrong_layout") == []
+
+
 def test_one_voice_takes_no_turns(tmp_path):
     assert found(talk(), tmp_path, "wrong_layout", "block_joint", "wrong_codec") == []
 
@@ -257,6 +265,20 @@ def test_a_compressed_file_is_told_by_its_header(tmp_path):
 
 
 # -- what the serializer does -------------------------------------------------------------------
+
+
+def test_headers_that_the_serializer_leaves_out_are_not_heard(tmp_path):
+    """As add_wav_header puts them before each frame; the capture has them, the wire has not."""
+    scene = talk()
+    for chunk in scene.chunks:
+        file = io.BytesIO()
+        with wave.open(file, "wb") as header:
+            header.setparams((1, 2, scene.pipeline_rate, 0, "NONE", ""))
+            header.writeframes(chunk.frame)
+        chunk.frame = file.getvalue()
+    (finding,) = (f for f in found(scene, tmp_path) if f.kind != "dead_air")
+    assert (finding.kind, finding.severity) == ("container_header", "info")
+    assert "left out" in finding.measurement
 
 
 def zeros(samples: np.ndarray) -> np.ndarray:

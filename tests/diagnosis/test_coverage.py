@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -42,6 +43,16 @@ def test_a_call_that_was_judged_whole_is_sound(tmp_path):
     found = diagnose(Call.open(talk().write(tmp_path / "a.mcap")))
     assert found.unjudged == ()
     assert found.sentence.startswith(SOUND)
+
+
+def test_a_call_with_a_small_fault_is_not_called_sound():
+    """What cannot be heard, such as a setting, leaves it sound."""
+    small, setting = of("dropout", (1.0, 2.0), listen="bot_sent"), of("resampling", (0.0, 9.0))
+    small, setting = (replace(finding, severity="info") for finding in (small, setting))
+    assert Findings((setting,)).sentence.startswith(SOUND)
+    both = Findings((small, setting))
+    assert both.sentence == f"Only small things were found in this call: {small.measurement}."
+    assert "in what was looked at" in both.of("dropout").sentence
 
 
 def test_a_capture_without_its_end_is_not_called_sound(tmp_path):

@@ -160,6 +160,7 @@ def exchanged(run: Run, half: Half, group: str, rng: np.random.Generator) -> Gro
     shown = own if own != "ordinary" else group
     truth = run.tells
     if group == "no voice":  # who spoke is a cough now, and the bot was interrupted all the same
+        truth = truth_of(run.path, run.scenario.rightly, caller=False)
         truth = truth.but("false_barge_in", *TRUE_OF.get(who[0], ()))
     return Ground(run.path.stem, shown, " / ".join(who), truth, call)
 

@@ -59,11 +59,15 @@ class Course(NamedTuple):
     cut: bool
     background: bool
 
-    @property
-    def silences(self) -> list[Span]:
-        """Where nobody spoke for long, and nothing was heard behind the caller."""
+    def silences(self, caller: bool = True) -> list[Span]:
+        """Where nobody spoke for long, and nothing was heard behind the caller.
+
+        Args:
+            caller: Whether the caller speaks; whose words are noises is nobody.
+        """
         found, last = [], self.end if self.background else 0.0
-        for start, end in sorted([*self.bot, *self.caller, (self.end, self.end)]):
+        said = self.caller if caller else []
+        for start, end in sorted([*self.bot, *said, (self.end, self.end)]):
             if start - last >= SILENT:
                 found.append((last, start))
             last = max(last, end)
@@ -112,18 +116,19 @@ def _touches(part: Any, span: Span) -> bool:
     return bool(part.start < span[1] and part.end > span[0])
 
 
-def truth_of(path: Path, rightly: Sequence[str] = ()) -> Truth:
+def truth_of(path: Path, rightly: Sequence[str] = (), *, caller: bool = True) -> Truth:
     """What may be told of a run, by what happened in it.
 
     Args:
         path: Of its capture; its truth lies beside it.
         rightly: Kinds that are true of its scenario.
+        caller: Whether the caller speaks; ``False`` where noises are in the place of words.
     """
     course = course_of(path)
     answers = _answers(course)
     slow = ("slow_response",) if len(answers) and np.median(answers) >= SLOW else ()
     together = _together(course)
-    silent = [(start - EDGE, end + EDGE) for start, end in course.silences]
+    silent = [(start - EDGE, end + EDGE) for start, end in course.silences(caller)]
     return Truth(
         (*rightly, *slow),
         {

@@ -60,7 +60,7 @@ def material(half: Half, rng: np.random.Generator) -> tuple[Run, Fill, Fill]:
         run
         for run in runs(half=half, most_late_ms=LATE_MS)
         if run.scenario.group == "ordinary"
-        and not (run.scenario.rightly or run.scenario.idle or run.course.silences)
+        and not (run.scenario.rightly or run.scenario.idle or run.course.silences())
     ]
     voices = list(speakers(half, "voice", FEWEST[half]).values())
     voices = voices or [clips()]

@@ -20,6 +20,7 @@ import numpy as np
 from pipecat_bandwidth import messages
 from pipecat_bandwidth.encodings import WireFormat
 from pipecat_bandwidth.exceptions import ProtocolError
+from pipecat_bandwidth.mono import without_header
 from workbench.budget import Budget
 from workbench.call import carriers, unrecorded, version_1_0
 from workbench.call.acknowledged import Asked, Mark, paired
@@ -422,7 +423,15 @@ class _Reading:
         self.frames["in"].add(self.frame(record, time))
 
     def audio_out(self, record: Record, time: float) -> None:
-        self.frames["out"].add(self.frame(record, time))
+        frame = self.frame(record, time)
+        if frame.pcm and self.carrier.is_ours:
+            samples = bytes(without_header(frame.pcm))
+            if len(samples) < len(frame.pcm):
+                self.event(
+                    time, "header", "the header of a WAV file, which the serializer left out"
+                )
+                frame = msgspec.structs.replace(frame, pcm=samples)
+        self.frames["out"].add(frame)
 
     def frame(self, record: Record, time: float) -> FrameRecord:
         frame = frame_of(record, time, self.budget)

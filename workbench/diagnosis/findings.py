@@ -84,11 +84,13 @@ class Findings(Sequence[Finding]):
         """The whole in one sentence."""
         serious = [finding for finding in self if finding.severity != "info"]
         if serious:
-            rest = len(serious) - 1
-            more = f"; and {rest} more finding{'s' * (rest > 1)}" if rest else ""
-            return f"The worst of this call: {serious[0].measurement}{more}."
+            return f"The worst of this call: {_first_of(serious)}."
         if self.is_silent:
             return "Nothing can be said of this call: the capture holds no audio of either side."
+        small = [finding for finding in self if finding.listen]
+        if small:
+            where = "this call" if self.is_whole else "what was looked at"
+            return f"Only small things were found in {where}: {_first_of(small)}."
         if not self.is_whole:
             return "Of what was looked at, nothing a person on the phone would mind was found."
         if self.unjudged:
@@ -145,6 +147,13 @@ class Findings(Sequence[Finding]):
             against = f"<p>Against the baseline:</p><ul>{told or '<li>nothing changed</li>'}</ul>"
         rest = f"<p>{escape(self.not_judged)}</p>" if self.not_judged else ""
         return f"<p><b>{escape(self.sentence)}</b></p>{table}{rest}{against}"
+
+
+def _first_of(found: Sequence[Finding]) -> str:
+    """The first of some findings, and how many more there are."""
+    rest = len(found) - 1
+    more = f"; and {rest} more finding{'s' * (rest > 1)}" if rest else ""
+    return f"{found[0].measurement}{more}"
 
 
 def _finding(finding: Finding, advice: tuple[str, str]) -> str:

@@ -29,9 +29,9 @@ MOST: Final = 0.8
 QUIET_DB: Final = 25.0
 #: The sound of the bot that counts: fainter is the noise of a pause.
 SOUND_DBOV: Final = -60.0
-#: A bot that pauses for less, in seconds, is going on with what it says; its end of two seconds of
-#: silence is longer.
-GOES_ON: Final = 3.0
+#: A bot that pauses for less, in seconds, is going on with what it says: an EndFrame waits for a
+#: synthesis that was asked, and for its timeout if it gives nothing.
+GOES_ON: Final = 5.0
 #: The last of the audio before a pause: in it silence suppression has seen that there is none.
 JUST_BEFORE: Final = 0.060
 
@@ -42,7 +42,8 @@ JUST_BEFORE: Final = 0.060
     symptoms=(Symptom(23, "one side is not heard", "`one_way`"),),
     measured="of the caller: no message, none any more, or none for a while although no number is "
     "missing; or digital silence on a line that has noise otherwise. Of the bot: no message "
-    "at all, or none for sound that was given to the serializer (above -60 dBov).",
+    "at all, none with any sound (above -60 dBov), or none for sound that was given to the "
+    "serializer.",
     thresholds=(Threshold(3.0, "s", 'Nobody says anything for so long without a "hello?".'),),
     change='check tracks="inbound" and mode="bidirectional" in the BXML; check audio_out_enabled '
     "and the credentials of the synthesis.",
@@ -145,16 +146,17 @@ def _winds_up(call: Call, since: float) -> bool:
     """Whether the bot only said the rest of what it had to say before it ended the call.
 
     Pipecat's input stops to read as soon as an EndFrame passes it, its output ends when all before
-    that frame was sent, and a serializer may hang up only when the far end has played it: what the
-    caller sends meanwhile is in no capture.
+    that frame was sent, and a serializer may hang up only when the far end has played it, which takes
+    as long as the hang-up takes: what the caller sends meanwhile is in no capture.
     """
-    if call.ending.by != "bot" or not len(call.times_of("end")):
+    ends = call.times_of("end")
+    if call.ending.by != "bot" or not len(ends):
         return False
     sent = call.outbound.time
     played = np.fmax.accumulate(np.fmax(sent, call.playout.end))
     rest = sent > since
     done = np.r_[max([since, *played[~rest][-1:]]), played[rest]]
-    return bool((np.r_[sent[rest], call.ending.time] - done).max() < GOES_ON)
+    return bool((np.r_[sent[rest], max(since, ends[-1])] - done).max() < GOES_ON)
 
 
 def _lasting(spans: list[tuple[float, float]]) -> tuple[Part, ...]:
@@ -209,6 +211,10 @@ def _bot_away(call: Call) -> Iterator[Finding]:
     measurement = f"{secs:.1f} s of the bot's sound were never sent"
     cause = f"The pipeline made {made:.1f} s of audio and the serializer sent nothing of it here."
     remedy = "Look into the capture's /log: the serializer says why it sends nothing."
+    if not parts and len(call.outbound) and not _is_heard(call):
+        parts, secs = (Part(0.0, call.duration, call.duration),), call.duration
+        measurement = "the bot sent nothing but silence"
+        cause, remedy = _SILENT[audible_secs(call.bot_said, SOUND_DBOV) > 0]
     if not len(call.outbound):
         parts, secs = (Part(0.0, call.duration, call.duration),), call.duration
         measurement = "the bot sent no audio"
@@ -230,6 +236,26 @@ def _bot_away(call: Call) -> Iterator[Finding]:
             remedy=remedy,
             listen="bot_said" if made else "caller_heard",
         )
+
+
+#: Cause and remedy of a bot of which only silence was sent, by whether the pipeline gave any sound.
+_SILENT: Final = {
+    False: (
+        "All that the pipeline gave the serializer is silence: nothing was synthesised, or the synthesis "
+        "gave zeros. Pipecat itself sends two seconds of zeros at the end.",
+        "Look into the bot's log for what the speech synthesis says: credentials, the voice, a text "
+        "that is empty; see that something makes the bot speak.",
+    ),
+    True: (
+        "The pipeline gave the serializer sound, and what was sent is silent.",
+        "Look into the capture's /log; play bot_said and bot_sent one after the other.",
+    ),
+}
+
+
+def _is_heard(call: Call) -> bool:
+    """Whether there is any sound at all in what was sent."""
+    return bool(levels(call.bot_sent).max(initial=-np.inf) > SOUND_DBOV)
 
 
 def unsent(call: Call) -> tuple[Part, ...]:

@@ -178,7 +178,8 @@ def _who_was_slow(barge_in: BargeIn) -> tuple[str, str]:
     title="Answered too early",
     harm=105,
     measured="how long the bot talks over a caller who pauses for less than 2 s in mid-sentence "
-    "and goes on no later than 0.7 s after the bot has begun.",
+    "and goes on no later than 0.7 s after the bot has begun; or who speaks already, and does not "
+    "pause, when it begins.",
     thresholds=(
         Threshold(
             700.0,
@@ -201,7 +202,7 @@ def early_answer(call: Call) -> Iterator[Finding]:
     if not found:
         return
     worst = max(over for *_, over in found)
-    pauses = [pause for _, _, pause, _ in found]
+    pause = max(pause for _, _, pause, _ in found)
     times = "" if len(found) == 1 else f" {len(found)} times"
     yield early_answer.finding(
         side="bot",
@@ -210,23 +211,36 @@ def early_answer(call: Call) -> Iterator[Finding]:
         value=1000 * worst,
         measurement=f"the bot began{times} before the caller had finished, and talked over them "
         f"for {worst:.1f} s",
-        cause=f"The caller paused for {max(pauses):.1f} s in mid-sentence, which was taken for the "
-        "end of the turn.",
+        cause=f"The caller paused for {pause:.1f} s in mid-sentence, which was taken for the end of the "
+        "turn."
+        if pause
+        else "The caller was speaking and made no pause: the bot did not wait for one, or went on with "
+        "what it had been interrupted in.",
         remedy="Lengthen VADParams.stop_secs, or let a turn analyzer (smart turn) decide; let the "
-        "bot yield at once when the caller goes on.",
+        "bot yield at once when the caller goes on."
+        if pause
+        else "Look for what makes the bot speak without a turn of its own: a text or audio that was "
+        "queued behind the interruption, a timer, an idle prompt; and whether the caller is listened "
+        "to at that time.",
         listen="caller_sent",
     )
 
 
 def _early_answers(call: Call) -> Iterator[tuple[float, float, float, float]]:
-    """Find where the bot began in a pause of the caller.
+    """Find where the bot began in a pause of the caller, or in the middle of the caller's words.
 
     Yields:
-        Since when both talk, until when, the pause before the bot's first sound, and for how long
-        both talk; in seconds.
+        Since when both talk, until when, the pause before the bot's first sound (0 for none), and for
+        how long both talk; in seconds.
     """
-    speech = call.caller_speech
-    for begins, ends in audible_runs(call, call.times_of("clear")).tolist():
+    speech, clears = call.caller_speech, call.times_of("clear")
+    for begins, ends in audible_runs(call, clears).tolist():
+        amid = speech[(speech[:, 0] < begins) & (speech[:, 1] > begins)]
+        if len(amid) and _was_noticed(float(amid[0, 0]), begins, clears):
+            end = min(float(amid[0, 1]), ends)
+            if sureness(call.caller_sounds, float(amid[0, 0]), end) >= SURE:
+                yield begins, end, 0.0, end - begins
+            continue
         before = speech[speech[:, 1] <= begins + 0.05]
         after = speech[speech[:, 0] > begins - 0.3]
         if not len(before) or not len(after):
@@ -241,6 +255,11 @@ def _early_answers(call: Call) -> Iterator[tuple[float, float, float, float]]:
         if end <= start or sureness(call.caller_sounds, resumed, end) < SURE:
             continue
         yield start, end, begins - paused, end - start
+
+
+def _was_noticed(onset: float, begins: float, clears: NDArray[np.float64]) -> bool:
+    """Whether the caller was heard before the bot began: for long, or an interruption shows it."""
+    return begins - onset > NOT_A_REACTION or _first(clears, onset, begins) is not None
 
 
 @detector(

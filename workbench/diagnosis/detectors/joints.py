@@ -216,6 +216,7 @@ def wrong_layout(call: Call) -> Iterator[Finding]:
     yield from _beside_each_other(call)
     inbound, said = call.inbound, call.speaking
     once = np.flatnonzero(~inbound.duplicate)
+    once = once[np.argsort(inbound.start[once], kind="stable")]  # some overtake others
     ways: tuple[
         tuple[Side, str, Sequence[bytes], NDArray[np.float64], NDArray[np.float64]], ...
     ] = (

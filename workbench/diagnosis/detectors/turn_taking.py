@@ -50,13 +50,14 @@ def dead_air(call: Call) -> Iterator[Finding]:
     """Nobody says anything: the caller wonders whether the line is dead."""
     if not len(call.turns):
         return
-    for start, end in _silences(call):
+    silences = list(_silences(call))
+    for start, end in silences:
         secs = end - start
         if secs < dead_air.threshold:
             continue
         before = [turn.side for turn in call.turns if turn.start < start]
         last = before[-1] if before else "bot"
-        ends = end >= call.duration - HOP
+        ends = start == silences[-1][0]
         # Whoever was asked may think, and prompts come after five seconds or more.
         patience = PATIENCE if last == "bot" and not ends else 1
         cause, remedy = _SILENT["end" if ends else last]
@@ -97,8 +98,12 @@ def _silences(call: Call) -> Iterator[tuple[float, float]]:
     edges = edges[edges[:, 1] - edges[:, 0] >= 0.05]
     if not len(edges):
         return
-    # The first words are the business of late_start.
-    bounds = [*edges.ravel()[1:].tolist(), call.duration]
+    # The first words are the business of late_start, and what comes behind the bot's end that of
+    # slow_shutdown.
+    last = float(edges[-1, 1])
+    ended = np.concatenate([call.times_of(kind) for kind in ("end", "cancel")])
+    over = min([call.duration, *ended[ended > last]])
+    bounds = [*edges.ravel()[1:].tolist(), over]
     yield from zip(bounds[::2], bounds[1::2], strict=True)
 
 
