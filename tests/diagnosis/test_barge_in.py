@@ -214,3 +214,18 @@ def test_a_bot_that_goes_on_over_the_caller_did_not_wait(tmp_path, after):
 
 def test_a_bot_that_waits_until_the_caller_has_finished_did_wait(tmp_path):
     assert told(resumed(3.4, 3.0), tmp_path, "slow_barge_in", "early_answer") == []
+
+
+@pytest.mark.parametrize("times", [2, 3, 5])
+def test_a_bot_that_begins_in_each_pause_is_told_however_soon_it_stops(tmp_path, times):
+    """0.9 s of pause; the bot begins after 0.5 s, and is silent 0.3 s after the caller goes on."""
+    scene = Scene(6.0 + 3.0 * times, noise_dbov=-68)
+    scene.say_bot(0.5, speech("bot/b07").span(0.0, 1.5))
+    for number in range(times + 1):
+        at = 3.0 + 2.9 * number
+        scene.say_caller(at, unbroken(2.0))
+        if number < times:
+            scene.say_bot(at + 2.5, speech("bot/b03").span(0.0, 3.0))
+            scene.interrupt(at + 3.2)
+    findings = told(scene, tmp_path, "early_answer")
+    assert [(f.value, len(f.parts)) for f in findings] == [(times, times)] * (times > 2)

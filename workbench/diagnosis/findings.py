@@ -9,6 +9,7 @@ from typing import Any, overload
 
 from workbench.diagnosis.baseline import Change
 from workbench.diagnosis.coverage import Unjudged, in_words
+from workbench.diagnosis.detectors import DETECTORS
 from workbench.diagnosis.finding import SEVERITIES, Finding, Severity
 from workbench.looks import SEVERITY_LOOKS
 
@@ -92,10 +93,12 @@ class Findings(Sequence[Finding]):
             where = "this call" if self.is_whole else "what was looked at"
             return f"Only small things were found in {where}: {_first_of(small)}."
         if not self.is_whole:
-            return "Of what was looked at, nothing a person on the phone would mind was found."
+            return "Of what was looked for, nothing was found that can be heard."
         if self.unjudged:
             return f"No fault was found in what could be judged; {in_words(self.unjudged)}."
-        return "This call is sound: nothing a person on the phone would mind was found."
+        return (
+            f"This call is sound: of {len(DETECTORS)} kinds of fault none was found that can be heard."
+        )
 
     @property
     def not_judged(self) -> str:

@@ -146,7 +146,7 @@ class Survey:
         errors, heard = len(self.failures("error")), len(self.failures("warning"))
         told = f"{_calls(len(self))} {when} (UTC)"
         if not heard:
-            told += ": nothing that a person on the phone would mind was found."
+            told += ": no warning and no error in any of them."
         else:
             told += (
                 f": in {heard} ({_percent(heard, len(self))}) something is heard that should not "

@@ -41,6 +41,8 @@ MID_SENTENCE: Final = 2.0
 #: A caller who goes on so soon after the bot has begun did not react to it: that takes 0.2 s and more,
 #: and another half for whoever is taken by surprise.
 NOT_A_REACTION: Final = 0.7
+#: So soon after both talked, in seconds, a bot that was cut off is silent.
+CUT: Final = 0.3
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,7 @@ def _who_was_slow(barge_in: BargeIn) -> tuple[str, str]:
             "ms",
             "Two people who begin at once stop within some 300 to 500 ms.",
         ),
+        Threshold(3.0, "times", "However short: twice in a call happens among people too."),
     ),
     change="lengthen VADParams.stop_secs, or let a turn analyzer decide when a turn has ended.",
     limits="a caller who has finished, and happens to think of more just then, looks the same.",
@@ -194,12 +197,10 @@ def _who_was_slow(barge_in: BargeIn) -> tuple[str, str]:
 )
 def early_answer(call: Call) -> Iterator[Finding]:
     """The bot begins before the caller has finished."""
-    found = [
-        (start, end, pause, over)
-        for start, end, pause, over in _early_answers(call)
-        if 1000 * over >= early_answer.threshold
-    ]
+    early = list(_early_answers(call))
+    found = [each for each in early if 1000 * each[-1] >= early_answer.threshold]
     if not found:
+        yield from _again_and_again(call, early)
         return
     worst = max(over for *_, over in found)
     pause = max(pause for _, _, pause, _ in found)
@@ -222,6 +223,29 @@ def early_answer(call: Call) -> Iterator[Finding]:
         else "Look for what makes the bot speak without a turn of its own: a text or audio that was "
         "queued behind the interruption, a timer, an idle prompt; and whether the caller is listened "
         "to at that time.",
+        listen="caller_sent",
+    )
+
+
+def _again_and_again(
+    call: Call, early: Sequence[tuple[float, float, float, float]]
+) -> Iterator[Finding]:
+    """A bot that begins in the caller's pauses, and is cut off at once each time."""
+    clears, often = call.times_of("clear"), early_answer.thresholds[1]
+    cut = [each for each in early if _first(clears, each[0], each[1] + CUT) is not None]
+    if len(cut) < often.value:
+        return
+    pause = max(pause for _, _, pause, _ in cut)
+    yield early_answer.finding(
+        side="bot",
+        parts=[Part(start, end, 1.0) for start, end, *_ in cut],
+        severity=graded(len(cut), often.value, 2 * often.value),
+        value=len(cut),
+        threshold=often,
+        measurement=f"the bot began {len(cut)} times before the caller had finished, and fell silent "
+        "each time",
+        cause=f"Pauses of up to {pause:.1f} s in mid-sentence are taken for the end of the turn.",
+        remedy="Lengthen VADParams.stop_secs, or let a turn analyzer (smart turn) decide.",
         listen="caller_sent",
     )
 

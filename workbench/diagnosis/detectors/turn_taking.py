@@ -29,6 +29,8 @@ TAIL: Final = 30
 PATIENCE: Final = 3
 #: Seconds before an answer in which the caller's last words are.
 LAST_WORDS: Final = 4.0
+#: Sounds of the bot that come so soon one after the other, in seconds, are heard as one.
+CLICKING: Final = 0.5
 #: What lasts so long, in seconds, is heard as somebody, whatever it is.
 LASTING: Final = 0.3
 
@@ -85,6 +87,9 @@ def _silences(call: Call) -> Iterator[tuple[float, float]]:
     """Where neither side can be heard: no voice, no tone, no music of either."""
     caller, bot = levels(call.caller_sent), levels(call.caller_heard)
     heard = bot > AUDIBLE_DBOV
+    # A bot that lets keys click while it thinks is there: its line has no crackle of its own.
+    for start, end in joined(runs_of(heard, HOP), CLICKING).tolist():
+        heard[round(start / HOP) : round(end / HOP)] = True
     for speech, level in ((call.caller_speech, caller), (call.bot_speech, bot)):
         threshold = max(AUDIBLE_DBOV, noise_floor_of(level) + 6)
         for start, end in speech.tolist():
