@@ -17,6 +17,7 @@ from workbench.capture import CaptureReader, CaptureWriter
 from workbench.capture.schema import AudioFrame, Invalid, Note
 from workbench.diagnosis import diagnose
 from workbench.exceptions import CaptureError
+from workbench.metrics.speech_level import active_level
 from workbench.tap import Tap
 from workbench.tuning.stalls import handed_over, stalls_of
 
@@ -788,3 +789,14 @@ def test_records_numbered_by_another_program_are_no_holes(tmp_path: Path) -> Non
         writer.record(record.topic, ANCHOR_NS + time, record.body.decode())
     writer.close()
     assert Call.open(writer.path).unrecorded == ()
+
+
+@pytest.mark.parametrize("dbov", [-25.0, -45.0, -52.0])
+def test_the_level_of_a_faint_voice_is_not_that_of_its_line(tmp_path: Path, dbov: float) -> None:
+    """Of the noise P.56 takes 15.9 dB below the voice for speech too; the voice is 4 of 30 s."""
+    scene = Scene(30.0, noise_dbov=-66)
+    said = speech("caller/c01").span(0.0, 4.0)
+    scene.say_caller(8.0, said, 10 ** ((dbov - active_level(said)) / 20))
+    scene.say_bot(1.0, speech("bot/b07"))
+    level = Call.open(scene.write(tmp_path / "a.mcap")).stats["caller_level_dbov"]
+    assert level == pytest.approx(dbov, abs=1.5)

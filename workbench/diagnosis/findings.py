@@ -96,9 +96,7 @@ class Findings(Sequence[Finding]):
             return "Of what was looked for, nothing was found that can be heard."
         if self.unjudged:
             return f"No fault was found in what could be judged; {in_words(self.unjudged)}."
-        return (
-            f"This call is sound: of {len(DETECTORS)} kinds of fault none was found that can be heard."
-        )
+        return f"This call is sound: of {len(DETECTORS)} kinds of fault none was found that can be heard."
 
     @property
     def not_judged(self) -> str:
