@@ -59,6 +59,20 @@ def test_closures_of_a_synthesiser_are_no_dropouts(tmp_path):
     assert found(scene, tmp_path, "dropout") == []
 
 
+def test_an_abrupt_closure_among_many_that_fade_is_possible_only(tmp_path):
+    samples = formant().samples.copy()
+    starts = np.flatnonzero((samples[1:] == 0) & (samples[:-1] != 0)) + 1
+    first = int(starts[starts > 16000][0])
+    time = np.arange(400) / 8000  # instead of the fading end, and of the next attack
+    vowel = 0.1 * sum(np.sin(2 * np.pi * 120 * k * time + 1) / k for k in range(1, 20))
+    last = first + int(np.argmax(samples[first:] != 0))
+    samples[first - 400 : first] = samples[last : last + 400] = vowel
+    scene = Scene(12.0)
+    scene.say_bot(1.0, Audio(samples, 8000))
+    findings = found(scene, tmp_path, "dropout")
+    assert [(f.severity, f.possible) for f in findings] == [("info", True)]
+
+
 @pytest.mark.parametrize("gain_db", [0, -26])
 @pytest.mark.parametrize("side", ["caller", "bot"])
 def test_holes_in_words_are_found_at_any_level(tmp_path, side, gain_db):

@@ -17,7 +17,7 @@ from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.absence import unsent
 from workbench.diagnosis.detectors.rates import wire_rate, wrong_rate
 from workbench.diagnosis.detectors.tones import TONE_SECS, is_tone
-from workbench.diagnosis.finding import Finding, Part, Side, graded, grouped, lasting
+from workbench.diagnosis.finding import POSSIBLE, Finding, Part, Side, graded, grouped, lasting
 from workbench.metrics.speech import HOP, levels
 
 __all__ = ["audio_lost", "dropout", "tail_lost"]
@@ -36,6 +36,9 @@ FLANK, EDGE = 0.020, 0.002
 STEEP_DB: Final = -8.0
 #: Both flanks are in a word: so far below the loudest within a second, and so far apart at most.
 BELOW_DB, APART_DB = -15.0, 12.0
+#: Round a closure a voice is so far below its loudest at most. A voice with so many more of them than of
+#: what looks like holes makes silences by itself.
+CLOSED_DB, CLOSURES = -25.0, 2
 #: Fainter than this there is the line's noise.
 FAINTEST_DBOV: Final = -60.0
 
@@ -185,7 +188,8 @@ def _shortfalls(call: Call) -> list[Part]:
     ),
     change="look for a processor that pads frames with zeros; of the caller's carrier nothing can "
     "be undone.",
-    limits="holes that a carrier filled with comfort noise, or faded into, are not seen.",
+    limits="holes that a carrier filled with comfort noise, or faded into, are not seen. Of a formant "
+    "synthesiser, in whose words there is digital silence anyway, a hole is possible only.",
     accuracy=(
         Accuracy("punched", 0.95, value_error=0.0, span_ms=0.0),
         Accuracy("punched_caller", 0.97, value_error=0.0, span_ms=0.0),
@@ -205,28 +209,28 @@ def dropout(call: Call) -> Iterator[Finding]:
         told: list[tuple[float, float]] = []
         for name in names:
             # Where no message was, another detector speaks; what came in goes on.
-            holes = [
-                hole
-                for hole in _holes(call.signal(name))
-                if not _touches(where[name], *hole) and not _near(told, *hole)
-            ]
+            found, closures = _holes(call.signal(name))
+            holes = [h for h in found if not _touches(where[name], *h) and not _near(told, *h)]
             told += holes
+            # A formant synthesiser's closures are silence too, and some of them begin at once.
+            sure = closures <= CLOSURES * len(found)
             for parts in grouped(lasting(holes), 5.0):
-                yield _dropout(call, side, name, parts)
+                yield _dropout(call, side, name, parts, sure)
 
 
-def _dropout(call: Call, side: Side, name: str, parts: Sequence[Part]) -> Finding:
+def _dropout(call: Call, side: Side, name: str, parts: Sequence[Part], sure: bool) -> Finding:
     total = sum(part.value for part in parts)
     cause, remedy = _FILLED[name]
     return dropout.finding(
         side=side,
         parts=parts,
-        severity=graded(total, 20, 100),
+        severity=graded(total, 20, 100) if sure else "info",
         value=total,
         measurement=f"{total:.0f} ms of digital silence inside words, in {len(parts)} holes",
         cause=cause,
         remedy=remedy.format(report=call.carrier.advice.report),
         listen=name,
+        confidence=1.0 if sure else POSSIBLE,
     )
 
 
@@ -255,7 +259,8 @@ _FILLED: Final = {
 }
 
 
-def _holes(audio: Audio) -> list[tuple[float, float]]:
+def _holes(audio: Audio) -> tuple[list[tuple[float, float]], int]:
+    """Holes in words, in seconds, and how many silences in words have a fading edge."""
     rate, samples = audio.sample_rate, audio.samples
     found, silent = [np.empty(0, np.intp)], False
     for first, block in mapped.blocks(samples, _AT_ONCE):
@@ -268,16 +273,18 @@ def _holes(audio: Audio) -> list[tuple[float, float]]:
     length = edges[:, 1] - edges[:, 0]
     edges = edges[(length >= dropout.threshold / 1000 * rate) & (length <= LONGEST_HOLE * rate)]
     level = levels(audio) if len(edges) else np.empty(0)
-    holes = []
+    holes, closures = [], 0
     for first, last in edges.tolist():
         around = level[max(0, int(first / rate / HOP) - 100) : int(last / rate / HOP) + 100]
-        breaks_off = _breaks_off(samples, first, last, rate, float(around.max(initial=-100.0)))
+        loudest = float(around.max(initial=-100.0))
+        breaks_off = _breaks_off(samples, first, last, rate, loudest)
+        closures += not breaks_off and _is_in_word(samples, first, last, rate, loudest + CLOSED_DB)
         mapped.let_go(samples[max(0, first - rate) : last + rate])
         if not breaks_off:
             continue
         if last - first < BETWEEN_KEYS * rate or not _between_tones(samples, first, last, rate):
             holes.append((first / rate, last / rate))
-    return holes
+    return holes, closures
 
 
 def _breaks_off(
@@ -292,6 +299,15 @@ def _breaks_off(
     steep = _dbov(before[:edge]) - left > STEEP_DB and _dbov(after[:edge]) - right > STEEP_DB
     is_word = min(left, right) > max(FAINTEST_DBOV, loudest + BELOW_DB)
     return steep and is_word and abs(left - right) < APART_DB
+
+
+def _is_in_word(
+    samples: NDArray[np.float32], first: int, last: int, rate: int, least: float
+) -> bool:
+    """Whether there is sound of a level on both sides of a silence, however it begins and ends."""
+    flank = round(FLANK * rate)
+    sides = samples[max(0, first - flank) : first], samples[last : last + flank]
+    return all(len(side) and _dbov(side) > max(FAINTEST_DBOV, least) for side in sides)
 
 
 def _dbov(samples: NDArray[np.float32]) -> float:
