@@ -19,6 +19,12 @@ settings.register_profile(
 settings.load_profile("busy")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first: of several processes none is left alone with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(autouse=True)
 def recordings_end_with_their_test() -> Iterator[None]:
     """Close what a test left open; its thread would warn, and count, in another test.

@@ -12,10 +12,12 @@ import io
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import nbformat
-from nbclient import NotebookClient
 from PIL import Image
+
+if TYPE_CHECKING:
+    import nbformat
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 KEPT = {"text/plain", "image/png", "text/html"}
@@ -27,9 +29,18 @@ def code_hash(notebook: nbformat.NotebookNode) -> str:
     return hashlib.sha256(source.encode()).hexdigest()
 
 
+def read(path: Path) -> nbformat.NotebookNode:
+    """Read one; what can takes two seconds to import, of each process that has the tests."""
+    import nbformat
+
+    return nbformat.read(path, as_version=4)
+
+
 def execute(path: Path) -> nbformat.NotebookNode:
     """Run all cells in a kernel of this interpreter, in the notebooks' folder."""
-    notebook = nbformat.read(path, as_version=4)
+    from nbclient import NotebookClient
+
+    notebook = read(path)
     client = NotebookClient(
         notebook, timeout=180, kernel_name="python3", store_widget_state=False,
         resources={"metadata": {"path": str(FOLDER)}},
@@ -74,7 +85,7 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def problems(path: Path) -> list[str]:
     """What is wrong with a committed notebook; nothing when it is clean and fresh."""
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read(path)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     found = []
     if notebook.metadata.get("code_sha256") != code_hash(notebook):
@@ -97,6 +108,8 @@ def problems(path: Path) -> list[str]:
 
 
 def main() -> None:
+    import nbformat
+
     for path in sorted(FOLDER.glob("*.ipynb")):
         notebook = clean(execute(path))
         nbformat.write(notebook, path)

@@ -66,6 +66,14 @@ def workbench(
     return run
 
 
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A call of 6 s, for what is no matter of the call: a report of the demo's takes six seconds."""
+    scene = Scene(6.0, pipeline_rate=24000)
+    scene.say_bot(0.5, speech("bot/b02").span(0, 3.6))
+    return scene.write(tmp_path_factory.mktemp("cli") / "short.mcap")
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -242,10 +250,10 @@ def test_a_capture_of_somebody_elses_is_refused_in_one_line(
 
 
 def test_what_is_made_of_a_call_is_for_its_owner_alone(
-    workbench: Callable[..., Run], tmp_path: Path
+    workbench: Callable[..., Run], short: Path, tmp_path: Path
 ) -> None:
-    assert workbench("report", CAPTURE, "--no-audio", "-o", tmp_path / "r.html").code == 0
-    assert workbench("export", CAPTURE, "-o", tmp_path / "all").code == 0
+    assert workbench("report", short, "--no-audio", "-o", tmp_path / "r.html").code == 0
+    assert workbench("export", short, "-o", tmp_path / "all").code == 0
     made = [tmp_path / "r.html", *(tmp_path / "all").iterdir()]
     assert len(made) >= 5
     assert {path.stat().st_mode & 0o777 for path in made} == {0o600}
@@ -437,10 +445,10 @@ def test_several_files_of_one_recording_are_taken(
 
 
 def test_compare_takes_a_capture_or_a_file_of_speech(
-    workbench: Callable[..., Run], tmp_path: Path
+    workbench: Callable[..., Run], short: Path, tmp_path: Path
 ) -> None:
-    voice = SAMPLE / "bot_voices" / "bot_af_heart_24k.flac"
-    for source in (CAPTURE, voice):
+    voice = SAMPLE / "call" / "bot" / "b01.flac"
+    for source in (short, voice):
         run = workbench(
             "compare", source, "--csv", tmp_path / "t.csv", "--picture", tmp_path / "p.png"
         )
@@ -450,17 +458,21 @@ def test_compare_takes_a_capture_or_a_file_of_speech(
         assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_tune_exports_what_the_bot_loads(workbench: Callable[..., Run], tmp_path: Path) -> None:
+def test_tune_exports_what_the_bot_loads(
+    workbench: Callable[..., Run], short: Path, tmp_path: Path
+) -> None:
     broken = tmp_path / "broken.mcap"
     broken.write_bytes(b"nothing")
-    run = workbench("tune", CAPTURE, broken, "-o", tmp_path / "tuned.json")
+    run = workbench("tune", short, broken, "-o", tmp_path / "tuned.json")
     assert run.code == 0
     assert "broken.mcap" in run.err and "1 of 2" in run.out
     params = BandwidthFrameSerializer.InputParams.load(tmp_path / "tuned.json")
     assert params.outbound_encoding == "PCMU"
 
 
-def test_report_is_one_file_without_ids(workbench: Callable[..., Run], tmp_path: Path) -> None:
+def test_report_is_one_file_without_ids(
+    workbench: Callable[..., Run], short: Path, tmp_path: Path
+) -> None:
     from workbench.call import Call
 
     run = workbench("report", CAPTURE, "-o", tmp_path / "out" / "r.html")
@@ -470,7 +482,7 @@ def test_report_is_one_file_without_ids(workbench: Callable[..., Run], tmp_path:
     assert "http://" not in page and "https://" not in page
     assert page.count("<audio") >= 4
     silent = tmp_path / "silent.html"
-    assert workbench("report", CAPTURE, "-o", silent, "--no-audio").code == 0
+    assert workbench("report", short, "-o", silent, "--no-audio").code == 0
     assert "<audio" not in silent.read_text()
     assert "data:audio" not in silent.read_text()
 

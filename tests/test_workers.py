@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -91,6 +92,34 @@ def test_so_many_are_under_way_and_no_more(monkeypatch: pytest.MonkeyPatch) -> N
             with lock:
                 waiting -= 1
     assert most == 4
+
+
+@pytest.mark.slow
+def test_a_dask_worker_may_die(tmp_path: Path) -> None:
+    """The only one that works is killed at its second task; the one in its place does it again.
+
+    Captures of real calls are tuned and surveyed so with ``make thorough``.
+    """
+    distributed = pytest.importorskip("distributed")
+    tasks = [(number, str(tmp_path / "killed")) for number in range(4)]
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        (first,) = client.run(os.getpid).values()
+        found = dict(spread(killed_once, tasks, client.get_executor(), failed=str))
+        assert first not in client.run(os.getpid).values()
+    assert found == {0: 0, 1: 1, 2: 4, 3: 9} and (tmp_path / "killed").exists()
+
+
+def killed_once(number: int, mark: str) -> int:
+    """Its process is killed the first time that it comes to 1."""
+    if number == 1 and not Path(mark).exists():
+        Path(mark).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number**2
 
 
 def test_who_stops_listening_stops_the_work(monkeypatch: pytest.MonkeyPatch) -> None:

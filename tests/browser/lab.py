@@ -12,7 +12,6 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-import nbformat
 from playwright.sync_api import Page
 
 START_SECS = 60
@@ -74,6 +73,8 @@ class Lab:
 
     def write(self, name: str, *cells: str) -> None:
         """Write a notebook of code cells."""
+        import nbformat  # two seconds, of each worker
+
         notebook = nbformat.v4.new_notebook()
         notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
         notebook.metadata["kernelspec"] = {

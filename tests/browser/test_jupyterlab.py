@@ -14,6 +14,8 @@ from playwright.sync_api import Browser, Page
 from tests.browser.lab import Lab
 from tests.captures import Scene, speech
 
+pytestmark = pytest.mark.slow  # a JupyterLab, and a kernel for each
+
 CELLS = (
     """\
 from workbench.call import Call

@@ -11,6 +11,8 @@ from pipecat_bandwidth import BandwidthFrameSerializer
 from tests.browser.lab import Lab
 from tests.captures import Scene, speech
 
+pytestmark = pytest.mark.slow  # a JupyterLab, and a kernel for each
+
 CELL = """\
 from workbench.panel import Panel
 panel = Panel("call.mcap")

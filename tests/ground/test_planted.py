@@ -37,6 +37,7 @@ def test_twice_the_threshold_is_found(fault):
     assert any(trial is not None and trial.found for trial in trials)
 
 
+@pytest.mark.thorough  # each detector's threshold is held to in tests/diagnosis/test_planted.py
 @pytest.mark.parametrize("fault", SIZED, ids=[fault.label for fault in SIZED])
 def test_half_the_threshold_is_not_told(fault):
     trial = attempt(fault, 0.5, "work", 1, whole=False)

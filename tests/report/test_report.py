@@ -81,6 +81,20 @@ def call(tmp_path_factory: pytest.TempPathFactory) -> Call:
     return Call.open(scene.write(tmp_path_factory.mktemp("report") / "call.mcap"))
 
 
+@pytest.fixture(scope="module")
+def bare(call: Call, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a call in which nothing was found, in a folder that was not there."""
+    path = tmp_path_factory.mktemp("report") / "a" / "b" / "r.html"
+    assert write_report(path, call, []) == path
+    return path
+
+
+@pytest.fixture(scope="module")
+def long_call(tmp_path_factory: pytest.TempPathFactory) -> Call:
+    path = tmp_path_factory.mktemp("report") / "long.mcap"
+    return Call.open(scripted(pipeline_rate=24000).write(path))
+
+
 def sounds(page: str) -> list[tuple[str, Audio]]:
     found = []
     for kind, text in SOUND.findall(page):
@@ -118,9 +132,9 @@ def test_nothing_is_fetched_and_only_the_own_script_may_run(parsed: Parsed) -> N
     assert "unsafe-eval" not in policy and "script-src 'unsafe-inline'" not in policy
 
 
-def test_every_report_has_a_nonce_of_its_own(call: Call, tmp_path: Path) -> None:
-    pages = [write_report(tmp_path / name, call, []).read_text("utf-8") for name in ("a", "b")]
-    nonces = [re.search(r"'nonce-([^']+)'", page) for page in pages]
+def test_every_report_has_a_nonce_of_its_own(call: Call, bare: Path, tmp_path: Path) -> None:
+    same = write_report(tmp_path / "r.html", call, [])
+    nonces = [re.search(r"'nonce-([^']+)'", path.read_text("utf-8")) for path in (bare, same)]
     assert nonces[0] and nonces[1] and nonces[0][1] != nonces[1][1]
 
 
@@ -181,23 +195,22 @@ def test_what_is_compared_by_ear_has_one_level_and_one_length(page: str) -> None
     np.testing.assert_allclose(lengths, EXCERPT_SECS, atol=0.01)
 
 
-def test_whole_signals_are_as_long_as_the_call(call: Call, tmp_path: Path) -> None:
-    page = write_report(tmp_path / "r.html", call, []).read_text("utf-8")
+def test_whole_signals_are_as_long_as_the_call(call: Call, bare: Path) -> None:
+    page = bare.read_text("utf-8")
     assert len(sounds(page)) == 3
     for _, audio in sounds(page):
         assert audio.duration == pytest.approx(call.duration, abs=0.15)  # MP3 pads
 
 
-def test_two_minutes_are_less_than_three_megabytes(tmp_path: Path) -> None:
-    call = Call.open(scripted(pipeline_rate=24000).write(tmp_path / "call.mcap"))
-    assert call.duration > 120
-    path = write_report(tmp_path / "r.html", call, diagnose(call), *measured())
+def test_two_minutes_are_less_than_three_megabytes(long_call: Call, tmp_path: Path) -> None:
+    assert long_call.duration > 120
+    path = write_report(tmp_path / "r.html", long_call, diagnose(long_call), *measured())
     assert path.stat().st_size < 3e6
 
 
-def test_an_hour_can_be_mailed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_hour_can_be_mailed(long_call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both sides of a long call are one player, understood, at 7 MB an hour: 3 are left for the rest."""
-    call = Call.open(scripted(pipeline_rate=24000).write(tmp_path / "call.mcap"))
+    call = long_call
     monkeypatch.setattr(sound, "APART_SECS", call.duration - 1)
     (player,) = sound.players(call, ("caller", "bot"))
     assert len(player["src"]) * 3600 / call.duration < 7e6
@@ -241,9 +254,9 @@ def test_of_many_answers_the_slowest_are_shown(call: Call, tmp_path: Path) -> No
     assert min(wait for n, wait in waits if n in shown) == 5.0
 
 
-def test_the_picture_knows_where_its_time_axis_is(call: Call, tmp_path: Path) -> None:
+def test_the_picture_knows_where_its_time_axis_is(call: Call, bare: Path) -> None:
     """The bot's speech stands out of the empty spectrogram where the cursor would be."""
-    page = Parsed(write_report(tmp_path / "r.html", call, []).read_text("utf-8"))
+    page = Parsed(bare.read_text("utf-8"))
     (stage,) = (attrs for _, attrs in page.tags if attrs.get("id") == "stage")
     assert float(stage["aria-valuemax"] or 0) == pytest.approx(call.duration, abs=0.01)
     source = next(image["src"] for image in page.all("img")) or ""
@@ -263,8 +276,8 @@ def test_excerpts_know_where_they_are_from(call: Call, tmp_path: Path) -> None:
     assert begins == ["0.500", "0.000", "0", "0", "0"]
 
 
-def test_a_sound_call_is_told_to_be_sound(call: Call, tmp_path: Path) -> None:
-    text = Parsed(write_report(tmp_path / "r.html", call, []).read_text("utf-8")).text
+def test_a_sound_call_is_told_to_be_sound(bare: Path) -> None:
+    text = Parsed(bare.read_text("utf-8")).text
     assert "This call is sound" in text
     assert "Nothing was found" in text
     assert "The setting to use" not in text
@@ -292,10 +305,8 @@ def test_a_finding_is_headed_by_its_title_and_named_by_its_kind(call: Call, tmp_
     assert 'aria-label="Slow to stop talking at 1.50' in html
 
 
-def test_its_folder_is_made(call: Call, tmp_path: Path) -> None:
-    path = tmp_path / "a" / "b" / "r.html"
-    assert write_report(path, call, []) == path
-    assert path.exists()
+def test_its_folder_is_made(bare: Path) -> None:
+    assert bare.is_file()
 
 
 def test_figures_have_units_and_no_more_digits_than_mean_something(

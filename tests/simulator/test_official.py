@@ -20,8 +20,8 @@ from workbench.attach import write_setup_file
 from workbench.call import Call
 from workbench.simulator import Route, VoiceAPIServer, simulate
 
-#: Each runs a bot in a process of its own, in real time, with Silero's model.
-pytestmark = pytest.mark.slow
+#: The package is fetched, and each runs a bot in a process of its own, in real time, with Silero's model.
+pytestmark = pytest.mark.thorough
 
 ROOT = Path(__file__).parents[2]
 

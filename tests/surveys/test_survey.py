@@ -431,7 +431,7 @@ def test_memory_does_not_grow_with_the_number_of_calls(
     assert peak(6) < 1.1 * peak(1)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_dask_worker_may_die(tmp_path: Path, chopped: Path, lossy: Path) -> None:
     """Two real workers; one is killed while it works. Dask gives its captures to the other."""
     distributed = pytest.importorskip("distributed")

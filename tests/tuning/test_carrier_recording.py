@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import cache
 from pathlib import Path
 
@@ -114,10 +115,17 @@ def voice_over(leg: str) -> Audio:
     return LEGS[leg].apply(VOICE)
 
 
-@pytest.mark.parametrize("leg", SINGLE)
-@pytest.mark.parametrize(("late", "early"), [(0.5, 0.0), (2.3, 0.0), (0.0, 0.6), (1.7, 1.7)])
-def test_a_recording_of_a_part_names_no_other_leg(leg: str, late: float, early: float) -> None:
-    """It begins or ends while the bot speaks: what was not recorded is no noise of the leg."""
+#: Seconds that a recording begins late and ends early, while the bot speaks.
+CUTS = [(0.5, 0.0), (2.3, 0.0), (0.0, 0.6), (1.7, 1.7)]
+
+
+@pytest.mark.parametrize(
+    ("leg", "cut"),
+    [*((leg, CUTS[-1]) for leg in SINGLE), *itertools.product(("G.711", "G.722"), CUTS[:-1])],
+)
+def test_a_recording_of_a_part_names_no_other_leg(leg: str, cut: tuple[float, float]) -> None:
+    """Every leg with a cut at both ends, every cut of a narrow and a wide leg."""
+    late, early = cut
     whole = voice_over(leg)
     found = carrier_recording.align(VOICE, recorded(whole.span(late, whole.duration - early)))
     assert found.leg in (leg, None)
