@@ -334,11 +334,11 @@ def _synthesised() -> Iterator[Phrase]:
             for gender in ("m3", "f2"):
                 name = f"espeak_{language}_{gender}/{number}"
                 command = ["espeak-ng", "-v", f"{language}+{gender}", "-w"]
-                yield from _made(name, language, "formant", command, [text])
+                yield from synthesised(name, language, "formant", command, [text])
     for voice in FLITE:
         for number, text in enumerate(SENTENCES["en"]):
             command = ["flite", "-voice", voice, "-t", text, "-o"]
-            yield from _made(f"flite_{voice}/{number}", "en", "synthetic", command, [])
+            yield from synthesised(f"flite_{voice}/{number}", "en", "synthetic", command, [])
 
 
 def _gathered() -> Iterator[Phrase]:
@@ -348,7 +348,7 @@ def _gathered() -> Iterator[Phrase]:
         yield Phrase(f"{speaker}/{path.stem}", "", kind, "", path, _secs(path))
 
 
-def _made(
+def synthesised(
     name: str, language: str, kind: str, command: list[str], rest: list[str]
 ) -> Iterator[Phrase]:
     """What a synthesiser makes of a text, kept in a file; nothing where there is no synthesiser."""
