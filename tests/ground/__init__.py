@@ -8,7 +8,7 @@
 ``record``                 runs the table, on any Pipecat
 ``calls``                  recorded runs with their voices exchanged: hours of clean calls
 ``take``                   one of these calls in the making, its sound and records still open
-``planting``               faults of known size, planted into them: ``planted_sound``, ``_time``, ``_turns``
+``planting``               faults of known size, planted into them: ``planted_sound``, ``_noise``, ``_time``, ``_turns``
 ``trials``                 what the diagnosis says of one planted fault
 ``judge``                  what the diagnosis says of them, by kind
 ========================= ==========================================================================

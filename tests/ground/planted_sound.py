@@ -58,19 +58,6 @@ def one(take: Take, side: Side, secs: float) -> tuple[Samples, int, tuple[int, i
     return samples, rate, fits[take.rng.integers(len(fits))], when
 
 
-def coloured(rng: np.random.Generator, size: int, colour: str) -> Samples:
-    """Noise of 0 dBov: ``white``, ``pink`` above 200 Hz, or ``street``: pink that swells."""
-    spectrum = np.fft.rfft(rng.standard_normal(size))
-    if colour != "white":
-        spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum)))
-        spectrum[: size * 200 // RATE] = 0
-    noise = np.fft.irfft(spectrum, size)
-    if colour == "street":
-        knots = 10 ** (rng.uniform(-6, 6, size // (RATE // 2) + 2) / 20)
-        noise *= np.interp(np.arange(size), np.arange(len(knots)) * RATE / 2, knots)
-    return (noise / np.sqrt(np.mean(noise**2))).astype(np.float32)
-
-
 # -- loudness ------------------------------------------------------------------------------------
 
 
@@ -86,12 +73,17 @@ def clipped(take: Take, percent: float, side: Side) -> Planted:
     return Planted(((when(first + over[0]), when(first + over[-1])),), None)
 
 
-def noisy(take: Take, dbov: float, colour: str) -> Planted:
-    """Three seconds of noise behind the caller, anywhere."""
-    size = 3 * RATE
-    first = int(take.rng.integers(RATE, len(take.media) * 160 - size - RATE))
-    take.line[first : first + size] += coloured(take.rng, size, colour) * 10 ** (dbov / 20)
-    return Planted(((take.sent(first), take.sent(first + size)),), dbov)
+def uneven(take: Take, db: float) -> Planted:
+    """Some of the bot's sentences, not the most of them, are so much fainter than the others."""
+    long = [slot for slot in take.slots if slot[1] - slot[0] > 1.5 * take.rate]
+    if len(long) < 2:
+        raise Unfit
+    size = int(take.rng.integers(1, len(long) // 2 + 1))
+    chosen = sorted(take.rng.choice(len(long), size, replace=False))
+    for first, last in (long[index] for index in chosen):
+        take.said[first:last] *= np.float32(10 ** (-db / 20))
+    parts = [(take.heard(long[i][0]), take.heard(long[i][1] - 1)) for i in chosen]
+    return Planted(tuple(parts), db)
 
 
 def offset(take: Take, percent: float, side: Side) -> Planted:

@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 
+from tests.ground import planted_noise as noise
 from tests.ground import planted_sound as sound
 from tests.ground import planted_time as time
 from tests.ground import planted_turns as turns
@@ -125,9 +126,14 @@ FAULTS = tuple(
         Fault("wrong_layout", "two in turns", "bot", sound.interleaved, "once"),
         Fault("container_header", "WAV header", "bot", sound.headed, "once"),
         *(
-            Fault("noise", colour, "caller", partial(sound.noisy, colour=colour), "db")
+            Fault("noise", colour, "caller", partial(noise.noisy, colour=colour), "db")
             for colour in ("white", "pink", "street")
         ),
+        Fault("noise", "car", "caller", noise.driving, "db"),
+        Fault("noise", "hum", "caller", partial(noise.humming, side="caller"), "db"),
+        Fault("noise", "hum", "bot", partial(noise.humming, side="bot"), "db"),
+        Fault("noise", "hiss under words", "bot", noise.hissing, "db"),
+        Fault("level_mismatch", "some sentences", "bot", sound.uneven, "db", which=1),
         Fault("echo", "echoing", "bot", partial(sound.echoing, talks=False), "-db"),
         Fault("echo", "double talk", "bot", partial(sound.echoing, talks=True), "-db"),
         Fault("onset_pop", "one", "bot", partial(sound.popping, count=1), "db"),

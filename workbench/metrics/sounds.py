@@ -127,14 +127,18 @@ class Sound:
         return self.end - self.start
 
 
-def centred(audio: Audio) -> Audio:
+def centred(audio: Audio, corner: float = 20.0) -> Audio:
     """Take out what no telephone carries and no ear hears: an offset (DC), its settling, rumble.
 
-    Twice a high-pass of 20 Hz, of first order; at 8 kHz.
+    Twice a high-pass of first order; at 8 kHz.
+
+    Args:
+        audio: At any rate.
+        corner: Where each takes 3 dB away, in hertz.
     """
     narrow = audio.resampled(_RATE)
     settled: NDArray[np.float32] = mapped.zeros(len(narrow), np.float32)
-    decay = float(np.exp(-2 * np.pi * 20 / _RATE))
+    decay = float(np.exp(-2 * np.pi * corner / _RATE))
     last = [0.0, 0.0]
     for first, block in mapped.blocks(narrow.samples, _CENTRED):
         samples = block.astype(np.float64)

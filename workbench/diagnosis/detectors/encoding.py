@@ -42,7 +42,7 @@ CHEAPER: Final = Threshold(
 AUDIBLE_DBOV: Final = -60.0
 #: What is measured of bytes that are no such samples means nothing.
 SPOILT: Final = (
-    "clipping", "dropout", "onset_pop", "underrun", "caller:noise", "dc_offset", "block_joint",
+    "clipping", "dropout", "onset_pop", "underrun", "caller:noise", "bot:noise", "dc_offset", "block_joint",
     "aliasing", "caller:level_mismatch", "bot:level_mismatch", "upsampled", "bot:dead_air",
     "bot:slow_response", "wrong_layout",
 )  # fmt: skip

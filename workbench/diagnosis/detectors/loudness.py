@@ -1,4 +1,4 @@
-"""Faults of level: clipped, too far apart, off centre."""
+"""Faults of amplitude: clipped, off centre."""
 
 from __future__ import annotations
 
@@ -24,9 +24,8 @@ from workbench.diagnosis.finding import (
     hull,
     lasting,
 )
-from workbench.metrics.sounds import SURELY_VOICE, intervals_of
 
-__all__ = ["clipping", "dc_offset", "level_mismatch"]
+__all__ = ["clipping", "dc_offset"]
 
 #: One run may be the loudest vowel of a clean recording; three are a rail.
 RUNS: Final = 3
@@ -189,45 +188,6 @@ def _by_turn(
         begun.append(index)
     if begun:
         yield float(spans[begun[0], 0]), float(spans[begun[-1], 1]), begun
-
-
-@detector(
-    title="Levels far apart",
-    symptoms=(Symptom(13, "caller too faint, bot too loud", "`level_mismatch`"),),
-    measured="difference of the active speech levels (ITU-T P.56), with two seconds of speech on "
-    "each side.",
-    thresholds=(Threshold(10.0, "dB", "Half as loud, and half as loud again."),),
-    change="bring the speech synthesis to -20 to -26 dBov; lower VADParams.min_volume for a faint "
-    "caller.",
-    accuracy=(Accuracy("apart", 1.0, value_error=0.3, decibels=True),),
-)
-def level_mismatch(call: Call) -> Iterator[Finding]:
-    """One side much louder than the other."""
-    caller, bot = (call.stats.get(f"{side}_level_dbov") for side in ("caller", "bot"))
-    sure = intervals_of(call.caller_sounds, "voice", least=SURELY_VOICE)  # no television
-    spoken = [float((s[:, 1] - s[:, 0]).sum()) for s in (sure, call.bot_speech)]
-    if caller is None or bot is None or min(spoken) < 2.0:
-        return
-    apart = abs(caller - bot)
-    if apart < level_mismatch.threshold:
-        return
-    louder, quieter = ("caller", "bot") if caller > bot else ("bot", "caller")
-    yield level_mismatch.finding(
-        side="bot" if quieter == "bot" else "caller",
-        parts=(Part(0.0, call.duration, apart),),
-        severity=graded(apart, 15, 25),
-        value=apart,
-        measurement=f"the {quieter} is {apart:.0f} dB quieter than the {louder} "
-        f"({min(caller, bot):.0f} against {max(caller, bot):.0f} dBov)",
-        cause="The caller's line is faint."
-        if quieter == "caller"
-        else "The bot's voice is set low.",
-        remedy="Raise the gain ahead of speech recognition, or lower VADParams.min_volume: 0.6 "
-        "may be more than this caller reaches."
-        if quieter == "caller"
-        else "Raise the gain of the speech synthesis until speech is at -20 to -26 dBov.",
-        listen="caller_sent" if quieter == "caller" else "caller_heard",
-    )
 
 
 @detector(

@@ -1,0 +1,119 @@
+"""What is behind a voice, and how loud it is from one sentence to the next."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.captures import Scene, speech
+from workbench.audio import Audio
+from workbench.call import Call
+from workbench.diagnosis import Finding, diagnose
+
+ANSWERS = ("b03", "b02", "b04", "b05")
+
+
+def found(scene: Scene, tmp_path, kind: str) -> list[Finding]:
+    return list(diagnose(Call.open(scene.write(tmp_path / "a.mcap")), [kind]))
+
+
+def conversation(*gains_db: float, over: np.ndarray | None = None, secs: float = 4.0) -> Scene:
+    """The bot speaks four times, each time with its gain and with something over its words."""
+    scene = Scene(32.0)
+    for number, name in enumerate(ANSWERS):
+        words = speech(f"bot/{name}").span(0.0, secs)
+        samples = words.samples * np.float32(10 ** ((gains_db or (0,) * 4)[number] / 20))
+        if over is not None:
+            samples = samples + over[: len(samples)]
+        scene.say_bot(0.8 + 8 * number, Audio(samples.astype(np.float32), words.sample_rate))
+    scene.say_caller(5.4, speech("caller/c05").span(0.0, 2.5))
+    return scene
+
+
+def noise(dbov: float, rate: int, secs: float = 6.0, seed: int = 1) -> np.ndarray:
+    """White up to 4 kHz."""
+    narrow = np.random.default_rng(seed).standard_normal(round(secs * 8000)) * 10 ** (dbov / 20)
+    return Audio(narrow.astype(np.float32), 8000).resampled(rate).samples
+
+
+def mains(dbov: float, rate: int, secs: float = 6.0) -> np.ndarray:
+    """Some of which the weighting takes 2 dB."""
+    time = np.arange(round(secs * rate)) / rate
+    hum = sum(np.sin(2 * np.pi * 50 * k * time) for k in (3, 4, 5))
+    return hum * 10 ** (dbov / 20) / np.sqrt(1.5)
+
+
+# -- noise of the bot ----------------------------------------------------------------------------
+
+
+def test_hiss_that_comes_and_goes_with_the_bots_words_is_possible(tmp_path):
+    (finding,) = found(conversation(over=noise(-34, 24000)), tmp_path, "noise")
+    assert (finding.side, finding.possible, finding.severity) == ("bot", True, "warning")
+    assert finding.value == pytest.approx(-34, abs=2)
+    assert len(finding.parts) >= 3
+
+
+def test_hum_under_the_bots_words_is_certain(tmp_path):
+    (finding,) = found(conversation(over=mains(-34, 24000)), tmp_path, "noise")
+    assert (finding.side, finding.possible) == ("bot", False)
+    assert -40 < finding.value < -35  # words take some of it away
+    assert "hum" in finding.measurement
+
+
+@pytest.mark.parametrize("made", [noise, mains])
+def test_half_of_it_is_not_told(made, tmp_path):
+    assert found(conversation(over=made(-51, 24000)), tmp_path, "noise") == []
+
+
+# -- low noise of the caller ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dbov", [-30, -39])
+def test_a_car_is_noise(dbov, tmp_path):
+    scene = conversation()
+    spectrum = np.fft.rfft(np.random.default_rng(2).standard_normal(len(scene.caller)))
+    frequency = np.fft.rfftfreq(len(scene.caller), 1 / 8000)
+    low = np.fft.irfft(spectrum * ((frequency > 120) & (frequency < 350)), len(scene.caller))
+    scene.caller += (low * 10 ** (dbov / 20) / np.sqrt(np.mean(low**2))).astype(np.float32)
+    findings = found(scene, tmp_path, "noise")
+    assert {(f.side, f.possible) for f in findings} == {("caller", False)}
+    assert max(f.value for f in findings) == pytest.approx(dbov, abs=2.5)
+
+
+def test_the_mains_hum_behind_a_caller(tmp_path):
+    scene = conversation()
+    scene.caller += mains(-36, 8000, 33.0)[: len(scene.caller)].astype(np.float32)
+    (finding,) = found(scene, tmp_path, "noise")
+    assert (finding.side, finding.possible) == ("caller", False)
+    assert finding.value == pytest.approx(-38, abs=1.5)
+    assert finding.span[1] - finding.span[0] > 25
+
+
+# -- from sentence to sentence -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("gains", "wrong"),
+    [((0, -18, 0, 0), {1}), ((0, 0, -18, -18), {2, 3}), ((-18, 0, -18, -18), {1})],
+)
+def test_sentences_far_apart(gains, wrong, tmp_path):
+    (finding,) = [
+        f for f in found(conversation(*gains), tmp_path, "level_mismatch") if f.threshold == 12
+    ]
+    assert finding.side == "bot"
+    assert finding.value == pytest.approx(18, abs=3)
+    assert {int(part.start / 8) for part in finding.parts} == wrong
+
+
+@pytest.mark.parametrize("gains", [(0, 0, 0, 0), (0, -6, 0, 4), (-3, -6, 0, 3)])
+def test_what_one_voice_does_is_no_fault(gains, tmp_path):
+    assert not [
+        f for f in found(conversation(*gains), tmp_path, "level_mismatch") if f.threshold == 12
+    ]
+
+
+def test_a_short_word_may_be_soft(tmp_path):
+    scene = conversation()
+    word = speech("bot/b06").span(0.0, 0.7)
+    scene.say_bot(29.5, Audio(word.samples * np.float32(0.08), word.sample_rate))
+    assert not [f for f in found(scene, tmp_path, "level_mismatch") if f.threshold == 12]

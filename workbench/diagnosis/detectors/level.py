@@ -1,0 +1,154 @@
+"""Faults of level: one side against the other, one sentence against the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from workbench.audio import Audio
+from workbench.call import Call
+from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
+from workbench.diagnosis.finding import Finding, Part, graded
+from workbench.metrics.pitch import median_pitch
+from workbench.metrics.sounds import SURELY_VOICE, centred, intervals_of
+from workbench.metrics.speech import HOP, joined, levels
+
+__all__ = ["level_mismatch"]
+
+SIDES_DB: Final = Threshold(10.0, "dB", "Between the sides: half as loud, and half as loud again.")
+SENTENCES_DB: Final = Threshold(
+    12.0,
+    "dB",
+    "Between sentences of the bot: of 75 speakers' prompts and readings none was further than 10 dB "
+    "from the middle of that speaker's.",
+)
+#: A sentence lasts at least this long, in seconds, and has no longer pause than this.
+SENTENCE, PAUSE = 1.0, 0.3
+#: What is no further above a mixer's background may be a voice in it, in dB.
+OVER_AMBIENCE_DB: Final = 10.0
+#: Of its loudest two fifths so much of a sentence has a pitch, or it is whispered.
+_VOICED: Final = 0.1
+
+
+@detector(
+    title="Levels far apart",
+    symptoms=(Symptom(13, "caller too faint, bot too loud", "`level_mismatch`"),),
+    measured="between the sides, difference of the active speech levels (ITU-T P.56), with two "
+    "seconds of speech on each side; between the bot's sentences of a second and more, difference "
+    "between the middle of the louder ones and that of the fainter ones, parted where no sentence lies "
+    "for the most decibels.",
+    thresholds=(SIDES_DB, SENTENCES_DB),
+    change="bring the speech synthesis to -20 to -26 dBov, every sentence of it; lower "
+    "VADParams.min_volume for a faint caller.",
+    limits="a caller's sentences are not held against each other: people move, and hand the telephone "
+    "on. Nor is a gain that changes inside of a sentence looked for, nor what is whispered.",
+    accuracy=(Accuracy("apart", 1.0, value_error=0.3, decibels=True),),
+)
+def level_mismatch(call: Call) -> Iterator[Finding]:
+    """One side much louder than the other, or one sentence of the bot than the next."""
+    yield from _between_sides(call)
+    yield from _between_sentences(call)
+
+
+def _between_sides(call: Call) -> Iterator[Finding]:
+    caller, bot = (call.stats.get(f"{side}_level_dbov") for side in ("caller", "bot"))
+    sure = intervals_of(call.caller_sounds, "voice", least=SURELY_VOICE)  # no television
+    spoken = [float((s[:, 1] - s[:, 0]).sum()) for s in (sure, call.bot_speech)]
+    if caller is None or bot is None or min(spoken) < 2.0:
+        return
+    apart = abs(caller - bot)
+    if apart < SIDES_DB.value:
+        return
+    louder, quieter = ("caller", "bot") if caller > bot else ("bot", "caller")
+    yield level_mismatch.finding(
+        side="bot" if quieter == "bot" else "caller",
+        parts=(Part(0.0, call.duration, apart),),
+        severity=graded(apart, 15, 25),
+        value=apart,
+        measurement=f"the {quieter} is {apart:.0f} dB quieter than the {louder} "
+        f"({min(caller, bot):.0f} against {max(caller, bot):.0f} dBov)",
+        cause="The caller's line is faint."
+        if quieter == "caller"
+        else "The bot's voice is set low.",
+        remedy="Raise the gain ahead of speech recognition, or lower VADParams.min_volume: 0.6 "
+        "may be more than this caller reaches."
+        if quieter == "caller"
+        else "Raise the gain of the speech synthesis until speech is at -20 to -26 dBov.",
+        listen="caller_sent" if quieter == "caller" else "caller_heard",
+    )
+
+
+class _Sentence(NamedTuple):
+    """Something said in one go: from when to when, and the level of its louder half in dBov."""
+
+    start: float
+    end: float
+    level: float
+
+
+def _between_sentences(call: Call) -> Iterator[Finding]:
+    fainter, louder = _parted(_sentences(call))
+    if not fainter:
+        return
+    low, high = (float(np.median([s.level for s in some])) for some in (fainter, louder))
+    apart = high - low
+    if apart < SENTENCES_DB.value or not _is_voiced(call.caller_heard, fainter):
+        return
+    # What is rare is out of place; of as many, what can hardly be heard.
+    is_loud = 2 * _secs(louder) < _secs(fainter)
+    wrong = louder if is_loud else fainter
+    usual, far = (low, "louder") if is_loud else (high, "fainter")
+    count = len(fainter) + len(louder)
+    yield level_mismatch.finding(
+        side="bot",
+        parts=[Part(s.start, s.end, abs(s.level - usual)) for s in wrong],
+        severity=graded(apart, SENTENCES_DB.value, 20),
+        value=apart,
+        measurement=f"{len(wrong)} of the bot's {count} sentences {'is' if len(wrong) == 1 else 'are'} "
+        f"{apart:.0f} dB {far} than the others ({low:.0f} against {high:.0f} dBov)",
+        cause="What the bot says comes from sources of different gain: a second voice or service, "
+        "recorded prompts beside a synthesis, or a gain that was changed during the call.",
+        remedy="Bring all of them to one level, -20 to -26 dBov, where they are made; a filter that "
+        "levels sentences in the pipeline (between the synthesis and transport.output()) does it "
+        "for all of them. Look for what sets a gain while the bot speaks.",
+        threshold=SENTENCES_DB,
+        listen="caller_heard",
+    )
+
+
+def _sentences(call: Call) -> list[_Sentence]:
+    """What the bot says in one go, a second and longer."""
+    level = levels(centred(call.caller_heard))
+    least = -np.inf if call.ambience is None else call.ambience + OVER_AMBIENCE_DB
+    found = []
+    for start, end in joined(call.bot_speech, PAUSE).tolist():
+        part = level[round(start / HOP) : round(end / HOP)]
+        if end - start < SENTENCE or not len(part):
+            continue
+        loud = 10 ** (np.sort(part)[len(part) // 2 :] / 10)
+        own = 10 * float(np.log10(loud.mean()))
+        if own > least:
+            found.append(_Sentence(start, end, own))
+    return found
+
+
+def _parted(sentences: Sequence[_Sentence]) -> tuple[list[_Sentence], list[_Sentence]]:
+    """The fainter ones and the louder ones, in order of time; none if there are not two."""
+    ordered = sorted(sentences, key=lambda sentence: sentence.level)
+    if len(ordered) < 2:
+        return [], []
+    at = 1 + int(np.argmax(np.diff([sentence.level for sentence in ordered])))
+    return sorted(ordered[:at]), sorted(ordered[at:])
+
+
+def _secs(sentences: Sequence[_Sentence]) -> float:
+    return sum(sentence.end - sentence.start for sentence in sentences)
+
+
+def _is_voiced(audio: Audio, sentences: Sequence[_Sentence]) -> bool:
+    """Whether they are said with a voice; of many a minute is listened to."""
+    pieces = [audio.span(s.start, s.end).samples for s in sentences[:60]]
+    _, voiced = median_pitch(Audio(np.concatenate(pieces), audio.sample_rate))
+    return voiced > _VOICED * _secs(sentences[:60])
