@@ -36,7 +36,7 @@ LARGE: Final = Threshold(
     "Six times as large as all around; a voice has one in two minutes, of clicks of the lips.",
 )
 FADED: Final = Threshold(
-    16.0, "dB", "Mean of ten places and more: voices have 10 at most, faded chunks 24 and more."
+    16.0, "dB", "Mean of ten places and more, each of 20 at most: of most places all must dip."
 )
 
 #: A jump is that much larger than all within 16 ms of it, off what the 8 samples before it foretell.
@@ -58,7 +58,7 @@ _BESIDE: Final = 1
 _TWICE, _SURELY = (0.020, 0.200), 0.010
 _STILL: Final = 16  # steps of 16 bits
 #: Fewer places that dip tell nothing.
-_DIPS: Final = 10
+_DIPS, _DEEP_DB = 10, 20.0
 
 
 #: Of a long call so many seconds are looked at, spread over all of it.
@@ -373,7 +373,8 @@ def dips(samples: NDArray[np.float32], rate: int) -> tuple[float, NDArray[np.int
     before = (sums[middle - 10] - sums[middle - 20]) / 10
     after = (sums[middle + 21] - sums[middle + 11]) / 10
     flank = np.minimum(before, after)
-    fainter = 10 * np.log10(flank / power[middle])
+    # No few that are silent, as a synthesiser's closures are, may make up for those that do not dip.
+    fainter = np.minimum(10 * np.log10(flank / power[middle]), _DEEP_DB)
     fainter[flank < 10 ** (_LOUD_DBOV / 10)] = np.nan
     for length in range(20, 260, 10):
         rows = len(fainter) // length

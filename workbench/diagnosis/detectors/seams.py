@@ -27,8 +27,8 @@ STILL: Final = 8
 CORRELATION: Final = 0.3
 #: A shorter silence, in seconds, that is loud on both sides is a hole in a word, and no onset.
 PAUSE: Final = 1.0
-#: It breaks off loud in its last so many seconds: a voice that ends has faded by then.
-EDGE: Final = 0.002
+#: It is loud in its last so many seconds.
+EDGE: Final = 0.010
 
 
 @detector(
