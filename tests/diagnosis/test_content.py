@@ -351,3 +351,83 @@ def test_a_voice_that_is_nobodys_was_declared_wrongly(tmp_path, name, factor, to
     scene.say_bot(1.0, Audio(said, round(24000 * factor)).resampled(24000))
     findings = found(scene, tmp_path, "wrong_rate")
     assert [(finding.side, finding.possible) for finding in findings] == [("bot", True)] * told
+
+
+# -- pieces that do not follow on each other -------------------------------------------------------
+
+
+def pieces(samples: np.ndarray, secs: float, rate: int = 8000) -> list[np.ndarray]:
+    size = round(secs * rate)
+    return [samples[at : at + size] for at in range(0, len(samples), size)]
+
+
+def left_out(parts):
+    return [part for number, part in enumerate(parts) if number % 4 != 3]
+
+
+def put_twice(parts):
+    return [part for number, part in enumerate(parts) for _ in range(1 + (number % 4 == 3))]
+
+
+def in_pairs(parts):
+    return [parts[min(number ^ 1, len(parts) - 1)] for number in range(len(parts))]
+
+
+def faded(parts):
+    ramp = np.linspace(0, 1, 80)
+    window = np.concatenate((ramp, np.ones(640), ramp[::-1])).astype(np.float32)
+    return [part * window[: len(part)] for part in parts]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "secs", "says"),
+    [
+        (put_twice, 0.1, "of about 100 ms are said again at once"),
+        (in_pairs, 0.1, "multiples of 100 ms apart: pieces are missing or not in their order"),
+        (left_out, 0.02, "pieces are missing or not in their order"),
+        (faded, 0.1, "fades out and in again"),
+    ],
+)
+def test_pieces_that_do_not_follow_on_each_other_are_told(tmp_path, wrong, secs, says):
+    scene = Scene(40.0)
+    for at, name in ((0.8, "bot/b03"), (12.3, "bot/b02"), (24.8, "bot/b07")):
+        voice = speech(name, 8000).span(0.0, 8.0).samples
+        scene.say_bot(at, Audio(np.concatenate(wrong(pieces(voice, secs))), 8000))
+    (finding,) = found(scene, tmp_path, "block_joint", "wrong_layout")
+    assert (finding.kind, finding.side, finding.listen) == ("block_joint", "bot", "bot_said")
+    assert says in finding.measurement
+    assert "speech synthesis" in finding.cause
+
+
+def stalled(secs: float, *, fades: bool = False) -> Scene:
+    """Silence in the loudest word of each 0.8 s of an answer, which goes on behind it."""
+    samples = speech("bot/b03", 8000).span(0.0, 6.4).samples
+    power = np.convolve(np.square(samples), np.ones(160), "same")
+    places = [int(np.argmax(power[at : at + 6400])) + at for at in range(0, len(samples), 6400)]
+    made = []
+    for words in np.split(samples, places):
+        part = words.copy()
+        if fades and len(part) > 320:
+            part[-160:] *= np.linspace(1, 0, 160) ** 2
+            part[:160] *= np.linspace(0, 1, 160) ** 2
+        made += [part, np.zeros(round(secs * 8000), np.float32)]
+    scene = Scene(30.0)
+    scene.say_bot(1.0, Audio(np.concatenate(made[:-1]), 8000))
+    return scene
+
+
+@pytest.mark.parametrize("secs", [0.3, 0.9, 2.0])
+def test_stalls_that_were_filled_with_silence_are_dropouts(tmp_path, secs):
+    findings = found(stalled(secs), tmp_path, "dropout")
+    parts = [part for finding in findings for part in finding.parts]
+    assert len(parts) >= 2
+    assert [part.value for part in parts] == pytest.approx([1000 * secs] * len(parts), abs=1)
+    assert all("stalled" in finding.cause for finding in findings)
+
+
+def test_what_goes_on_behind_a_hole_is_no_pop(tmp_path):
+    assert found(stalled(0.5), tmp_path, "onset_pop") == []
+
+
+def test_a_pause_into_which_the_voice_fades_is_none(tmp_path):
+    assert found(stalled(0.5, fades=True), tmp_path, "dropout") == []

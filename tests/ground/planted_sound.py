@@ -156,6 +156,66 @@ def long_dropouts(take: Take, present: float, side: Side) -> Planted:
     return dropouts(take, float(take.rng.uniform(10, 80)), side, 3)
 
 
+def silence_put_in(take: Take, present: float) -> Planted:
+    """A stall of 0.3 to 0.9 s in the middle of each longer sentence is filled with zeros."""
+    size, parts = round(take.rng.uniform(0.3, 0.9) * take.rate), []
+    if present < 1:
+        return Planted()
+    for first, last in take.slots:
+        if last - first < size + 1.5 * take.rate:
+            continue
+        at = take.loud(take.said, take.rate, (first, last - size), 0)
+        # The rest of the sentence comes later, and what has no place any more is not said.
+        take.said[at + size : last] = take.said[at : last - size].copy()
+        take.said[at : at + size] = 0
+        take.said[last - take.rate // 200 : last] *= np.linspace(1, 0, take.rate // 200)
+        parts.append((take.heard(at), take.heard(at + size)))
+    if not parts:
+        raise Unfit
+    return Planted(tuple(parts))
+
+
+def in_pieces(
+    take: Take, present: float, way: Callable[[list[Samples]], list[Samples]], ms: int
+) -> Planted:
+    """Each sentence is cut into pieces of so many ms, and something is done to them."""
+    if present < 1:
+        return Planted()
+    size = take.rate * ms // 1000
+    if sum(last - first for first, last in take.slots) < 10 * take.rate:
+        raise Unfit
+    for first, last in take.slots:
+        part = take.said[first:last]
+        made = np.concatenate(way([part[at : at + size] for at in range(0, len(part), size)]))
+        made = made[: len(part)]
+        part[:] = 0
+        part[: len(made)] = made
+    return Planted()
+
+
+def each_fourth_left_out(pieces: list[Samples]) -> list[Samples]:
+    return [piece for number, piece in enumerate(pieces) if number % 4 != 3] or pieces
+
+
+def each_fourth_twice(pieces: list[Samples]) -> list[Samples]:
+    counts = [1 + (number % 4 == 3) for number in range(len(pieces))]
+    return [piece for piece, count in zip(pieces, counts, strict=True) for _ in range(count)]
+
+
+def pairs_changed(pieces: list[Samples]) -> list[Samples]:
+    """Of each five the third and the fourth change places."""
+    changed = list(pieces)
+    for number in range(2, len(pieces) - 1, 5):
+        changed[number], changed[number + 1] = changed[number + 1], changed[number]
+    return changed
+
+
+def each_faded(pieces: list[Samples]) -> list[Samples]:
+    """Over a tenth at both ends."""
+    return [piece * np.minimum(1, np.minimum(t := np.arange(len(piece)), t[::-1]) / (len(piece) / 10 + 1))
+            for piece in pieces]  # fmt: skip
+
+
 def popping(take: Take, dbov: float, count: int) -> Planted:
     """A pop where the bot begins to speak, once or each time."""
     size = take.rate // 100

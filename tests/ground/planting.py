@@ -91,6 +91,18 @@ FAULTS = tuple(
         Fault("aliasing", "folded", "bot", time.folded, "-db"),
         Fault("block_joint", "jointed", "bot", time.jointed, "once"),
         Fault("block_joint", "jointed", "caller", time.jointed_caller, "once"),
+        *(
+            Fault(
+                "block_joint",
+                f"{name.replace('_', ' ')}, {ms} ms",
+                "bot",
+                partial(sound.in_pieces, way=getattr(sound, name), ms=ms),
+                "once",
+            )
+            for name in ("each_fourth_left_out", "each_fourth_twice", "pairs_changed", "each_faded")
+            for ms in (40, 100)
+        ),
+        Fault("dropout", "a stall that is filled", "bot", sound.silence_put_in, "once"),
         # how it sounds
         *(
             fault

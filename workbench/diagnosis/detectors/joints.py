@@ -14,6 +14,15 @@ from workbench.call import Call
 from workbench.call.pieces import laid, let_go, sizes
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.encoding import misreadings
+from workbench.diagnosis.detectors.pieces import (
+    FADED,
+    JUMPING,
+    LARGE,
+    TWICE,
+    faded,
+    jumping,
+    said_twice,
+)
 from workbench.diagnosis.detectors.readings import TWO_CHANNELS
 from workbench.diagnosis.detectors.tones import is_tone
 from workbench.diagnosis.finding import Finding, Part, Side, graded, grouped, hull, lasting
@@ -50,7 +59,11 @@ PAUSE: Final = 3.0
     symptoms=(Symptom(6, "clicks at a fixed rate, a buzz", "`block_joint`"),),
     measured="by how much the samples within 3 of each joint of two blocks are off what linear "
     "prediction foretells, over that of the 10 ms around it; median of all joints in sound. Below "
-    "1.3 the joints' ranks among the places around them must lie 9 standard errors off the middle.",
+    "1.3 the joints' ranks among the places around them must lie 9 standard errors off the middle. Of "
+    "what the bot said also: pieces of 20 to 200 ms that are said again at once, sample for sample; "
+    "jumps at multiples of one length, of which chance has less than one call in a hundred, or six times "
+    "as large as all around, anywhere; places at multiples of one length that are fainter than both "
+    "sides of them.",
     thresholds=(
         Threshold(
             1.15,
@@ -58,10 +71,16 @@ PAUSE: Final = 3.0
             "Streaming conversion has 0.92 to 1.06, conversion of each block by itself 1.67 and "
             "more; 1.2 in a voice that is rough itself, which is told of many joints only.",
         ),
+        TWICE,
+        JUMPING,
+        LARGE,
+        FADED,
     ),
     change="keep one resampler for the whole stream instead of one call for each block; leave out "
     "no samples and pad none.",
-    limits="a steady tone tells nothing.",
+    limits="a steady tone tells nothing; of jumps in an unvoiced or a formant synthesiser's voice few "
+    "are seen; pieces that are left out now and then are seen in a long call only, and behind a mixer's "
+    "sound a repetition is no longer the same.",
     accuracy=(Accuracy("jointed", 1.0),),
 )
 def block_joint(call: Call) -> Iterator[Finding]:
@@ -93,6 +112,55 @@ def block_joint(call: Call) -> Iterator[Finding]:
             "serializer), not a call of resample() for each block, and pad no block with zeros.",
             listen=name,
         )
+    if "bot" not in told:
+        yield from _out_of_order(call)
+
+
+def _out_of_order(call: Call) -> Iterator[Finding]:
+    """Pieces of what the bot said that do not follow on each other."""
+    track = call.bot_said, call.speaking.start, call.speaking.kept
+    found = said_twice(*track) or jumping(*track) or faded(*track)
+    if found is None:
+        return
+    text, cause = _PIECES[found.threshold]
+    yield block_joint.finding(
+        side="bot",
+        parts=found.parts,
+        severity=graded(found.often, 2, 10),
+        value=found.value,
+        threshold=found.threshold,
+        measurement=text.format(count=found.often, ms=1000 * found.length, value=found.value),
+        cause=cause,
+        remedy="Look at what hands on the chunks of the speech synthesis, up to the output transport: each "
+        "must be pushed once, whole, unchanged and in the order in which it came, by one task.",
+        listen="bot_said",
+    )
+
+
+#: By what is wrong with pieces: what was measured, and the cause.
+_PIECES: Final = {
+    TWICE: (
+        "{count} pieces of about {ms:.0f} ms are said again at once, sample for sample",
+        "A chunk of the speech synthesis is queued twice: a retry, or two tasks that push the same.",
+    ),
+    JUMPING: (
+        "the voice jumps at {count} places, multiples of {ms:.4g} ms apart: pieces are missing or not in "
+        "their order",
+        "Chunks of the speech synthesis are dropped or change places before the serializer: a queue that "
+        "is full, a chunk that is not awaited, or several tasks that push at once. Or waits in mid-word "
+        "are filled with a mixer's sound.",
+    ),
+    LARGE: (
+        "the voice jumps at {count} places, six times and more as large as around them",
+        "Something that is no sound stands between the chunks of the speech synthesis, such as a header or "
+        "a length, or pieces of it are missing.",
+    ),
+    FADED: (
+        "the voice fades out and in again at {count} places, multiples of {ms:.0f} ms apart, by "
+        "{value:.0f} dB",
+        "Each chunk of the speech synthesis is faded in and out, or windowed, by itself.",
+    ),
+}
 
 
 def _tracks(call: Call) -> Iterator[tuple[Side, str, _Track]]:

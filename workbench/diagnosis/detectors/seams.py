@@ -27,6 +27,8 @@ STILL: Final = 8
 CORRELATION: Final = 0.3
 #: A shorter silence, in seconds, that is loud on both sides is a hole in a word, and no onset.
 PAUSE: Final = 1.0
+#: It is loud in its last so many seconds.
+EDGE: Final = 0.010
 
 
 @detector(
@@ -159,8 +161,7 @@ def onset_pop(call: Call) -> Iterator[Finding]:
 def _said_onsets(call: Call) -> Iterator[tuple[float, float]]:
     frames, queue = call.audio_out, call.speaking
     pcm = frames.mono
-    for index, silent in _begins(queue.time, queue.end, pcm):
-        before = pcm[index - 1] if index and silent < PAUSE else b""
+    for index, before in _begins(queue.time, queue.end, pcm):
         head = b"".join(pcm[index : index + FEW])
         if not head.startswith(tuple(CONTAINERS)):
             start, rate = float(queue.start[index]), int(frames.sample_rate[index])
@@ -170,8 +171,7 @@ def _said_onsets(call: Call) -> Iterator[tuple[float, float]]:
 def _sent_onsets(call: Call) -> Iterator[tuple[float, float]]:
     sent, queue = call.outbound, call.sending
     pcm = sent.pcm()
-    for index, silent in _begins(queue.time, queue.end, pcm):
-        before = pcm[index - 1] if index and silent < PAUSE else b""
+    for index, before in _begins(queue.time, queue.end, pcm):
         rate = sent.formats[index].sample_rate
         yield from _onset(
             float(queue.start[index]), before, b"".join(pcm[index : index + FEW]), rate
@@ -180,7 +180,7 @@ def _sent_onsets(call: Call) -> Iterator[tuple[float, float]]:
 
 def _begins(
     time: NDArray[np.float64], ends: NDArray[np.float64], pcm: Sequence[bytes]
-) -> Iterator[tuple[int, float]]:
+) -> Iterator[tuple[int, bytes]]:
     """Find the pieces that begin an utterance: after 0.2 s without a piece, or of silent ones.
 
     Args:
@@ -189,16 +189,16 @@ def _begins(
         pcm: Its samples.
 
     Yields:
-        Its index, and for how long there was no sound.
+        Its index, and the last piece with sound in it, if that was just before.
     """
-    sounded = -np.inf  # when the last sound was over
+    sounded, last = -np.inf, b""  # when the last sound was over, and what it was
     for index, piece in enumerate(pcm):
         if len(piece) < 2 or not piece.strip(b"\0") or _peak(piece) <= STILL:
             continue
         silent = float(time[index]) - sounded
         if silent >= 0.2:
-            yield index, silent
-        sounded = float(ends[index])
+            yield index, last if silent < PAUSE else b""
+        sounded, last = float(ends[index]), piece
 
 
 def _peak(pcm: bytes) -> int:
@@ -206,12 +206,19 @@ def _peak(pcm: bytes) -> int:
     return int(np.abs(samples).max())
 
 
+def _end(pcm: bytes) -> NDArray[np.int16]:
+    """The samples up to the last that is not still."""
+    samples = np.frombuffer(pcm, "<i2", len(pcm) // 2)
+    sounding = np.flatnonzero(np.abs(samples.astype(np.int32)) > STILL)
+    return samples[: sounding[-1] + 1] if len(sounding) else samples[:0]
+
+
 def _onset(at: float, before: bytes, pcm: bytes, rate: int) -> Iterator[tuple[float, float]]:
     """Level of the step at which ``pcm`` begins to sound, unless a hole in a word is over there."""
     silent = int(np.argmax(np.abs(np.frombuffer(pcm, "<i2", len(pcm) // 2)) > STILL))
     if silent:
-        at, pcm, before = at + silent / rate, pcm[2 * silent :], before + pcm[: 2 * silent]
-    tail = np.frombuffer(before[-round(0.01 * rate) * 2 :], "<i2")
+        at, pcm = at + silent / rate, pcm[2 * silent :]
+    tail = _end(before)[-round(EDGE * rate) :]
     head = np.frombuffer(pcm, "<i2", min(len(pcm) // 2, max(4, rate // 2000)))
     if not len(head) or (len(tail) and np.abs(tail.astype(float)).max() > 300):
         return
