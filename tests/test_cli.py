@@ -470,6 +470,7 @@ def test_tune_exports_what_the_bot_loads(
     assert params.outbound_encoding == "PCMU"
 
 
+@pytest.mark.slow
 def test_report_is_one_file_without_ids(
     workbench: Callable[..., Run], short: Path, tmp_path: Path
 ) -> None:

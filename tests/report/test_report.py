@@ -202,6 +202,7 @@ def test_whole_signals_are_as_long_as_the_call(call: Call, bare: Path) -> None:
         assert audio.duration == pytest.approx(call.duration, abs=0.15)  # MP3 pads
 
 
+@pytest.mark.slow
 def test_two_minutes_are_less_than_three_megabytes(long_call: Call, tmp_path: Path) -> None:
     assert long_call.duration > 120
     path = write_report(tmp_path / "r.html", long_call, diagnose(long_call), *measured())

@@ -403,6 +403,7 @@ def test_frames_without_a_clock_are_refused() -> None:
 # -- tuning on the legs that recordings show ---------------------------------------------------
 
 
+@pytest.mark.slow
 def test_calls_are_tuned_on_the_legs_that_their_recordings_show(call: Call) -> None:
     """It was assumed that they were narrow; the recording knows better."""
     found = tune(call, recordings=[recorded(over("G.722", call), delay=1.0)])
