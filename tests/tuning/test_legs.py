@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import sys
 
 import numpy as np
@@ -193,6 +194,23 @@ def test_without_amr_the_reason_is_given(monkeypatch: pytest.MonkeyPatch) -> Non
             LEGS["AMR-WB"].apply(VOICE)
     finally:
         amr._found.cache_clear()
+
+
+@needs_amr
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="there is no ffmpeg")
+def test_where_nothing_is_lost_ffmpegs_own_decoder_stands_in_for_the_library() -> None:
+    """Every ffmpeg has one, written by others; where frames are lost it is not asked."""
+    codec, ffmpeg = amr.AMR_WB, str(shutil.which("ffmpeg"))
+    pcm = np.frombuffer(VOICE.resampled(16000).pcm(), "<i2")
+    pcm = pcm[: pcm.size // codec.frame * codec.frame]
+    encoded, decoded = amr._found(codec)
+    frames = encoded(pcm)
+    ours, theirs = decoded(frames), amr._decoded_by_ffmpeg(codec, ffmpeg, frames)
+    assert theirs.size == ours.size
+    assert distances.si_sdr(*(Audio.from_pcm(one.tobytes(), 16000) for one in (ours, theirs))) > 20
+    if codec.in_ffmpeg[2] not in amr._listed(ffmpeg, "decoder"):  # it cannot conceal, and says so
+        with pytest.raises(NotAvailable, match=codec.in_ffmpeg[2]):
+            amr._decoded_by_ffmpeg(codec, ffmpeg, [bytes([codec.lost << 3 | 4]), *frames[1:]])
 
 
 @needs_amr
