@@ -57,8 +57,8 @@ lab: $(OK)
 bench: $(OK)
 	$(V)/bin/python -m tests.benchmarks imports serializer server tap capacity calls memory tuning
 
-# Needs the extras quality and pesq, and Debian's voices, which it installs as root: some 20 minutes,
-# once; what was judged is kept in .bench/calibration.
+# Needs the extras quality and pesq, and Debian's voices, which it installs as root; what it judges on are
+# people, too: python -m tests.ground gather FOLDER. 20 minutes of CPU, once; all is kept in .bench/calibration.
 calibrate: $(OK)
 	$(V)/bin/python -m tests.benchmarks.calibration
 

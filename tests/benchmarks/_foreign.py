@@ -1,15 +1,19 @@
 """Voices that the project did not choose, wide and narrow, natural and made, to calibrate on.
 
-They are Debian's: prompts, and what synthesisers of its packages say. Whole speakers belong to one
-half or the other: on ``"fit"`` figures are fitted, on ``"judge"`` they are judged once.
+On the voices of one half, ``"fit"``, figures are fitted; on those of the other, ``"judge"``, they are
+judged, once. The former are prompts that Debian packages and what its synthesisers say. The latter are
+people of a folder of recordings (:mod:`tests.ground.people`, the measured half) and synthesisers of
+other speakers and languages. What was judged on goes over to ``"fit"``, and others take its place.
 """
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
@@ -17,16 +21,18 @@ import numpy as np
 
 from tests.ground import voices
 from workbench.audio import Audio
+from workbench.metrics.spectra import effective_bandwidth
+from workbench.tuning.measured_leg import WIDE_HZ
 
 #: Where what synthesisers say is kept.
 MADE: Final = voices.ROOT / ".bench" / "calibration"
 
-#: Each call that is made of a speaker's phrases is about so long, in seconds.
-CALL_SECS: Final = 9.0
-CALLS: Final = 2
 
 #: Of a voice with less than that, this much is enough to be judged.
 _LEAST_SECS: Final = 3.0
+
+#: Of a corpus of many, such as ``urdu-SF1``, ``urdu-SF6``, so many are judged on.
+_PER_CORPUS: Final = 6
 
 Half = Literal["fit", "judge"]
 Form = Literal["wide", "narrow", "narrow24", "faint"]
@@ -34,8 +40,8 @@ Form = Literal["wide", "narrow", "narrow24", "faint"]
 _FESTIVAL = (
     "festvox-italp16k", "festvox-itapc16k", "festvox-czech-dita", "festvox-czech-machac",
     "festvox-czech-ph", "festvox-suopuhe-lj", "festvox-suopuhe-mv", "festvox-ru",
-    "festvox-ca-ona-hts", "festvox-hi-nsk", "festvox-us-slt-hts", "festvox-kallpc16k",
-    "festvox-kdlpc16k",
+    "festvox-ca-ona-hts", "festvox-us-slt-hts", "festvox-kallpc16k", "festvox-kdlpc16k",
+    "festvox-czech-krb", "festvox-hi-nsk", "festival-hi",
 )  # fmt: skip
 PACKAGES: Final = (
     *voices.PACKAGES,
@@ -51,12 +57,13 @@ class Speaker:
 
     Parameters:
         name: What it is known by.
-        language: ISO 639-1.
-        sex: ``"f"`` or ``"m"``.
-        kind: ``"natural"``, ``"units"`` (of a recorded voice), ``"model"`` or ``"formant"``.
+        language: ISO 639-1; empty of people, of whom nobody told.
+        sex: ``"f"`` or ``"m"``; empty likewise.
+        kind: ``"natural"``, ``"units"`` (of a recorded voice), ``"model"``, ``"formant"``, or
+            ``"people"``, some of which may be a machine's.
         wide: Whether it reaches beyond the telephone band.
-        half: Which it belongs to.
         source: A folder and a pattern of files, or a synthesiser and its voice.
+        half: Which it belongs to.
     """
 
     name: str
@@ -64,61 +71,58 @@ class Speaker:
     sex: str
     kind: str
     wide: bool
-    half: Half
     source: tuple[str, str]
+    half: Half = "fit"
 
 
 _SOUNDS = "/usr/share/asterisk/sounds/"
 _CODEC2 = "/usr/share/codec2/wav/"
 _SPHINX = "/usr/share/pocketsphinx/test/data/"
 
-#: Every second speaker of each kind, language and sex is judged.
-SPEAKERS: Final = (
-    Speaker("Allison-en", "en", "f", "natural", True, "fit", (_SOUNDS + "en_US_f_Allison", "**/*.g722")),
-    Speaker("Allison-es", "es", "f", "natural", True, "fit", (_SOUNDS + "es_MX_f_Allison", "**/*.g722")),
-    Speaker("June", "fr", "f", "natural", True, "judge", (_SOUNDS + "fr_CA_f_June", "**/*.g722")),
-    Speaker("Carlo", "it", "m", "natural", True, "judge", (_SOUNDS + "it_IT_m_Carlo", "**/*.g722")),
-    Speaker("Ivrvoice", "ru", "f", "natural", True, "judge", (_SOUNDS + "ru_RU_f_IvrvoiceRU", "**/*.g722")),
-    Speaker("Cards", "en", "m", "natural", True, "fit", (_SPHINX + "cards", "*.wav")),
-    Speaker("Austen", "en", "f", "natural", True, "judge", (_SPHINX + "librivox", "*.wav")),
-    Speaker("Paola", "it", "f", "natural", False, "fit", (_SOUNDS + "it_IT_f_Menardi", "**/*.wav")),
-    Speaker("Armelle", "fr", "f", "natural", False, "judge", (_SOUNDS + "fr", "**/*.gsm")),
-    Speaker("Colombia", "es", "m", "natural", False, "fit", (_SOUNDS + "es", "**/*.gsm")),
+#: Fitted on.
+_FITTED: Final = (
+    Speaker("Allison-en", "en", "f", "natural", True, (_SOUNDS + "en_US_f_Allison", "**/*.g722")),
+    Speaker("Allison-es", "es", "f", "natural", True, (_SOUNDS + "es_MX_f_Allison", "**/*.g722")),
+    Speaker("June", "fr", "f", "natural", True, (_SOUNDS + "fr_CA_f_June", "**/*.g722")),
+    Speaker("Carlo", "it", "m", "natural", True, (_SOUNDS + "it_IT_m_Carlo", "**/*.g722")),
+    Speaker("Ivrvoice", "ru", "f", "natural", True, (_SOUNDS + "ru_RU_f_IvrvoiceRU", "**/*.g722")),
+    Speaker("Cards", "en", "m", "natural", True, (_SPHINX + "cards", "*.wav")),
+    Speaker("Austen", "en", "f", "natural", True, (_SPHINX + "librivox", "*.wav")),
+    Speaker("Paola", "it", "f", "natural", False, (_SOUNDS + "it_IT_f_Menardi", "**/*.wav")),
+    Speaker("Armelle", "fr", "f", "natural", False, (_SOUNDS + "fr", "**/*.gsm")),
+    Speaker("Colombia", "es", "m", "natural", False, (_SOUNDS + "es", "**/*.gsm")),
+    Speaker("Codec2-mmt1", "en", "m", "natural", False, (_CODEC2, "mmt1.wav")),
+    Speaker("Codec2-vk5qi", "en", "m", "natural", False, (_CODEC2, "vk5qi.wav")),
     *(
-        Speaker(f"Codec2-{name}", "en", sex, "natural", False, half, (_CODEC2, f"{name}.wav"))
-        for name, sex, half in (
-            ("mmt1", "m", "judge"), ("vk5qi", "m", "fit"),
+        Speaker(f"festival-{voice}", language, sex, kind, True, ("festival", voice))
+        for voice, language, sex, kind in (
+            ("lp_diphone", "it", "f", "units"), ("pc_diphone", "it", "m", "units"),
+            ("czech_dita", "cs", "f", "units"), ("czech_machac", "cs", "m", "units"),
+            ("czech_ph", "cs", "m", "units"), ("suo_fi_lj_diphone", "fi", "f", "units"),
+            ("hy_fi_mv_diphone", "fi", "m", "units"), ("msu_ru_nsh_clunits", "ru", "m", "units"),
+            ("upc_ca_ona_hts", "ca", "f", "model"), ("cmu_us_slt_arctic_hts", "en", "f", "model"),
+            ("kal_diphone", "en", "m", "units"), ("ked_diphone", "en", "m", "units"),
         )
     ),
     *(
-        Speaker(f"festival-{voice}", language, sex, kind, True, half, ("festival", voice))
-        for voice, language, sex, kind, half in (
-            ("lp_diphone", "it", "f", "units", "fit"),
-            ("pc_diphone", "it", "m", "units", "judge"),
-            ("czech_dita", "cs", "f", "units", "judge"),
-            ("czech_machac", "cs", "m", "units", "fit"),
-            ("czech_ph", "cs", "m", "units", "judge"),
-            ("suo_fi_lj_diphone", "fi", "f", "units", "fit"),
-            ("hy_fi_mv_diphone", "fi", "m", "units", "judge"),
-            ("msu_ru_nsh_clunits", "ru", "m", "units", "fit"),
-            ("upc_ca_ona_hts", "ca", "f", "model", "judge"),
-            ("cmu_us_slt_arctic_hts", "en", "f", "model", "fit"),
-            ("kal_diphone", "en", "m", "units", "judge"),
-            ("ked_diphone", "en", "m", "units", "fit"),
-        )
+        Speaker(f"flite-{voice}", "en", sex, "units", voice != "kal", ("flite", voice))
+        for voice, sex in (("awb", "m"), ("rms", "m"), ("kal", "m"), ("slt", "f"))
     ),
     *(
-        Speaker(f"flite-{voice}", "en", sex, "units", voice != "kal", half, ("flite", voice))
-        for voice, sex, half in (
-            ("awb", "m", "judge"), ("rms", "m", "fit"), ("kal", "m", "fit"), ("slt", "f", "judge"),
+        Speaker(f"espeak-{language}-{sex}", language, sex, "formant", True, ("espeak-ng", f"{language}+{sex}{number}"))
+        for language, sex, number in (
+            ("de", "m", 3), ("de", "f", 2), ("pl", "m", 3), ("pl", "f", 2), ("pt", "m", 3), ("sv", "f", 2),
         )
     ),
+)  # fmt: skip
+
+#: Judged on, beside people.
+_JUDGED: Final = (
+    Speaker("festival-NSK", "hi", "m", "units", True, ("festival", "hindi_NSK_diphone"), "judge"),
+    Speaker("festival-krb", "cs", "f", "units", True, ("festival", "czech_krb"), "judge"),
     *(
-        Speaker(f"espeak-{language}-{sex}", language, sex, "formant", True, half, ("espeak-ng", f"{language}+{sex}{number}"))
-        for language, sex, number, half in (
-            ("de", "m", 3, "fit"), ("de", "f", 2, "judge"), ("pl", "m", 3, "judge"),
-            ("pl", "f", 2, "fit"), ("pt", "m", 3, "fit"), ("sv", "f", 2, "judge"),
-        )
+        Speaker(f"espeak-{language}-{sex}", language, sex, "formant", True, ("espeak-ng", f"{language}+{sex}{number}"), "judge")
+        for language, sex, number in (("da", "f", 4), ("id", "m", 7), ("sw", "f", 5), ("tr", "m", 1))
     ),
 )  # fmt: skip
 
@@ -154,6 +158,13 @@ _SENTENCES: Final = {
         "Повторите, пожалуйста.",
         "Спасибо большое, до свидания.",
     ),
+    "hi": (
+        "नमस्ते, मैं अपना समय बदलना चाहता हूँ।",
+        "नंबर है चार, सात, एक, नौ।",
+        "नहीं, वह पिछले हफ़्ते गुरुवार की शाम को था।",
+        "क्या आप इसे दोहरा सकते हैं?",
+        "बहुत धन्यवाद, नमस्कार।",
+    ),
     "ca": (
         "Bon dia, voldria canviar la meva cita.",
         "El número és quatre, set, u, nou.",
@@ -162,7 +173,24 @@ _SENTENCES: Final = {
         "Moltes gràcies, adéu.",
     ),
 }
-_WRITTEN: Final = {"cs": "iso-8859-2", "ru": "utf-8"}
+_WRITTEN: Final = {"cs": "iso-8859-2", "ru": "utf-8", "hi": "utf-8"}
+
+
+@cache
+def speakers() -> tuple[Speaker, ...]:
+    """All voices, with the people that were gathered to be measured with: some of each corpus."""
+    people: list[Speaker] = []
+    of_corpus: Counter[str] = Counter()
+    for folder in sorted((voices.PEOPLE / "measured").glob("*")):
+        corpus = folder.name.partition("-")[0]
+        if corpus == "music" or of_corpus[corpus] == _PER_CORPUS:
+            continue
+        speaker = Speaker(folder.name, "", "", "people", True, (str(folder), "*.flac"), "judge")
+        call = call_of(speaker, _LEAST_SECS)
+        if call is not None:
+            people.append(replace(speaker, wide=effective_bandwidth(call) > WIDE_HZ))
+            of_corpus[corpus] += 1
+    return (*_FITTED, *_JUDGED, *people)
 
 
 def install() -> None:
@@ -170,26 +198,23 @@ def install() -> None:
     voices.install(PACKAGES)
 
 
-def calls(speaker: Speaker, count: int = CALLS) -> list[Audio]:
-    """Phrases of a speaker one behind the other, so many of them that each call is long enough.
+def call_of(speaker: Speaker, secs: float) -> Audio | None:
+    """So many seconds of phrases of a speaker, one behind the other, or what there is.
 
     Returns:
-        At 16 kHz or, where the voice is narrow, 8 kHz; as loud as a bot speaks. Fewer, or none, if
-        there is not enough of the voice.
+        At 16 kHz or, where the voice is narrow, 8 kHz; as loud as a bot speaks. ``None`` if there is
+        not enough of the voice.
     """
     rate = 16000 if speaker.wide else 8000
-    made: list[Audio] = []
     parts: list[np.ndarray] = []
     for phrase in _phrases(speaker):
         parts += [phrase.resampled(rate).samples, np.zeros(rate // 5, np.float32)]
-        if sum(map(len, parts)) >= CALL_SECS * rate:
-            made.append(voices.levelled(Audio(np.concatenate(parts), rate)))
-            parts = []
-        if len(made) == count:
-            return made
-    if not made and sum(map(len, parts)) >= _LEAST_SECS * rate:
-        made.append(voices.levelled(Audio(np.concatenate(parts), rate)))
-    return made
+        if sum(map(len, parts)) >= secs * rate:
+            break
+    if sum(map(len, parts)) < _LEAST_SECS * rate:
+        return None
+    whole = voices.levelled(Audio(np.concatenate(parts), rate))
+    return whole.span(0, min(secs, whole.duration))
 
 
 def formed(call: Audio, form: Form) -> Audio:
@@ -202,13 +227,11 @@ def formed(call: Audio, form: Form) -> Audio:
     return Audio(wide.samples * np.float32(0.1), 24000) if form == "faint" else wide
 
 
-def forms(speaker: Speaker) -> Sequence[Form]:
-    """Which there are of a voice: of synthesis, less."""
-    if not speaker.wide:
-        return ("narrow", "narrow24")
-    return (
-        ("wide", "narrow", "narrow24", "faint") if speaker.kind == "natural" else ("wide", "narrow")
-    )
+def form_of(speaker: Speaker) -> Form:
+    """The form in which a voice is judged: in turn, so that there are enough of each."""
+    turn = ("wide", "narrow", "faint", "narrow24") if speaker.wide else ("narrow", "narrow24")
+    alike = [one for one in speakers() if (one.half, one.wide) == (speaker.half, speaker.wide)]
+    return turn[alike.index(speaker) % len(turn)]
 
 
 def _phrases(speaker: Speaker) -> Iterator[Audio]:

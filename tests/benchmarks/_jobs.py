@@ -17,7 +17,8 @@ def spread(
     jobs: Sequence[tuple[Any, ...]], console: Console, workers: int | None = None, chunk: int = 4
 ) -> Iterator[Any]:
     """Do the jobs, functions with their arguments: on a terminal a bar tells how far they are."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    for library in ("OMP", "NUMBA"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     live = console.is_terminal
     with (
         ProcessPoolExecutor(workers or os.cpu_count(), initializer=logger.remove) as pool,

@@ -1,16 +1,19 @@
 """What PESQ and ViSQOL say of foreign voices over every leg and setting, beside what tuning measures.
 
-The recipe: of each speaker of :mod:`tests.benchmarks._foreign` up to 9 s of phrases, as a pipeline
-at 24 kHz and at 8 kHz would have them, natural voices also narrow at 24 kHz and 20 dB fainter; sent
-with the four settings over each leg that this machine has; damage, missing bandwidth and both
-opinions of each. PESQ is asked as :mod:`workbench.metrics.opinions` asks it, wideband but for
-references at 8 kHz; ViSQOL always at 16 kHz. All of it is kept in ``.bench/calibration``.
+The recipe: of each speaker of :mod:`tests.benchmarks._foreign` 6 s of phrases in one form, in turn: as
+a pipeline at 24 kHz and at 8 kHz would have them, narrow at 24 kHz, and 20 dB fainter. Many speakers in
+one form tell more than few in all. It is sent with the four settings over each leg of
+:data:`JUDGED` that this machine has; damage, missing bandwidth and both opinions of each. PESQ is asked as
+:mod:`workbench.metrics.opinions` asks it, wideband but for references at 8 kHz; ViSQOL always at 16
+kHz. All of it is kept in ``.bench/calibration``.
 """
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from itertools import combinations
 from typing import Any
 
@@ -18,7 +21,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from tests.benchmarks._foreign import MADE, SPEAKERS, Form, Half, Speaker, calls, formed, forms
+from tests.benchmarks._foreign import MADE, Form, Half, Speaker, call_of, form_of, formed, speakers
 from tests.benchmarks._jobs import spread
 from workbench.metrics.distances import evaluate_aligned
 from workbench.metrics.opinions import PESQ, VISQOL, opinions
@@ -30,59 +33,66 @@ from workbench.tuning.trial import Spoken, Trial, run_trials
 
 __all__ = ["judged", "pairs", "pieces"]
 
-LONGEST_SECS = 9.0
-PIECE_SECS = 2.0
+#: Over which legs: GSM and tandems do to narrow voices what AMR-NB does.
+JUDGED = ("G.711", "G.722", "Opus", "AMR-NB", "AMR-WB")
+
+#: Of each speaker both models judge so much; for coverage so much is cut into pieces.
+JUDGED_SECS = 6.0
+CUT_SECS, PIECE_SECS = 12.0, 2.0
 
 #: Both see a difference from so much on, and none below so much, in MOS.
 SEEN, UNSEEN = 0.15, 0.05
 
 
-def judged(console: Console) -> pd.DataFrame:
-    """A row for each speaker, form, leg and setting: both opinions, damage, missing bandwidth."""
-    return _kept("judged", opinions_of, console)
+def judged(console: Console, half: Half) -> pd.DataFrame:
+    """A row for each speaker of a half, leg and setting: both opinions, damage, missing bandwidth.
+
+    Without the models there are none, and nothing is kept.
+    """
+    if missing := [name for name in ("pesq", "visqol") if find_spec(name) is None]:
+        sys.exit(f"{' and '.join(missing)} missing: pip install '.[quality,pesq]'")
+    jobs = [(opinions_of, one, form_of(one)) for one in speakers() if one.half == half]
+    return _kept("judged", jobs, console)
 
 
 def pieces(console: Console) -> pd.DataFrame:
-    """A row for each 2 s of speech over G.711 and G.722, with all metrics that can be objectives."""
-    return _kept("pieces", pieces_of, console)
+    """A row for each 2 s of speech over G.711 and G.722, with all metrics that can be objectives.
+
+    Of the voices that are judged on, wide where they are, and narrow.
+    """
+    forms: dict[bool, tuple[Form, ...]] = {True: ("wide", "narrow"), False: ("narrow",)}
+    judges = [one for one in speakers() if one.half == "judge"]
+    jobs = [(pieces_of, one, form) for one in judges for form in forms[one.wide]]
+    return _kept("pieces", jobs, console)
 
 
-def _kept(name: str, job: Any, console: Console) -> pd.DataFrame:
+def _kept(name: str, jobs: Sequence[tuple[Any, Speaker, Form]], console: Console) -> pd.DataFrame:
     """What is there already, and the rest made."""
-    rows = []
-    missing = []
-    for speaker in SPEAKERS:
-        for form in forms(speaker):
-            path = MADE / name / f"{speaker.name}.{form}.csv"
-            if path.exists():
-                rows.append(pd.read_csv(path))
-            else:
-                missing.append((job, speaker, form))
-    for (_, speaker, form), made in zip(missing, spread(missing, console, chunk=1), strict=True):
+    path = {job: MADE / name / f"{job[1].name}.{job[2]}.csv" for job in jobs}
+    missing = [job for job in jobs if not path[job].exists()]
+    for job, made in zip(missing, spread(missing, console, chunk=1), strict=True):
         if made is not None:
-            path = MADE / name / f"{speaker.name}.{form}.csv"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            made.to_csv(path, index=False)
-            rows.append(made)
-    return pd.concat([table for table in rows if len(table)], ignore_index=True)
+            path[job].parent.mkdir(parents=True, exist_ok=True)
+            made.to_csv(path[job], index=False)
+    tables = [pd.read_csv(one) for one in path.values() if one.exists()]
+    return pd.concat([table for table in tables if len(table)], ignore_index=True)
 
 
-def _trials(speaker: Speaker, form: Form, legs: list[str]) -> Iterator[Trial]:
-    made = calls(speaker)
-    if not made:
+def _trials(speaker: Speaker, form: Form, legs: list[str], secs: float) -> Iterator[Trial]:
+    call = call_of(speaker, secs)
+    if call is None:
         return
-    call = made[forms(speaker).index(form) % len(made)]
-    spoken = Spoken(formed(call.span(0, min(LONGEST_SECS, call.duration)), form))
+    spoken = Spoken(formed(call, form))
     for setting in SETTINGS:
         yield from run_trials(spoken, setting, [LEGS[name] for name in legs])
 
 
 def opinions_of(speaker: Speaker, form: Form) -> pd.DataFrame:
     """The rows of one speaker and form; none where the package of its voice is lacking."""
-    legs = [name for name, leg in LEGS.items() if "+" not in name and not lacking(leg)]
+    legs = [name for name in JUDGED if not lacking(LEGS[name])]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trials = list(_trials(speaker, form, legs))
+        trials = list(_trials(speaker, form, legs, JUDGED_SECS))
         if not trials:
             return pd.DataFrame({"speaker": []})
         reference, heard = trials[0].reference, [trial.degraded for trial in trials]
@@ -107,14 +117,12 @@ def opinions_of(speaker: Speaker, form: Form) -> pd.DataFrame:
 
 
 def pieces_of(speaker: Speaker, form: Form) -> pd.DataFrame:
-    """The pieces of one speaker; of forms ``"wide"`` and ``"narrow"`` only."""
-    if form not in ("wide", "narrow"):
-        return pd.DataFrame({"speaker": []})
+    """The pieces of one speaker."""
     rows: list[dict[str, Any]] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         prepared: dict[int, Prepared] = {}
-        for trial in _trials(speaker, form, ["G.711", "G.722"]):
+        for trial in _trials(speaker, form, ["G.711", "G.722"], CUT_SECS):
             said = trial.reference
             for number, start in enumerate(np.arange(0, said.duration - PIECE_SECS, PIECE_SECS)):
                 one = said.span(start, start + PIECE_SECS)
@@ -134,7 +142,7 @@ def pieces_of(speaker: Speaker, form: Form) -> pd.DataFrame:
     return pd.DataFrame(rows) if rows else pd.DataFrame({"speaker": []})
 
 
-def pairs(rows: pd.DataFrame, half: Half) -> pd.DataFrame:
+def pairs(rows: pd.DataFrame) -> pd.DataFrame:
     """Every two settings of one call on one leg: how much better the second is.
 
     Returns:
@@ -144,7 +152,7 @@ def pairs(rows: pd.DataFrame, half: Half) -> pd.DataFrame:
     """
     found = []
     keys = ["speaker", "form", "leg"]
-    valid = rows[(rows["half"] == half)].dropna(subset=["pesq", "visqol"])
+    valid = rows.dropna(subset=["pesq", "visqol"])
     for names, group in valid.groupby(keys):
         by = group.set_index("setting")
         labels = [s.label for s in SETTINGS if s.label in by.index]

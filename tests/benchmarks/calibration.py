@@ -220,7 +220,10 @@ def redrawn(
 def coverage(
     draw: Callable[[np.random.Generator], Draw], draws: int, goal: Objective = PLANTED
 ) -> float:
-    """Share of the intervals that hold the true difference."""
+    """Share of the intervals that hold the true difference.
+
+    Settings that come out the same bit for bit have none to be held, and do not count.
+    """
     rng = np.random.default_rng(1)
     sign = 1 if goal.higher_is_better else -1
     held = total = 0
@@ -231,9 +234,11 @@ def coverage(
         best = int(np.argmax(sign * scores.mean(axis=0)))
         true = np.delete(sign * (truth[best] - truth), best)
         low, high = np.delete(found.low, best), np.delete(found.high, best)
-        held += int(np.count_nonzero((low <= true + 1e-9) & (true <= high + 1e-9)))
-        total += true.size
-    return held / total
+        holds = (low <= true + 1e-9) & (true <= high + 1e-9)
+        counts = ~(holds & (high - low < 1e-9))
+        held += int(np.count_nonzero(holds & counts))
+        total += int(np.count_nonzero(counts))
+    return held / total if total else float("nan")
 
 
 def pools(table: pd.DataFrame, goal: Objective) -> dict[str, list[np.ndarray]]:
@@ -268,7 +273,7 @@ def show_coverage(console: Console, table: pd.DataFrame) -> None:
                 share = coverage(
                     lambda r, a=(pool, calls, goal.from_calls): redrawn(r, *a), DRAWS // 2, goal  # type: ignore[misc]
                 )  # fmt: skip
-                worst[said] = max(worst[said], abs(share - 0.95))
+                worst[said] = max(worst[said], np.nan_to_num(abs(share - 0.95)))
                 rows.append([f"{metric}, {name}", str(calls), f"{100 * share:.1f} %", said])
     print_table(console, "95 % intervals, 93 to 97 % asked where they are said of others", rows)
     console.print(
@@ -287,11 +292,11 @@ def print_table(console: Console, title: str, rows: Sequence[Sequence[str]]) -> 
 def run(console: Console) -> list[list[str]]:
     """Fit, judge on the other half, draw, and count what intervals hold."""
     _foreign.install()
-    every = judged(console)
-    show_fit(console, pairs(every, "fit"))
-    rows = show_agreement(console, pairs(every, "judge"))
+    show_fit(console, pairs(judged(console, "fit")))
+    others = pairs(judged(console, "judge"))
+    rows = show_agreement(console, others)
     path = str(_foreign.MADE / "calibration.png")
-    draw(pairs(every, "judge"), path)
+    draw(others, path)
     console.print(f"Picture: {path}", soft_wrap=True)
     show_coverage(console, pieces(console))
     return rows

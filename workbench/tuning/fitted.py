@@ -4,6 +4,9 @@ Where PESQ and ViSQOL, on the mean, put two settings 0.08 MOS apart, damage or m
 (:mod:`workbench.metrics.hearing`) differ by so much. Fitted with ``make calibrate``,
 which prints these lines; its recipe is in ``tests/benchmarks/calibration.py``. 0.08 is where as few
 differences are missed that both models see (0.15 MOS) as are seen where neither sees any (0.05).
+
+Fitted on 1020 pairs of settings of 34 voices in ten languages, natural and made; the error of the fit
+is 0.12 MOS (RMS), its correlation with the models 0.90.
 """
 
 from __future__ import annotations
@@ -33,10 +36,11 @@ class Fitted(NamedTuple):
 #: Of all legs together (``""``), and of each leg whose own fit has an interval that does not hold it.
 SMALLEST: Final[dict[str, dict[str, Fitted]]] = {
     "": {
-        "damage_percent": Fitted(0.37, 0.34, 0.43),
-        "missing_percent": Fitted(0.96, 0.64, 1.23),
+        "damage_percent": Fitted(0.45, 0.38, 0.55),
+        "missing_percent": Fitted(0.76, 0.63, 0.92),
     },
-    "Opus": {"damage_percent": Fitted(0.32, 0.29, 0.36)},
+    "Opus": {"missing_percent": Fitted(0.61, 0.51, 0.73)},
+    "AMR-WB": {"missing_percent": Fitted(1.05, 0.85, 1.28)},
 }
 
 

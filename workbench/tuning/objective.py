@@ -107,13 +107,13 @@ _PARTS: Final = {
 OBJECTIVES: Final[dict[str, Objective]] = {
     objective.metric: objective
     for objective in (
-        Objective("damage_percent", False, smallest("", "damage_percent").value, "%", "damage", "up to 3.4 kHz", from_calls=80),
-        Objective("missing_percent", False, smallest("", "missing_percent").value, "%", "missing bandwidth", "above 3.4 kHz"),
+        Objective("damage_percent", False, smallest("", "damage_percent").value, "%", "damage", "up to 3.4 kHz", from_calls=160),
+        Objective("missing_percent", False, smallest("", "missing_percent").value, "%", "missing bandwidth", "above 3.4 kHz", from_calls=inf),
         Objective("lsd_db", False, 0.5, "dB", "spectral distance", "up to 3.4 kHz"),
         Objective("lsd_wide_db", False, 0.5, "dB", "spectral distance", "up to 7 kHz"),
         Objective("estoi", True, 0.01, "", "predicted intelligibility", from_calls=inf),
         Objective("seg_snr_db", True, 1.0, "dB", "segmental SNR", from_calls=inf),
-        Objective("si_sdr_db", True, 1.0, "dB", "signal to distortion ratio"),
+        Objective("si_sdr_db", True, 1.0, "dB", "signal to distortion ratio", from_calls=inf),
     )
 }  # fmt: skip
 
@@ -121,7 +121,9 @@ OBJECTIVES: Final[dict[str, Objective]] = {
 def objective_for(leg: Leg) -> Objective:
     """The objective that suits a leg: loss of quality, as its smallest differences have it."""
     parts = tuple((name, smallest(leg.name, name).value) for name in PARTS)
-    return Objective("loss_mos", False, LEAST_MOS, "MOS", "loss of quality", parts=parts)
+    return Objective(
+        "loss_mos", False, LEAST_MOS, "MOS", "loss of quality", parts=parts, from_calls=80
+    )
 
 
 def on_leg(objective: Objective, leg: Leg) -> Objective:
