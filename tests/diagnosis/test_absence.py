@@ -208,3 +208,14 @@ def test_while_a_hang_up_takes_its_time_nobody_reads_the_caller(tmp_path, took):
     scene.hang_up(31.5 + took, "ended", took_us=round(took * 1e6))
     findings = found(scene, tmp_path, "one_way", "dead_air", "slow_shutdown")
     assert [f.kind for f in findings if f.severity != "info"] == ["slow_shutdown"] * (took > 5)
+
+
+@pytest.mark.parametrize("at", [29.3, 29.6])
+def test_behind_the_end_of_the_bot_it_is_the_hang_up_that_is_slow(tmp_path, at):
+    """Whether the EndFrame came before the last sound had been played, or after it."""
+    scene = conversation(30.0, stop=False)
+    scene.say_bot(28.5, speech("bot/b02").span(0.0, 1.0))
+    scene.frame_out(at, "EndFrame")
+    scene.hang_up(at + 9.0, "ended", took_us=9_000_000)
+    (finding,) = found(scene, tmp_path, "dead_air", "slow_shutdown")
+    assert finding.kind == "slow_shutdown"

@@ -9,6 +9,7 @@ from tests.captures import SAMPLES, Scene, speech
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.diagnosis import Finding, diagnose
+from workbench.diagnosis.detectors.barge_in import _why_early
 from workbench.metrics.speech import levels
 from workbench.metrics.speech_level import active_level
 
@@ -229,3 +230,11 @@ def test_a_bot_that_begins_in_each_pause_is_told_however_soon_it_stops(tmp_path,
             scene.interrupt(at + 3.2)
     findings = told(scene, tmp_path, "early_answer")
     assert [(f.value, len(f.parts)) for f in findings] == [(times, times)] * (times > 2)
+
+
+def test_each_early_answer_has_its_own_cause():
+    pauses, amid, both = (_why_early(some) for some in ([0.4, 0.6], [0.0], [0.5, 0.0]))
+    assert "paused for 0.6 s" in pauses[0] and "VADParams.stop_secs" in pauses[1]
+    assert "made no pause" in amid[0] and "stop_secs" not in amid[1]
+    assert "paused for 0.5 s" in both[0] and "1 of these times" in both[0]
+    assert "stop_secs" in both[1] and "queued behind the interruption" in both[1]

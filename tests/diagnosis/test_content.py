@@ -290,9 +290,7 @@ def test_headers_that_the_serializer_leaves_out_are_not_heard(tmp_path):
             header.setparams((1, 2, scene.pipeline_rate, 0, "NONE", ""))
             header.writeframes(chunk.frame)
         chunk.frame = file.getvalue()
-    (finding,) = (f for f in found(scene, tmp_path) if f.kind != "dead_air")
-    assert (finding.kind, finding.severity) == ("container_header", "info")
-    assert "left out" in finding.measurement
+    assert [f for f in found(scene, tmp_path) if f.kind != "dead_air"] == []
 
 
 def zeros(samples: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from workbench.diagnosis.coverage import Unjudged, in_words
 from workbench.diagnosis.detector import Detector
 
 SOUND = "This call is sound"
-NOT_ALL = "No fault was found in what could be judged; "
+NOT_ALL = "No fault that can be heard was found in what could be judged; "
 
 
 def talk() -> Scene:

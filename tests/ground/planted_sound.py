@@ -303,12 +303,12 @@ def interleaved(take: Take, present: float) -> Planted:
 
 
 def headed(take: Take, present: float) -> Planted:
-    """Each sentence is a WAV file, header and all."""
+    """Each sentence is a WAV file, with a header that no serializer knows."""
     if present < 1:
         return Planted()
     file = io.BytesIO()
-    soundfile.write(file, np.zeros(take.rate), take.rate, format="WAV", subtype="PCM_16")
-    header = _read(file.getvalue()[:44])
+    soundfile.write(file, np.zeros(take.rate), take.rate, format="WAVEX", subtype="PCM_16")
+    header = _read(file.getvalue()[: -2 * take.rate])
     starts = [int(take.ends[index - 1]) if index else 0 for index in
               (take.frame_at(first) for first, _ in take.slots)]  # fmt: skip
     for first in starts:

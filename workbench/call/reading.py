@@ -424,13 +424,10 @@ class _Reading:
 
     def audio_out(self, record: Record, time: float) -> None:
         frame = self.frame(record, time)
-        if frame.pcm and self.carrier.is_ours:
-            samples = bytes(without_header(frame.pcm))
+        if frame.pcm and self.carrier.is_ours:  # which leaves it out, and says so in its log
+            samples = without_header(frame.pcm)
             if len(samples) < len(frame.pcm):
-                self.event(
-                    time, "header", "the header of a WAV file, which the serializer left out"
-                )
-                frame = msgspec.structs.replace(frame, pcm=samples)
+                frame = msgspec.structs.replace(frame, pcm=bytes(samples))
         self.frames["out"].add(frame)
 
     def frame(self, record: Record, time: float) -> FrameRecord:

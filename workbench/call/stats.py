@@ -1,8 +1,8 @@
 """The figures of a call: what was counted and measured, by name.
 
 Conventions:
-    ``*_ms`` are milliseconds, ``*_dbov`` active levels (ITU-T P.56), ``*_hz`` sample rates,
-    ``*_percent`` of a hundred. ``*_kbit_s`` is JSON text, before WebSocket framing and TLS: of
+    ``*_ms`` are milliseconds, ``*_dbov`` active levels (ITU-T P.56; of a voice that is
+    less than 15.9 dB above its line's noise the power of its turns), ``*_hz`` sample rates, ``*_percent`` of a hundred. ``*_kbit_s`` is JSON text, before WebSocket framing and TLS: of
     the caller over the length of the call, of the bot over that of the audio sent, as it is in
     comparisons. What could not be measured is left out.
 
@@ -32,8 +32,8 @@ from workbench.metrics.speech_level import active_speech
 
 __all__ = ["call_stats", "clock_drift", "jitter", "only_of_frames"]
 
-#: Of less speech, in seconds, P.56 is believed; and of what it calls speech, up to so many times as much
-#: as a voice was heard.
+#: Where a voice was heard for less, in seconds, or P.56 finds at most so many times as much speech as that,
+#: the level is P.56's; else it is the power of what a voice was heard in.
 _FEWEST_SECS, _TOO_MUCH = 1.0, 2.0
 #: What the messages tell, and the frames do not.
 _OF_MESSAGES: Final = frozenset(

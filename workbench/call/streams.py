@@ -32,8 +32,7 @@ class Event:
         kind: ``start``, ``stop``, ``clear``, ``cleared`` (the far end says so), ``mark`` (the bot asks
             to be told when all before is played), ``played`` (it is), ``interruption``, ``end``, ``cancel``, ``hang_up``,
             ``hang_up_failed``, ``bad_message``, ``other_message``, ``warning``, ``error``,
-            ``dropped``, ``note``, ``header`` (of a WAV file before a frame's samples, which this
-            project's serializer leaves out), ``pipeline`` (see :mod:`workbench.observer`).
+            ``dropped``, ``note``, ``pipeline`` (see :mod:`workbench.observer`).
         text: What it was, in words.
     """
 

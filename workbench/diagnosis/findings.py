@@ -95,7 +95,7 @@ class Findings(Sequence[Finding]):
         if not self.is_whole:
             return "Of what was looked for, nothing was found that can be heard."
         if self.unjudged:
-            return f"No fault was found in what could be judged; {in_words(self.unjudged)}."
+            return f"No fault that can be heard was found in what could be judged; {in_words(self.unjudged)}."
         return f"This call is sound: of {len(DETECTORS)} kinds of fault none was found that can be heard."
 
     @property

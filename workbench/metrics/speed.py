@@ -89,7 +89,7 @@ def speed(audio: Audio) -> Speed | None:
         audio: A voice, its long pauses left out; some ten seconds of it, at any rate.
 
     Returns:
-        The factors; ``None`` for less than two seconds, and for what is like no voice at any speed. How
+        The factors; ``None`` for less than a second and a half, and for what is like no voice at any speed. How
         well they tell it, ``python -m tests.benchmarks speeds`` measures.
     """
     found = figures(audio)

@@ -203,7 +203,7 @@ def early_answer(call: Call) -> Iterator[Finding]:
         yield from _again_and_again(call, early)
         return
     worst = max(over for *_, over in found)
-    pause = max(pause for _, _, pause, _ in found)
+    cause, remedy = _why_early([pause for _, _, pause, _ in found])
     times = "" if len(found) == 1 else f" {len(found)} times"
     yield early_answer.finding(
         side="bot",
@@ -212,17 +212,8 @@ def early_answer(call: Call) -> Iterator[Finding]:
         value=1000 * worst,
         measurement=f"the bot began{times} before the caller had finished, and talked over them "
         f"for {worst:.1f} s",
-        cause=f"The caller paused for {pause:.1f} s in mid-sentence, which was taken for the end of the "
-        "turn."
-        if pause
-        else "The caller was speaking and made no pause: the bot did not wait for one, or went on with "
-        "what it had been interrupted in.",
-        remedy="Lengthen VADParams.stop_secs, or let a turn analyzer (smart turn) decide; let the "
-        "bot yield at once when the caller goes on."
-        if pause
-        else "Look for what makes the bot speak without a turn of its own: a text or audio that was "
-        "queued behind the interruption, a timer, an idle prompt; and whether the caller is listened "
-        "to at that time.",
+        cause=cause,
+        remedy=remedy,
         listen="caller_sent",
     )
 
@@ -235,7 +226,7 @@ def _again_and_again(
     cut = [each for each in early if _first(clears, each[0], each[1] + CUT) is not None]
     if len(cut) < often.value:
         return
-    pause = max(pause for _, _, pause, _ in cut)
+    cause, remedy = _why_early([pause for _, _, pause, _ in cut])
     yield early_answer.finding(
         side="bot",
         parts=[Part(start, end, 1.0) for start, end, *_ in cut],
@@ -244,10 +235,37 @@ def _again_and_again(
         threshold=often,
         measurement=f"the bot began {len(cut)} times before the caller had finished, and fell silent "
         "each time",
-        cause=f"Pauses of up to {pause:.1f} s in mid-sentence are taken for the end of the turn.",
-        remedy="Lengthen VADParams.stop_secs, or let a turn analyzer (smart turn) decide.",
+        cause=cause,
+        remedy=remedy,
         listen="caller_sent",
     )
+
+
+def _why_early(pauses: Sequence[float]) -> tuple[str, str]:
+    """Cause and remedy, by the caller's pauses before the bot began: 0 where there was none."""
+    taken, amid = [pause for pause in pauses if pause], pauses.count(0.0)
+    causes, remedies = list[str](), list[str]()
+    if taken:
+        causes.append(
+            f"The caller paused for {max(taken):.1f} s in mid-sentence, which was taken for the end of "
+            "the turn."
+        )
+        remedies.append(
+            "Lengthen VADParams.stop_secs, or let a turn analyzer (smart turn) decide; let the bot yield "
+            "at once when the caller goes on."
+        )
+    if amid:
+        where = f" {amid} of these times" if taken else ""
+        causes.append(
+            f"The caller was speaking{where} and made no pause: the bot did not wait for one, or went on "
+            "with what it had been interrupted in."
+        )
+        remedies.append(
+            "Look for what makes the bot speak without a turn of its own: a text or audio that was queued "
+            "behind the interruption, a timer, an idle prompt; and whether the caller is listened to at "
+            "that time."
+        )
+    return " ".join(causes), " ".join(remedies)
 
 
 def _early_answers(call: Call) -> Iterator[tuple[float, float, float, float]]:

@@ -93,7 +93,8 @@ def _cancelled_goodbye(call: Call) -> Finding:
         cause="A CancelFrame came in the middle of its words: what was not yet sent is thrown away. "
         "Only a transport other than FastAPIWebsocketTransport gives one because the socket is gone.",
         remedy=f"End with an EndFrame (task.stop_when_done()) and not with task.cancel(). "
-        f"{call.carrier.advice.goodbye}",
+        f"{call.carrier.advice.goodbye} If the bot did not cancel, look at what lies between "
+        f"{call.carrier} and the bot.",
         listen="caller_heard",
         confidence=POSSIBLE,
     )

@@ -106,8 +106,8 @@ def _silences(call: Call) -> Iterator[tuple[float, float]]:
     # The first words are the business of late_start, and what comes behind the bot's end that of
     # slow_shutdown.
     last = float(edges[-1, 1])
-    ended = np.concatenate([call.times_of(kind) for kind in ("end", "cancel")])
-    over = min([call.duration, *ended[ended > last]])
+    ended = np.concatenate([call.times_of(kind) for kind in ("end", "cancel")]).min(initial=np.inf)
+    over = min(call.duration, max(last, float(ended)))
     bounds = [*edges.ravel()[1:].tolist(), over]
     yield from zip(bounds[::2], bounds[1::2], strict=True)
 
