@@ -24,6 +24,8 @@ Side: TypeAlias = Literal["caller", "bot"]
 TURN_PAUSE: Final = 1.0
 #: What is fainter is silence, in dBov; a background is so much fainter than the bot's loud syllables.
 _SILENT, _BEHIND_DB = -70.0, 12.0
+#: The beats of a background are no further above its level, in dB: words are 8 above it, and more.
+_BEATS_DB: Final = 5.0
 #: What leads up to a voice is no fainter than this, in dBov and below the voice's loud syllables; and no
 #: longer than so many seconds; before it there is silence for so many.
 _LEAD_DBOV, _LEAD_DB, _LEAD_SECS, _QUIET_SECS = -60.0, 30.0, 1.5, 0.1
@@ -71,7 +73,8 @@ def ambience(bot: Audio, bot_speech: Intervals, caller_speech: Intervals) -> flo
         caller_speech: Where the caller speaks.
 
     Returns:
-        In dBov; ``None`` unless there is sound in four fifths of three seconds and more, either of the
+        In dBov, that of its middle, or so much below its loudest that words stand out from its beats;
+        ``None`` unless there is sound in four fifths of three seconds and more, either of the
         bot's pauses or of the caller's speech, and it is that faint.
     """
     level = levels(bot)
@@ -90,7 +93,8 @@ def ambience(bot: Audio, bot_speech: Intervals, caller_speech: Intervals) -> flo
     for where, loudest in ((pauses, np.inf), (listening, words - _BEHIND_DB)):
         inside = level[where]
         if len(inside) > 3 / HOP and (inside > _SILENT).mean() > 0.8:
-            behind = float(np.median(inside[inside > _SILENT]))
+            middle, loud = np.percentile(inside[inside > _SILENT], (50, 95)).tolist()
+            behind = max(middle, loud - _BEATS_DB)
             if behind < loudest:
                 return behind
     return None
