@@ -89,6 +89,28 @@ def test_the_mains_hum_behind_a_caller(tmp_path):
     assert finding.span[1] - finding.span[0] > 25
 
 
+@pytest.mark.parametrize("pitches", [(250,), (147, 196, 247), (146.83, 196.0, 246.94), (150, 250)])
+def test_a_tone_and_a_chord_are_no_hum(pitches, tmp_path):
+    scene = conversation()
+    time = np.arange(round(3.0 * 24000)) / 24000
+    held = 0.1 * sum(np.sin(2 * np.pi * f * time) for f in pitches)
+    scene.say_bot(13.5, Audio(held.astype(np.float32), 24000))
+    scene.say_caller(21.5, Audio(held.astype(np.float32), 24000))
+    assert found(scene, tmp_path, "noise") == []
+
+
+@pytest.mark.parametrize("hertz", [50, 60])
+def test_the_hum_of_a_telephone_without_its_fundamental(hertz, tmp_path):
+    scene = conversation()
+    time = np.arange(len(scene.caller)) / 8000
+    lines = [np.sin(2 * np.pi * hertz * k * time + k) / k for k in range(1, 9)]
+    lines[0] /= 30
+    scene.caller += (0.05 * sum(lines)).astype(np.float32)
+    (finding,) = found(scene, tmp_path, "noise")
+    assert (finding.side, finding.possible) == ("caller", False)
+    assert "hum" in finding.measurement
+
+
 # -- from sentence to sentence -------------------------------------------------------------------
 
 

@@ -43,7 +43,8 @@ NOISE_DBOV: Final = Threshold(
 )
 #: From here on noise is measured, in hertz: wideband telephones pass nothing below (ITU-T P.341).
 LOWEST_HZ: Final = 100.0
-#: What the filters take away above all that they are for, in dB: two of first order, at half the rate.
+#: What both high-passes of :func:`centred` at 100 Hz take away even of the highest frequencies, in dB: they are
+#: no exact ones. It is given back, so that what lies far above 100 Hz is told at its own level.
 _LOST_DB: Final = 0.69
 #: A lorry that passes is not the line.
 NOISE_SECS: Final = 1.0
@@ -51,8 +52,8 @@ NOISE_SECS: Final = 1.0
 WORD: Final = 0.2
 #: Voices of all of the sample audio stay 27 dB above what passes for noise in them.
 UNDER_DB: Final = 24.0
-#: From here on it is a warning, and an error: speech over 10 dB, and no distance. What comes and goes with the
-#: sentences of a voice that is made is heard sooner, and need not be.
+#: From here on it is a warning, and an error. Speech is at -25 dBov: the caller's noise is a warning at 10 dB
+#: below it, and an error as loud as it. The bot's is held to 5 dB less: there is no street at its end.
 _SPOILS: Final[dict[Side, tuple[float, float]]] = {"caller": (-35, -25), "bot": (-40, -30)}
 #: Share of what the bot says that its noise is under.
 _OF_WORDS: Final = 1 / 3
@@ -75,8 +76,8 @@ _STEP: Final = 80  # samples of a hop at 8 kHz
     "second in all; under words, the level that no band falls below for 1.5 s, if it is less than 24 dB "
     "below the words. Without its two loudest bands it must hold a sixth of its power: tones and vowels "
     "do not. Between words it may also lie below 400 Hz, without lines, as of a car. Hum of the mains, "
-    "between words and under them: what stands still for 1.5 s at 50 or 60 Hz and their multiples, if "
-    "it is four fifths of all that does.",
+    "between words and under them: three lines or more that stand still for 1.5 s at multiples of one "
+    "frequency, 50 or 60 Hz to 0.3 Hz, if they are four fifths of all that does.",
     thresholds=(NOISE_DBOV,),
     change="put a noise filter into the transport (audio_in_filter); raise VADParams.confidence. Of the "
     "bot: make its voice of clean recordings.",
@@ -177,6 +178,7 @@ def _times(heard: _Heard, loud: NDArray[np.bool_]) -> list[tuple[Part, ...]]:
 def _hum(heard: _Heard, line: Audio) -> Iterator[Finding]:
     power = hum(line.samples) * 10 ** (_LOST_DB / 10)
     loud = power > 10 ** (NOISE_DBOV.value / 10)
+    # The kinds of sound do not help: hum by itself passes for music or tones, and its lines tell it from those.
     runs = lasting(runs_of(loud, HOP).tolist())
     if sum(run.end - run.start for run in runs) < HUM_SECS:
         return
@@ -200,8 +202,8 @@ def _hum(heard: _Heard, line: Audio) -> Iterator[Finding]:
 _NOISY: Final[dict[Side, tuple[str, str]]] = {
     "caller": (
         "A loud place, or a bad line.",
-        "Put a noise filter into the transport (audio_in_filter), and raise VADParams.confidence or "
-        "min_volume so that noise does not interrupt the bot.",
+        "Put a noise filter into the transport (audio_in_filter), and raise VADParams.confidence so "
+        "that noise does not interrupt the bot.",
     ),
     "bot": (
         "The synthesis, the recordings that its voice is made of, or a gain behind it that lifts their "
@@ -281,7 +283,8 @@ def _background(
         if _rumbles(line, level, start, end):
             other[_hops(start, end)] = False
     between = ~words & ~other
-    # The mean over 100 ms reaches over the edges of noise, a hop alone does not.
+    # The mean over 100 ms reaches over the edges of noise. A hop alone does not, but its level is unsteady: of
+    # white noise at the threshold not one in a thousand is fainter than a quarter of it (6 dB).
     mean = running_mean(np.where(between, power, 0.0), 5, 4)
     share = running_mean(between.astype(float), 5, 4)
     loud = between & (mean > threshold * share) & (power > threshold / 4)
