@@ -125,6 +125,41 @@ def test_sentences_far_apart(gains, wrong, tmp_path):
     assert finding.side == "bot"
     assert finding.value == pytest.approx(18, abs=3)
     assert {int(part.start / 8) for part in finding.parts} == wrong
+    assert not finding.possible
+    assert "than the others (" in finding.measurement
+
+
+def test_of_two_sentences_one_is_fainter_than_the_other(tmp_path):
+    scene = Scene(16.0)
+    for at, name, gain in ((0.8, "b03", 1.0), (8.8, "b02", 0.1)):
+        words = speech(f"bot/{name}").span(0.0, 4.0)
+        scene.say_bot(at, Audio(words.samples * np.float32(gain), words.sample_rate))
+    (finding,) = [f for f in found(scene, tmp_path, "level_mismatch") if f.threshold == 12]
+    assert finding.possible
+    assert "than the other (" in finding.measurement
+
+
+def one_after_another(*gains_db: float) -> Scene:
+    """The same sentence over and over."""
+    scene = Scene(5.0 * len(gains_db) + 1)
+    words = speech("bot/b03").span(0.0, 4.0)
+    for number, db in enumerate(gains_db):
+        samples = words.samples * np.float32(10 ** (db / 20))
+        scene.say_bot(0.8 + 5 * number, Audio(samples, words.sample_rate))
+    return scene
+
+
+@pytest.mark.parametrize(("others", "possible"), [(2, True), (3, True), (4, False)])
+def test_one_sentence_against_few_is_only_possible(others, possible, tmp_path):
+    scene = one_after_another(-18, *[0] * others)
+    (finding,) = [f for f in found(scene, tmp_path, "level_mismatch") if f.threshold == 12]
+    assert finding.possible == possible
+
+
+def test_what_spreads_over_all_levels_has_no_two_groups(tmp_path):
+    """The middles of the upper and the lower half are 15 dB apart."""
+    scene = one_after_another(0, -10, -20, -5, -25, -15)
+    assert not [f for f in found(scene, tmp_path, "level_mismatch") if f.threshold == 12]
 
 
 @pytest.mark.parametrize("gains", [(0, 0, 0, 0), (0, -6, 0, 4), (-3, -6, 0, 3)])
