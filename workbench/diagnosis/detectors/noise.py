@@ -261,25 +261,9 @@ def _background(
         noise.
     """
     level = levels(line) + _LOST_DB
-    words, other = np.zeros(len(level), bool), np.zeros(len(level), bool)
-    for start, end in heard.speech:
-        words[max(0, int((start - 0.1) / HOP)) : int((end + 0.2) / HOP)] = True
-    for start, end in heard.foreign:
-        other[int(start / HOP) : int(end / HOP)] = True
-    if heard.ambience is not None:
-        other[:] = True
-    held_out = words | other
-    for sound in heard.sounds:
-        if sound.kind in ("noise", "voice") and sound.duration >= NOISE_SECS / 2:
-            if sound.kind == "noise":
-                other[_hops(sound.start, sound.end)] &= heard.ambience is None
-            continue
-        # What happens is no background: a cough, a door, music.
-        part = slice(max(0, int((sound.start - 0.1) / HOP)), int((sound.end + 0.2) / HOP))
-        other[part] = True
-        held_out[part] |= sound.kind in ("music", "modem")
     power, threshold = 10 ** (level / 10), 10 ** (NOISE_DBOV.value / 10)
-    for start, end in runs_of(~held_out & (running_mean(power, 5, 4) > threshold), HOP).tolist():
+    words, other, never = _occupied(heard, len(level))
+    for start, end in runs_of(~never & (running_mean(power, 5, 4) > threshold), HOP).tolist():
         if _rumbles(line, level, start, end):
             other[_hops(start, end)] = False
     between = ~words & ~other
@@ -288,17 +272,49 @@ def _background(
     mean = running_mean(np.where(between, power, 0.0), 5, 4)
     share = running_mean(between.astype(float), 5, 4)
     loud = between & (mean > threshold * share) & (power > threshold / 4)
-    samples = line.samples
-    held = steady(samples, power, threshold) * 10 ** (_LOST_DB / 10)
+    held = steady(line.samples, power, threshold) * 10 ** (_LOST_DB / 10)
+    under = _under(line.samples, power, held, words & ~other & (held > threshold))
+    return np.where(words, np.minimum(held, power), power), between, loud | under
+
+
+def _occupied(heard: _Heard, size: int) -> tuple[NDArray[np.bool_], ...]:
+    """Which of so many hops hold words, what else is no background, and what cannot be a car either."""
+    words, other = np.zeros(size, bool), np.zeros(size, bool)
+    for start, end in heard.speech:
+        words[max(0, int((start - 0.1) / HOP)) : int((end + 0.2) / HOP)] = True
+    for start, end in heard.foreign:
+        other[int(start / HOP) : int(end / HOP)] = True
+    if heard.ambience is not None:
+        other[:] = True
+    never = words | other
+    for sound in heard.sounds:
+        if sound.kind in ("noise", "voice") and sound.duration >= NOISE_SECS / 2:
+            if sound.kind == "noise":
+                other[_hops(sound.start, sound.end)] &= heard.ambience is None
+            continue
+        # What happens is no background: a cough, a door, music.
+        part = slice(max(0, int((sound.start - 0.1) / HOP)), int((sound.end + 0.2) / HOP))
+        other[part] = True
+        never[part] |= sound.kind in ("music", "modem")
+    return words, other, never
+
+
+def _under(
+    samples: NDArray[np.float32],
+    power: NDArray[np.float64],
+    held: NDArray[np.float64],
+    open_: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    """Where there is noise under words, of the hops where what is held is loud enough."""
     under = np.zeros(len(power), bool)
-    for start, end in runs_of(words & ~other & (held > threshold), HOP).tolist():
-        run = slice(round(start / HOP), round(end / HOP))
+    for start, end in runs_of(open_, HOP).tolist():
+        run = _hops(start, end)
         spoken = np.sort(power[run])[(run.stop - run.start) // 2 :]
         if spoken.mean() < held[run].mean() * 10 ** (UNDER_DB / 10):
             # Next to noise words hide its ends: it is where all bands are as strong as usual.
             usual = opened(samples, run.start, run.stop)
             under[run] = (usual > np.median(usual, axis=0) / 2).all(axis=1)
-    return np.where(words, np.minimum(held, power), power), between, loud | under
+    return under
 
 
 def _rumbles(line: Audio, level: NDArray[np.float64], start: float, end: float) -> bool:
