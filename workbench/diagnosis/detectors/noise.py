@@ -83,10 +83,10 @@ _STEP: Final = 80  # samples of a hop at 8 kHz
     "bot: make its voice of clean recordings.",
     limits="noise that is heard under words only is called possible: its level is that of its "
     "quietest moments, so swelling noise is told 3 to 5 dB too low, and words hide its "
-    "ends; hum under words is told up to 3 dB too low. Noise under the bot's echo, low noise without lines under words, and a television that a "
-    "voice activity detector takes for speech, are not seen. Where a mixer plays a background to the "
-    "caller, only even noise in the bot's pauses, and hum, are told of the bot, as possible: both may be "
-    "wanted.",
+    "ends; hum under words is told up to 3 dB too low, and none of one or two lines is. Noise under the "
+    "bot's echo, low noise without lines under words, and a television that a voice activity detector "
+    "takes for speech, are not seen. Where a mixer plays a background to the caller, only even noise in "
+    "the bot's pauses, and hum, are told of the bot, as possible: both may be wanted.",
     accuracy=(
         Accuracy("noisy", 1.0, value_error=0.3, span_ms=8.0, decibels=True),
         Accuracy("noisy_words", 1.0, value_error=0.7, span_ms=190.0, decibels=True),
@@ -178,7 +178,7 @@ def _times(heard: _Heard, loud: NDArray[np.bool_]) -> list[tuple[Part, ...]]:
 def _hum(heard: _Heard, line: Audio) -> Iterator[Finding]:
     power = hum(line.samples) * 10 ** (_LOST_DB / 10)
     loud = power > 10 ** (NOISE_DBOV.value / 10)
-    # The kinds of sound do not help: hum by itself passes for music or tones, and its lines tell it from those.
+    # Kinds of sound do not help: hum by itself passes for music or tones; its lines tell it from those.
     runs = lasting(runs_of(loud, HOP).tolist())
     if sum(run.end - run.start for run in runs) < HUM_SECS:
         return
