@@ -89,6 +89,28 @@ def test_the_mains_hum_behind_a_caller(tmp_path):
     assert finding.span[1] - finding.span[0] > 25
 
 
+@pytest.mark.parametrize("pitches", [(250,), (147, 196, 247), (146.83, 196.0, 246.94), (150, 250)])
+def test_a_tone_and_a_chord_are_no_hum(pitches, tmp_path):
+    scene = conversation()
+    time = np.arange(round(3.0 * 24000)) / 24000
+    held = 0.1 * sum(np.sin(2 * np.pi * f * time) for f in pitches)
+    scene.say_bot(13.5, Audio(held.astype(np.float32), 24000))
+    scene.say_caller(21.5, Audio(held.astype(np.float32), 24000))
+    assert found(scene, tmp_path, "noise") == []
+
+
+@pytest.mark.parametrize("hertz", [50, 60])
+def test_the_hum_of_a_telephone_without_its_fundamental(hertz, tmp_path):
+    scene = conversation()
+    time = np.arange(len(scene.caller)) / 8000
+    lines = [np.sin(2 * np.pi * hertz * k * time + k) / k for k in range(1, 9)]
+    lines[0] /= 30
+    scene.caller += (0.05 * sum(lines)).astype(np.float32)
+    (finding,) = found(scene, tmp_path, "noise")
+    assert (finding.side, finding.possible) == ("caller", False)
+    assert "hum" in finding.measurement
+
+
 # -- from sentence to sentence -------------------------------------------------------------------
 
 
@@ -103,6 +125,41 @@ def test_sentences_far_apart(gains, wrong, tmp_path):
     assert finding.side == "bot"
     assert finding.value == pytest.approx(18, abs=3)
     assert {int(part.start / 8) for part in finding.parts} == wrong
+    assert not finding.possible
+    assert "than the others (" in finding.measurement
+
+
+def test_of_two_sentences_one_is_fainter_than_the_other(tmp_path):
+    scene = Scene(16.0)
+    for at, name, gain in ((0.8, "b03", 1.0), (8.8, "b02", 0.1)):
+        words = speech(f"bot/{name}").span(0.0, 4.0)
+        scene.say_bot(at, Audio(words.samples * np.float32(gain), words.sample_rate))
+    (finding,) = [f for f in found(scene, tmp_path, "level_mismatch") if f.threshold == 12]
+    assert finding.possible
+    assert "than the other (" in finding.measurement
+
+
+def one_after_another(*gains_db: float) -> Scene:
+    """The same sentence over and over."""
+    scene = Scene(5.0 * len(gains_db) + 1)
+    words = speech("bot/b03").span(0.0, 4.0)
+    for number, db in enumerate(gains_db):
+        samples = words.samples * np.float32(10 ** (db / 20))
+        scene.say_bot(0.8 + 5 * number, Audio(samples, words.sample_rate))
+    return scene
+
+
+@pytest.mark.parametrize(("others", "possible"), [(2, True), (3, True), (4, False)])
+def test_one_sentence_against_few_is_only_possible(others, possible, tmp_path):
+    scene = one_after_another(-18, *[0] * others)
+    (finding,) = [f for f in found(scene, tmp_path, "level_mismatch") if f.threshold == 12]
+    assert finding.possible == possible
+
+
+def test_what_spreads_over_all_levels_has_no_two_groups(tmp_path):
+    """The middles of the upper and the lower half are 15 dB apart."""
+    scene = one_after_another(0, -10, -20, -5, -25, -15)
+    assert not [f for f in found(scene, tmp_path, "level_mismatch") if f.threshold == 12]
 
 
 @pytest.mark.parametrize("gains", [(0, 0, 0, 0), (0, -6, 0, 4), (-3, -6, 0, 3)])

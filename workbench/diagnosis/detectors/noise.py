@@ -43,7 +43,8 @@ NOISE_DBOV: Final = Threshold(
 )
 #: From here on noise is measured, in hertz: wideband telephones pass nothing below (ITU-T P.341).
 LOWEST_HZ: Final = 100.0
-#: What the filters take away above all that they are for, in dB: two of first order, at half the rate.
+#: What both high-passes of :func:`centred` at 100 Hz take away even of the highest frequencies, in dB: they are
+#: no exact ones. It is given back, so that what lies far above 100 Hz is told at its own level.
 _LOST_DB: Final = 0.69
 #: A lorry that passes is not the line.
 NOISE_SECS: Final = 1.0
@@ -51,8 +52,8 @@ NOISE_SECS: Final = 1.0
 WORD: Final = 0.2
 #: Voices of all of the sample audio stay 27 dB above what passes for noise in them.
 UNDER_DB: Final = 24.0
-#: From here on it is a warning, and an error: speech over 10 dB, and no distance. What comes and goes with the
-#: sentences of a voice that is made is heard sooner, and need not be.
+#: From here on it is a warning, and an error. Speech is at -25 dBov: the caller's noise is a warning at 10 dB
+#: below it, and an error as loud as it. The bot's is held to 5 dB less: there is no street at its end.
 _SPOILS: Final[dict[Side, tuple[float, float]]] = {"caller": (-35, -25), "bot": (-40, -30)}
 #: Share of what the bot says that its noise is under.
 _OF_WORDS: Final = 1 / 3
@@ -75,17 +76,17 @@ _STEP: Final = 80  # samples of a hop at 8 kHz
     "second in all; under words, the level that no band falls below for 1.5 s, if it is less than 24 dB "
     "below the words. Without its two loudest bands it must hold a sixth of its power: tones and vowels "
     "do not. Between words it may also lie below 400 Hz, without lines, as of a car. Hum of the mains, "
-    "between words and under them: what stands still for 1.5 s at 50 or 60 Hz and their multiples, if "
-    "it is four fifths of all that does.",
+    "between words and under them: three lines or more that stand still for 1.5 s at multiples of one "
+    "frequency, 50 or 60 Hz to 0.3 Hz, if they are four fifths of all that does.",
     thresholds=(NOISE_DBOV,),
     change="put a noise filter into the transport (audio_in_filter); raise VADParams.confidence. Of the "
     "bot: make its voice of clean recordings.",
     limits="noise that is heard under words only is called possible: its level is that of its "
     "quietest moments, so swelling noise is told 3 to 5 dB too low, and words hide its "
-    "ends; hum under words is told up to 3 dB too low. Noise under the bot's echo, low noise without lines under words, and a television that a "
-    "voice activity detector takes for speech, are not seen. Where a mixer plays a background to the "
-    "caller, only even noise in the bot's pauses, and hum, are told of the bot, as possible: both may be "
-    "wanted.",
+    "ends; hum under words is told up to 3 dB too low, and none of one or two lines is. Noise under the "
+    "bot's echo, low noise without lines under words, and a television that a voice activity detector "
+    "takes for speech, are not seen. Where a mixer plays a background to the caller, only even noise in "
+    "the bot's pauses, and hum, are told of the bot, as possible: both may be wanted.",
     accuracy=(
         Accuracy("noisy", 1.0, value_error=0.3, span_ms=8.0, decibels=True),
         Accuracy("noisy_words", 1.0, value_error=0.7, span_ms=190.0, decibels=True),
@@ -177,6 +178,7 @@ def _times(heard: _Heard, loud: NDArray[np.bool_]) -> list[tuple[Part, ...]]:
 def _hum(heard: _Heard, line: Audio) -> Iterator[Finding]:
     power = hum(line.samples) * 10 ** (_LOST_DB / 10)
     loud = power > 10 ** (NOISE_DBOV.value / 10)
+    # Kinds of sound do not help: hum by itself passes for music or tones; its lines tell it from those.
     runs = lasting(runs_of(loud, HOP).tolist())
     if sum(run.end - run.start for run in runs) < HUM_SECS:
         return
@@ -200,8 +202,8 @@ def _hum(heard: _Heard, line: Audio) -> Iterator[Finding]:
 _NOISY: Final[dict[Side, tuple[str, str]]] = {
     "caller": (
         "A loud place, or a bad line.",
-        "Put a noise filter into the transport (audio_in_filter), and raise VADParams.confidence or "
-        "min_volume so that noise does not interrupt the bot.",
+        "Put a noise filter into the transport (audio_in_filter), and raise VADParams.confidence so "
+        "that noise does not interrupt the bot.",
     ),
     "bot": (
         "The synthesis, the recordings that its voice is made of, or a gain behind it that lifts their "
@@ -259,14 +261,32 @@ def _background(
         noise.
     """
     level = levels(line) + _LOST_DB
-    words, other = np.zeros(len(level), bool), np.zeros(len(level), bool)
+    power, threshold = 10 ** (level / 10), 10 ** (NOISE_DBOV.value / 10)
+    words, other, never = _occupied(heard, len(level))
+    for start, end in runs_of(~never & (running_mean(power, 5, 4) > threshold), HOP).tolist():
+        if _rumbles(line, level, start, end):
+            other[_hops(start, end)] = False
+    between = ~words & ~other
+    # The mean over 100 ms reaches over the edges of noise. A hop alone does not, but its level is unsteady: of
+    # white noise at the threshold not one in a thousand is fainter than a quarter of it (6 dB).
+    mean = running_mean(np.where(between, power, 0.0), 5, 4)
+    share = running_mean(between.astype(float), 5, 4)
+    loud = between & (mean > threshold * share) & (power > threshold / 4)
+    held = steady(line.samples, power, threshold) * 10 ** (_LOST_DB / 10)
+    under = _under(line.samples, power, held, words & ~other & (held > threshold))
+    return np.where(words, np.minimum(held, power), power), between, loud | under
+
+
+def _occupied(heard: _Heard, size: int) -> tuple[NDArray[np.bool_], ...]:
+    """Which of so many hops hold words, what else is no background, and what cannot be a car either."""
+    words, other = np.zeros(size, bool), np.zeros(size, bool)
     for start, end in heard.speech:
         words[max(0, int((start - 0.1) / HOP)) : int((end + 0.2) / HOP)] = True
     for start, end in heard.foreign:
         other[int(start / HOP) : int(end / HOP)] = True
     if heard.ambience is not None:
         other[:] = True
-    held_out = words | other
+    never = words | other
     for sound in heard.sounds:
         if sound.kind in ("noise", "voice") and sound.duration >= NOISE_SECS / 2:
             if sound.kind == "noise":
@@ -275,27 +295,26 @@ def _background(
         # What happens is no background: a cough, a door, music.
         part = slice(max(0, int((sound.start - 0.1) / HOP)), int((sound.end + 0.2) / HOP))
         other[part] = True
-        held_out[part] |= sound.kind in ("music", "modem")
-    power, threshold = 10 ** (level / 10), 10 ** (NOISE_DBOV.value / 10)
-    for start, end in runs_of(~held_out & (running_mean(power, 5, 4) > threshold), HOP).tolist():
-        if _rumbles(line, level, start, end):
-            other[_hops(start, end)] = False
-    between = ~words & ~other
-    # The mean over 100 ms reaches over the edges of noise, a hop alone does not.
-    mean = running_mean(np.where(between, power, 0.0), 5, 4)
-    share = running_mean(between.astype(float), 5, 4)
-    loud = between & (mean > threshold * share) & (power > threshold / 4)
-    samples = line.samples
-    held = steady(samples, power, threshold) * 10 ** (_LOST_DB / 10)
+        never[part] |= sound.kind in ("music", "modem")
+    return words, other, never
+
+
+def _under(
+    samples: NDArray[np.float32],
+    power: NDArray[np.float64],
+    held: NDArray[np.float64],
+    open_: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    """Where there is noise under words, of the hops where what is held is loud enough."""
     under = np.zeros(len(power), bool)
-    for start, end in runs_of(words & ~other & (held > threshold), HOP).tolist():
-        run = slice(round(start / HOP), round(end / HOP))
+    for start, end in runs_of(open_, HOP).tolist():
+        run = _hops(start, end)
         spoken = np.sort(power[run])[(run.stop - run.start) // 2 :]
         if spoken.mean() < held[run].mean() * 10 ** (UNDER_DB / 10):
             # Next to noise words hide its ends: it is where all bands are as strong as usual.
             usual = opened(samples, run.start, run.stop)
             under[run] = (usual > np.median(usual, axis=0) / 2).all(axis=1)
-    return np.where(words, np.minimum(held, power), power), between, loud | under
+    return under
 
 
 def _rumbles(line: Audio, level: NDArray[np.float64], start: float, end: float) -> bool:
