@@ -18,14 +18,26 @@ from workbench.diagnosis.detectors.pieces import (
     FADED,
     JUMPING,
     LARGE,
+    SURELY,
     TWICE,
+    Said,
     faded,
     jumping,
     said_twice,
 )
 from workbench.diagnosis.detectors.readings import TWO_CHANNELS
 from workbench.diagnosis.detectors.tones import is_tone
-from workbench.diagnosis.finding import Finding, Part, Side, graded, grouped, hull, lasting
+from workbench.diagnosis.finding import (
+    POSSIBLE,
+    Finding,
+    Part,
+    Side,
+    graded,
+    grouped,
+    hull,
+    lasting,
+)
+from workbench.metrics.sounds import intervals_of
 
 __all__ = ["block_joint", "roughness", "wrong_layout"]
 
@@ -79,8 +91,9 @@ PAUSE: Final = 3.0
     change="keep one resampler for the whole stream instead of one call for each block; leave out "
     "no samples and pad none.",
     limits="a steady tone tells nothing; of jumps in an unvoiced or a formant synthesiser's voice few "
-    "are seen; pieces that are left out now and then are seen in a long call only, and behind a mixer's "
-    "sound a repetition is no longer the same.",
+    "are seen; jumps of which chance has more than one call in ten thousand are possible only; of a "
+    "long call some 90 s of voice are looked at, in stretches of 10 s that are spread over it; behind a "
+    "mixer's sound a repetition is no longer the same.",
     accuracy=(Accuracy("jointed", 1.0),),
 )
 def block_joint(call: Call) -> Iterator[Finding]:
@@ -118,15 +131,17 @@ def block_joint(call: Call) -> Iterator[Finding]:
 
 def _out_of_order(call: Call) -> Iterator[Finding]:
     """Pieces of what the bot said that do not follow on each other."""
-    track = call.bot_said, call.speaking.start, call.speaking.kept
-    found = said_twice(*track) or jumping(*track) or faded(*track)
+    voice = intervals_of(call.bot_sounds, "voice")
+    said = Said(call.bot_said, call.speaking.start, call.speaking.kept, voice)
+    found = said_twice(said) or jumping(said) or faded(said)
     if found is None:
         return
     text, cause = _PIECES[found.threshold]
+    sure = found.threshold is not JUMPING or found.value >= SURELY
     yield block_joint.finding(
         side="bot",
         parts=found.parts,
-        severity=graded(found.often, 2, 10),
+        severity=graded(found.often, 2, 10 if sure else np.inf),
         value=found.value,
         threshold=found.threshold,
         measurement=text.format(count=found.often, ms=1000 * found.length, value=found.value),
@@ -134,6 +149,7 @@ def _out_of_order(call: Call) -> Iterator[Finding]:
         remedy="Look at what hands on the chunks of the speech synthesis, up to the output transport: each "
         "must be pushed once, whole, unchanged and in the order in which it came, by one task.",
         listen="bot_said",
+        confidence=1.0 if sure else POSSIBLE,
     )
 
 
