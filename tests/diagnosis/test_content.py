@@ -231,7 +231,9 @@ def test_messages_that_overtake_each_other_in_a_burst_are_not_two_sources(tmp_pa
 
 
 def test_one_voice_takes_no_turns(tmp_path):
-    assert found(talk(), tmp_path, "wrong_layout", "block_joint", "wrong_codec") == []
+    assert (
+        found(talk(), tmp_path, "wrong_layout", "block_joint", "out_of_order", "wrong_codec") == []
+    )
 
 
 def test_messages_converted_one_by_one_are_heard_as_joints(tmp_path):
@@ -396,8 +398,8 @@ def test_pieces_that_do_not_follow_on_each_other_are_told(tmp_path, wrong, secs,
     for at, name in ((0.8, "bot/b03"), (12.3, "bot/b02"), (24.8, "bot/b07")):
         voice = speech(name, 8000).span(0.0, 8.0).samples
         scene.say_bot(at, Audio(np.concatenate(wrong(pieces(voice, secs))), 8000))
-    (finding,) = found(scene, tmp_path, "block_joint", "wrong_layout")
-    assert (finding.kind, finding.side, finding.listen) == ("block_joint", "bot", "bot_said")
+    (finding,) = found(scene, tmp_path, "out_of_order", "block_joint", "wrong_layout")
+    assert (finding.kind, finding.side, finding.listen) == ("out_of_order", "bot", "bot_said")
     assert says in finding.measurement
     assert "speech synthesis" in finding.cause
 
@@ -423,7 +425,7 @@ def test_a_tone_that_beats_is_no_voice_in_pieces(tmp_path, made, hertz, secs):
     time = np.arange(round(secs * 8000)) / 8000
     scene.say_bot(1.0, Audio((0.3 * made(time, hertz)).astype(np.float32), 8000))
     scene.say_bot(25.0, speech("bot/b02", 8000))
-    assert found(scene, tmp_path, "block_joint", "dropout") == []
+    assert found(scene, tmp_path, "out_of_order", "dropout") == []
 
 
 @pytest.mark.parametrize(("powers", "sure"), [(2.5, False), (4.5, True)])
@@ -433,7 +435,7 @@ def test_jumps_that_chance_may_make_are_possible(tmp_path, monkeypatch, powers, 
         pieces_module.JUMPING, tuple(Part(at, at, np.nan) for at in places), 20, 0.1, powers
     )
     monkeypatch.setattr(joints, "jumping", lambda _: of_chance)
-    (finding,) = found(talk(), tmp_path, "block_joint")
+    (finding,) = found(talk(), tmp_path, "out_of_order")
     assert finding.possible != sure
     assert finding.severity == ("error" if sure else "warning")
 

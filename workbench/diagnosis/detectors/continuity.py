@@ -102,7 +102,9 @@ def tail_lost(call: Call) -> Iterator[Finding]:
 @detector(
     title="Audio lost in serializer",
     harm=150,
-    symptoms=(Symptom(4, "skips in the middle of words", "`audio_lost`"),),
+    symptoms=(
+        Symptom(4, "skips and stutters in the middle of words", "`audio_lost`, `out_of_order`"),
+    ),
     measured="as for tail_lost, where it is more than a resampler holds; for the caller over the "
     "whole call.",
     thresholds=(
