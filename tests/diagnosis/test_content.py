@@ -448,16 +448,19 @@ def test_waves_that_came_before_are_told_in_any_block_of_rows(monkeypatch):
     assert pieces_module._new(waves[:0]).tolist() == []
 
 
-@pytest.mark.parametrize("rate", [8000, 11025, 22050, 44100])
-def test_faint_places_are_found_at_rates_of_no_whole_millisecond(rate):
+@pytest.mark.parametrize(
+    ("rate", "secs"),
+    [(8000, 0.13), (11025, 0.13), (22050, 0.13), (44100, 0.13), (24000, 3328 / 24000)],
+)
+def test_faint_places_are_found_where_no_millisecond_is_whole(rate, secs):
     noise = 0.1 * np.random.default_rng(4).normal(size=10 * rate).astype(np.float32)
-    places = np.arange(1, 76) * 13 * rate // 100
+    places = np.rint(np.arange(1, round(9.5 / secs)) * secs * rate).astype(int)
     for at in places.tolist():
         noise[at - rate // 400 : at + rate // 400] *= 0.01
     size, at, length = pieces_module.dips(noise, rate)
     assert size > 16
-    assert length == pytest.approx(0.13)
-    np.testing.assert_allclose(at[:75] / rate, places / rate, atol=0.003)
+    assert length == pytest.approx(secs)
+    np.testing.assert_allclose(at[: len(places)] / rate, places / rate, atol=0.003)
 
 
 def test_of_one_long_utterance_stretches_of_all_of_it_are_looked_at():

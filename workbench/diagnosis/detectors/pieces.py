@@ -66,7 +66,7 @@ _AT_ONCE: Final = 200  # windows
 _LIKE, _WAVE = 0.98, 0.008
 #: Lengths of pieces, in seconds: multiples of 10 ms, and of 256 samples at the usual rates.
 _STEPS: Final = (0.010, 256 / 8000, 256 / 16000, 256 / 24000)
-_SHORTEST, _LONGEST = 0.020, 0.6
+_SHORTEST, _LONGEST, _LONGEST_FADED = 0.020, 0.6, 0.25
 #: By so many samples a joint may lie beside its place.
 _BESIDE: Final = 1
 #: Pieces that are put twice last so long, in seconds; a repetition that long is none of chance.
@@ -337,6 +337,12 @@ def _largest(
     return place, np.where(joins, ratio, 0.0)
 
 
+def _lengths(longest: float) -> list[float]:
+    """Lengths that a piece may have, in seconds."""
+    return sorted({round(k * step, 7) for step in _STEPS
+                   for k in range(1, int(longest / step) + 1) if k * step >= _SHORTEST})  # fmt: skip
+
+
 def together(places: NDArray[np.float64], rate: int) -> tuple[float, NDArray[np.int_], float]:
     """Which places lie at multiples of one length, and how sure it is that chance does not do that.
 
@@ -351,8 +357,7 @@ def together(places: NDArray[np.float64], rate: int) -> tuple[float, NDArray[np.
     best: tuple[float, NDArray[np.int_], float] = (0.0, np.empty(0, np.int_), 0.0)
     if len(places) < 3:
         return best
-    lengths = sorted({round(k * step, 7) for step in _STEPS
-                      for k in range(1, int(_LONGEST / step) + 1) if k * step >= _SHORTEST})  # fmt: skip
+    lengths = _lengths(_LONGEST)
     wide = 2 * _BESIDE + 1
     for length in lengths:
         period = length * rate
@@ -427,14 +432,14 @@ def dips(samples: NDArray[np.float32], rate: int) -> tuple[float, NDArray[np.int
     # No few that are silent, as a synthesiser's closures are, may make up for those that do not dip.
     fainter = np.minimum(10 * np.log10(flank / power[middle]), _DEEP_DB)
     fainter[flank < 10 ** (_LOUD_DBOV / 10)] = np.nan
-    for length in range(20, 260, 10):
-        rows = len(fainter) // length
-        folded = fainter[: rows * length].reshape(rows, length)
-        told = np.isfinite(folded)
-        count = told.sum(axis=0)
-        mean = np.where(count >= _DIPS, np.nansum(folded, axis=0) / np.maximum(count, 1), 0.0)
+    told = np.flatnonzero(np.isfinite(fainter))
+    for length in _lengths(_LONGEST_FADED) if len(told) else ():
+        phases = np.floor(told % (1000 * length) + 1e-6).astype(np.int_)
+        count = np.bincount(phases)
+        mean = np.where(
+            count >= _DIPS, np.bincount(phases, fainter[told]) / np.maximum(count, 1), 0.0
+        )
         phase = int(mean.argmax())
         if mean[phase] > best[0]:
-            at = bounds[20 + phase + length * np.flatnonzero(told[:, phase])]
-            best = float(mean[phase]), at, length / 1000
+            best = float(mean[phase]), bounds[20 + told[phases == phase]], length
     return best
