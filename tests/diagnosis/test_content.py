@@ -17,6 +17,9 @@ from workbench.audio import Audio
 from workbench.call import Call
 from workbench.call.frames import frames_of
 from workbench.diagnosis import Finding, diagnose, excerpt
+from workbench.diagnosis.detectors import continuity, joints
+from workbench.diagnosis.detectors import pieces as pieces_module
+from workbench.diagnosis.finding import Part
 from workbench.metrics.speech import levels
 
 PHRASES = ("caller/c05", "caller/c01")
@@ -228,7 +231,9 @@ def test_messages_that_overtake_each_other_in_a_burst_are_not_two_sources(tmp_pa
 
 
 def test_one_voice_takes_no_turns(tmp_path):
-    assert found(talk(), tmp_path, "wrong_layout", "block_joint", "wrong_codec") == []
+    assert (
+        found(talk(), tmp_path, "wrong_layout", "block_joint", "out_of_order", "wrong_codec") == []
+    )
 
 
 def test_messages_converted_one_by_one_are_heard_as_joints(tmp_path):
@@ -391,10 +396,86 @@ def test_pieces_that_do_not_follow_on_each_other_are_told(tmp_path, wrong, secs,
     for at, name in ((0.8, "bot/b03"), (12.3, "bot/b02"), (24.8, "bot/b07")):
         voice = speech(name, 8000).span(0.0, 8.0).samples
         scene.say_bot(at, Audio(np.concatenate(wrong(pieces(voice, secs))), 8000))
-    (finding,) = found(scene, tmp_path, "block_joint", "wrong_layout")
-    assert (finding.kind, finding.side, finding.listen) == ("block_joint", "bot", "bot_said")
+    (finding,) = found(scene, tmp_path, "out_of_order", "block_joint", "wrong_layout")
+    assert (finding.kind, finding.side, finding.listen) == ("out_of_order", "bot", "bot_said")
     assert says in finding.measurement
     assert "speech synthesis" in finding.cause
+
+
+def keyed(time, hertz):
+    """A warble: two tones take turns, ten times a second."""
+    return np.sin(2 * np.pi * np.where(time * 10 % 2 < 1, hertz[0], hertz[1]) * time)
+
+
+def beating(time, hertz):
+    """Tones that beat 25 times a second."""
+    return (
+        sum(np.sin(2 * np.pi * f * time) for f in hertz) * (1 + np.cos(2 * np.pi * 25 * time)) / 4
+    )
+
+
+@pytest.mark.parametrize(
+    ("made", "hertz"), [(beating, (1000,)), (beating, (440, 480)), (keyed, (800, 1100))]
+)
+@pytest.mark.parametrize("secs", [6.0, 20.0])
+def test_a_tone_that_beats_is_no_voice_in_pieces(tmp_path, made, hertz, secs):
+    scene = Scene(60.0)
+    time = np.arange(round(secs * 8000)) / 8000
+    scene.say_bot(1.0, Audio((0.3 * made(time, hertz)).astype(np.float32), 8000))
+    scene.say_bot(25.0, speech("bot/b02", 8000))
+    assert found(scene, tmp_path, "out_of_order", "dropout") == []
+
+
+@pytest.mark.parametrize(("powers", "sure"), [(2.5, False), (4.5, True)])
+def test_jumps_that_chance_may_make_are_possible(tmp_path, monkeypatch, powers, sure):
+    places = np.linspace(0.5, 6.5, 20)
+    of_chance = pieces_module.Found(
+        pieces_module.JUMPING, tuple(Part(at, at, np.nan) for at in places), 20, 0.1, powers
+    )
+    monkeypatch.setattr(joints, "jumping", lambda _: of_chance)
+    (finding,) = found(talk(), tmp_path, "out_of_order")
+    assert finding.possible != sure
+    assert finding.severity == ("error" if sure else "warning")
+
+
+def test_waves_that_came_before_are_told_in_any_block_of_rows(monkeypatch):
+    waves = np.random.default_rng(2).normal(size=(1200, 64)).astype(np.float32)
+    waves[[700, 1199]] = waves[[3, 650]]
+    fresh = pieces_module._new(waves)
+    assert np.flatnonzero(~fresh).tolist() == [700, 1199]
+    assert pieces_module._new(waves[:0]).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("rate", "secs"),
+    [(8000, 0.13), (11025, 0.13), (22050, 0.13), (44100, 0.13), (24000, 3328 / 24000)],
+)
+def test_faint_places_are_found_where_no_millisecond_is_whole(rate, secs):
+    noise = 0.1 * np.random.default_rng(4).normal(size=10 * rate).astype(np.float32)
+    places = np.rint(np.arange(1, round(9.5 / secs)) * secs * rate).astype(int)
+    for at in places.tolist():
+        noise[at - rate // 400 : at + rate // 400] *= 0.01
+    size, at, length = pieces_module.dips(noise, rate)
+    assert size > 16
+    assert length == pytest.approx(secs)
+    np.testing.assert_allclose(at[: len(places)] / rate, places / rate, atol=0.003)
+
+
+def test_of_one_long_utterance_stretches_of_all_of_it_are_looked_at():
+    rate, secs = 8000, 600
+    audio = Audio(np.zeros(secs * rate, np.float32), rate)
+    frames = np.arange(0, secs, 0.5)
+    said = pieces_module.Said(
+        audio, frames, np.full(len(frames), 0.5), np.array([[0.0, 200.0], [300.0, 600.0]])
+    )
+    looked_at = [
+        (first / rate, len(part) / rate) for _, first, part in pieces_module._stretches(said)
+    ]
+    assert 60 < sum(size for _, size in looked_at) < 120
+    assert max(np.diff([first for first, _ in looked_at])) < 180
+    assert looked_at[0][0] == 0
+    assert looked_at[-1][0] > 500
+    assert not any(201 < first < 299 for first, _ in looked_at)
 
 
 def stalled(secs: float, *, fades: bool = False) -> Scene:
@@ -429,3 +510,23 @@ def test_what_goes_on_behind_a_hole_is_no_pop(tmp_path):
 
 def test_a_pause_into_which_the_voice_fades_is_none(tmp_path):
     assert found(stalled(0.5, fades=True), tmp_path, "dropout") == []
+
+
+@pytest.mark.parametrize(
+    ("hits", "tried", "told"),
+    [(1, 1, "warning"), (1, 20, None), (2, 2, "warning"), (3, 3, "error"), (8, 40, "error")],
+)
+def test_stalls_that_chance_may_make_are_possible_or_none(tmp_path, monkeypatch, hits, tried, told):
+    spans = [(1.0 + 0.6 * at, 1.5 + 0.6 * at) for at in range(tried)]
+    monkeypatch.setattr(
+        continuity, "_holes", lambda _: continuity._Holes([], spans[:hits], spans, 0)
+    )
+    scene = Scene(40.0)
+    scene.say_bot(0.5, Audio(np.tile(speech("bot/b03", 8000).samples, 5), 8000).span(0, 38))
+    findings = found(scene, tmp_path, "dropout")
+    bots = [finding for finding in findings if finding.side == "bot"]
+    assert {(f.severity, f.possible) for f in bots} == (
+        {(told, told != "error")} if told else set()
+    )
+    if hits == 1 and told:
+        assert bots[0].measurement.endswith("in 1 hole")

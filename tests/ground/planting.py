@@ -93,7 +93,7 @@ FAULTS = tuple(
         Fault("block_joint", "jointed", "caller", time.jointed_caller, "once"),
         *(
             Fault(
-                "block_joint",
+                "out_of_order",
                 f"{name.replace('_', ' ')}, {ms} ms",
                 "bot",
                 partial(sound.in_pieces, way=getattr(sound, name), ms=ms),

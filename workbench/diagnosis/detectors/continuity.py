@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,17 @@ from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.absence import unsent
 from workbench.diagnosis.detectors.rates import wire_rate, wrong_rate
 from workbench.diagnosis.detectors.tones import TONE_SECS, is_tone
-from workbench.diagnosis.finding import POSSIBLE, Finding, Part, Side, graded, grouped, lasting
+from workbench.diagnosis.finding import (
+    POSSIBLE,
+    SEVERITIES,
+    Finding,
+    Part,
+    Severity,
+    Side,
+    graded,
+    grouped,
+    lasting,
+)
 from workbench.metrics.speech import HOP, levels
 
 __all__ = ["audio_lost", "dropout", "tail_lost"]
@@ -31,6 +42,10 @@ LONGEST_HOLE, LONGEST_STALL = 0.2, 3.0
 #: of the error at most that silence would be, by what so many seconds tell. It does in half of such
 #: holes, and in one of 25 places that are taken at random.
 _AHEAD, _ORDER, _GOES_ON, _KNOWN = 2, 12, 0.5, 0.030
+_AT_RANDOM: Final = 0.04
+#: So many places that go on, of those that were tried, chance has in one call of ten, or of a thousand:
+#: they are possible, or sure.
+_POSSIBLY, _SURELY = 0.1, 0.001
 _AT_ONCE: Final = 250_000  # samples: an hour takes no more memory than a minute
 #: Between two keys of a telephone there is nothing for 40 ms at least (ITU-T Q.24); some do with 35.
 BETWEEN_KEYS: Final = 0.035
@@ -87,7 +102,9 @@ def tail_lost(call: Call) -> Iterator[Finding]:
 @detector(
     title="Audio lost in serializer",
     harm=150,
-    symptoms=(Symptom(4, "skips in the middle of words", "`audio_lost`"),),
+    symptoms=(
+        Symptom(4, "skips and stutters in the middle of words", "`audio_lost`, `out_of_order`"),
+    ),
     measured="as for tail_lost, where it is more than a resampler holds; for the caller over the "
     "whole call.",
     thresholds=(
@@ -184,7 +201,9 @@ def _shortfalls(call: Call) -> list[Part]:
     "middle of a word: the 20 ms on both sides are within 15 dB of the loudest within a second, and "
     "their 2 ms next to the hole no more than 8 dB fainter than they. From 35 ms on silence between "
     "two tones is meant. From 0.2 to 3 s the wave must go on behind the hole where it broke off: two "
-    "samples foretold over it, with half of the error that silence would be, from both sides.",
+    "samples foretold over it, with half of the error that silence would be, from both sides. Chance does "
+    "that at 4 % of such places: so many of them, of those tried, must be one in ten, to be sure one in a "
+    "thousand.",
     thresholds=(
         Threshold(
             4.0,
@@ -195,7 +214,7 @@ def _shortfalls(call: Call) -> list[Part]:
     ),
     change="look for a processor that pads frames with zeros; of the caller's carrier nothing can "
     "be undone.",
-    limits="of longer holes one in two or three is seen; one behind which something was left out is a "
+    limits="of longer holes one in two or three is seen, and one by itself is possible only; one behind which something was left out is a "
     "pause; holes that a mixer filled with music, that a carrier filled with comfort noise, or faded into, "
     "are not seen. Of a formant synthesiser, in whose words there is digital silence anyway, a hole is "
     "possible only.",
@@ -218,29 +237,54 @@ def dropout(call: Call) -> Iterator[Finding]:
         told: list[tuple[float, float]] = []
         for name in names:
             # Where no message was, another detector speaks; what came in goes on.
-            found, closures = _holes(call.signal(name))
-            holes = [h for h in found if not _touches(where[name], *h) and not _near(told, *h)]
-            told += holes
+            found = _holes(call.signal(name))
+            holes, stalls, tried = (
+                [h for h in spans if not _touches(where[name], *h) and not _near(told, *h)]
+                for spans in (found.holes, found.stalls, found.tried)
+            )
+            chance = _chance(len(stalls), len(tried))
+            stalls = stalls if chance < _POSSIBLY else []
+            told += holes + stalls
             # A formant synthesiser's closures are silence too, and some of them begin at once.
-            sure = closures <= CLOSURES * len(found)
-            for parts in grouped(lasting(holes), 5.0):
-                yield _dropout(call, side, name, parts, sure)
+            most: Severity = (
+                "info" if found.closures > CLOSURES * len(found.holes + stalls) else "error"
+            )
+            by_severity = {most: holes + stalls}
+            if most == "error" and chance > _SURELY:
+                by_severity = {most: holes, "warning": stalls}
+            for worst, spans in by_severity.items():
+                for parts in grouped(lasting(sorted(spans)), 5.0):
+                    yield _dropout(call, side, name, parts, worst)
 
 
-def _dropout(call: Call, side: Side, name: str, parts: Sequence[Part], sure: bool) -> Finding:
+def _chance(hits: int, tried: int) -> float:
+    """How likely so many places or more go on at random, of those that were tried (binomial)."""
+
+    def ways(count: int) -> float:
+        return math.lgamma(tried + 1) - math.lgamma(count + 1) - math.lgamma(tried - count + 1)
+
+    goes_on, ends = math.log(_AT_RANDOM), math.log1p(-_AT_RANDOM)
+    return sum(
+        math.exp(ways(count) + count * goes_on + (tried - count) * ends)
+        for count in range(hits, tried + 1)
+    )
+
+
+def _dropout(call: Call, side: Side, name: str, parts: Sequence[Part], worst: Severity) -> Finding:
+    """Holes that lie together, at worst of a severity; those that are no error are possible only."""
     total = sum(part.value for part in parts)
     stalls = name == "bot_said" and max(part.value for part in parts) > 1000 * LONGEST_HOLE
     cause, remedy = _STALLED if stalls else _FILLED[name]
     return dropout.finding(
         side=side,
         parts=parts,
-        severity=graded(total, 20, 100) if sure else "info",
+        severity=max(graded(total, 20, 100), worst, key=SEVERITIES.index),
         value=total,
-        measurement=f"{total:.0f} ms of digital silence inside words, in {len(parts)} holes",
+        measurement=f"{total:.0f} ms of digital silence inside words, in {len(parts)} hole{'s' * (len(parts) > 1)}",
         cause=cause,
         remedy=remedy.format(report=call.carrier.advice.report),
         listen=name,
-        confidence=1.0 if sure else POSSIBLE,
+        confidence=1.0 if worst == "error" else POSSIBLE,
     )
 
 
@@ -277,8 +321,24 @@ _STALLED: Final = (
 )
 
 
-def _holes(audio: Audio) -> tuple[list[tuple[float, float]], int]:
-    """Holes in words, in seconds, and how many short silences in words have a fading edge."""
+class _Holes(NamedTuple):
+    """Silences in words that begin and end at once, in seconds.
+
+    Parameters:
+        holes: Short ones.
+        stalls: Long ones behind which the wave goes on.
+        tried: All long ones.
+        closures: How many short silences in words have a fading edge.
+    """
+
+    holes: list[tuple[float, float]]
+    stalls: list[tuple[float, float]]
+    tried: list[tuple[float, float]]
+    closures: int
+
+
+def _holes(audio: Audio) -> _Holes:
+    """Silences in the words of a signal."""
     rate, samples = audio.sample_rate, audio.samples
     found, silent = [np.empty(0, np.intp)], False
     for first, block in mapped.blocks(samples, _AT_ONCE):
@@ -291,7 +351,7 @@ def _holes(audio: Audio) -> tuple[list[tuple[float, float]], int]:
     length = edges[:, 1] - edges[:, 0]
     edges = edges[(length >= dropout.threshold / 1000 * rate) & (length <= LONGEST_STALL * rate)]
     level = levels(audio) if len(edges) else np.empty(0)
-    holes, closures = [], 0
+    told, closures = _Holes([], [], [], 0), 0
     for first, last in edges.tolist():
         around = level[max(0, int(first / rate / HOP) - 100) : int(last / rate / HOP) + 100]
         loudest = float(around.max(initial=-100.0))
@@ -301,11 +361,16 @@ def _holes(audio: Audio) -> tuple[list[tuple[float, float]], int]:
         mapped.let_go(samples[max(0, first - rate) : last + rate])
         if not breaks_off:
             continue
-        if last - first > LONGEST_HOLE * rate and not _goes_on(samples, first, last, rate):
+        if last - first >= BETWEEN_KEYS * rate and _between_tones(samples, first, last, rate):
             continue
-        if last - first < BETWEEN_KEYS * rate or not _between_tones(samples, first, last, rate):
-            holes.append((first / rate, last / rate))
-    return holes, closures
+        span = first / rate, last / rate
+        if last - first <= LONGEST_HOLE * rate:
+            told.holes.append(span)
+            continue
+        told.tried.append(span)
+        if _goes_on(samples, first, last, rate):
+            told.stalls.append(span)
+    return told._replace(closures=closures)
 
 
 def _breaks_off(

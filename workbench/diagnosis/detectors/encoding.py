@@ -44,7 +44,7 @@ AUDIBLE_DBOV: Final = -60.0
 SPOILT: Final = (
     "clipping", "dropout", "onset_pop", "underrun", "caller:noise", "bot:noise", "dc_offset", "block_joint",
     "aliasing", "caller:level_mismatch", "bot:level_mismatch", "upsampled", "bot:dead_air",
-    "bot:slow_response", "wrong_layout",
+    "bot:slow_response", "wrong_layout", "out_of_order",
 )  # fmt: skip
 
 #: Who read or wrote a signal's bytes.

@@ -18,16 +18,28 @@ from workbench.diagnosis.detectors.pieces import (
     FADED,
     JUMPING,
     LARGE,
+    SURELY,
     TWICE,
+    Said,
     faded,
     jumping,
     said_twice,
 )
 from workbench.diagnosis.detectors.readings import TWO_CHANNELS
 from workbench.diagnosis.detectors.tones import is_tone
-from workbench.diagnosis.finding import Finding, Part, Side, graded, grouped, hull, lasting
+from workbench.diagnosis.finding import (
+    POSSIBLE,
+    Finding,
+    Part,
+    Side,
+    graded,
+    grouped,
+    hull,
+    lasting,
+)
+from workbench.metrics.sounds import intervals_of
 
-__all__ = ["block_joint", "roughness", "wrong_layout"]
+__all__ = ["block_joint", "out_of_order", "roughness", "wrong_layout"]
 
 #: A track, and where each of its blocks starts and how long it lasts, in seconds.
 _Track: TypeAlias = tuple[Audio, NDArray[np.float64], NDArray[np.float64]]
@@ -55,15 +67,11 @@ PAUSE: Final = 3.0
 @detector(
     title="Clicks between blocks",
     harm=30,
-    explains=("aliasing",),
+    explains=("aliasing", "out_of_order"),
     symptoms=(Symptom(6, "clicks at a fixed rate, a buzz", "`block_joint`"),),
     measured="by how much the samples within 3 of each joint of two blocks are off what linear "
     "prediction foretells, over that of the 10 ms around it; median of all joints in sound. Below "
-    "1.3 the joints' ranks among the places around them must lie 9 standard errors off the middle. Of "
-    "what the bot said also: pieces of 20 to 200 ms that are said again at once, sample for sample; "
-    "jumps at multiples of one length, of which chance has less than one call in a hundred, or six times "
-    "as large as all around, anywhere; places at multiples of one length that are fainter than both "
-    "sides of them.",
+    "1.3 the joints' ranks among the places around them must lie 9 standard errors off the middle.",
     thresholds=(
         Threshold(
             1.15,
@@ -71,16 +79,10 @@ PAUSE: Final = 3.0
             "Streaming conversion has 0.92 to 1.06, conversion of each block by itself 1.67 and "
             "more; 1.2 in a voice that is rough itself, which is told of many joints only.",
         ),
-        TWICE,
-        JUMPING,
-        LARGE,
-        FADED,
     ),
     change="keep one resampler for the whole stream instead of one call for each block; leave out "
     "no samples and pad none.",
-    limits="a steady tone tells nothing; of jumps in an unvoiced or a formant synthesiser's voice few "
-    "are seen; pieces that are left out now and then are seen in a long call only, and behind a mixer's "
-    "sound a repetition is no longer the same.",
+    limits="a steady tone tells nothing.",
     accuracy=(Accuracy("jointed", 1.0),),
 )
 def block_joint(call: Call) -> Iterator[Finding]:
@@ -112,21 +114,35 @@ def block_joint(call: Call) -> Iterator[Finding]:
             "serializer), not a call of resample() for each block, and pad no block with zeros.",
             listen=name,
         )
-    if "bot" not in told:
-        yield from _out_of_order(call)
 
 
-def _out_of_order(call: Call) -> Iterator[Finding]:
-    """Pieces of what the bot said that do not follow on each other."""
-    track = call.bot_said, call.speaking.start, call.speaking.kept
-    found = said_twice(*track) or jumping(*track) or faded(*track)
+@detector(
+    title="Pieces out of order",
+    harm=75,
+    measured="of a voice that the bot said: pieces of 20 to 200 ms that are said again at once, sample for "
+    "sample; jumps at multiples of one length, of which chance has less than one call in a hundred, or "
+    "six times as large as all around, anywhere; places at multiples of one length that are fainter than "
+    "both sides of them.",
+    thresholds=(TWICE, JUMPING, LARGE, FADED),
+    change="push each chunk of the speech synthesis once, whole, unchanged and in the order in which it "
+    "came, by one task.",
+    limits="jumps of which chance has more than one call in ten thousand are possible only; in an unvoiced "
+    "or a formant synthesiser's voice few are seen; of a long call some 90 s of voice are looked at, in "
+    "stretches of 10 s that are spread over it; behind a mixer's sound a repetition is no longer the same.",
+)
+def out_of_order(call: Call) -> Iterator[Finding]:
+    """Stutters, and words of which something is missing: pieces that do not follow on each other."""
+    voice = intervals_of(call.bot_sounds, "voice")
+    said = Said(call.bot_said, call.speaking.start, call.speaking.kept, voice)
+    found = said_twice(said) or jumping(said) or faded(said)
     if found is None:
         return
     text, cause = _PIECES[found.threshold]
-    yield block_joint.finding(
+    sure = found.threshold is not JUMPING or found.value >= SURELY
+    yield out_of_order.finding(
         side="bot",
         parts=found.parts,
-        severity=graded(found.often, 2, 10),
+        severity=graded(found.often, 2, 10 if sure else np.inf),
         value=found.value,
         threshold=found.threshold,
         measurement=text.format(count=found.often, ms=1000 * found.length, value=found.value),
@@ -134,6 +150,7 @@ def _out_of_order(call: Call) -> Iterator[Finding]:
         remedy="Look at what hands on the chunks of the speech synthesis, up to the output transport: each "
         "must be pushed once, whole, unchanged and in the order in which it came, by one task.",
         listen="bot_said",
+        confidence=1.0 if sure else POSSIBLE,
     )
 
 
@@ -264,7 +281,7 @@ def _fitted(
 @detector(
     title="Two sources take turns",
     harm=120,
-    explains=("dropout", "block_joint", "onset_pop", "upsampled"),
+    explains=("dropout", "block_joint", "onset_pop", "upsampled", "out_of_order"),
     measured="at each joint of two blocks in sound: how much better the samples go on in the block "
     "after the next than in the next one, foretold from those before; logarithm of the errors' ratio, "
     "mean of eight joints in a row. Two channels read as one: see wrong_codec.",

@@ -10,6 +10,7 @@ number, times how many lengths and phases were tried.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -20,8 +21,20 @@ from workbench.audio import Audio
 from workbench.diagnosis.detector import Threshold
 from workbench.diagnosis.detectors.tones import TONE_SECS, in_tones, is_tone
 from workbench.diagnosis.finding import Part
+from workbench.metrics.speech import Intervals, joined
 
-__all__ = ["FADED", "JUMPING", "LARGE", "TWICE", "Found", "faded", "jumping", "said_twice"]
+__all__ = [
+    "FADED",
+    "JUMPING",
+    "LARGE",
+    "SURELY",
+    "TWICE",
+    "Found",
+    "Said",
+    "faded",
+    "jumping",
+    "said_twice",
+]
 
 TWICE: Final = Threshold(2, "pieces", "No voice says a piece again sample for sample.")
 JUMPING: Final = Threshold(
@@ -30,6 +43,8 @@ JUMPING: Final = Threshold(
     "How unlikely chance is. Voices have 0.7 at most; of each fourth chunk of 100 ms left out, seven "
     "voices of ten have more in 8 s.",
 )
+#: Jumps of which chance has less than so many powers of ten are possible only.
+SURELY: Final = 4.0
 LARGE: Final = Threshold(
     5,
     "jumps",
@@ -51,18 +66,37 @@ _AT_ONCE: Final = 200  # windows
 _LIKE, _WAVE = 0.98, 0.008
 #: Lengths of pieces, in seconds: multiples of 10 ms, and of 256 samples at the usual rates.
 _STEPS: Final = (0.010, 256 / 8000, 256 / 16000, 256 / 24000)
-_SHORTEST, _LONGEST = 0.020, 0.6
+_SHORTEST, _LONGEST, _LONGEST_FADED = 0.020, 0.6, 0.25
 #: By so many samples a joint may lie beside its place.
 _BESIDE: Final = 1
 #: Pieces that are put twice last so long, in seconds; a repetition that long is none of chance.
-_TWICE, _SURELY = (0.020, 0.200), 0.010
+_TWICE, _WHOLE = (0.020, 0.200), 0.010
 _STILL: Final = 16  # steps of 16 bits
 #: Fewer places that dip tell nothing.
 _DIPS, _DEEP_DB = 10, 20.0
+#: Of a long call so many seconds are looked at, in stretches of so many that are spread over all of it.
+_MOST, _STRETCH = 90.0, 10.0
+#: What was said may stand so many seconds off what the caller heard.
+_OFF: Final = 0.3
+#: Waves that are compared with all before them at once: 20 MB of the most jumps that there can be.
+_ROWS: Final = 500
 
 
-#: Of a long call so many seconds are looked at, spread over all of it.
-_MOST: Final = 90.0
+class Said(NamedTuple):
+    """What the bot said.
+
+    Parameters:
+        audio: The track.
+        start: Where each frame of it starts, in seconds, shape ``(n,)``; NaN where it was not played.
+        length: Of each, in seconds, shape ``(n,)``.
+        voice: Where there is a voice, in seconds, shape ``(m, 2)``: a tone that is keyed, or beats, does
+            all that is looked for here.
+    """
+
+    audio: Audio
+    start: NDArray[np.float64]
+    length: NDArray[np.float64]
+    voice: Intervals
 
 
 class Found(NamedTuple):
@@ -73,7 +107,7 @@ class Found(NamedTuple):
         parts: Where.
         often: How many.
         length: What their distances are multiples of, or about, in seconds.
-        value: In the unit of the threshold.
+        value: Of the whole, in the unit of the threshold; of a jump by itself nothing is known.
     """
 
     threshold: Threshold
@@ -83,20 +117,12 @@ class Found(NamedTuple):
     value: float
 
 
-def said_twice(
-    audio: Audio, start: NDArray[np.float64], length: NDArray[np.float64]
-) -> Found | None:
-    """Pieces that are said again directly after themselves, sample for sample.
-
-    Args:
-        audio: What is said.
-        start: Where each frame of it starts, in seconds.
-        length: Of each, in seconds.
-    """
-    rate = audio.sample_rate
+def said_twice(said: Said) -> Found | None:
+    """Pieces that are said again directly after themselves, sample for sample."""
+    rate = said.audio.sample_rate
     found = [
-        (begin + again.first, again)
-        for begin, samples in _utterances(audio, start, length)
+        (first + again.first, again)
+        for _, first, samples in _stretches(said)
         for again in repeats(samples, rate)
     ]
     count = sum(again.times for _, again in found)
@@ -108,25 +134,26 @@ def said_twice(
     return Found(TWICE, parts, count, lag, float(count))
 
 
-def jumping(audio: Audio, start: NDArray[np.float64], length: NDArray[np.float64]) -> Found | None:
-    """Jumps at multiples of one length, or larger and more than a voice has; see :func:`said_twice`."""
-    rate, secs = audio.sample_rate, 0.0
+def jumping(said: Said) -> Found | None:
+    """Jumps at multiples of one length, or larger and more than a voice has."""
+    audio, secs = said.audio, 0.0
+    rate = audio.sample_rate
     half, waves = round(_WAVE * rate / 2), list[NDArray[np.float32]]()
     begins, places, sizes = list[NDArray[np.int_]](), list[NDArray[np.int_]](), [np.empty(0)]
-    for first, samples in _utterances(audio, start, length):
+    for begin, first, samples in _stretches(said):
         at, size = jumps(samples, rate)
-        begins.append(np.full(len(at), first))
+        begins.append(np.full(len(at), begin))
         waves.append(samples[at[:, None] + np.arange(-half, half)])
-        places.append(at)
+        places.append(at + first - begin)
         sizes.append(size)
         secs += len(samples) / rate
     if not places:
         return None
-    begin, inside = np.concatenate(begins), np.concatenate(places)
+    start, inside = np.concatenate(begins), np.concatenate(places)
     large = np.concatenate(sizes) > _LARGE
-    new = _new(np.concatenate(waves)) if len(inside) else np.empty(0, np.bool_)
-    in_step = _in_step(audio, begin[new], inside[new])
-    return in_step or _large(audio, (begin + inside)[large], secs)
+    new = _new(np.concatenate(waves))
+    in_step = _in_step(audio, start[new], inside[new])
+    return in_step or _large(audio, (start + inside)[large], secs)
 
 
 def _new(waves: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -135,9 +162,11 @@ def _new(waves: NDArray[np.float32]) -> NDArray[np.bool_]:
     Args:
         waves: Shape ``(n, samples)``.
     """
-    norm = np.sqrt(np.sum(np.square(waves), axis=1, keepdims=True)) + 1e-9
-    like = np.tril((waves / norm) @ (waves / norm).T, -1)
-    fresh: NDArray[np.bool_] = like.max(axis=1) < _LIKE
+    alike = waves / (np.sqrt(np.sum(np.square(waves), axis=1, keepdims=True)) + 1e-9)
+    fresh = np.ones(len(alike), np.bool_)
+    for first in range(0, len(alike), _ROWS):
+        like = np.tril(alike[first : first + _ROWS] @ alike[: first + _ROWS].T, first - 1)
+        fresh[first : first + _ROWS] = like.max(axis=1) < _LIKE
     return fresh
 
 
@@ -174,17 +203,17 @@ def _large(audio: Audio, at: NDArray[np.int_], secs: float) -> Found | None:
 def _moments(
     threshold: Threshold, times: NDArray[np.float64], length: float, value: float
 ) -> Found:
-    parts = tuple(Part(time, time, value) for time in times.tolist())
+    parts = tuple(Part(time, time, np.nan) for time in times.tolist())
     return Found(threshold, parts, len(parts), length, value)
 
 
-def faded(audio: Audio, start: NDArray[np.float64], length: NDArray[np.float64]) -> Found | None:
-    """Faint places at multiples of one length, of all utterances; see :func:`said_twice`."""
-    rate, parts, lengths, sizes = audio.sample_rate, list[Part](), list[float](), list[float]()
-    for begin, samples in _utterances(audio, start, length):
+def faded(said: Said) -> Found | None:
+    """Faint places at multiples of one length, of all stretches."""
+    rate, parts, lengths, sizes = said.audio.sample_rate, list[Part](), list[float](), list[float]()
+    for _, first, samples in _stretches(said):
         size, at, of = dips(samples, rate)
-        if size >= FADED.value and not in_tones(audio, (begin + at).tolist()):
-            parts += [Part(time, time, size) for time in ((begin + at) / rate).tolist()]
+        if size >= FADED.value and not in_tones(said.audio, (first + at).tolist()):
+            parts += [Part(time, time, np.nan) for time in ((first + at) / rate).tolist()]
             lengths.append(of)
             sizes.append(size)
     if not parts:
@@ -192,23 +221,45 @@ def faded(audio: Audio, start: NDArray[np.float64], length: NDArray[np.float64])
     return Found(FADED, tuple(parts), len(parts), float(np.median(lengths)), max(sizes))
 
 
-def _utterances(
-    audio: Audio, start: NDArray[np.float64], length: NDArray[np.float64]
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """What was said without a break, of a long call some: its first sample, and a copy of it."""
-    rate = audio.sample_rate
-    laid = np.flatnonzero(~np.isnan(start) & (length > 0))
+def _utterances(said: Said) -> Iterator[tuple[float, float]]:
+    """Where something was said without a break, in seconds."""
+    laid = np.flatnonzero(~np.isnan(said.start) & (said.length > 0))
     if not len(laid):
         return
-    starts, ends = start[laid], start[laid] + length[laid]
-    breaks = np.flatnonzero(np.abs(starts[1:] - ends[:-1]) > 1.5 / rate) + 1
-    spans = list(zip(starts[np.r_[0, breaks]], ends[np.r_[breaks, len(laid)] - 1], strict=True))
-    total = sum(last - first for first, last in spans)
-    for first, last in spans[:: max(1, round(total / _MOST))]:
-        begin = round(first * rate)
-        samples = audio.samples[begin : min(round(last * rate), begin + round(_MOST * rate))].copy()
+    starts, ends = said.start[laid], said.start[laid] + said.length[laid]
+    breaks = np.flatnonzero(np.abs(starts[1:] - ends[:-1]) > 1.5 / said.audio.sample_rate) + 1
+    yield from zip(
+        starts[np.r_[0, breaks]].tolist(), ends[np.r_[breaks, len(laid)] - 1].tolist(), strict=True
+    )
+
+
+def _cut(start: float, end: float) -> Iterator[tuple[float, float]]:
+    """Cut what lasts into stretches of about ten seconds."""
+    if end > start:
+        bounds = np.linspace(start, end, max(1, round((end - start) / _STRETCH)) + 1).tolist()
+        yield from pairwise(bounds)
+
+
+def _stretches(said: Said) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
+    """Stretches of a voice, each of one utterance, of a long call some.
+
+    Yields:
+        The first sample of its utterance, its own first, and a copy of its samples.
+    """
+    audio, rate = said.audio, said.audio.sample_rate
+    voices = joined(said.voice, 2 * _OFF)  # none twice
+    stretches = [
+        (begin, first, end)
+        for begin, last in _utterances(said)
+        for start, stop in voices.tolist()
+        for first, end in _cut(max(begin, start - _OFF), min(last, stop + _OFF))
+    ]
+    total = sum(last - first for _, first, last in stretches)
+    for begin, first, last in stretches[:: max(1, round(total / _MOST))]:
+        place = max(0, round(first * rate))
+        samples = audio.samples[place : round(last * rate)].copy()
         mapped.let_go(audio.samples)
-        yield begin, samples
+        yield max(0, round(begin * rate)), place, samples
 
 
 class Repeat(NamedTuple):
@@ -286,6 +337,12 @@ def _largest(
     return place, np.where(joins, ratio, 0.0)
 
 
+def _lengths(longest: float) -> list[float]:
+    """Lengths that a piece may have, in seconds."""
+    return sorted({round(k * step, 7) for step in _STEPS
+                   for k in range(1, int(longest / step) + 1) if k * step >= _SHORTEST})  # fmt: skip
+
+
 def together(places: NDArray[np.float64], rate: int) -> tuple[float, NDArray[np.int_], float]:
     """Which places lie at multiples of one length, and how sure it is that chance does not do that.
 
@@ -300,8 +357,7 @@ def together(places: NDArray[np.float64], rate: int) -> tuple[float, NDArray[np.
     best: tuple[float, NDArray[np.int_], float] = (0.0, np.empty(0, np.int_), 0.0)
     if len(places) < 3:
         return best
-    lengths = sorted({round(k * step, 7) for step in _STEPS
-                      for k in range(1, int(_LONGEST / step) + 1) if k * step >= _SHORTEST})  # fmt: skip
+    lengths = _lengths(_LONGEST)
     wide = 2 * _BESIDE + 1
     for length in lengths:
         period = length * rate
@@ -345,7 +401,7 @@ def repeats(audio: NDArray[np.float32], rate: int) -> Iterator[Repeat]:
             continue
         first, size, behind = int(run[0]), int(run[-1] - run[0]) + width, int(lags[0])
         # A conversion to another rate takes some of both ends.
-        whole = size >= max(_SURELY * rate, behind - _SURELY * rate) and len(run) > 0.3 * size
+        whole = size >= max(_WHOLE * rate, behind - _WHOLE * rate) and len(run) > 0.3 * size
         if whole and not is_tone(samples[first : first + round(TONE_SECS * rate)].astype(float)):
             yield Repeat(first, size, behind)
 
@@ -361,12 +417,12 @@ def dips(samples: NDArray[np.float32], rate: int) -> tuple[float, NDArray[np.int
         By how many dB it is fainter there than around, at the length at which that is most; the places,
         in samples, and the length, in seconds.
     """
-    size = rate // 1000
-    frames = samples[: len(samples) // size * size].reshape(-1, size)
-    power = np.mean(np.square(frames, dtype=np.float64), axis=1) + 1e-10
     best: tuple[float, NDArray[np.int_], float] = (0.0, np.empty(0, np.int_), 0.0)
-    if len(power) < 1000:
+    bounds = np.arange(len(samples) * 1000 // rate + 1) * rate // 1000  # of milliseconds
+    if len(bounds) <= 1000:
         return best
+    squares = np.square(samples[: bounds[-1]], dtype=np.float64)
+    power = np.add.reduceat(squares, bounds[:-1]) / np.diff(bounds) + 1e-10
     # Loud 10 to 20 ms before it and behind it, and by how much it is fainter than the fainter of both.
     sums = np.concatenate(([0.0], np.cumsum(power)))
     middle = np.arange(20, len(power) - 21)
@@ -376,14 +432,14 @@ def dips(samples: NDArray[np.float32], rate: int) -> tuple[float, NDArray[np.int
     # No few that are silent, as a synthesiser's closures are, may make up for those that do not dip.
     fainter = np.minimum(10 * np.log10(flank / power[middle]), _DEEP_DB)
     fainter[flank < 10 ** (_LOUD_DBOV / 10)] = np.nan
-    for length in range(20, 260, 10):
-        rows = len(fainter) // length
-        folded = fainter[: rows * length].reshape(rows, length)
-        told = np.isfinite(folded)
-        count = told.sum(axis=0)
-        mean = np.where(count >= _DIPS, np.nansum(folded, axis=0) / np.maximum(count, 1), 0.0)
+    told = np.flatnonzero(np.isfinite(fainter))
+    for length in _lengths(_LONGEST_FADED) if len(told) else ():
+        phases = np.floor(told % (1000 * length) + 1e-6).astype(np.int_)
+        count = np.bincount(phases)
+        mean = np.where(
+            count >= _DIPS, np.bincount(phases, fainter[told]) / np.maximum(count, 1), 0.0
+        )
         phase = int(mean.argmax())
         if mean[phase] > best[0]:
-            at = (20 + phase + length * np.flatnonzero(told[:, phase])) * size
-            best = float(mean[phase]), at, length / 1000
+            best = float(mean[phase]), bounds[20 + told[phases == phase]], length
     return best
