@@ -93,8 +93,8 @@ def ambience(bot: Audio, bot_speech: Intervals, caller_speech: Intervals) -> flo
     for where, loudest in ((pauses, np.inf), (listening, words - _BEHIND_DB)):
         inside = level[where]
         if len(inside) > 3 / HOP and (inside > _SILENT).mean() > 0.8:
-            middle, loud = np.percentile(inside[inside > _SILENT], (50, 95)).tolist()
-            behind = max(middle, loud - _BEATS_DB)
+            middle, loud = np.percentile(inside[inside > _SILENT], (50, 95))
+            behind = max(float(middle), float(loud) - _BEATS_DB)
             if behind < loudest:
                 return behind
     return None
