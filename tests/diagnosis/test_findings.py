@@ -51,7 +51,7 @@ def test_every_detector_is_proved():
     others = {  # proved below: nothing plants these in any conversation
         "one_way", "bad_message", "capture_dropped", "hang_up_unconfirmed", "early_end",
         "container_header", "own_track", "resampling", "rtvi_leak", "restart", "broke_off",
-        "wrong_layout",
+        "wrong_layout", "out_of_order",
     }  # fmt: skip
     assert {fault.kind for fault in planting.FAULTS} | others == DETECTORS.keys()
 
