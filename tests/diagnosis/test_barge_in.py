@@ -181,6 +181,22 @@ def test_a_background_that_goes_on_is_not_the_bot_that_goes_on(tmp_path):
     assert told(scene, tmp_path, "slow_barge_in", "early_answer", "stale_audio") == []
 
 
+@pytest.mark.parametrize("beat_db", [0.0, 9.0, 18.0])
+def test_the_beats_of_a_background_are_no_words(tmp_path, beat_db):
+    """Behind an interruption, which empties the queue, it goes on with a bar that is like the last."""
+    scene = Scene(20.0, noise_dbov=-68)
+    bar = 10 ** (-58 / 20) * scene.rng.standard_normal(4000).astype(np.float32)
+    bar[:1200] *= np.float32(10 ** (beat_db / 20))
+    rhythm, cut = np.tile(bar, 36), 24 * 4000 + 960
+    words, clear = speech("bot/b07", 8000).samples, 0.5 + cut / 8000
+    rhythm[8000 : 8000 + len(words)] += words
+    scene.say_bot(0.5, Audio(rhythm[:cut], 8000))
+    scene.say_caller(clear - 0.4, unbroken(3.0))
+    scene.interrupt(clear)
+    scene.say_bot(clear + 0.04, Audio(rhythm[cut + 4000 - 640 :], 8000))
+    assert told(scene, tmp_path, "slow_barge_in", "early_answer", "stale_audio") == []
+
+
 # -- a bot that goes on over the caller ------------------------------------------------------------
 
 

@@ -17,8 +17,7 @@ from workbench.audio import Audio
 from workbench.call import Call
 from workbench.call.frames import frames_of
 from workbench.diagnosis import Finding, diagnose, excerpt
-from workbench.diagnosis.detectors import continuity, joints
-from workbench.diagnosis.detectors import pieces as pieces_module
+from workbench.diagnosis.detectors import continuity, order
 from workbench.diagnosis.finding import Part
 from workbench.metrics.speech import levels
 
@@ -415,7 +414,7 @@ def beating(time, hertz):
 
 
 @pytest.mark.parametrize(
-    ("made", "hertz"), [(beating, (1000,)), (beating, (440, 480)), (keyed, (800, 1100))]
+    ("made", "hertz"), [(beating, (1000, 2000, 3000)), (beating, (440, 480)), (keyed, (800, 1100))]
 )
 @pytest.mark.parametrize("secs", [6.0, 20.0])
 def test_a_tone_that_beats_is_no_voice_in_pieces(tmp_path, made, hertz, secs):
@@ -429,48 +428,22 @@ def test_a_tone_that_beats_is_no_voice_in_pieces(tmp_path, made, hertz, secs):
 @pytest.mark.parametrize(("powers", "sure"), [(2.5, False), (4.5, True)])
 def test_jumps_that_chance_may_make_are_possible(tmp_path, monkeypatch, powers, sure):
     places = np.linspace(0.5, 6.5, 20)
-    of_chance = pieces_module.Found(
-        pieces_module.JUMPING, tuple(Part(at, at, np.nan) for at in places), 20, 0.1, powers
+    of_chance = order.Found(
+        order.JUMPING, tuple(Part(at, at, np.nan) for at in places), 20, 0.1, powers
     )
-    monkeypatch.setattr(joints, "jumping", lambda _: of_chance)
+    monkeypatch.setattr(order, "jumping", lambda _: of_chance)
     (finding,) = found(talk(), tmp_path, "out_of_order")
     assert finding.possible != sure
     assert finding.severity == ("error" if sure else "warning")
-
-
-def test_waves_that_came_before_are_told_in_any_block_of_rows(monkeypatch):
-    waves = np.random.default_rng(2).normal(size=(1200, 64)).astype(np.float32)
-    waves[[700, 1199]] = waves[[3, 650]]
-    fresh = pieces_module._new(waves)
-    assert np.flatnonzero(~fresh).tolist() == [700, 1199]
-    assert pieces_module._new(waves[:0]).tolist() == []
-
-
-@pytest.mark.parametrize(
-    ("rate", "secs"),
-    [(8000, 0.13), (11025, 0.13), (22050, 0.13), (44100, 0.13), (24000, 3328 / 24000)],
-)
-def test_faint_places_are_found_where_no_millisecond_is_whole(rate, secs):
-    noise = 0.1 * np.random.default_rng(4).normal(size=10 * rate).astype(np.float32)
-    places = np.rint(np.arange(1, round(9.5 / secs)) * secs * rate).astype(int)
-    for at in places.tolist():
-        noise[at - rate // 400 : at + rate // 400] *= 0.01
-    size, at, length = pieces_module.dips(noise, rate)
-    assert size > 16
-    assert length == pytest.approx(secs)
-    np.testing.assert_allclose(at[: len(places)] / rate, places / rate, atol=0.003)
 
 
 def test_of_one_long_utterance_stretches_of_all_of_it_are_looked_at():
     rate, secs = 8000, 600
     audio = Audio(np.zeros(secs * rate, np.float32), rate)
     frames = np.arange(0, secs, 0.5)
-    said = pieces_module.Said(
-        audio, frames, np.full(len(frames), 0.5), np.array([[0.0, 200.0], [300.0, 600.0]])
-    )
-    looked_at = [
-        (first / rate, len(part) / rate) for _, first, part in pieces_module._stretches(said)
-    ]
+    voice = np.array([[0.0, 200.0], [300.0, 600.0]])
+    said = order.Said(audio, frames, np.full(len(frames), 0.5), voice)
+    looked_at = [(first / rate, len(part) / rate) for _, first, part in order._stretches(said)]
     assert 60 < sum(size for _, size in looked_at) < 120
     assert max(np.diff([first for first, _ in looked_at])) < 180
     assert looked_at[0][0] == 0

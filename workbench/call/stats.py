@@ -1,10 +1,11 @@
 """The figures of a call: what was counted and measured, by name.
 
 Conventions:
-    ``*_ms`` are milliseconds, ``*_dbov`` active levels (ITU-T P.56; of a voice that is
-    less than 15.9 dB above its line's noise the power of its turns), ``*_hz`` sample rates, ``*_percent`` of a hundred. ``*_kbit_s`` is JSON text, before WebSocket framing and TLS: of
-    the caller over the length of the call, of the bot over that of the audio sent, as it is in
-    comparisons. What could not be measured is left out.
+    ``*_ms`` are milliseconds, ``*_dbov`` active levels (ITU-T P.56; of a voice that is less than 15.9
+    dB above its line's noise the power of its turns), ``*_hz`` sample rates, ``*_percent`` of a hundred.
+    ``*_kbit_s`` is JSON text, before WebSocket framing and TLS: of the caller over the length of the
+    call, of the bot over that of the audio sent, as it is in comparisons. What could not be measured is
+    left out.
 
 References:
     .. [1] RFC 3550, section 6.4.1 and appendix A.8: interarrival jitter.

@@ -75,7 +75,7 @@ def ambience(bot: Audio, bot_speech: Intervals, caller_speech: Intervals) -> flo
     Returns:
         In dBov, that of its middle, or so much below its loudest that words stand out from its beats;
         ``None`` unless there is sound in four fifths of three seconds and more, either of the
-        bot's pauses or of the caller's speech, and it is that faint.
+        bot's pauses or of the caller's speech, and its middle is that faint.
     """
     level = levels(bot)
     sound = np.flatnonzero(level > _SILENT)
@@ -94,9 +94,8 @@ def ambience(bot: Audio, bot_speech: Intervals, caller_speech: Intervals) -> flo
         inside = level[where]
         if len(inside) > 3 / HOP and (inside > _SILENT).mean() > 0.8:
             middle, loud = np.percentile(inside[inside > _SILENT], (50, 95))
-            behind = max(float(middle), float(loud) - _BEATS_DB)
-            if behind < loudest:
-                return behind
+            if middle < loudest:
+                return max(float(middle), float(loud) - _BEATS_DB)
     return None
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from workbench import mapped
 from workbench.metrics.smoothing import running_maximum, running_minimum
+from workbench.metrics.speech import runs_of
 
 __all__ = ["HUM_SECS", "hum", "is_rumble"]
 
@@ -25,6 +26,8 @@ HUM_SECS: Final = 1.5
 _RATE: Final = 8000
 #: Samples of a spectrum, 256 ms: lines of 50 Hz are 13 bins apart; and hops of 10 ms between two.
 _SIZE, _HOP, _EVERY = 2048, 80, 4
+#: The power of a hum varies by less than that within 40 ms; spectra reach so many of these beyond it.
+_BEATS, _BESIDE = 4.0, 4
 _AT_ONCE: Final = 500  # spectra: an hour takes no more memory than half a minute
 _MAINS: Final = (50, 60)
 #: Lines are looked for up to here, in hertz. Most of a hum lies in the first ones, up to 320 Hz; the tones of
@@ -44,28 +47,41 @@ _MOST: Final = 0.5
 _LEFT: Final = 1 / 6
 
 
-def hum(samples: NDArray[np.float32]) -> NDArray[np.float64]:
+def hum(samples: NDArray[np.float32], least: float = 0.0) -> NDArray[np.float64]:
     """Measure the hum of the mains, under words too.
 
     Args:
         samples: Of which a part may be silent.
+        least: What is less than this power need not be found.
 
     Returns:
-        Its power for each hop of 10 ms; 0 where there is none.
+        Its power for each hop of 10 ms; 0 where there is none, or less.
     """
     hops = len(samples) // _HOP
     found = np.zeros(hops)
     if len(samples) < _SIZE:
         return found
-    count = -(-hops // _EVERY)
-    for first in range(0, count, _AT_ONCE):
-        last = min(first + _AT_ONCE, count)
-        power = _still(_spectra(samples, first - 2 * _HALF, last + 2 * _HALF))
-        part = np.max([_in_lines(power, mains) for mains in _MAINS], axis=0)[2 * _HALF :]
-        hop = first * _EVERY
-        some = np.repeat(part[: last - first], _EVERY)[: hops - hop]
-        found[hop : hop + len(some)] = some
+    # All that is heard is no less than its lines: where that falls silent there is no hum.
+    likely = _still(_power(samples)) > least / _BEATS
+    spread = running_maximum(likely.astype(np.float32), _BESIDE, _BESIDE) > 0
+    for start, end in runs_of(spread, 1).astype(int).tolist():
+        for first in range(start, end, _AT_ONCE):
+            last = min(first + _AT_ONCE, end)
+            power = _still(_spectra(samples, first - 2 * _HALF, last + 2 * _HALF))
+            part = np.max([_in_lines(power, mains) for mains in _MAINS], axis=0)[2 * _HALF :]
+            hop = first * _EVERY
+            some = np.repeat(part[: last - first], _EVERY)[: hops - hop]
+            found[hop : hop + len(some)] = some
     return found
+
+
+def _power(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean square around each fourth hop, the rest at the end left to the last."""
+    step, powers = _HOP * _EVERY, list[NDArray[np.float32]]()
+    for _, block in mapped.blocks(samples, step * _AT_ONCE):
+        whole = block[: max(1, len(block) // step) * step]
+        powers.append(np.square(whole).reshape(-1, min(step, len(whole))).mean(axis=1))
+    return np.concatenate(powers)
 
 
 def _in_lines(power: NDArray[np.float32], mains: int) -> NDArray[np.float32]:

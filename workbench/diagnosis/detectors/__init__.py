@@ -26,6 +26,7 @@ from workbench.diagnosis.detectors import (
     loudness,
     network,
     noise,
+    order,
     pacing,
     rates,
     seams,
@@ -52,6 +53,7 @@ _MODULES: Final = (
     seams,
     leftovers,
     joints,
+    order,
     configuration,
 )
 

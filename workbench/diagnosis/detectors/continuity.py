@@ -29,6 +29,7 @@ from workbench.diagnosis.finding import (
     grouped,
     lasting,
 )
+from workbench.metrics.prediction import fitted
 from workbench.metrics.speech import HOP, levels
 
 __all__ = ["audio_lost", "dropout", "tail_lost"]
@@ -405,10 +406,7 @@ def _goes_on(samples: NDArray[np.float32], first: int, last: int, rate: int) -> 
 
 
 def _foretells(before: NDArray[np.float64], after: NDArray[np.float64]) -> bool:
-    views = np.lib.stride_tricks.sliding_window_view(before, _ORDER + 1)
-    past, now = views[:, :_ORDER], views[:, _ORDER]
-    least = 1e-5 * np.mean(np.square(before)) * len(past) * np.eye(_ORDER)
-    weights = np.linalg.solve(past.T @ past + least, past.T @ now)
+    weights = fitted(before[None], _ORDER)[2][0]
     joined = before[-_ORDER:]
     for _ in range(_AHEAD):
         joined = np.append(joined, joined[-_ORDER:] @ weights)

@@ -14,32 +14,12 @@ from workbench.call import Call
 from workbench.call.pieces import laid, let_go, sizes
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.encoding import misreadings
-from workbench.diagnosis.detectors.pieces import (
-    FADED,
-    JUMPING,
-    LARGE,
-    SURELY,
-    TWICE,
-    Said,
-    faded,
-    jumping,
-    said_twice,
-)
 from workbench.diagnosis.detectors.readings import TWO_CHANNELS
 from workbench.diagnosis.detectors.tones import is_tone
-from workbench.diagnosis.finding import (
-    POSSIBLE,
-    Finding,
-    Part,
-    Side,
-    graded,
-    grouped,
-    hull,
-    lasting,
-)
-from workbench.metrics.sounds import intervals_of
+from workbench.diagnosis.finding import Finding, Part, Side, graded, grouped, hull, lasting
+from workbench.metrics.prediction import fitted, foretold
 
-__all__ = ["block_joint", "out_of_order", "roughness", "wrong_layout"]
+__all__ = ["block_joint", "roughness", "wrong_layout"]
 
 #: A track, and where each of its blocks starts and how long it lasts, in seconds.
 _Track: TypeAlias = tuple[Audio, NDArray[np.float64], NDArray[np.float64]]
@@ -116,70 +96,6 @@ def block_joint(call: Call) -> Iterator[Finding]:
         )
 
 
-@detector(
-    title="Pieces out of order",
-    harm=75,
-    measured="of a voice that the bot said: pieces of 20 to 200 ms that are said again at once, sample for "
-    "sample; jumps at multiples of one length, of which chance has less than one call in a hundred, or "
-    "six times as large as all around, anywhere; places at multiples of one length that are fainter than "
-    "both sides of them.",
-    thresholds=(TWICE, JUMPING, LARGE, FADED),
-    change="push each chunk of the speech synthesis once, whole, unchanged and in the order in which it "
-    "came, by one task.",
-    limits="jumps of which chance has more than one call in ten thousand are possible only; in an unvoiced "
-    "or a formant synthesiser's voice few are seen; of a long call some 90 s of voice are looked at, in "
-    "stretches of 10 s that are spread over it; behind a mixer's sound a repetition is no longer the same.",
-)
-def out_of_order(call: Call) -> Iterator[Finding]:
-    """Stutters, and words of which something is missing: pieces that do not follow on each other."""
-    voice = intervals_of(call.bot_sounds, "voice")
-    said = Said(call.bot_said, call.speaking.start, call.speaking.kept, voice)
-    found = said_twice(said) or jumping(said) or faded(said)
-    if found is None:
-        return
-    text, cause = _PIECES[found.threshold]
-    sure = found.threshold is not JUMPING or found.value >= SURELY
-    yield out_of_order.finding(
-        side="bot",
-        parts=found.parts,
-        severity=graded(found.often, 2, 10 if sure else np.inf),
-        value=found.value,
-        threshold=found.threshold,
-        measurement=text.format(count=found.often, ms=1000 * found.length, value=found.value),
-        cause=cause,
-        remedy="Look at what hands on the chunks of the speech synthesis, up to the output transport: each "
-        "must be pushed once, whole, unchanged and in the order in which it came, by one task.",
-        listen="bot_said",
-        confidence=1.0 if sure else POSSIBLE,
-    )
-
-
-#: By what is wrong with pieces: what was measured, and the cause.
-_PIECES: Final = {
-    TWICE: (
-        "{count} pieces of about {ms:.0f} ms are said again at once, sample for sample",
-        "A chunk of the speech synthesis is queued twice: a retry, or two tasks that push the same.",
-    ),
-    JUMPING: (
-        "the voice jumps at {count} places, multiples of {ms:.4g} ms apart: pieces are missing or not in "
-        "their order",
-        "Chunks of the speech synthesis are dropped or change places before the serializer: a queue that "
-        "is full, a chunk that is not awaited, or several tasks that push at once. Or waits in mid-word "
-        "are filled with a mixer's sound.",
-    ),
-    LARGE: (
-        "the voice jumps at {count} places, six times and more as large as around them",
-        "Something that is no sound stands between the chunks of the speech synthesis, such as a header or "
-        "a length, or pieces of it are missing.",
-    ),
-    FADED: (
-        "the voice fades out and in again at {count} places, multiples of {ms:.0f} ms apart, by "
-        "{value:.0f} dB",
-        "Each chunk of the speech synthesis is faded in and out, or windowed, by itself.",
-    ),
-}
-
-
 def _tracks(call: Call) -> Iterator[tuple[Side, str, _Track]]:
     """The signals whose blocks are known, of each side the one first that came first."""
     inbound, said, sent = call.inbound, call.speaking, call.sending
@@ -227,7 +143,7 @@ def roughness(
         if not len(part):
             continue
         windows.append(part)
-        off = np.abs(_foretold(part, _LONG))
+        off = np.abs(foretold(part, _LONG))
         # Maxima over six samples: those that straddle the joint, and those of each place around.
         places = off[:, : off.shape[1] // 6 * 6].reshape(len(off), -1, 6).max(axis=2)
         at.append(off[:, around - 3 : around + 3].max(axis=1))
@@ -246,36 +162,6 @@ def roughness(
     # Ranks are spread evenly between 0 and 1 where a joint is a place like any other.
     errors = float(np.mean(np.concatenate(ranks)) - 0.5) * np.sqrt(12 * count)
     return ratio, count, errors
-
-
-def _foretold(windows: NDArray[np.float64], order: int) -> NDArray[np.float64]:
-    """By how much each sample is off what the ``order`` before it foretell, in its own window.
-
-    Args:
-        windows: Shape ``(n, order + samples)``.
-        order: Of the linear prediction.
-    """
-    past, now, weights = _fitted(windows, order)
-    off: NDArray[np.float64] = np.einsum("nij,nj->ni", past, weights) - now
-    return off
-
-
-def _fitted(
-    windows: NDArray[np.float64], order: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Linear prediction by least squares, of each window by itself.
-
-    Returns:
-        What each sample is foretold from, ``(n, samples, order)``, the samples, ``(n, samples)``, and
-        the weights, ``(n, order)``.
-    """
-    views = np.lib.stride_tricks.sliding_window_view(windows, order + 1, axis=1)
-    past, now = views[..., :order], views[..., order]
-    products = np.einsum("nij,nik->njk", past, past)
-    least = 1e-5 * np.mean(np.square(windows), axis=1) * past.shape[1] + 1e-12
-    products += least[:, None, None] * np.eye(order)
-    weights = np.linalg.solve(products, np.einsum("nij,ni->nj", past, now)[..., None])[..., 0]
-    return past, now, weights
 
 
 @detector(
@@ -412,7 +298,7 @@ def _better(
         following: Beginnings of the next blocks, ``(n, EDGE)``.
         after: Beginnings of those behind them.
     """
-    past, now, weights = _fitted(last, _ORDER)
+    past, now, weights = fitted(last, _ORDER)
     off_before = np.einsum("nij,nj->ni", past, weights) - now
     usual = np.sqrt(np.mean(np.square(off_before), axis=1)) + STEP
 

@@ -60,7 +60,7 @@ FADED_DB, LAST_HOPS = 10.0, 6
 def cut_goodbye(call: Call) -> Iterator[Finding]:
     """The bot hangs up before the caller has heard all of its last sentence."""
     ending = call.ending
-    if _is_cancelled(call) and not ending.by and "bot" in _who_spoke(call, ending.time):
+    if _cut_itself_off(call, _who_spoke(call, ending.time)):
         yield _cancelled_goodbye(call)
     if ending.by != "bot" or ending.how not in ("stop", "hang_up"):
         return
@@ -106,6 +106,11 @@ def _is_cancelled(call: Call) -> bool:
     return ending.how == "socket" and bool((call.times_of("cancel") >= ending.time - 0.1).any())
 
 
+def _cut_itself_off(call: Call, who: str) -> bool:
+    """Whether the bot was cancelled while it spoke, and no hang-up found the call over already."""
+    return "bot" in who and _is_cancelled(call) and not call.ending.by
+
+
 def _queued(call: Call) -> float:
     """Seconds of sound that the far end still had queued at the ending, and threw away."""
     playout = call.playout
@@ -137,9 +142,9 @@ def broke_off(call: Call) -> Iterator[Finding]:
     was_up = any(hang_up.outcome == "ended" for hang_up in call.hang_ups)
     if was_up and not who:
         return  # the bot's own quiet end
+    if _cut_itself_off(call, who):
+        return
     by_itself = _is_cancelled(call)
-    if by_itself and "bot" in who and not ending.by:
-        return  # it cut off its own words
     if ending.by == "far end":
         cause = "The hang-up found the call over already: the caller may have hung up."
     elif was_up or by_itself:

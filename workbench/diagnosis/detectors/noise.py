@@ -176,8 +176,9 @@ def _times(heard: _Heard, loud: NDArray[np.bool_]) -> list[tuple[Part, ...]]:
 
 
 def _hum(heard: _Heard, line: Audio) -> Iterator[Finding]:
-    power = hum(line.samples) * 10 ** (_LOST_DB / 10)
-    loud = power > 10 ** (NOISE_DBOV.value / 10)
+    threshold, lost = 10 ** (NOISE_DBOV.value / 10), 10 ** (_LOST_DB / 10)
+    power = lost * hum(line.samples, threshold / lost)
+    loud = power > threshold
     # Kinds of sound do not help: hum by itself passes for music or tones; its lines tell it from those.
     runs = lasting(runs_of(loud, HOP).tolist())
     if sum(run.end - run.start for run in runs) < HUM_SECS:

@@ -22,7 +22,7 @@ from workbench.metrics.speed import speed
 
 __all__ = ["OFF", "upsampled", "wire_rate", "wrong_rate", "wrongly_played"]
 
-#: From so many times on no shouting voice was told.
+#: Below this people who shout are told too, so it is for information only.
 CLEAR: Final = 1.8
 #: So many seconds of speech are needed to tell that a voice is too fast or too slow.
 ENOUGH: Final = 5.0
@@ -115,9 +115,9 @@ def upsampled(call: Call) -> Iterator[Finding]:
     limits="a voice that was synthesised at one rate and declared at another before it reached "
     "the serializer lasts as long as it is declared, and is told by itself, as possible: on voices it was "
     "not fitted to at twice and at half the speed 85 %, at one and a half times and at two thirds 45 %, and "
-    "22.05 for 24 kHz never. People who shout are told as up to 1.7 times too "
-    "fast (three of fourteen in a talk show): below 1.8 times it is for information. It takes five seconds of speech without music under it, and too slow is told "
-    "of a wide voice only: what is narrow before has little left to be told by.",
+    "22.05 for 24 kHz never. People who shout are told as up to 1.7 times too fast (three of fourteen in a "
+    "talk show): below 1.8 times it is for information. It takes five seconds of speech without music under "
+    "it, and too slow is told of a wide voice only: what is narrow before has little left to be told by.",
     accuracy=(Accuracy("doubled_rate", 1.0, value_error=0.0),),
     explains=("pacing", "tail_lost", "audio_lost", "upsampled"),
 )
