@@ -107,6 +107,17 @@ def test_a_long_stall_is_no_clock(secs):
     assert [state for state, _ in spells(life)] == ["paused"] * (secs > 30) + ["held"]
 
 
+@pytest.mark.parametrize("at", [25.0, 33.0, 60.0])
+@pytest.mark.parametrize("by", [0.020, 0.040])
+def test_a_sender_that_falls_behind_once_has_no_slower_clock(at, by):
+    """20 ms in 84 s would be 14 ms a minute, the slope between points far apart 40."""
+    sender = Sender(84.0)
+    sender.time[sender.time >= at] += by
+    assert abs(sender.life.drift) < 0.25 * by / 60 * 3
+    sender.time *= 1 + 333e-6
+    assert sender.life.drift == pytest.approx(333e-6, rel=0.35)
+
+
 @pytest.mark.parametrize("ratio", [0.98, 1.02])
 def test_a_sender_that_sleeps_too_long_or_too_short_has_another_clock(ratio):
     sender = Sender(90.0)

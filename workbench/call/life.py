@@ -254,10 +254,20 @@ def _drift(nominal: NDArray[np.float64], lag: NDArray[np.float64], step: float) 
         begins = np.flatnonzero(np.diff(second, prepend=-1))
         y = np.minimum.reduceat(lag[part], begins)
         x = np.add.reduceat(nominal[part], begins) / np.diff(np.append(begins, len(part)))
-        i, j = np.triu_indices(len(x), max(1, len(x) // 4))
-        slopes.append(float(np.median((y[j] - y[i]) / (x[j] - x[i]))))
+        slopes.append(_slope(x, y))
         weights.append(length)
     return float(np.average(slopes, weights=weights)) if slopes else None
+
+
+def _slope(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """The median slope between two points far apart, or between nearer ones if those show less of it.
+
+    A sender that once falls behind by 20 ms has no slower clock: between most near points nothing moves.
+    """
+    i, j = np.triu_indices(len(x), max(1, len(x) // 4))
+    slopes = (y[j] - y[i]) / (x[j] - x[i])
+    near = j - i <= max(2, len(x) // 3)
+    return float(min(np.median(slopes), np.median(slopes[near]), key=abs))
 
 
 def anchored(settled: NDArray[np.float64], tolerance: float = PAUSED) -> NDArray[np.float64]:
