@@ -53,11 +53,12 @@ Written: TypeAlias = tuple[str, int, Any]  # topic, time, body
 
 RUNS = Path(__file__).parent / "runs"
 SHARES = {"ordinary": 0.6, "formant": 0.15, "no voice": 0.25}
-#: What is true of callers as they are made: fainter than any voice, cut off at the rail.
+#: What is true of callers as they are made: fainter than any voice, cut off at the rail, a loud place.
 TRUE_OF = {
     "television": ("level_mismatch",),
     "comfort_noise": ("level_mismatch",),
     "gain_control": ("clipping",),
+    "babble": ("noise",),
 }
 _FRAMES = {"InterruptionFrame": InterruptionFrame, "EndFrame": EndFrame}
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -133,6 +132,7 @@ def truth_of(path: Path, rightly: Sequence[str] = (), *, caller: bool = True) ->
         (*rightly, *slow),
         {
             "dead_air": silent,
+            "late_start": _nothing_before(course, caller),
             "underrun": [(start - PASSED, end + PASSED) for start, end in course.holes],
         },
         {
@@ -146,9 +146,23 @@ def truth_of(path: Path, rightly: Sequence[str] = (), *, caller: bool = True) ->
 
 
 def _answers(course: Course) -> NDArray[np.float64]:
-    """How long the caller waited, each time that the bot spoke next."""
-    said = sorted([(*span, "bot") for span in course.bot] + [(*s, "") for s in course.caller])
-    return np.array([b[0] - a[1] for a, b in pairwise(said) if b[2] and not a[2] and b[0] > a[1]])
+    """How long the caller waited, each time that the bot spoke next, whoever spoke into whose words before."""
+    waits = []
+    for begins, _ in course.bot:
+        caller = max(
+            (end for start, end in course.caller if start < end <= begins), default=-np.inf
+        )
+        bot = max((end for _, end in course.bot if end <= begins), default=-np.inf)
+        if caller > bot:
+            waits.append(begins - caller)
+    return np.array(waits)
+
+
+def _nothing_before(course: Course, caller: bool) -> list[Span]:
+    """Until the bot's first word, if nobody spoke before it for long."""
+    first = min((start for start, _ in course.bot), default=course.end)
+    spoke = caller and any(start < first for start, _ in course.caller)
+    return [] if spoke or first < SILENT else [(-EDGE, first + EDGE)]
 
 
 def _together(course: Course) -> list[Span]:

@@ -29,6 +29,7 @@ HOP = 0.020
 PAUSE = 0.4  # seconds; a longer one divides two phrases
 BETWEEN = 0.3  # seconds between two phrases, at least
 NEAR = 0.05  # seconds that a phrase may be too short
+CLICK = 0.1  # seconds; what is shorter and stands alone is no word
 
 
 def audible(samples: Samples, rate: int, dbov: float = AUDIBLE_DBOV) -> NDArray[np.int_]:
@@ -53,9 +54,10 @@ def _floor(samples: Samples) -> float:
 
 @cache
 def trimmed(phrase: Phrase) -> Samples:
-    """A phrase at 8 kHz from its first sound to its last, faded in and out over 5 ms."""
+    """A phrase at 8 kHz from its first sound to its last, faded in and out over 5 ms; clicks are no words."""
     samples = phrase.audio(RATE).samples
     stretches = audible(samples, RATE, max(AUDIBLE_DBOV, _floor(samples) + ABOVE_DB))
+    stretches = stretches[np.diff(stretches, axis=1)[:, 0] > CLICK * RATE]
     if not len(stretches):
         return np.zeros(0, np.float32)
     samples = samples[stretches[0, 0] : stretches[-1, 1]].copy()
@@ -67,10 +69,8 @@ def trimmed(phrase: Phrase) -> Samples:
 
 @cache
 def is_heard(phrase: Phrase) -> bool:
-    """Whether Pipecat's voice detector starts at it, by its defaults; not all single words are voiced."""
+    """Whether Pipecat's voice detector starts at it, by its defaults: not all words are voiced, nor all cries."""
     samples = trimmed(phrase)
-    if len(samples) > 2 * RATE:
-        return True
     probability = voice_probability(Audio(np.pad(samples, RATE // 2), RATE))
     if probability is None:
         return True
@@ -83,8 +83,9 @@ def speech(phrases: Sequence[Phrase], rng: np.random.Generator) -> Fill:
 
     What made a pipeline stop when the run was recorded was heard by it; so are the words in its place.
     """
-    among = [phrase for phrase in phrases if is_heard(phrase)]
-    known = [samples for samples in map(trimmed, among) if len(samples) > 0.4 * RATE]
+    known = [samples for samples in map(trimmed, filter(is_heard, phrases)) if _is_long(samples)]
+    # Of some voices no phrase is heard as one.
+    known = known or [samples for samples in map(trimmed, phrases) if _is_long(samples)]
     lengths = np.array([len(samples) for samples in known])
     gain = np.float32(10 ** (rng.uniform(-6, 2) / 20))
 
@@ -119,7 +120,7 @@ def speech(phrases: Sequence[Phrase], rng: np.random.Generator) -> Fill:
         else:
             first = one(lengths == lengths.max())
             out[: len(first)] = first
-            last = ending(size - len(first))
+            last = ending(min(size - len(first), int(lengths.max())))
         out[size - len(last) :] = last
         return out
 
@@ -134,6 +135,10 @@ def speech(phrases: Sequence[Phrase], rng: np.random.Generator) -> Fill:
         return out
 
     return fill
+
+
+def _is_long(samples: Samples) -> bool:
+    return len(samples) > 0.4 * RATE
 
 
 def slots(records: list[Record], mixed: bool = False) -> list[list[int]]:

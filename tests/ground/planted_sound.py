@@ -73,6 +73,19 @@ def clipped(take: Take, percent: float, side: Side) -> Planted:
     return Planted(((when(first + over[0]), when(first + over[-1])),), None)
 
 
+def clipped_before(take: Take, present: float, side: Side) -> Planted:
+    """One sentence was driven until 15 % of it stood at the rail, made fainter, and converted to its rate."""
+    if present < 1:
+        return Planted()
+    samples, _, (first, last), when = one(take, side, 1.5)
+    part = resample_poly(samples[first:last], 3, 1)
+    rail = float(np.quantile(np.abs(part[np.abs(part) > 1e-3]), 0.85))
+    level = float(np.abs(samples[first:last]).max())
+    driven = resample_poly(np.clip(part, -rail, rail), 1, 3)[: last - first]
+    samples[first:last] = (driven * (min(0.5, level) / rail)).astype(np.float32)
+    return Planted(((when(first), when(last - 1)),), None)
+
+
 def uneven(take: Take, db: float) -> Planted:
     """Some of the bot's sentences, not the most of them, are so much fainter than the others."""
     long = [slot for slot in take.slots if slot[1] - slot[0] > 1.5 * take.rate]

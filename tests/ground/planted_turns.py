@@ -53,8 +53,10 @@ def waiting(take: Take, ms: float) -> Planted:
 
 
 def late(take: Take, secs: float) -> Planted:
-    """The bot's first word comes so late."""
+    """The bot's first word comes so late, and nobody has spoken before it."""
     first = take.heard(take.slots[0][0])
+    if any(start < first for start, _ in take.run.course.caller):
+        raise Unfit
     if secs > first:
         take.stretch(take.frames[0].time - 0.05, secs - first)
     first = take.heard(take.slots[0][0])

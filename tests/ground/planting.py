@@ -109,6 +109,13 @@ FAULTS = tuple(
             for side in ("caller", "bot")
             for fault in (
                 Fault("clipping", "clipped", side, partial(sound.clipped, side=side)),
+                Fault(
+                    "clipping",
+                    "before a conversion",
+                    side,
+                    partial(sound.clipped_before, side=side),
+                    "once",
+                ),
                 Fault("dc_offset", "offset", side, partial(sound.offset, side=side)),
                 Fault(
                     "level_mismatch",

@@ -128,7 +128,7 @@ SOURCES = (
     Source(_MUSIC, "Hold", "", "music", "CC-BY-SA-3.0", "/usr/share/asterisk/moh", "*.wav"),
 )
 #: Languages in which what is synthesised is only measured.
-MEASURED_LANGUAGES = ("hr", "lt", "sq")
+MEASURED_LANGUAGES = ("sl", "az", "eu")
 PACKAGES = (*sorted({source.package for source in SOURCES}), "espeak-ng", "flite")
 
 #: What is synthesised, by espeak's name of the language. A few sentences of a telephone each.
@@ -243,6 +243,60 @@ SENTENCES = {
         "Numri është katër, shtatë, një, nëntë.",
         "A mund ta përsërisni edhe një herë, ju lutem?",
         "Faleminderit shumë, mirupafshim.",
+    ),
+    "ca": (
+        "Bon dia, voldria canviar la meva visita de dijous.",
+        "El número és quatre, set, u, nou.",
+        "Ho pot repetir, si us plau?",
+        "Moltes gràcies, adéu.",
+    ),
+    "et": (
+        "Tere, sooviksin oma aega järgmisele nädalale muuta.",
+        "Number on neli, seitse, üks, üheksa.",
+        "Kas te võiksite seda korrata?",
+        "Suur tänu, head aega.",
+    ),
+    "sk": (
+        "Dobrý deň, chcel by som si zmeniť termín návštevy.",
+        "Moje číslo je štyri, sedem, jeden, deväť.",
+        "Môžete to, prosím, zopakovať?",
+        "Ďakujem pekne, dovidenia.",
+    ),
+    "bg": (
+        "Добър ден, бих искал да променя часа си за петък.",
+        "Номерът е четири, седем, едно, девет.",
+        "Може ли да повторите, ако обичате?",
+        "Много благодаря, довиждане.",
+    ),
+    "lv": (
+        "Labdien, es vēlētos pārcelt savu vizīti uz rītdienu.",
+        "Numurs ir četri, septiņi, viens, deviņi.",
+        "Vai jūs varētu to atkārtot, lūdzu?",
+        "Liels paldies, uz redzēšanos.",
+    ),
+    "ms": (
+        "Selamat pagi, saya mahu menukar masa temu janji saya.",
+        "Nombornya empat, tujuh, satu, sembilan.",
+        "Boleh tolong ulang sekali lagi?",
+        "Terima kasih banyak, selamat tinggal.",
+    ),
+    "sl": (
+        "Dober dan, rad bi prestavil svoj termin na petek.",
+        "Številka je štiri, sedem, ena, devet.",
+        "Ali lahko to ponovite, prosim?",
+        "Najlepša hvala, na svidenje.",
+    ),
+    "az": (
+        "Salam, görüşümün vaxtını dəyişmək istəyirəm.",
+        "Nömrə dörd, yeddi, bir, doqquzdur.",
+        "Zəhmət olmasa, bir daha təkrar edin.",
+        "Çox sağ olun, hələlik.",
+    ),
+    "eu": (
+        "Egun on, nire hitzordua aldatu nahi nuke.",
+        "Zenbakia lau, zazpi, bat, bederatzi da.",
+        "Errepika dezakezu, mesedez?",
+        "Eskerrik asko, gero arte.",
     ),
 }
 FLITE = ("kal", "awb", "rms", "slt")
