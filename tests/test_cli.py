@@ -27,12 +27,12 @@ from pipecat.frames.frames import EndFrame
 from starlette.websockets import WebSocketDisconnect
 
 from pipecat_bandwidth import BandwidthFrameSerializer
+from pipecat_bandwidth.encodings import wire_format
 from pipecat_bandwidth.messages import PlayAudio, Start, encode, parse
 from tests.captures import Scene, changed, speech
 from tests.fuzz.bombs import halves
-from workbench import cli
 from workbench.budget import ENVIRONMENT
-from workbench.cli import main
+from workbench.cli import console, main
 from workbench.demo.bot import serve
 from workbench.diagnosis import DETECTORS, diagnose
 from workbench.simulator import Script
@@ -56,8 +56,8 @@ def workbench(
     def run(*arguments: object, columns: int = 160) -> Run:
         monkeypatch.setattr(sys, "argv", ["workbench", *map(str, arguments)])
         monkeypatch.setenv("COLUMNS", str(columns))
-        for console in (cli.out, cli.err):  # which may have read COLUMNS when they were made
-            monkeypatch.setattr(console, "_width", columns)
+        for stream in (console.out, console.err):  # which may have read COLUMNS when they were made
+            monkeypatch.setattr(stream, "_width", columns)
         with pytest.raises(SystemExit) as exit_:
             main()
         printed = capsys.readouterr()
@@ -424,6 +424,35 @@ def test_a_carriers_recording_tells_the_leg(workbench: Callable[..., Run], tmp_p
     run = workbench("compare", CAPTURE, "--recording", tmp_path / "carrier.wav")
     assert run.code == 0
     assert "recording" in run.out and "G.711" in run.out
+
+
+def test_a_call_is_tuned_on_the_leg_that_its_recording_shows(
+    workbench: Callable[..., Run], tmp_path: Path
+) -> None:
+    from workbench.call import Call
+    from workbench.tuning.legs import LEGS
+
+    scene = Scene(12.0, wire=wire_format("PCM", 16000), pipeline_rate=24000)
+    scene.say_bot(1.0, speech("bot/b05"))
+    capture = scene.write(tmp_path / "wide.mcap")
+    played = Call.open(capture).played
+    told, untold = tmp_path / "g722.wav", tmp_path / "narrow.mp3"
+    LEGS["G.722"].apply(played).write(told)
+    heard = played.resampled(8000)
+    soundfile.write(untold, heard.samples, heard.sample_rate)
+
+    run = workbench("tune", capture, "--recording", told, "-o", tmp_path / "told.json", columns=400)
+    assert run.code == 0
+    assert "recordings of 1 of 1 calls show: G.722 in 1." in run.out
+    assert "Take PCM 16 kHz: over G.722" in run.out and "Assumed" not in run.out
+    written = json.loads((tmp_path / "told.json").read_text())
+    assert written["provenance"]["leg"] == "G.722"
+    assert written["params"]["outbound_pcm_sample_rate"] == 16000
+
+    run = workbench("tune", capture, "--recording", untold, columns=400)
+    assert run.code == 0
+    assert "Take PCMU: over G.711" in run.out
+    assert "Assumed of the far end" in run.out and "1 recording does not tell." in run.out
 
 
 def test_several_files_of_one_recording_are_taken(
