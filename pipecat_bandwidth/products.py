@@ -155,7 +155,8 @@ def _by_half(windows: _Doubles, matrices: _Doubles, product: _Doubles) -> _Call 
     """Multiply twice as many narrower windows by half a matrix: fewer zeros, more rows.
 
     Returns:
-        ``None`` unless there is one matrix, and its second half is its first, further down.
+        ``None`` unless there is one matrix, and its second half is its first, further down, with
+        nothing but zeros above the one and below the other.
     """
     groups, inputs, outputs = matrices.shape
     group, step, item = windows.strides
@@ -165,6 +166,8 @@ def _by_half(windows: _Doubles, matrices: _Doubles, product: _Doubles) -> _Call 
         return None
     block = matrices[:, :length, :half]
     if not np.array_equal(block, matrices[:, shift:, half:]):
+        return None
+    if matrices[:, length:, :half].any() or matrices[:, :shift, half:].any():
         return None
     block = np.ascontiguousarray(block.transpose(0, 2, 1)).transpose(0, 2, 1)
     periods = 2 * windows.shape[1]

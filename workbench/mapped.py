@@ -143,14 +143,14 @@ def _in_memory(count: int, dtype: DTypeLike) -> NDArray[Any]:
 
 def let_go(array: NDArray[Any]) -> None:
     """Keep an array's values on the disk only, if it is of a file; they are read again when wanted."""
-    base: Any = array
+    base: Any = array.base
+    whole = array
     while isinstance(base, np.ndarray):
-        base = base.base
+        whole, base = base, base.base
     memory = base.obj if isinstance(base, memoryview) else base
     if not isinstance(memory, mmap.mmap) or not array.size or _LETS_GO is None:
         return
-    whole = np.frombuffer(memory, np.uint8).ctypes.data
-    first = array.ctypes.data - whole
+    first = _address(array) - _address(whole)  # arrays are made of whole files only
     last = first + array.nbytes
     # Whole pages: what is left of one at the end goes with the next block, as does what the system
     # has read before it since.
@@ -160,6 +160,12 @@ def let_go(array: NDArray[Any]) -> None:
         last -= last % mmap.PAGESIZE
     if last > first:
         memory.madvise(_LETS_GO, first, last - first)
+
+
+def _address(array: NDArray[Any]) -> int:
+    """Where an array begins in memory: what ``ctypes.data`` is too, without an object made for it."""
+    address: int = array.__array_interface__["data"][0]
+    return address
 
 
 def blocks(array: NDArray[T], size: int) -> Iterator[tuple[int, NDArray[T]]]:

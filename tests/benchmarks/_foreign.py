@@ -1,19 +1,25 @@
 """Voices that the project did not choose, wide and narrow, natural and made, to calibrate on.
 
 On the voices of one half, ``"fit"``, figures are fitted; on those of the other, ``"judge"``, they are
-judged, once. The former are prompts that Debian packages and what its synthesisers say. The latter are
-people of a folder of recordings (:mod:`tests.ground.people`, the measured half) and synthesisers of
-other speakers and languages. What was judged on goes over to ``"fit"``, and others take its place.
+judged, once. The former are prompts that Debian packages, what its synthesisers say, and people of a
+folder of recordings (:mod:`tests.ground.people`, the work half). The latter are people of the measured
+half, and synthesisers of other speakers and languages. What was judged on goes over to ``"fit"``, and
+others take its place. While a measure is worked on, it is checked on further people of the work half,
+``"check"``.
+
+Of the people some are drawn, by a fixed seed: by turns people and machines, and of each all
+languages by turns. The folders are named for it, ``corpus-language-speaker``; see :data:`MACHINES`.
 """
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-from collections import Counter
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Final, Literal
 
@@ -31,10 +37,13 @@ MADE: Final = voices.ROOT / ".bench" / "calibration"
 #: Of a voice with less than that, this much is enough to be judged.
 _LEAST_SECS: Final = 3.0
 
-#: Of a corpus of many, such as ``urdu-SF1``, ``urdu-SF6``, so many are judged on.
-_PER_CORPUS: Final = 6
+#: So many of the people are fitted on, as many checked on, and as many judged on.
+_DRAWN: Final = 24
 
-Half = Literal["fit", "judge"]
+#: Corpora of what neural synthesisers say.
+MACHINES: Final = ("confianza", "edgetx", "made", "mimic3", "tortoise")
+
+Half = Literal["fit", "check", "judge"]
 Form = Literal["wide", "narrow", "narrow24", "faint"]
 
 _FESTIVAL = (
@@ -177,20 +186,46 @@ _WRITTEN: Final = {"cs": "iso-8859-2", "ru": "utf-8", "hi": "utf-8"}
 
 
 @cache
-def speakers() -> tuple[Speaker, ...]:
-    """All voices, with the people that were gathered to be measured with: some of each corpus."""
+def speakers(half: Half) -> tuple[Speaker, ...]:
+    """The voices of one half: all, with some of the people that were gathered for it."""
+    if half == "fit":
+        return (*_FITTED, *_people("work", half))
+    if half == "check":
+        return _people("work", half, after=_DRAWN)
+    return (*_JUDGED, *_people("measured", half))
+
+
+def _people(folder: voices.Half, half: Half, after: int = 0) -> tuple[Speaker, ...]:
+    """Some of those who say enough, after so many others."""
     people: list[Speaker] = []
-    of_corpus: Counter[str] = Counter()
-    for folder in sorted((voices.PEOPLE / "measured").glob("*")):
-        corpus = folder.name.partition("-")[0]
-        if corpus == "music" or of_corpus[corpus] == _PER_CORPUS:
-            continue
-        speaker = Speaker(folder.name, "", "", "people", True, (str(folder), "*.flac"), "judge")
+    gathered = (voices.PEOPLE / folder).glob("*")
+    for path in drawn(sorted(path for path in gathered if path.name != "music")):
+        speaker = Speaker(path.name, "", "", "people", True, (str(path), "*.flac"), half)
         call = call_of(speaker, _LEAST_SECS)
         if call is not None:
             people.append(replace(speaker, wide=effective_bandwidth(call) > WIDE_HZ))
-            of_corpus[corpus] += 1
-    return (*_FITTED, *_JUDGED, *people)
+        if len(people) == after + _DRAWN:
+            break
+    # By name, else kinds and forms would go in step.
+    return tuple(sorted(people[after:], key=lambda one: one.name))
+
+
+def drawn(folders: Sequence[Path]) -> Iterator[Path]:
+    """All of them, in an order of which any beginning is balanced."""
+    rng = np.random.default_rng(0)
+    groups: dict[bool, dict[str, list[Path]]] = {False: defaultdict(list), True: defaultdict(list)}
+    for index in rng.permutation(len(folders)):
+        name = folders[index].name
+        corpus, language, *_ = [*name.split("-" if "-" in name else "_"), ""]
+        groups[corpus in MACHINES][language[:2]].append(folders[index])
+    kinds = [list(_by_turns(list(languages.values()))) for languages in groups.values()]
+    yield from _by_turns(kinds)
+
+
+def _by_turns(groups: Sequence[Sequence[Path]]) -> Iterator[Path]:
+    """The first of each, the second of each, and so on."""
+    for row in zip_longest(*groups):
+        yield from (one for one in row if one is not None)
 
 
 def install() -> None:
@@ -230,7 +265,7 @@ def formed(call: Audio, form: Form) -> Audio:
 def form_of(speaker: Speaker) -> Form:
     """The form in which a voice is judged: in turn, so that there are enough of each."""
     turn = ("wide", "narrow", "faint", "narrow24") if speaker.wide else ("narrow", "narrow24")
-    alike = [one for one in speakers() if (one.half, one.wide) == (speaker.half, speaker.wide)]
+    alike = [one for one in speakers(speaker.half) if one.wide == speaker.wide]
     return turn[alike.index(speaker) % len(turn)]
 
 

@@ -21,7 +21,7 @@ def spread(
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     live = console.is_terminal
     with (
-        ProcessPoolExecutor(workers or os.cpu_count(), initializer=logger.remove) as pool,
+        ProcessPoolExecutor(workers or _cores(), initializer=logger.remove) as pool,
         Progress(console=console, disable=not live) as progress,
     ):
         task = progress.add_task("Diagnosing", total=len(jobs))
@@ -30,6 +30,13 @@ def spread(
             if not live and done * 20 // len(jobs) > (done - 1) * 20 // len(jobs):
                 console.print(f"{done} of {len(jobs)} done")
             yield result
+
+
+def _cores() -> int:
+    """Those that this process may use: ``taskset`` or a container may have left it fewer."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _call(job: tuple[Any, ...]) -> Any:

@@ -44,14 +44,15 @@ CUT_SECS, PIECE_SECS = 12.0, 2.0
 SEEN, UNSEEN = 0.15, 0.05
 
 
-def judged(console: Console, half: Half) -> pd.DataFrame:
+def judged(console: Console, half: Half, kind: str | None = None) -> pd.DataFrame:
     """A row for each speaker of a half, leg and setting: both opinions, damage, missing bandwidth.
 
-    Without the models there are none, and nothing is kept.
+    Only of one kind, if it is given. Without the models there are none, and nothing is kept.
     """
     if missing := [name for name in ("pesq", "visqol") if find_spec(name) is None]:
         sys.exit(f"{' and '.join(missing)} missing: pip install '.[quality,pesq]'")
-    jobs = [(opinions_of, one, form_of(one)) for one in speakers() if one.half == half]
+    asked = [one for one in speakers(half) if kind in (None, one.kind)]
+    jobs = [(opinions_of, one, form_of(one)) for one in asked]
     return _kept("judged", jobs, console)
 
 
@@ -61,8 +62,7 @@ def pieces(console: Console) -> pd.DataFrame:
     Of the voices that are judged on, wide where they are, and narrow.
     """
     forms: dict[bool, tuple[Form, ...]] = {True: ("wide", "narrow"), False: ("narrow",)}
-    judges = [one for one in speakers() if one.half == "judge"]
-    jobs = [(pieces_of, one, form) for one in judges for form in forms[one.wide]]
+    jobs = [(pieces_of, one, form) for one in speakers("judge") for form in forms[one.wide]]
     return _kept("pieces", jobs, console)
 
 

@@ -7,7 +7,12 @@ speakers resampled. A leg has its own figure where its interval does not hold th
 fitted is how much of each goes with :data:`workbench.tuning.fitted.LEAST_MOS`, and that is where, on
 this half, as few differences that both see are missed as are seen where neither sees any.
 
-**Agreement**, on the voices of the other half, with the figures that are in the tree.
+**Agreement**, on the voices of the other half, with the figures that are in the tree. It can be had
+alone, of the people of that half, with nothing fitted nor installed::
+
+    python -m tests.benchmarks.calibration people
+
+While a measure is worked on, ``check`` in place of ``people`` does the same on others of the work half.
 
 **Coverage** of 95 % intervals, of populations whose true differences are known:
     * *Planted*: four settings, of which calls differ in their liking by a share of the whole
@@ -21,6 +26,7 @@ or of the calls drawn where what is found is about these only.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -29,6 +35,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 from scipy.optimize import nnls
+from scipy.stats import binomtest
 
 from tests.benchmarks import _foreign
 from tests.benchmarks._judged import SEEN, UNSEEN, judged, pairs, pieces
@@ -152,17 +159,28 @@ def show_fit(console: Console, table: pd.DataFrame) -> None:
 def show_agreement(console: Console, table: pd.DataFrame) -> list[list[str]]:
     """By leg and by form, on voices that nothing was fitted on."""
     steps = in_the_tree(table)
-    rows = [["pairs", "both see it", "seen so", "neither sees it", "tie"]]
+    rows = [["pairs", "both see it", "seen so", "95 %", "neither sees it", "tie", "95 %"]]
     groups = [("all", table)]
     groups += [(f"{by} {name}", rows) for by in ("leg", "form") for name, rows in table.groupby(by)]
     for name, part in groups:
-        same, none = agreement(part, steps[part.index])
-        rows.append(
-            [name, str(part["seen"].sum()), f"{100 * same:.1f} %", str(part["unseen"].sum()), f"{100 * none:.1f} %"]
-        )  # fmt: skip
+        rows.append([name])
+        for share, count in zip(
+            agreement(part, steps[part.index]),
+            (part["seen"].sum(), part["unseen"].sum()),
+            strict=True,
+        ):
+            rows[-1] += [str(count), f"{100 * share:.1f} %", interval(share, int(count))]
     title = f"Agreement on {table['speaker'].nunique()} other speakers, 95 % asked of all"
     print_table(console, title, rows)
     return rows
+
+
+def interval(share: float, count: int) -> str:
+    """Of a binomial share: as if each pair were by itself, though speakers have several."""
+    if not count:
+        return ""
+    found = binomtest(round(share * count), count).proportion_ci(0.95)
+    return f"{100 * found.low:.1f} to {100 * found.high:.1f}"
 
 
 def draw(table: pd.DataFrame, path: str) -> None:
@@ -302,5 +320,18 @@ def run(console: Console) -> list[list[str]]:
     return rows
 
 
+def judge(console: Console) -> list[list[str]]:
+    """Only judge, on the people of the other half."""
+    return show_agreement(console, pairs(judged(console, "judge", "people")))
+
+
+def check(console: Console) -> list[list[str]]:
+    """Only judge, on people of the work half that nothing was fitted on."""
+    return show_agreement(console, pairs(judged(console, "check")))
+
+
 if __name__ == "__main__":
-    run(Console())
+    parts = {"all": run, "people": judge, "check": check}
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.calibration")
+    parser.add_argument("part", nargs="?", choices=parts, default="all")
+    parts[parser.parse_args().part](Console(width=120))

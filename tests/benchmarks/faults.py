@@ -156,7 +156,7 @@ def upper_bound(count: int, hours: float, sure: float = 0.95) -> float:
 
 
 def alarms(console: Console, several: Sequence[Judged]) -> None:
-    """Print alarms per hour by group, then each kind of them with an example."""
+    """Print alarms per hour by group, then each kind of them with an example of each run and how many."""
     shown = Table("group", "calls", "hours", "alarms", "per hour", "95 %", box=SIMPLE_HEAD)
     shown.add_column("kinds", overflow="fold")
     for group in sorted({one.group for one in several}):
@@ -170,13 +170,13 @@ def alarms(console: Console, several: Sequence[Judged]) -> None:
             group, str(len(mine)), f"{hours:.2f}", str(count), f"{count / hours:.1f}", bound, listed
         )
     console.print(shown)
-    seen = set()
+    alike: dict[tuple[str, str, str], list[str]] = {}
     for one in several:
         for kind, _, words in one.alarms:
-            if (one.group, kind) not in seen:
-                seen.add((one.group, kind))
-                line = f"{one.group}: {one.name} [{one.voices}] {words}"
-                console.print(line, markup=False, highlight=False, soft_wrap=True)
+            alike.setdefault((one.group, kind, one.name), []).append(f"[{one.voices}] {words}")
+    for (group, _, name), lines in sorted(alike.items()):
+        line = f"{group}: {len(lines)} of {name}, the first {lines[0]}"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def main() -> None:

@@ -186,7 +186,7 @@ def test_a_call_that_is_recorded_is_followed(visitor: Page, folder: Path) -> Non
     try:
         write(-1.0, 3.0)
         row = page.locator("tr.recording")
-        expect(row).to_contain_text("release 1.5")
+        expect(row).to_contain_text("release 1.5", timeout=20_000)
         open_call(page, "live.mcap")
         total = page.locator(".wb-tl-time")
         expect(total).to_have_text(re.compile(r"/ 0:0[23]\.\d\d live$"))

@@ -54,6 +54,8 @@ class FarEnd:
     got: bytes = b""
     cleared: int = 0
     sequence: int = 0
+    #: Seconds that the telephone's clock was late at worst, on a machine that was too busy.
+    late: float = 0.0
     #: When the bot is up, and the telephone's clock begins.
     is_up: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -118,7 +120,9 @@ class FarEnd:
                 held += bool(self.queue)
             else:
                 await self._play(socket)
-            await asyncio.sleep(max(0.0, began + (tick + 1) * TICK - time.monotonic()))
+            ahead = began + (tick + 1) * TICK - time.monotonic()
+            self.late = max(self.late, -ahead)
+            await asyncio.sleep(max(0.0, ahead))
 
     async def _play(self, socket: ClientConnection) -> None:
         """One packet to the telephone; a mark takes no time."""

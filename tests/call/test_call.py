@@ -12,6 +12,7 @@ from pipecat_bandwidth.encodings import FORMATS, PCMU, wire_format
 from tests.captures import ANCHOR_NS, FRAME, MEDIA, SCRIPT, Chunk, Scene, scripted, speech
 from workbench.audio import Audio
 from workbench.call import SIGNALS, Call, FrameRecord
+from workbench.call.signals import WAYS
 from workbench.call.turns import find_turns
 from workbench.capture import CaptureReader, CaptureWriter
 from workbench.capture.schema import AudioFrame, Invalid, Note
@@ -59,6 +60,12 @@ def test_every_signal_lasts_as_long_as_the_call(call):
         assert call.signal(name).duration == pytest.approx(call.duration, abs=1e-4)
     with pytest.raises(ValueError, match="no signal 'bot', there are: caller_sent, bot_heard"):
         call.signal("bot")
+
+
+def test_a_way_has_its_second_signal_only_where_that_is_another(call):
+    for side, (before, behind) in WAYS.items():
+        is_same = np.array_equal(call.signal(before).samples, call.signal(behind).samples)
+        assert call.ways[side] == ((before,) if is_same else (before, behind))
 
 
 def test_what_was_planted_stands_where_it_was_planted(call):

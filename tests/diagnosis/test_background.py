@@ -68,6 +68,17 @@ def test_half_of_it_is_not_told(made, tmp_path):
 # -- low noise of the caller ---------------------------------------------------------------------
 
 
+def test_a_roll_of_drums_that_goes_over_into_music_is_no_car(tmp_path):
+    spectrum = np.fft.rfft(np.random.default_rng(2).standard_normal(32000))
+    frequency = np.fft.rfftfreq(32000, 1 / 8000)
+    roll = np.fft.irfft(spectrum * (frequency > 150) / np.maximum(frequency, 150) ** 1.5)
+    roll *= 10 ** (-24 / 20) / np.sqrt(np.mean(roll**2))
+    scene = Scene(32.0)
+    scene.say_caller(2.0, Audio(roll.astype(np.float32), 8000))
+    scene.say_caller(6.0, speech("bot/hold_music").span(0.0, 5.0))
+    assert found(scene, tmp_path, "noise") == []
+
+
 @pytest.mark.parametrize("dbov", [-30, -39])
 def test_a_car_is_noise(dbov, tmp_path):
     scene = conversation()
@@ -174,3 +185,10 @@ def test_a_short_word_may_be_soft(tmp_path):
     word = speech("bot/b06").span(0.0, 0.7)
     scene.say_bot(29.5, Audio(word.samples * np.float32(0.08), word.sample_rate))
     assert not [f for f in found(scene, tmp_path, "level_mismatch") if f.threshold == 12]
+
+
+@pytest.mark.parametrize(("apart_db", "severity"), [(13.5, "info"), (18.0, "warning")])
+def test_one_sentence_near_the_threshold_may_be_a_voice_that_sinks(tmp_path, apart_db, severity):
+    (finding,) = found(conversation(0, 0, -apart_db, 0), tmp_path, "level_mismatch")
+    assert 12 <= finding.value < 21 and len(finding.parts) == 1
+    assert (finding.severity, finding.possible) == (severity, severity == "info")

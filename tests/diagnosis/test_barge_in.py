@@ -116,6 +116,72 @@ def test_an_interruption_out_of_nothing_says_so(tmp_path):
     assert "InterruptionFrame" in finding.remedy
 
 
+@pytest.mark.parametrize("hertz", [420, 540])
+def test_a_cry_that_interrupts_may_be_a_voice(tmp_path, hertz):
+    """Its pitch wavers; no detector of voices knows it."""
+    time = np.arange(8000) / 8000
+    phase = 2 * np.pi * np.cumsum(hertz * (1 + 0.08 * np.sin(2 * np.pi * 5 * time))) / 8000
+    wave = sum(np.sin(k * phase) / k for k in range(1, 7))
+    wave *= 0.1 * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * time))
+    scene = talk()
+    scene.say_caller(SECOND + 1.8, Audio(wave.astype(np.float32), 8000))
+    scene.interrupt(SECOND + 2.3)
+    (finding,) = told(scene, tmp_path, "false_barge_in")
+    assert finding.severity == "info" and finding.possible
+    assert "pitch" in finding.measurement
+
+
+def whispered(audio: Audio) -> Audio:
+    """The same with noise in the place of a voice, as its loudness goes."""
+    size = audio.sample_rate // 50
+    loudness = np.sqrt(np.convolve(np.square(audio.samples), np.ones(size) / size, "same"))
+    noise = np.random.default_rng(4).standard_normal(len(loudness))
+    return Audio((loudness * np.diff(noise, prepend=0) * 0.5).astype(np.float32), audio.sample_rate)
+
+
+@pytest.mark.parametrize("who", ["nobody", "caller", "bot"])
+def test_where_somebody_is_heard_without_a_voice_nobody_may_wait(tmp_path, who):
+    """Whispered words are no silence, though no detector of voices hears them."""
+    scene = Scene(24.0, noise_dbov=-68)
+    scene.say_bot(0.5, speech("bot/b07").span(0, 2))
+    whisper = whispered(speech("caller/c06").span(0, 2))
+    for at in (4.0, 14.0):
+        scene.say_caller(at, speech("caller/c05").span(0, 1.5))
+        if who == "caller":
+            scene.say_caller(at + 2.0, whisper)
+        if who == "bot":
+            scene.say_bot(at + 2.0, whisper)
+        scene.say_bot(at + 5.5, speech("bot/b02").span(0, 3))
+    (finding,) = told(scene, tmp_path, "slow_response")
+    unsure = who != "nobody"
+    assert finding.possible == unsure and (finding.severity == "info") == unsure
+
+
+@pytest.mark.parametrize(("secs", "unsure"), [(1.8, True), (2.3, False)])
+def test_a_wait_near_the_threshold_is_possibly_too_long(tmp_path, secs, unsure):
+    """The words have soft edges of 0.4 s in all."""
+    scene = Scene(24.0, noise_dbov=-68)
+    words = speech("caller/c05").span(0.1, 1.4)
+    for at in (1.0, 12.0):
+        scene.say_caller(at, words)
+        scene.say_bot(at + words.duration + secs, speech("bot/b02").span(0.1, 3))
+    (finding,) = told(scene, tmp_path, "slow_response")
+    assert (finding.value < 2300) == unsure
+    assert finding.possible == unsure and (finding.severity == "info") == unsure
+
+
+def test_a_held_note_that_a_word_follows_is_the_word(tmp_path):
+    """Of one utterance, however many sounds lead up to the voice."""
+    scene = talk()
+    time = np.arange(3200) / 8000
+    for start, hertz in ((1.6, 300), (2.1, 440)):
+        note = sum(np.sin(2 * np.pi * k * hertz * time) / k for k in (1, 2)) * 0.1
+        scene.say_caller(SECOND + start, Audio(note.astype(np.float32), 8000))
+    scene.say_caller(SECOND + 2.7, speech("caller/c05"))
+    scene.interrupt(SECOND + 1.9)
+    assert told(scene, tmp_path, "false_barge_in") == []
+
+
 def test_a_hiss_that_begins_a_word_is_the_word(tmp_path):
     """Noticed at its "sh", which is no voice yet."""
     rng = np.random.default_rng(1)
@@ -182,11 +248,13 @@ def test_a_background_that_goes_on_is_not_the_bot_that_goes_on(tmp_path):
 
 
 @pytest.mark.parametrize("beat_db", [0.0, 9.0, 18.0])
-def test_the_beats_of_a_background_are_no_words(tmp_path, beat_db):
+@pytest.mark.parametrize("rest", [0.0, 0.25, 0.35])
+def test_the_beats_of_a_background_are_no_words(tmp_path, beat_db, rest):
     """Behind an interruption, which empties the queue, it goes on with a bar that is like the last."""
     scene = Scene(20.0, noise_dbov=-68)
     bar = 10 ** (-58 / 20) * scene.rng.standard_normal(4000).astype(np.float32)
     bar[:1200] *= np.float32(10 ** (beat_db / 20))
+    bar[4000 - round(rest * 8000) :] = 0.0
     rhythm, cut = np.tile(bar, 36), 24 * 4000 + 960
     words, clear = speech("bot/b07", 8000).samples, 0.5 + cut / 8000
     rhythm[8000 : 8000 + len(words)] += words
@@ -254,3 +322,31 @@ def test_each_early_answer_has_its_own_cause():
     assert "made no pause" in amid[0] and "stop_secs" not in amid[1]
     assert "paused for 0.5 s" in both[0] and "1 of these times" in both[0]
     assert "stop_secs" in both[1] and "queued behind the interruption" in both[1]
+
+
+def test_a_voice_in_a_background_is_not_the_bots(tmp_path):
+    """A song under all of the call; nobody answers the caller's second question."""
+    scene = Scene(30.0, noise_dbov=-68)
+    song = speech("caller/c01", 8000).samples * np.float32(10 ** (-18 / 20))
+    under = np.resize(song, 28 * 8000)
+    words = speech("bot/b07", 8000).samples
+    for at in (8000, 8000 + len(words)):
+        under[at : at + len(words)] += words
+    scene.say_bot(0.5, Audio(under, 8000))
+    scene.say_caller(12.0, unbroken(6.0))
+    call = Call.open(scene.write(tmp_path / "a.mcap"))
+    assert call.ambience is not None
+    assert call.bot_speech[0, 0] > 1.2 and call.bot_speech[-1, 1] < 3.0 + 2 * len(words) / 8000
+
+
+@pytest.mark.parametrize(("dbov", "told_of"), [(-46, False), (-24, True)])
+def test_a_strain_of_music_far_behind_the_bot_is_not_the_bot_that_goes_on(tmp_path, dbov, told_of):
+    """Too short for a background that goes on; as loud as the bot it is what the bot plays."""
+    scene = Scene(14.0, noise_dbov=-68)
+    words = speech("bot/b03").span(0.0, 4.5)
+    scene.say_bot(0.8, words)
+    over = 0.8 + words.duration
+    scene.say_bot(over + 0.1, at_level(speech("bot/hold_music").span(5.0, 6.8), dbov))
+    scene.say_caller(over + 0.5, speech("caller/c05"))
+    kinds = {finding.kind for finding in told(scene, tmp_path, "slow_barge_in", "early_answer")}
+    assert bool(kinds) == told_of

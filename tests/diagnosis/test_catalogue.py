@@ -235,6 +235,23 @@ def test_a_phrase_without_a_pause_of_its_own_is_said_again_after_another(tmp_pat
     assert found(scene, tmp_path, "stale_audio") == []
 
 
+@pytest.mark.parametrize(("interrupted", "is_told"), [(2.3, True), (4.3, False)])
+def test_who_had_long_fallen_silent_left_nothing_behind(tmp_path, interrupted, is_told):
+    """The same words once more, and others behind them: a scrap only of a sentence that went on."""
+    words = speech("bot/b03").span(0.4, 1.7)
+    scene = Scene(18.0)
+    scene.say_bot(1.0, words)
+    scene.interrupt(interrupted)
+    scene.say_caller(interrupted - 0.3, speech("caller/c08"))
+    again = np.concatenate([words.samples, speech("bot/b07").span(0, 2).samples])
+    scene.say_bot(8.0, Audio(again, 24000))
+    findings = found(scene, tmp_path, "stale_audio")
+    assert bool(findings) == is_told
+    for finding in findings:
+        assert finding.possible and finding.severity == "info"
+        assert "said the same words again" in finding.cause
+
+
 def test_a_phrase_that_is_said_again_is_no_scrap(tmp_path):
     said = speech("bot/b03", 8000)
     assert found(restarted(said.span(0.0, 1.5)), tmp_path, "stale_audio") == []

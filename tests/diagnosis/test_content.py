@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import wave
 
 import msgspec
@@ -334,6 +335,23 @@ def test_what_the_serializer_spoils_is_told_of_it(tmp_path, kind):
     assert {(finding.side, finding.listen) for finding in findings} == {("bot", "bot_said")}
 
 
+@pytest.mark.parametrize("side", ["bot", "caller"])
+@pytest.mark.parametrize("drive_db", [0, 14])
+def test_a_rail_that_a_conversion_rounded_is_told_as_possible(tmp_path, side, drive_db):
+    scene = Scene(12.0)
+    voice = speech("bot/b03" if side == "bot" else "caller/c05", 24000).span(0.0, 5.0)
+    driven = np.clip(voice.samples * 10 ** (drive_db / 20) / voice.samples.max(), -1, 1)
+    fainter = Audio((0.25 * driven).astype(np.float32), 24000).resampled(8000)
+    (scene.say_bot if side == "bot" else scene.say_caller)(2.0, fainter)
+    findings = found(scene, tmp_path, "clipping")
+    assert [(f.side, f.possible, f.severity) for f in findings] == [(side, True, "warning")] * bool(
+        drive_db
+    )
+    for finding in findings:
+        assert 1.8 <= finding.span[0] < finding.span[1] <= 7.3
+        assert re.search("1[23] dB below full scale", finding.measurement)
+
+
 @pytest.mark.parametrize(
     ("name", "factor", "told"),
     [
@@ -434,7 +452,7 @@ def test_jumps_that_chance_may_make_are_possible(tmp_path, monkeypatch, powers, 
     monkeypatch.setattr(order, "jumping", lambda _: of_chance)
     (finding,) = found(talk(), tmp_path, "out_of_order")
     assert finding.possible != sure
-    assert finding.severity == ("error" if sure else "warning")
+    assert finding.severity == ("error" if sure else "info")
 
 
 def test_of_one_long_utterance_stretches_of_all_of_it_are_looked_at():

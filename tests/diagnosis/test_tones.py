@@ -228,6 +228,13 @@ def test_rates_without_a_common_measure_are_told_too(rate, wire, tmp_path):
     )
 
 
+def test_what_is_cut_off_on_both_sides_of_a_filter_is_not_folded(tmp_path):
+    """A voice at the rail, which a good converter sends beyond it, and the wire cuts off again."""
+    audio = speech("bot/b07", 8000).resampled(24000).span(0, 6)
+    cut_off = Audio(np.clip(6 * audio.samples, -1, 1), 24000)
+    assert found(played(cut_off, PCMU), tmp_path, "aliasing") == []
+
+
 @pytest.mark.parametrize("rate", [16000, 24000])
 def test_the_callers_samples_that_were_repeated_are_found(rate, tmp_path):
     for doubled in (False, True):

@@ -14,12 +14,20 @@ from workbench.metrics.smoothing import one_pole, running_maximum, running_mean,
 Running = Callable[[NDArray[np.float64], int, int], NDArray[np.float64]]
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 2047, 2048, 2049, 100_000])
-@pytest.mark.parametrize("decay", [0.0, 15 / 16, 0.9672, 0.99999, 1.0])
+@pytest.mark.parametrize("count", [0, 1, 2, 8191, 8192, 8193, 100_000])
+@pytest.mark.parametrize("decay", [0.0, 1e-300, 1e-6, 0.5, 15 / 16, 0.9672, 0.99999, 1.0])
 def test_a_one_pole_is_the_recursion(count: int, decay: float) -> None:
     x = np.random.default_rng(1).exponential(size=count)
     expected = signal.lfilter([1.0], [1.0, -decay], x)
     np.testing.assert_allclose(one_pole(x, decay), expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.98, 0.99999])
+def test_a_one_pole_in_blocks_is_the_same_to_the_bit(decay: float) -> None:
+    x = np.random.default_rng(2).standard_normal(5 * 8192 + 7)
+    first = one_pole(x[: 2 * 8192], decay)
+    then = one_pole(x[2 * 8192 :], decay, float(first[-1]))
+    np.testing.assert_array_equal(np.concatenate([first, then]), one_pole(x, decay))
 
 
 def test_a_one_pole_leaves_its_input_alone() -> None:

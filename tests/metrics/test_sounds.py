@@ -45,6 +45,15 @@ def test_an_offset_changes_nothing(offset):
     assert np.abs(off - straight).max() < 0.1
 
 
+def test_silence_behind_a_sound_is_silence_and_changes_nothing_behind_it():
+    voice = speech("caller/c05", RATE).samples
+    apart = np.concatenate([voice, np.zeros(8 * 8192, np.float32), voice])
+    whole, alone = centred(Audio(apart, RATE)).samples, centred(Audio(voice, RATE)).samples
+    assert np.array_equal(whole[: len(voice)], alone)
+    assert not whole[len(voice) + 2 * 8192 : len(voice) + 8 * 8192].any()
+    assert np.abs(whole[-len(voice) :] - alone).max() < 1e-6
+
+
 @pytest.mark.parametrize(
     ("frequencies", "key"), [((697, 1209), "1"), ((770, 1336), "5"), ((941, 1477), "#")]
 )
@@ -97,3 +106,24 @@ def test_many_at_once_are_no_voice_to_rely_on():
 def test_nothing_has_no_sounds():
     assert sounds(Audio(np.empty(0, np.float32), RATE)) == ()
     assert sounds(Audio(np.zeros(100, np.float32), RATE)) == ()
+
+
+def sung(*notes: tuple[float, float]) -> Audio:
+    """Seconds and hertz of notes of one sine, without a gap."""
+    hertz = np.concatenate([np.full(round(8000 * secs), f) for secs, f in notes])
+    wave = 0.1 * np.sin(2 * np.pi * np.cumsum(hertz) / 8000)
+    return Audio(np.pad(wave, 4000).astype(np.float32), 8000)
+
+
+def test_a_cry_that_glides_is_no_tone():
+    cry = sung(*[(0.08, hertz) for hertz in (520, 580, 650, 720, 650, 580, 520)])
+    wavering = 0.6 + 0.4 * np.sin(2 * np.pi * 4 * np.arange(len(cry)) / 8000)
+    cry = Audio(cry.samples * wavering.astype(np.float32), 8000)
+    assert {sound.kind for sound in sounds(cry)} == {"other"}
+
+
+@pytest.mark.parametrize("hertz", [(950, 1400, 1800), (480, 480, 480)])
+def test_notes_that_are_far_apart_or_alike_are_tones(hertz):
+    """As the special information tones are, and one that is interrupted."""
+    gapped = sung(*[note for f in hertz for note in ((0.1, f), (0.06, 0.0))])
+    assert [sound.kind for sound in sounds(gapped)] == ["tone"] * 3

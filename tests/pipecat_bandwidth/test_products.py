@@ -42,6 +42,24 @@ def test_every_way_gives_the_same(way: products._Way, pair: tuple[int, int], per
     assert np.array_equal(values, expected(windows, matrices))
 
 
+@pytest.mark.parametrize("below", [0, 1])
+@pytest.mark.parametrize("above", [0, 1])
+@pytest.mark.parametrize("way", products._WAYS)
+def test_no_way_is_taken_that_leaves_taps_out(way: products._Way, above: int, below: int) -> None:
+    """The second half is the first, 5 inputs further down; whatever stands around them counts."""
+    matrices = np.zeros((1, 20, 8))
+    matrices[:, :15, :4] = matrices[:, 5:, 4:] = np.arange(1, 61).reshape(15, 4)
+    matrices[:, 15:, :4], matrices[:, :5, 4:] = below, above
+    windows = as_strided(np.arange(100.0), (1, 4, 20), (0, 80, 8))
+    values = np.full((4, 1, 8), np.nan)
+    multiply = way(windows, matrices, values)
+    if multiply is None:
+        assert way is products._by_half and (above or below)
+        return
+    multiply()
+    assert np.array_equal(values, expected(windows, matrices))
+
+
 @pytest.mark.parametrize("pair", [(44100, 8000), (24000, 8000), (44100, 24000)])
 def test_a_row_of_groups_is_made_whole(pair: tuple[int, int]) -> None:
     """Every first and last group that there can be, each from an empty product."""
@@ -63,9 +81,10 @@ def test_a_product_follows_its_windows() -> None:
     inputs = np.zeros(100)
     windows = as_strided(inputs, (1, 4, 20), (0, 80, 8))
     product = Product(windows, np.ones((1, 20, 8)))
-    inputs[:] = 1.0
-    product.multiply()
-    assert set(product.values.flat) == {20.0}
+    for value in 1.0, 2.0:
+        inputs[:] = value
+        product.multiply()
+        assert set(product.values.flat) == {20.0 * value}
 
 
 @pytest.mark.parametrize("in_rate", RATES)

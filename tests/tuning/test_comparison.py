@@ -265,7 +265,9 @@ def test_costs_are_those_of_the_wire(found: Comparison) -> None:
 
 
 def test_a_voice_from_an_8_khz_pipeline_makes_24_khz_a_waste() -> None:
-    found = compare(Audio.read(VOICES[0]).resampled(8000))
+    """A faint one, over which mu-law's noise is heard."""
+    voice = Audio.read(VOICES[0]).resampled(8000)
+    found = compare(Audio(voice.samples * np.float32(0.1), 8000))
     rows = on("G.722", found)
     assert rows["bandwidth_hz"].max() <= 4000
     assert rows.loc["PCM 24 kHz", "lsd_db"] == pytest.approx(

@@ -26,14 +26,15 @@ from workbench.call.pieces import let_go
 from workbench.call.placement import follow, lay, lay_encoded, place_made
 from workbench.call.playout import Bounds, Playout, Uncut, reconstruct, uncut
 from workbench.call.reading import Contents, params_of, read
-from workbench.call.signals import SIGNALS
+from workbench.call.signals import SIGNALS, WAYS
 from workbench.call.stages import Stage
 from workbench.call.stats import call_stats, clock_drift, only_of_frames
-from workbench.call.turns import Turn
+from workbench.call.turns import Side, Turn
 from workbench.call.words import Sounding, Words, find_words
 from workbench.capture import CaptureReader
 from workbench.exceptions import CaptureError, NotForCarrier
-from workbench.metrics.sounds import HARDLY_VOICE, Sound, intervals_of, sounds
+from workbench.metrics import speech
+from workbench.metrics.sounds import HARDLY_VOICE, Sound, centred, intervals_of, sounds
 
 __all__ = ["Call"]
 
@@ -188,6 +189,16 @@ class Call:
         audio: Audio = getattr(self, name)
         return audio
 
+    @cached_property
+    def ways(self) -> dict[Side, tuple[str, ...]]:
+        """Each side's signals before and behind the serializer; only the first where both are the same."""
+        return {
+            side: (before,)
+            if mapped.same(self.signal(before).samples, self.signal(behind).samples)
+            else (before, behind)
+            for side, (before, behind) in WAYS.items()
+        }
+
     def times_of(self, kind: str) -> NDArray[np.float64]:
         """When the events of one kind happened."""
         return np.array([event.time for event in self.events if event.kind == kind], float)
@@ -328,30 +339,39 @@ class Call:
     @cached_property
     def bot_sounds(self) -> tuple[Sound, ...]:
         """What the caller could hear of the bot's side."""
-        return sounds(self.caller_heard)
+        return sounds(self.caller_heard, self.bot_line)
+
+    @cached_property
+    def bot_line(self) -> Audio:
+        """:attr:`caller_heard` at 8 kHz, without what no telephone carries: beside the signals."""
+        return centred(self.caller_heard)
 
     @cached_property
     def caller_speech(self) -> NDArray[np.float64]:
         """Where the caller speaks, the bot's echo left out: shape ``(n, 2)``."""
         found = intervals_of(self.caller_sounds, "voice", least=HARDLY_VOICE)
         return echoes.without_echo(
-            found, self.bot_speech, self.echoes, self.caller_sent, self.caller_heard
+            found, self._bot_voice, self.echoes, self.caller_sent, self.caller_heard
         )
 
     @cached_property
     def bot_speech(self) -> NDArray[np.float64]:
-        """Where the caller heard the bot speak: shape ``(n, 2)``."""
+        """Where the caller heard the bot speak, not a background sing: shape ``(n, 2)``."""
+        return turns.over_ambience(self.caller_heard, self._bot_voice, self.ambience)
+
+    @cached_property
+    def _bot_voice(self) -> NDArray[np.float64]:
         return turns.led_up_to(self.caller_heard, intervals_of(self.bot_sounds, "voice"))
 
     @cached_property
     def ambience(self) -> float | None:
         """Level in dBov of a background that a mixer puts under the bot's words and into its pauses."""
-        return turns.ambience(self.caller_heard, self.bot_speech, self.caller_speech)
+        return turns.ambience(self.caller_heard, self._bot_voice, self.caller_speech)
 
     @cached_property
     def echoes(self) -> tuple[Echo, ...]:
         """Where the bot's voice came back from the caller's side."""
-        return echoes.find_echoes(self.caller_sent, self.caller_heard, self.bot_speech)
+        return echoes.find_echoes(self.caller_sent, self.caller_heard, self._bot_voice)
 
     @cached_property
     def turns(self) -> tuple[Turn, ...]:
@@ -452,7 +472,7 @@ class Call:
         """Keep on the disk only what was looked at of a long call; it is read again when wanted."""
         for audio in vars(self).values():
             if isinstance(audio, Audio):
-                mapped.let_go(audio.samples)
+                speech.let_go(audio)
         for pieces in (self.frames_in.pieces, self.frames_out.pieces):
             pieces.let_go()
         for stream in (self.inbound, self.outbound):

@@ -170,7 +170,7 @@ def _match(
     # What lies far below the bot's loudest sound lies below the line's noise.
     clear = np.maximum(part, part.max() - 35)
     around = theirs[first + LAGS.start : last + LAGS.stop - 1]
-    scores = _correlations(clear, np.lib.stride_tricks.sliding_window_view(around, last - first))
+    scores = _correlations(clear, around)
     best = int(np.argmax(scores))
     lag = LAGS[best]
     loud = part > part.max() - 15
@@ -244,11 +244,14 @@ def expected_echoes(echoes: Sequence[Echo], bot_speech: Intervals) -> Iterator[E
             yield Echo(start, end, delay, loss, 0.0)
 
 
-def _correlations(x: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Correlation of a signal with each of some others; 0 where one of them stands still."""
-    x = x - x.mean()
-    spread = np.sqrt(np.maximum(np.square(rows).mean(axis=1) - rows.mean(axis=1) ** 2, 0.0))
-    scale = float(np.sqrt(x @ x)) * spread * np.sqrt(rows.shape[1])
-    product = rows @ x
+def _correlations(x: NDArray[np.float64], around: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Correlation of a signal with another at each lag; 0 where one of them stands still."""
+    size = len(x)
+    x, around = x - x.mean(), around - around.mean()
+    sums = np.zeros((2, len(around) + 1))
+    np.cumsum((around, np.square(around)), axis=1, out=sums[:, 1:])
+    mean, power = (sums[:, size:] - sums[:, :-size]) / size
+    scale = np.sqrt(x @ x * size * np.maximum(power - mean**2, 0.0))
+    product = np.correlate(around, x, "valid")
     found: NDArray[np.float64] = np.where(scale > 1e-6, product / np.maximum(scale, 1e-12), 0.0)
     return found

@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.call.pieces import powers
 from workbench.call.playout import Playout, Underrun
 from workbench.call.streams import Stream
 
@@ -96,7 +97,7 @@ def continues(queue: Playout, holes: Iterable[Underrun]) -> NDArray[np.bool_]:
 
 def _edge_level(sent: Stream) -> float:
     """Level above which the edge of a gap is sound."""
-    loudest = [_level(pcm) for pcm in sent.pcm()]
+    loudest = 10 * np.log10(np.maximum(powers(sent.pcm()), 1e-10))
     return max(float(np.percentile(loudest, 90)) - EDGE_DB, -60.0)
 
 

@@ -16,10 +16,20 @@ from numpy.typing import NDArray
 from pipecat_bandwidth.encodings import WireFormat
 from workbench import mapped
 
-__all__ = ["Decoded", "PieceWriter", "Pieces", "join", "laid", "let_go", "sizes"]
+__all__ = [
+    "Decoded",
+    "PieceWriter",
+    "Pieces",
+    "join",
+    "laid",
+    "let_go",
+    "peaks",
+    "powers",
+    "sizes",
+]
 
-#: Pieces that are read together by who goes over all of them.
-_AT_ONCE = 4096
+#: Pieces that are read together by who goes over all of them, and by who computes with them.
+_AT_ONCE, _SAMPLED = 4096, 500
 
 
 class Pieces(Sequence[bytes]):
@@ -123,6 +133,17 @@ class Decoded(Sequence[bytes]):
         """Keep what was read on the disk only."""
         let_go(self._payloads)
 
+    def joined(self, which: NDArray[np.intp]) -> bytes:
+        """Some of them one behind the other; what is encoded alike is decoded at once."""
+        numbers = self._which[which]
+        several = [self._formats[number] for number in numbers.tolist()]
+        if several and several.count(several[0]) == len(several):
+            wire = several[0]
+            if not (sizes(self._payloads)[numbers] % wire.bytes_per_sample).any():
+                pcm: bytes = wire.decode(join(self._payloads, numbers))
+                return pcm
+        return b"".join(map(self._made, numbers.tolist()))
+
     def _made(self, number: int) -> bytes:
         pcm: bytes = self._formats[number].decode(self._payloads[number])
         return pcm
@@ -152,6 +173,8 @@ class PieceWriter:
 
 def join(pieces: Sequence[bytes], which: NDArray[np.intp]) -> bytes:
     """Some pieces one behind the other."""
+    if isinstance(pieces, Decoded):
+        return pieces.joined(which)
     if isinstance(pieces, Pieces) and len(which):
         offset, size = pieces.offset[which], pieces.size[which]
         if (offset[1:] == (offset + size)[:-1]).all():  # as they lie, if nothing lies between
@@ -167,6 +190,38 @@ def sizes(pieces: Sequence[bytes]) -> NDArray[np.int64]:
     if isinstance(pieces, (Pieces, Decoded)):
         return pieces.size
     return np.fromiter(map(len, pieces), np.int64, len(pieces))
+
+
+def powers(pieces: Sequence[bytes]) -> NDArray[np.float64]:
+    """Mean square of each piece of PCM, full scale being 1: shape ``(k,)``; 0 of an empty one."""
+    found = np.zeros(len(pieces))
+    for where, samples, begins in _sampled(pieces):
+        squares = np.square(samples, dtype=np.float64)
+        lengths = np.diff(begins, append=len(samples))
+        found[where] = np.add.reduceat(squares, begins) / lengths / 32768**2
+    return found
+
+
+def peaks(pieces: Sequence[bytes]) -> NDArray[np.int64]:
+    """Largest magnitude of each piece of PCM: shape ``(k,)``, int64; 0 of an empty one."""
+    found = np.zeros(len(pieces), np.int64)
+    for where, samples, begins in _sampled(pieces):
+        highest, lowest = (f.reduceat(samples, begins) for f in (np.maximum, np.minimum))
+        found[where] = np.maximum(highest, -lowest.astype(np.int64))
+    return found
+
+
+def _sampled(
+    pieces: Sequence[bytes],
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.int16], NDArray[np.int64]]]:
+    """Go over pieces of PCM, many at once: which, their samples, and where each begins in those."""
+    lengths = sizes(pieces) // 2
+    for first in range(0, len(pieces), _SAMPLED):
+        where = first + np.flatnonzero(lengths[first : first + _SAMPLED])
+        if len(where):
+            samples = np.frombuffer(join(pieces, where), "<i2")
+            yield where, samples, np.cumsum(lengths[where]) - lengths[where]
+            let_go(pieces)
 
 
 def laid(pieces: Sequence[bytes]) -> NDArray[np.int16]:

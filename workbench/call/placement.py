@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import pairwise
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -124,8 +125,10 @@ def lay_encoded(
     """Lay payloads as :func:`lay` does PCM, each in its own format."""
     count = len(payloads)
     start, heard = np.asarray(start, float), np.asarray(heard, float)
-    rates = np.fromiter((wire.sample_rate for wire in formats), np.int64, count)
-    width = np.fromiter((wire.bytes_per_sample for wire in formats), np.int64, count)
+    rates, width = (
+        np.fromiter(map(attrgetter(name), formats), np.int64, count)
+        for name in ("sample_rate", "bytes_per_sample")
+    )
     size = sizes(payloads)
     spoken = {
         rate: int((size // width * 48000 // rate)[rates == rate].sum())
@@ -151,7 +154,7 @@ def lay_encoded(
             part = part[: max(0, length - first * main)]
             for at, block in mapped.blocks(part, _BLOCK):
                 track[first * main + at :][: len(block)] += block
-    return Audio(track, main)
+    return Audio.known(track, main)
 
 
 class _Run(NamedTuple):

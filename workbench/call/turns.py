@@ -12,20 +12,39 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workbench.audio import Audio
+from workbench.metrics.smoothing import running_maximum
 from workbench.metrics.speech import HOP, Intervals, as_intervals, joined, levels, runs_of
 
-__all__ = ["TURN_PAUSE", "Side", "Turn", "ambience", "find_turns", "led_up_to"]
+__all__ = [
+    "BEHIND_DB",
+    "OVER_AMBIENCE_DB",
+    "TURN_PAUSE",
+    "Side",
+    "Turn",
+    "ambience",
+    "find_turns",
+    "led_up_to",
+    "over_ambience",
+]
 
 Side: TypeAlias = Literal["caller", "bot"]
 
 #: A pause of one side that still belongs to its turn.
 TURN_PAUSE: Final = 1.0
-#: What is fainter is silence, in dBov; a background is so much fainter than the bot's loud syllables.
-_SILENT, _BEHIND_DB = -70.0, 12.0
+#: Words are so much louder than a background under them.
+OVER_AMBIENCE_DB: Final = 8.0
+#: What is fainter is silence, in dBov.
+_SILENT: Final = -70.0
+#: A background is so much fainter than the bot's loud syllables.
+BEHIND_DB: Final = 12.0
 #: The beats of a background are no further above its level, in dB: words are 8 above it, and more.
 _BEATS_DB: Final = 5.0
+#: Of a background no rest is longer, in seconds; it is asked of pauses that are this much longer.
+_REST, _LONG_PAUSE = 1.0, 2.0
+_HALF_REST: Final = round(_REST / 2 / HOP)
 #: What leads up to a voice is no fainter than this, in dBov and below the voice's loud syllables; and no
 #: longer than so many seconds; before it there is silence for so many.
 _LEAD_DBOV, _LEAD_DB, _LEAD_SECS, _QUIET_SECS = -60.0, 30.0, 1.5, 0.1
@@ -74,8 +93,9 @@ def ambience(bot: Audio, bot_speech: Intervals, caller_speech: Intervals) -> flo
 
     Returns:
         In dBov, that of its middle, or so much below its loudest that words stand out from its beats;
-        ``None`` unless there is sound in four fifths of three seconds and more, either of the
-        bot's pauses or of the caller's speech, and its middle is that faint.
+        ``None`` unless it goes on for three seconds and more, either of the bot's pauses or of the
+        caller's speech, and its middle is that faint. It goes on where there is sound in four fifths of
+        them; music with rests, where nine tenths of the long ones are within half a second of it.
     """
     level = levels(bot)
     sound = np.flatnonzero(level > _SILENT)
@@ -90,13 +110,45 @@ def ambience(bot: Audio, bot_speech: Intervals, caller_speech: Intervals) -> flo
     for start, end in bot_speech:
         pauses[max(0, int((start - 0.3) / HOP)) : int((end + 0.3) / HOP)] = False
     words = float(np.percentile(level[sound], 90))
-    for where, loudest in ((pauses, np.inf), (listening, words - _BEHIND_DB)):
+    for where, loudest in ((pauses, np.inf), (listening, words - BEHIND_DB)):
         inside = level[where]
-        if len(inside) > 3 / HOP and (inside > _SILENT).mean() > 0.8:
+        if _goes_on(level, where):
             middle, loud = np.percentile(inside[inside > _SILENT], (50, 95))
             if middle < loudest:
                 return max(float(middle), float(loud) - _BEATS_DB)
     return None
+
+
+def _goes_on(level: NDArray[np.float64], where: NDArray[np.bool_]) -> bool:
+    """Whether there is sound almost everywhere in some hops, three seconds and more of them."""
+    sound = (level > _SILENT) & where
+    if np.count_nonzero(where) > 3 / HOP and sound[where].mean() > 0.8:
+        return True
+    long_ones = np.zeros(len(level), np.bool_)
+    for start, end in runs_of(where, HOP).tolist():
+        long_ones[round(start / HOP) : round(end / HOP)] = end - start > _LONG_PAUSE
+    near = running_maximum((sound & long_ones).astype(np.float32), _HALF_REST, _HALF_REST) > 0
+    return bool(np.count_nonzero(long_ones) > 3 / HOP and near[long_ones].mean() > 0.9)
+
+
+def over_ambience(bot: Audio, voice: Intervals, ambience: float | None) -> Intervals:
+    """Leave out what a background sings: what is no louder than it by :data:`OVER_AMBIENCE_DB`.
+
+    Args:
+        bot: What the caller heard.
+        voice: Where a voice was found in it.
+        ambience: The background's level as :func:`ambience` finds it, if there is one.
+    """
+    if ambience is None:
+        return voice
+    power = 10 ** (levels(bot) / 10)
+    rows = []
+    for start, end in voice.tolist():
+        part = np.sort(power[round(start / HOP) : round(end / HOP)])
+        loud = part[len(part) // 2 :]
+        if len(loud) and 10 * np.log10(loud.mean()) > ambience + OVER_AMBIENCE_DB:
+            rows.append([start, end])
+    return as_intervals(rows)
 
 
 def led_up_to(bot: Audio, voice: Intervals) -> Intervals:

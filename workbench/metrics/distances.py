@@ -13,7 +13,8 @@ Metrics:
     * :func:`seg_snr`: signal to error, frame by frame, dB.
     * :func:`si_sdr`: signal to error with the level left out, dB.
     * :func:`estoi`: predicted intelligibility, -1 to 1.
-    * :func:`heard`: damage in the telephone band and missing bandwidth, per cent of the loudness.
+    * :func:`heard`: damage in the telephone band and missing bandwidth, per cent of the loudness,
+      beyond what the voice masks.
     * The metrics of one signal, from :mod:`workbench.metrics.levels`: :func:`active_level`,
       :func:`loudness`, :func:`peak`, :func:`noise_floor`, :func:`clipped_fraction`,
       :func:`effective_bandwidth`.

@@ -7,6 +7,7 @@ Conventions:
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, TypeVar
 
 import numpy as np
@@ -16,17 +17,24 @@ __all__ = ["one_pole", "running_maximum", "running_mean", "running_minimum"]
 
 F = TypeVar("F", np.float32, np.float64)
 
-_AT_ONCE: Final = 2048  # values that are filtered together: they stay in the processor's cache
+_AT_ONCE: Final = 8192  # values that are filtered together: they stay in the processor's cache
+_STEEPEST: Final = 500.0  # natural logarithm of the largest weight: a double reaches 709
 
 
-def one_pole(values: ArrayLike, decay: float, last: float = 0.0) -> NDArray[np.float64]:
-    """Filter by ``y[i] = decay * y[i - 1] + x[i]``.
+def one_pole(
+    values: ArrayLike, decay: float, last: float = 0.0, gain: float = 1.0
+) -> NDArray[np.float64]:
+    """Filter by ``y[i] = decay * y[i - 1] + gain * x[i]``.
+
+    Of values that are weighted by what undoes the decay the filter is the running sum. A value's
+    rounding fades as the value does, so nothing is lost by weights that grow without end.
 
     Args:
         values: Shape ``(n,)``.
         decay: 0 to 1.
         last: What came out before the first; by default it begins at rest. Who filters in blocks has
-            the same to the bit if their lengths are multiples of 2048.
+            the same to the bit if their lengths are multiples of 8192.
+        gain: ``1 - decay`` makes it a mean.
 
     Returns:
         Shape ``(n,)``.
@@ -36,17 +44,31 @@ def one_pole(values: ArrayLike, decay: float, last: float = 0.0) -> NDArray[np.f
         >>> one_pole([1.0, 0.0, 0.0, 1.0], decay=0.5).tolist()
         [1.0, 0.5, 0.25, 1.125]
     """
-    filtered = np.array(values, np.float64)
-    for first in range(0, filtered.size, _AT_ONCE):
-        block = filtered[first : first + _AT_ONCE]
-        block[0] += decay * last
-        # After each round a value holds those before it over twice the reach.
-        reach, weight = 1, decay
-        while reach < block.size:
-            block[reach:] += weight * block[:-reach]
-            reach, weight = 2 * reach, weight * weight
+    values = np.asarray(values, np.float64)
+    if decay == 0.0:
+        return gain * values
+    growing, fading = _weights(decay, gain)
+    size = fading.size
+    filtered = np.empty(values.size)
+    for first in range(0, values.size, size):
+        block = filtered[first : first + size]
+        np.multiply(values[first : first + size], growing[: block.size], out=block)
+        block[0] += last
+        np.cumsum(block, out=block)
+        block *= fading[: block.size]
         last = float(block[-1])
     return filtered
+
+
+@lru_cache(maxsize=16)
+def _weights(decay: float, gain: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What undoes the decay of each value of a block, times the gain; and the decay."""
+    steepness = -float(np.log(decay))
+    size = _AT_ONCE
+    while size * steepness > _STEEPEST and size > 1:
+        size //= 2
+    fading = decay ** np.arange(1.0, size + 1)
+    return gain / fading, fading
 
 
 def running_maximum(values: NDArray[F], before: int, after: int) -> NDArray[F]:
@@ -93,9 +115,9 @@ def _extreme(
         before: Values of a window before its own.
         after: And after it.
     """
-    sides = [(before, after), *[(0, 0)] * (values.ndim - 1)]
-    chosen = np.pad(values, sides, constant_values=nothing)
     size, reach = before + after + 1, 1
+    chosen = np.full((before + len(values) + after, *values.shape[1:]), nothing, values.dtype)
+    chosen[before : before + len(values)] = values
     while 2 * reach <= size:
         chosen = extreme(chosen[:-reach], chosen[reach:])
         reach *= 2

@@ -2,24 +2,24 @@
 
 One reading for both sides of a call. Voice is told by a voice activity detector, and by what a voice
 does: it moves up and down, it pauses, and it holds no note. What can be heard and is no voice is told
-by its spectrum: a tone is one sine or two, music holds its notes, a modem keeps its envelope.
+by its spectrum: a tone is one sine or two (:mod:`workbench.metrics.tones`), music holds its notes, a modem
+keeps its envelope.
 
 Conventions:
     Times in seconds, levels in dBov, frequencies in hertz. All is looked at at 8 kHz, its offset (DC)
     taken out.
 
 References:
-    .. [1] ITU-T Q.23, the frequencies of push buttons; ITU-T Q.24, how exact a receiver must be.
-    .. [2] ITU-T T.30, the calling tone (1100 Hz) and the answer tone (2100 Hz) of a fax.
-    .. [3] ITU-T E.180, the tones of the telephone service.
+    .. [1] ITU-T T.30, the calling tone (1100 Hz) and the answer tone (2100 Hz) of a fax.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,7 @@ from workbench.metrics.speech import (
     voice_activity,
     voice_probability,
 )
+from workbench.metrics.tones import find_tones
 
 __all__ = ["HARDLY_VOICE", "SURELY_VOICE", "Kind", "Sound", "centred", "sounds", "intervals_of"]
 
@@ -51,22 +52,18 @@ SURELY_VOICE: Final = 0.6
 _RATE: Final = 8000
 #: Spectra are taken of so many samples, 128 ms, so often, 64 ms.
 _SIZE, _STEP = 1024, 512
-#: Tones are looked for in pieces of 32 ms, padded so that keys can be told apart.
-_FRAME, _PADDED = 256, 1024
-#: Two that are closer than a frame can part beat, and seem to move by so much; keys are further apart.
-_STILL_HZ: Final = 45.0
 _AT_ONCE: Final = 500  # spectra: an hour takes no more memory than half a minute
-#: Samples that are filtered at once: a multiple of what :func:`one_pole` asks for.
-_CENTRED: Final = 64 * 2048
+#: Samples that are filtered at once: what :func:`one_pole` asks for; and that are let go of at once.
+_FILTERED: Final = 8192
+_CENTRED: Final = 16 * _FILTERED
+#: What is left of a sound after so little is nothing to a float32: silence behind it stays silence.
+_DIED_AWAY: Final = 1e-50
 _LOW, _HIGH = 200.0, 3400.0
 #: A shorter pause does not part one sound from the next.
 _PAUSE: Final = 0.25
 #: What is fainter than this cannot be heard over a telephone; what is so far above the line's noise
 #: can; and a line's own noise is not louder than the last.
 _FAINTEST, _ABOVE, _LOUDEST_LINE = -60.0, 10.0, -50.0
-#: Share of the power that one sine or two hold, through mu-law; of voices not one patch in a hundred
-#: has it.
-_TONE: Final = 0.97
 #: Share of the strength of spectral peaks that are still there 0.2 s later: music has 0.7 in the
 #: middle of its patches, voices 0.0, television (voices over music) 0.3.
 _HELD: Final = 0.25
@@ -94,11 +91,8 @@ _SOFTER_DB, _SOFTER_SECS = 6.0, 1.0
 _NEAREST_SECS: Final = 2.0
 _BACKGROUND_DB: Final = (6.0, 12.0)
 
-_KEYS: Final = {
-    (low, high): "123A456B789C*0#D"[4 * row + column]
-    for row, low in enumerate((697, 770, 852, 941))
-    for column, high in enumerate((1209, 1336, 1477, 1633))
-}
+_WINDOW: Final = np.hanning(_SIZE).astype(np.float32)
+_BAND: Final = slice(*np.searchsorted(np.fft.rfftfreq(_SIZE, 1 / _RATE), [_LOW, _HIGH]))
 
 
 @dataclass(frozen=True)
@@ -140,29 +134,34 @@ def centred(audio: Audio, corner: float = 20.0) -> Audio:
     settled: NDArray[np.float32] = mapped.zeros(len(narrow), np.float32)
     decay = float(np.exp(-2 * np.pi * corner / _RATE))
     last = [0.0, 0.0]
-    for first, block in mapped.blocks(narrow.samples, _CENTRED):
-        samples = block.astype(np.float64)
-        for time in range(2):
-            low = one_pole((1 - decay) * samples, decay, last[time])
-            last[time] = float(low[-1])
-            samples -= low
-        part = settled[first : first + len(block)]
-        part[:] = samples
-        mapped.let_go(part)
-    return Audio(settled, _RATE)
+    for begin, block in mapped.blocks(narrow.samples, _CENTRED):
+        for first in range(0, len(block), _FILTERED):
+            part = block[first : first + _FILTERED]
+            if max(map(abs, last)) < _DIED_AWAY and not part.any():
+                last = [0.0, 0.0]
+                continue
+            samples = part.astype(np.float64)
+            for time in range(2):
+                low = one_pole(samples, decay, last[time], gain=1 - decay)
+                last[time] = float(low[-1])
+                samples -= low
+            settled[begin + first : begin + first + len(part)] = samples
+        mapped.let_go(settled[begin : begin + len(block)])
+    return Audio.known(settled, _RATE)
 
 
-def sounds(audio: Audio) -> tuple[Sound, ...]:
+def sounds(audio: Audio, line: Audio | None = None) -> tuple[Sound, ...]:
     """Find every sound of a signal and tell what it is.
 
     Args:
         audio: At any rate.
+        line: The same :func:`centred`, if that is known already.
 
     Returns:
         In the order of their start, not overlapping; what lies between them is nothing, or the
         line's own noise.
     """
-    audio = centred(audio)
+    audio = centred(audio) if line is None else line
     level = levels(audio)
     if not len(level):
         return ()
@@ -176,7 +175,10 @@ def sounds(audio: Audio) -> tuple[Sound, ...]:
         audible[max(0, int((voice.start - 0.1) / HOP)) : int((voice.end + 0.2) / HOP)] = False
     others: list[Sound] = []
     for begin, stop in joined(runs_of(audible, HOP), _PAUSE).tolist():
-        tones = list(_tones(audio.samples, begin, stop))
+        tones = [
+            Sound("tone", tone.start, tone.end, tone.level, 1.0, tone.name)
+            for tone in find_tones(audio.samples, begin, stop)
+        ]
         others += tones
         others += [
             looked_at.other(start, end)
@@ -194,6 +196,18 @@ def intervals_of(found: tuple[Sound, ...], *kinds: Kind, least: float = 0.0) -> 
     )
 
 
+class _Texture(NamedTuple):
+    """How a stretch sounds, whatever its level.
+
+    Parameters:
+        held: Share of the strength of its spectral peaks that is still there 0.2 s later.
+        flat: Flatness of its spectrum.
+    """
+
+    held: float
+    flat: float
+
+
 class _Look:
     """A signal, looked at for what its parts are."""
 
@@ -201,9 +215,6 @@ class _Look:
         self.samples = audio.samples
         self.level = level
         self.probability = voice_probability(audio)
-        spectra = list(_spectra(audio.samples))
-        self.held = np.concatenate([held for held, _ in spectra] or [np.empty(0)])
-        self.flat = np.concatenate([flat for _, flat in spectra] or [np.empty(0)])
 
     def foreground(self, start: float, end: float) -> list[tuple[float, float]]:
         """Part a stretch of speech where a talker begins or ends over what goes on behind him.
@@ -246,27 +257,28 @@ class _Look:
             core = likely[is_told[0] : is_told[-1] + 1] if len(is_told) else likely
             confidence = float(np.clip((core.mean() - 0.5) / 0.4, 0, 1))
         if end - start >= 0.5:
-            if self._middle(self.held, start, end) > _HELD:
+            if self._texture(start, end).held > _HELD:
                 confidence *= 0.5  # it sings, or there is music with it
             if self._spread(start, end) < 1.2:
                 confidence *= 0.6  # it never pauses: many at once
-        return Sound("voice", start, end, self._level(start, end), confidence)
+        return Sound("voice", start, end, self._level(hops), confidence)
 
     def other(self, start: float, end: float) -> Sound:
         """A patch that can be heard and is no voice."""
-        level = self._level(start, end)
+        level = self._level(self._loud_hops(start, end))
         kind: Kind = "other"
-        steady = self._spread(start, end) < _STEADY_DB
-        flat = self._middle(self.flat, start, end)
+        spread = self._spread(start, end)
+        steady = spread < _STEADY_DB
+        held, flat = self._texture(start, end)
         if end - start >= 0.4:
             if (steady and level > _FAINTEST_MODEM) and (
                 flat < _FLAT or self._is_banded(start, end)
             ):
                 kind = "modem"
-            elif self._middle(self.held, start, end) > _HELD:
+            elif held > _HELD:
                 kind = "music"
         if kind == "other" and flat > _FLAT and end - start >= 0.1:
-            kind = "noise" if self._spread(start, end) < _NOISE_SPREAD_DB else "other"
+            kind = "noise" if spread < _NOISE_SPREAD_DB else "other"
         return Sound(kind, start, end, level, 0.8)
 
     # -- small things ----------------------------------------------------------------------
@@ -278,16 +290,19 @@ class _Look:
             first + np.flatnonzero(part >= np.median(part)) if len(part) else np.empty(0, np.intp)
         )
 
-    def _level(self, start: float, end: float) -> float:
-        hops = self._loud_hops(start, end)
+    def _level(self, hops: NDArray[np.intp]) -> float:
         return 10 * float(np.log10(np.mean(10 ** (self.level[hops] / 10)))) if len(hops) else -100.0
 
-    def _middle(self, values: NDArray[np.float32], start: float, end: float) -> float:
-        """Median over the spectra that lie inside."""
+    def _texture(self, start: float, end: float) -> _Texture:
+        """Medians over the spectra that lie inside."""
         first = int(np.ceil(start * _RATE / _STEP))
         last = max(first + 1, int((end * _RATE - _SIZE) / _STEP) + 1)
-        inside = values[first:last]
-        return float(np.median(inside)) if len(inside) else 0.0
+        inside = list(_spectra(self.samples, first, last))
+        if not inside:
+            return _Texture(0.0, 0.0)
+        return _Texture(
+            *(float(np.median(np.concatenate(each))) for each in zip(*inside, strict=True))
+        )
 
     def _spread(self, start: float, end: float) -> float:
         """Spread of the level over half a second, dB, in the middle of all such."""
@@ -310,21 +325,21 @@ class _Look:
 
 
 def _spectra(
-    samples: NDArray[np.float32],
+    samples: NDArray[np.float32], first: int, last: int
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Of each spectrum how much of its peaks holds for 0.2 s, and its flatness."""
+    """Of each spectrum from one to another how much of its peaks holds for 0.2 s, and its flatness."""
     if len(samples) < _SIZE:
         return
     frames = np.lib.stride_tricks.sliding_window_view(samples, _SIZE)[::_STEP]
-    window = np.hanning(_SIZE).astype(np.float32)
-    frequency = np.fft.rfftfreq(_SIZE, 1 / _RATE)
-    band = slice(*np.searchsorted(frequency, [_LOW, _HIGH]))
+    last = min(last, len(frames))
     ahead = 3  # spectra: 0.2 s
-    for first in range(0, len(frames), _AT_ONCE):
-        part = frames[first : first + _AT_ONCE + ahead]
-        power = (np.abs(np.fft.rfft(part * window, axis=1)) ** 2)[:, band] + 1e-12
-        count = min(_AT_ONCE, len(frames) - first)
-        level = 10 * np.log10(power)
+    for at in range(first, last, _AT_ONCE):
+        count = min(_AT_ONCE, last - at)
+        part = frames[at : at + count + ahead]
+        spectra = np.fft.rfft(part * _WINDOW, axis=1)[:, _BAND]
+        power = spectra.real**2 + spectra.imag**2 + 1e-12
+        logarithm = np.log(power)
+        level = (10 / math.log(10)) * logarithm
         peak = np.zeros(level.shape, np.bool_)
         here = level[:, 2:-2]
         peak[:, 2:-2] = (here >= level[:, 1:-3]) & (here > level[:, 3:-1])
@@ -339,51 +354,9 @@ def _spectra(
             both = near[ahead:] & near[1 : 1 - ahead or None][: len(part) - ahead]
             held[:-ahead] = (strength[:-ahead] * both).sum(axis=1)
             held[:-ahead] /= strength[:-ahead].sum(axis=1) + 1e-9
-        flat = np.exp(np.log(power).mean(axis=1)) / power.mean(axis=1)
+        flat = np.exp(logarithm.mean(axis=1)) / power.mean(axis=1)
         yield held[:count], flat[:count]
-        mapped.let_go(samples[first * _STEP : (first + _AT_ONCE) * _STEP])
-
-
-def _tones(samples: NDArray[np.float32], start: float, end: float) -> Iterator[Sound]:
-    """Find where a stretch is one sine or two that stand still."""
-    part = samples[round(start * _RATE) : round(end * _RATE)]
-    if len(part) < 2 * _FRAME:
-        return
-    frames = np.lib.stride_tricks.sliding_window_view(part, _FRAME)[:: _FRAME // 2]
-    power = np.abs(np.fft.rfft(frames * np.hanning(_FRAME), _PADDED, axis=1)) ** 2
-    total = power.sum(axis=1) + 1e-12
-    rows, lobe = np.arange(len(power)), 3 * _PADDED // _FRAME
-    held, peaks = np.zeros(len(power)), np.zeros((2, len(power)))
-    for number in range(2):
-        top = power.argmax(axis=1)
-        share = np.zeros(len(power))
-        for shift in range(-lobe, lobe + 1):
-            at = np.clip(top + shift, 0, power.shape[1] - 1)
-            share += power[rows, at]
-            power[rows, at] = 0.0
-        held += share / total
-        peaks[number] = np.where(share > 0.02 * total, top * _RATE / _PADDED, 0.0)
-    peaks.sort(axis=0)
-    still = np.abs(np.diff(peaks, axis=1)).max(axis=0) < _STILL_HZ
-    is_tone = (held > _TONE) & (total > total.max() * 1e-3)
-    step = _FRAME // 2 / _RATE
-    edges = np.flatnonzero(~(still & is_tone[1:] & is_tone[:-1])) + 1
-    for run in np.split(rows, edges):
-        if len(run) >= 2 and is_tone[run].all():
-            low, high = np.median(peaks[:, run], axis=1).tolist()
-            first, last = start + run[0] * step, start + (run[-1] + 2) * step
-            rms = float(np.mean(np.square(part[run[0] * _FRAME // 2 :][: len(run) * _FRAME // 2])))
-            level = 10 * float(np.log10(max(rms, 1e-10)))
-            last = min(float(last), end)
-            yield Sound("tone", float(first), last, level, 1.0, _named(low, high))
-
-
-def _named(low: float, high: float) -> str:
-    """What the telephone calls two frequencies."""
-    for (row, column), key in _KEYS.items():
-        if abs(low / row - 1) < 0.025 and abs(high / column - 1) < 0.025:
-            return f"key {key}"
-    return f"{high:.0f} Hz" if low == 0 else f"{low:.0f} + {high:.0f} Hz"
+        mapped.let_go(samples[at * _STEP : (at + count) * _STEP])
 
 
 def _between(start: float, end: float, tones: list[Sound]) -> Iterator[tuple[float, float]]:
@@ -402,7 +375,7 @@ def _patches(start: float, end: float) -> Iterator[tuple[float, float]]:
 
 
 def _trained(found: list[Sound]) -> list[Sound]:
-    """Loud noise next to a modem's tones is the modem too: its training, its data [2]_."""
+    """Loud noise next to a modem's tones is the modem too: its training, its data [1]_."""
     told = [s for s in found if s.kind == "modem" or (s.kind == "tone" and s.duration > 0.4)]
     return [
         replace(sound, kind="modem")

@@ -15,6 +15,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ __all__ = [
     "noise_floor_of",
     "hop_edges",
     "joined",
+    "let_go",
     "levels",
     "runs_of",
     "to_sound",
@@ -38,6 +40,9 @@ __all__ = [
 ]
 
 Intervals: TypeAlias = NDArray[np.float64]
+
+#: Many ask for the level of the same few signals.
+_levels: WeakKeyDictionary[Audio, NDArray[np.float64]] = WeakKeyDictionary()
 
 #: Silero's own probabilities for the start and the end of speech.
 ONSET, OFFSET = 0.5, 0.35
@@ -115,16 +120,34 @@ def voice_activity(
 
 
 def levels(audio: Audio) -> NDArray[np.float64]:
-    """Level of each whole hop in dBov, at least -100."""
+    """Level of each whole hop in dBov, at least -100; read-only, kept as long as the audio."""
+    if audio not in _levels:
+        _levels[audio] = _measured(audio)
+    return _levels[audio]
+
+
+def _measured(audio: Audio) -> NDArray[np.float64]:
     edges = hop_edges(len(audio), audio.sample_rate)
-    power = np.empty(len(edges) - 1)
-    for first in range(0, len(power), _AT_ONCE):
+    level: NDArray[np.float64] = mapped.zeros(len(edges) - 1, np.float64)
+    for first in range(0, len(level), _AT_ONCE):
         few = edges[first : first + _AT_ONCE + 1]
-        part = audio.samples[few[0] : few[-1]].astype(np.float64)
-        power[first : first + _AT_ONCE] = np.add.reduceat(part * part, few[:-1] - few[0])
-        mapped.let_go(audio.samples[few[0] : few[-1]])
-    power /= np.diff(edges)
-    return 10 * np.log10(np.maximum(power, 1e-10))
+        part, size = audio.samples[few[0] : few[-1]], np.diff(few)
+        if (size == size[0]).all():
+            each = part.reshape(len(size), -1)
+            power = np.einsum("ij,ij->i", each, each, dtype=np.float64) / size
+        else:
+            power = np.add.reduceat(np.square(part, dtype=np.float64), few[:-1] - few[0]) / size
+        level[first : first + _AT_ONCE] = 10 * np.log10(np.maximum(power, 1e-10))
+        mapped.let_go(part)
+    level.setflags(write=False)
+    return level
+
+
+def let_go(audio: Audio) -> None:
+    """Keep a signal on the disk only, and its level if that is known; both are read again when wanted."""
+    mapped.let_go(audio.samples)
+    if audio in _levels:
+        mapped.let_go(_levels[audio])
 
 
 def hop_edges(count: int, sample_rate: int) -> NDArray[np.intp]:
@@ -164,8 +187,9 @@ def runs_of(
         step: Length of a step in seconds.
         still: What is enough for it to go on once it has begun; by default the same.
     """
-    still = on if still is None else still
-    edges = np.flatnonzero(np.diff(still, prepend=False, append=False)).reshape(-1, 2)
+    edges = _edges(on if still is None else still)
+    if still is None:
+        return np.asarray(edges * step, np.float64)
     counts = np.concatenate(([0], np.cumsum(on)))
     rows = []
     for first, last in edges.tolist():
@@ -173,6 +197,13 @@ def runs_of(
             begins = first + int(np.argmax(on[first:last]))
             rows.append((begins * step, last * step))
     return as_intervals(rows)
+
+
+def _edges(on: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """First index of each run, and the one after its last."""
+    framed = np.zeros(len(on) + 2, np.bool_)
+    framed[1:-1] = on
+    return np.flatnonzero(framed[1:] != framed[:-1]).reshape(-1, 2)
 
 
 def _tightened(intervals: Intervals, level: NDArray[np.float64], duration: float) -> Intervals:
@@ -313,7 +344,8 @@ def _listen(
         going = int(np.count_nonzero(size > step))
         at = begins[:going] + step * _WINDOW
         block = samples.take(at, mode="clip")
-        block[(at < 0) | (at >= len(samples))] = 0.0
+        if at[:, 0].min() < 0 or at[:, -1].max() >= len(samples):
+            block[(at < 0) | (at >= len(samples))] = 0.0
         given = {"input": block, "state": state[:, :going], "sr": rate}
         probability, state = session.run(None, given)
         told = warm[:going] <= step

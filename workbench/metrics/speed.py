@@ -131,7 +131,8 @@ def figures(audio: Audio) -> NDArray[np.float64] | None:
     Returns:
         Shape ``(56,)``, in the order of the module's list; ``None`` for too little of a voice.
     """
-    samples = audio.resampled(_RATE).samples[: round(_LONGEST * _RATE)]
+    narrow = audio.resampled(_RATE)
+    samples = narrow.samples[: round(_LONGEST * _RATE)]
     if len(samples) < _FRAME + _STEP * _FEWEST:
         return None
     frames = np.lib.stride_tricks.sliding_window_view(samples, _FRAME)[::_STEP]
@@ -155,7 +156,7 @@ def figures(audio: Audio) -> NDArray[np.float64] | None:
     syllables = [
         float(np.mean(envelope[lag:] * envelope[:-lag]) / np.mean(envelope**2)) for lag in _LATER
     ]
-    pitch, _ = median_pitch(audio)
+    pitch, _ = median_pitch(narrow)
     return np.concatenate(
         [
             mean - mean.mean(),

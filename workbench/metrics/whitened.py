@@ -11,6 +11,7 @@ References:
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -99,8 +100,8 @@ def _whitened(audio: Audio) -> NDArray[np.float32]:
     cells = _cells(audio.samples, rate)
     power = _around(cells)
     known = _inside(rate) & (power > NOTHING * size)
-    flat = np.where(known, cells / np.sqrt(np.maximum(power, NOTHING)), 0)
-    frames = np.fft.irfft(flat, size, axis=1) * _window(size)
+    cells *= np.where(known, 1 / np.sqrt(np.maximum(power, NOTHING)), 0)
+    frames = np.fft.irfft(cells, size, axis=1) * _window(size)
     out = np.zeros((len(frames) + 1) * (size // 2), np.float32)
     out[: -(size // 2)] += frames[:, : size // 2].ravel()
     out[size // 2 :] += frames[:, size // 2 :].ravel()
@@ -121,22 +122,31 @@ def _cells(samples: NDArray[np.float32], rate: int) -> NDArray[np.complex64]:
 def _around(cells: NDArray[np.complex64]) -> NDArray[np.float32]:
     """Mean power of each cell and its neighbours."""
     power = cells.real**2 + cells.imag**2
-    for width in (BINS, FRAMES):  # along the last axis, which is then the other
-        count, half = power.shape[1], width // 2
-        padded = np.pad(power, ((0, 0), (half, half)), "edge")
-        power = np.add.reduce([padded[:, at : at + count] for at in range(width)]).T
-    return power / np.float32(FRAMES * BINS)
+    return _sums(_sums(power, BINS, 1), FRAMES, 0) / np.float32(FRAMES * BINS)
+
+
+def _sums(power: NDArray[np.float32], width: int, axis: int) -> NDArray[np.float32]:
+    """Sum of so many neighbours along an axis, beyond whose ends the last one goes on."""
+    count, half = power.shape[axis], width // 2
+    beyond = power.take(np.arange(-half, count + half).clip(0, count - 1), axis)
+    along = np.moveaxis(beyond, axis, 0)
+    total = along[:count] + along[1 : count + 1]
+    for at in range(2, width):
+        total += along[at : at + count]
+    return np.moveaxis(total, 0, axis)
 
 
 def _size(rate: int) -> int:
     return 2 * round(CELL * rate / 2)
 
 
+@cache
 def _window(size: int) -> NDArray[np.float32]:
     """The root of Hann's: twice applied it adds up to 1."""
     return np.sqrt(np.hanning(size + 1)[:-1]).astype(np.float32)
 
 
+@cache
 def _inside(rate: int) -> NDArray[np.bool_]:
     frequencies = np.fft.rfftfreq(_size(rate), 1 / rate)
     return (frequencies >= BAND[0]) & (frequencies <= BAND[1])

@@ -70,19 +70,20 @@ def _bits(values: NDArray[np.float64], log_step: NDArray[np.float64] | float) ->
         values: Shape ``(frames, n)``.
         log_step: Logarithm to base 2 of the step between two values, of all or of each row.
     """
+    if not len(values):
+        return np.empty(0)
     values = values - values.mean(axis=1, keepdims=True)
     size = values.shape[1]
-    lagged = [
-        np.einsum("ij,ij->i", values[:, lag:], values[:, : size - lag]) / size
-        for lag in range(_ORDER + 1)
-    ]
+    lagged, weights = np.zeros((2, _ORDER + 1, len(values)))
+    for lag in range(_ORDER + 1):
+        lagged[lag] = np.einsum("ij,ij->i", values[:, lag:], values[:, : size - lag])
+    lagged /= size
     error = lagged[0] * (1 + 1e-9) + 1e-12
-    weights = np.zeros((len(values), _ORDER + 1))
-    weights[:, 0] = 1.0
+    weights[0] = 1.0
     for order in range(1, _ORDER + 1):  # Levinson and Durbin
-        past = sum(weights[:, i] * lagged[order - i] for i in range(order))
-        reflection = np.clip(-past / error, -0.99999, 0.99999)
-        weights[:, 1 : order + 1] += reflection[:, None] * weights[:, order - 1 :: -1][:, :order]
+        past = np.einsum("ij,ij->j", weights[:order], lagged[order:0:-1])
+        reflection = (-past / error).clip(-0.99999, 0.99999)
+        weights[1 : order + 1] += reflection * weights[order - 1 :: -1]
         error *= 1 - reflection**2
     found: Lengths = 0.5 * np.log2(2 * np.pi * np.e * error + 1e-30) - log_step
     return np.maximum(found, 0.25)
@@ -90,10 +91,9 @@ def _bits(values: NDArray[np.float64], log_step: NDArray[np.float64] | float) ->
 
 def _linear(values: NDArray[np.integer]) -> Lengths:
     """Bits per sample of whole numbers; where all are multiples of a power of 2, that is the step."""
-    whole = values.astype(np.int64)
-    common = np.bitwise_or.reduce(whole, axis=1)
+    common = np.bitwise_or.reduce(values, axis=1).astype(np.int64)
     step = np.where(common, common & -common, 1)
-    return _bits(whole.astype(np.float64), np.log2(step))
+    return _bits(values.astype(np.float64), np.log2(step))
 
 
 def table(values: NDArray[np.float32]) -> CodeLength:
@@ -150,13 +150,14 @@ def floating_point(first: int) -> CodeLength:
         with np.errstate(invalid="ignore", over="ignore"):
             there = np.isfinite(values) & (np.abs(values) < 16)
             there &= (values == 0) | (np.abs(values) > 1e-12)
-            valid = there.all(axis=1)
-        sound = np.where(valid[:, None], values, 0).astype(np.float64)
+        valid = np.flatnonzero(there.all(axis=1))
+        sound = values[valid].astype(np.float64)
         scaled = sound * 32768
         coarse = np.abs(scaled - np.rint(scaled)).max(axis=1, initial=0.0) < 1e-3
         fine = np.log2(np.maximum(np.abs(sound), 1e-6)).mean(axis=1) - 24
-        bits = _bits(sound, np.where(coarse, -15.0, fine))
-        return np.where(valid, bits / 4, np.inf)
+        found: Lengths = np.full(len(data), np.inf)
+        found[valid] = _bits(sound, np.where(coarse, -15.0, fine)) / 4
+        return found
 
     return length
 
@@ -312,7 +313,13 @@ def _packets(data: Bytes, header: Callable[[bytes], tuple[bytes, int] | None]) -
             at = frame.find(b"\xff", at + 1)
         return False
 
-    return np.array([0.1 if has_two(frame.tobytes()) else np.inf for frame in data])
+    # Whatever is a header has a byte of 0xF0 and more behind its first: hardly any other frame does.
+    begins = ((data[:, :-1] == 0xFF) & (data[:, 1:] >= 0xF0)).any(axis=1)
+    found: Lengths = np.full(len(data), np.inf)
+    for row in np.flatnonzero(begins).tolist():
+        if has_two(data[row].tobytes()):
+            found[row] = 0.1
+    return found
 
 
 #: Layer III: kbit/s by index, and hertz, of MPEG-1 and of MPEG-2.

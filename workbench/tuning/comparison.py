@@ -19,8 +19,8 @@ Columns of the table:
     ``loudness_lufs``     The same, as broadcasting measures it (ITU-R BS.1770).
     ``peak_dbov``         Its largest sample.
     ``bandwidth_hz``      Up to where there is anything to hear.
-    ``damage_percent``    Of the loudness in the telephone band: less is better.
-    ``missing_percent``   Of the loudness above that band, missing or other than it was.
+    ``damage_percent``    Of the loudness, changed in the telephone band beyond what the voice masks.
+    ``missing_percent``   Of the loudness, missing above that band, or other than it was.
     ``lsd_db``            Spectral distance to the reference, 100 to 3400 Hz, dB: less is better.
     ``lsd_wide_db``       The same to 7000 Hz; NaN if the bot's own rate does not reach there.
     ``seg_snr_db``        Segmental SNR in the telephone band, dB, at most 35.

@@ -11,9 +11,19 @@ from numpy.typing import NDArray
 
 from workbench.call import Call
 from workbench.call.echoes import expected_echoes
-from workbench.call.turns import TURN_PAUSE
+from workbench.call.turns import BEHIND_DB, OVER_AMBIENCE_DB, TURN_PAUSE
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
-from workbench.diagnosis.finding import SURE, Finding, Part, graded, grouped, hull, lasting
+from workbench.diagnosis.finding import (
+    POSSIBLE,
+    SURE,
+    Finding,
+    Part,
+    graded,
+    grouped,
+    hull,
+    lasting,
+)
+from workbench.metrics.pitch import median_pitch
 from workbench.metrics.sounds import Sound
 from workbench.metrics.speech import HOP, Intervals, as_intervals, levels, runs_of
 
@@ -30,17 +40,20 @@ __all__ = [
 
 #: What can be heard at all.
 AUDIBLE_DBOV: Final = -50.0
-#: Words stand out so far from a background that is mixed with them.
-OVER_AMBIENCE_DB: Final = 8.0
 #: For how long before an interruption what caused it may have begun, and after it, in seconds.
 BEFORE, AFTER = 1.5, 0.2
-#: A sound that ends so shortly before a voice belongs to it, in seconds.
-LEADS_UP: Final = 0.3
+#: A sound that ends so shortly before the next, in seconds, is of the same utterance: pauses inside one are
+#: shorter, and a voice is known some 0.1 s late.
+LEADS_UP: Final = 0.4
+#: A pause of the bot inside what it says is shorter than this, in seconds.
+BRIDGED: Final = 0.7
 #: A pause in mid-sentence is no longer than this, in seconds; people think for longer only between.
 MID_SENTENCE: Final = 2.0
 #: A caller who goes on so soon after the bot has begun did not react to it: that takes 0.2 s and more,
 #: and another half for whoever is taken by surprise.
 NOT_A_REACTION: Final = 0.7
+#: What has a pitch for so many seconds, and for such a share of it, may be a voice.
+_VOICED_SECS, _VOICED = 0.3, 0.3
 #: So soon after both talked, in seconds, a bot that was cut off is silent.
 CUT: Final = 0.3
 
@@ -324,26 +337,36 @@ def false_barge_in(call: Call) -> Iterator[Finding]:
         echoed = any(e.start < noticed < e.end + e.delay_ms / 1000 for e in echoes)
         voiced = not echoed and any(sound.kind == "voice" for sound in heard)
         if cut and not voiced and not spoken(call.caller_speech, noticed - BEFORE, noticed + AFTER):
-            reasons.setdefault("echo" if echoed else _named(heard), []).append(noticed)
+            what = "echo" if echoed else _unknown(call, heard) or _named(heard)
+            reasons.setdefault(what, []).append(noticed)
     for what, times in reasons.items():
-        is_key = what.startswith("key ")
+        is_key, unsure = what.startswith("key "), what in ("pitch", "cry")
         cause, remedy = _FALSE.get("key" if is_key else what, _FALSE["noise"])
         often = "once" if len(times) == 1 else f"{len(times)} times"
         by = f" by {_SAID.get(what, what)}" if what else ""
         yield false_barge_in.finding(
             side="bot",
             parts=[Part(time, time, 1.0) for time in times],
-            severity="info" if is_key else graded(len(times), 1, 3),
+            severity="info" if is_key or unsure else graded(len(times), 1, 3),
             value=len(times),
             threshold=Threshold(1, "interruptions"),
-            measurement=f"the bot was cut off {often}{by} though the caller had said nothing",
+            measurement=f"the bot was cut off {often}{by}"
+            + ("" if unsure else " though the caller had said nothing"),
             cause=cause,
             remedy=remedy,
             listen="caller_sent",
+            confidence=POSSIBLE if unsure else 1.0,
         )
 
 
-_SAID: Final = {"echo": "its own echo", "modem": "a fax or a modem", "other": "a noise"}
+_SAID: Final = {
+    "echo": "its own echo",
+    "cry": "a sound",
+    "modem": "a fax or a modem",
+    "other": "a noise",
+    "pitch": "something with a pitch",
+    "tone": "a tone",
+}
 _HARDER: Final = (
     "Raise VADParams.confidence, min_volume or start_secs, or let an interruption wait for a "
     "transcribed word; see echo and noise among the findings."
@@ -359,15 +382,44 @@ _FALSE: Final = {
         "Nothing was heard of the caller: something in the pipeline asked for the interruption.",
         "Look for what pushes InterruptionFrame: an idle prompt, a tool, a processor of your own.",
     ),
+    "pitch": (
+        "What was heard of the caller has the pitch of a voice, and is not known as one: a shout, a cry, "
+        "a laugh, an animal.",
+        "Listen to it. " + _HARDER,
+    ),
+    "cry": (
+        "What was heard of the caller lasts as long as a word, and is not known as a voice: a shout, a cough, "
+        "a laugh, a rustle.",
+        "Listen to it. " + _HARDER,
+    ),
     "noise": ("What was heard of the caller was no voice, and was taken for speech.", _HARDER),
 }
 
 
 def _heard(sounds: Sequence[Sound], start: float, end: float) -> list[Sound]:
-    """What was heard between two times, and the voices that it led up to: a hiss begins many words."""
+    """What was heard between two times, and the voice that it led up to, by whatever sounds.
+
+    A hiss begins many words, a hum or a held vowel others.
+    """
     found = [sound for sound in sounds if sound.start < end and sound.end > start]
     last = max((sound.end for sound in found), default=start)
-    return found + [s for s in sounds if s.kind == "voice" and end <= s.start < last + LEADS_UP]
+    for sound in sounds:
+        if end <= sound.start < last + LEADS_UP:
+            last = max(last, sound.end)
+            if sound.kind == "voice":
+                return [*found, sound]
+    return found
+
+
+def _unknown(call: Call, heard: Sequence[Sound]) -> str:
+    """What was heard last, if some voice may be in it: it has a pitch, or lasts as a word does."""
+    if not heard or heard[-1].kind != "other":
+        return ""
+    sound = heard[-1]
+    _, voiced = median_pitch(call.caller_sent.span(sound.start, sound.end))
+    if voiced > max(_VOICED_SECS, _VOICED * sound.duration):
+        return "pitch"
+    return "cry" if sound.duration > _VOICED_SECS else ""
 
 
 def _named(heard: Sequence[Sound]) -> str:
@@ -418,17 +470,20 @@ def missing_clear(call: Call) -> Iterator[Finding]:
 def audible_runs(call: Call, clears: NDArray[np.float64]) -> Intervals:
     """Where the bot is heard to speak, pauses inside sentences bridged but not a ``clear``."""
     level = levels(call.caller_heard)
-    loud = level > AUDIBLE_DBOV
+    spoken_in, about = np.zeros((2, len(level)), bool)
+    for start, end in call.bot_speech.tolist():
+        spoken_in[round(start / HOP) : round(end / HOP)] = True
+        about[max(0, round((start - BRIDGED) / HOP)) : round((end + BRIDGED) / HOP)] = True
     if call.ambience is not None:  # which goes on when the bot has finished
-        loud = level > max(AUDIBLE_DBOV, call.ambience + OVER_AMBIENCE_DB)
-        spoken_in = np.zeros(len(loud), bool)
-        for start, end in call.bot_speech.tolist():
-            spoken_in[round(start / HOP) : round(end / HOP)] = True
-        loud &= spoken_in
+        loud = spoken_in & (level > max(AUDIBLE_DBOV, call.ambience + OVER_AMBIENCE_DB))
+    else:  # and so may a background that is heard too rarely to be known for one
+        voices = [sound.level for sound in call.bot_sounds if sound.kind == "voice"]
+        behind = float(np.median(voices)) - BEHIND_DB if voices else AUDIBLE_DBOV
+        loud = (level > AUDIBLE_DBOV) & (about | (level > behind))
     runs: list[list[float]] = []
     for start, end in runs_of(loud, HOP).tolist():
         cleared = runs and ((clears >= runs[-1][1] - 2 * HOP) & (clears <= start)).any()
-        if runs and start - runs[-1][1] < 0.7 and not cleared:
+        if runs and start - runs[-1][1] < BRIDGED and not cleared:
             runs[-1][1] = end
         else:
             runs.append([start, end])

@@ -238,7 +238,8 @@ def dropout(call: Call) -> Iterator[Finding]:
         told: list[tuple[float, float]] = []
         for name in names:
             # Where no message was, another detector speaks; what came in goes on.
-            found = _holes(call.signal(name))
+            if name in call.ways[side]:  # the other one is the same, holes and all
+                found = _holes(call.signal(name))
             holes, stalls, tried = (
                 [h for h in spans if not _touches(where[name], *h) and not _near(told, *h)]
                 for spans in (found.holes, found.stalls, found.tried)
@@ -344,7 +345,9 @@ def _holes(audio: Audio) -> _Holes:
     found, silent = [np.empty(0, np.intp)], False
     for first, block in mapped.blocks(samples, _AT_ONCE):
         now = np.abs(block) <= 2 / 32768
-        found.append(first + np.flatnonzero(np.diff(now, prepend=silent)))
+        if now[0] != silent:
+            found.append(np.array([first]))
+        found.append(first + 1 + np.flatnonzero(now[1:] != now[:-1]))
         silent = bool(now[-1])
     if silent:
         found.append(np.array([len(samples)]))
@@ -352,14 +355,16 @@ def _holes(audio: Audio) -> _Holes:
     length = edges[:, 1] - edges[:, 0]
     edges = edges[(length >= dropout.threshold / 1000 * rate) & (length <= LONGEST_STALL * rate)]
     level = levels(audio) if len(edges) else np.empty(0)
-    told, closures = _Holes([], [], [], 0), 0
+    told, closures, kept = _Holes([], [], [], 0), 0, 0
     for first, last in edges.tolist():
+        if first > kept + _AT_ONCE:
+            mapped.let_go(samples[kept:first])
+            kept = first
         around = level[max(0, int(first / rate / HOP) - 100) : int(last / rate / HOP) + 100]
         loudest = float(around.max(initial=-100.0))
         breaks_off = _breaks_off(samples, first, last, rate, loudest)
         if not breaks_off and last - first <= LONGEST_HOLE * rate:
             closures += _is_in_word(samples, first, last, rate, loudest + CLOSED_DB)
-        mapped.let_go(samples[max(0, first - rate) : last + rate])
         if not breaks_off:
             continue
         if last - first >= BETWEEN_KEYS * rate and _between_tones(samples, first, last, rate):
@@ -371,6 +376,7 @@ def _holes(audio: Audio) -> _Holes:
         told.tried.append(span)
         if _goes_on(samples, first, last, rate):
             told.stalls.append(span)
+    mapped.let_go(samples[kept:])
     return told._replace(closures=closures)
 
 

@@ -8,9 +8,7 @@ from typing import Final
 import numpy as np
 
 from pipecat_bandwidth.encodings import WireFormat
-from workbench import mapped
 from workbench.call import Call
-from workbench.call.signals import WAYS
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector, once
 from workbench.diagnosis.detectors.readings import (
     MARGIN,
@@ -75,10 +73,11 @@ CONTAINERS: Final = {
 )
 def container_header(call: Call) -> Iterator[Finding]:
     """The header of an audio file, sent as sound: a click, or, of a compressed one, static behind it."""
-    frames = call.audio_out
+    frames, magics = call.audio_out, tuple(CONTAINERS)
     found = [
         (time, name)
         for time, pcm in zip(frames.time.tolist(), frames.mono, strict=True)
+        if pcm.startswith(magics)
         for magic, name in CONTAINERS.items()
         if pcm.startswith(magic)
     ]
@@ -131,10 +130,9 @@ def misreadings(call: Call) -> tuple[tuple[Side, str, list[Misread]], ...]:
         Side, signal, and stretches in order, of signals that differ from the one they are made of.
     """
     rows: list[tuple[Side, str, list[Misread]]] = []
-    for side, (source, twin) in WAYS.items():
+    for side, names in call.ways.items():
         told: list[Misread] = []
-        is_same = mapped.same(call.signal(source).samples, call.signal(twin).samples)
-        for name in (source,) if is_same else (source, twin):
+        for name in names:
             found = misread(call.signal(name), declared(call, name))
             # What came wrong goes on wrong.
             mine = [m for m in found if not _overlaps(m, told)]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from workbench import mapped
 from workbench.audio import Audio
 from workbench.call import Call
-from workbench.call.pieces import laid, let_go, sizes
+from workbench.call.pieces import join, laid, let_go, sizes
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.encoding import misreadings
 from workbench.diagnosis.detectors.readings import TWO_CHANNELS
@@ -271,8 +271,7 @@ def _taking_turns(blocks: Sequence[bytes]) -> tuple[NDArray[np.intp], NDArray[np
         few = blocks[at : at + _BLOCKS + 2]
         there = np.flatnonzero(lengths[at : at + _BLOCKS + 2] == usual)
         first, last = np.zeros((len(few), EDGE)), np.zeros((len(few), size))
-        pcm = b"".join([few[index] for index in there.tolist()])
-        samples = np.frombuffer(pcm, "<i2").reshape(len(there), -1)
+        samples = np.frombuffer(join(few, there), "<i2").reshape(len(there), -1)
         first[there], last[there] = samples[:, :EDGE], samples[:, -size:]
         let_go(blocks)
         begins, ends = (np.mean(np.square(x), axis=1) > loud for x in (first, last[:, -EDGE:]))

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from workbench.audio import Audio
 from workbench.call import Call, FrameRecord
 from workbench.call.pieces import let_go
+from workbench.call.turns import OVER_AMBIENCE_DB, TURN_PAUSE
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
-from workbench.diagnosis.detectors.barge_in import OVER_AMBIENCE_DB
+from workbench.diagnosis.detectors.barge_in import AUDIBLE_DBOV
 from workbench.diagnosis.finding import POSSIBLE, Finding, Part, graded
+from workbench.metrics.speech import HOP, levels
 
 __all__ = ["stale_audio"]
 
@@ -54,7 +56,7 @@ _AROUND: Final = 160
     measured="audio sent within 0.25 s after ``clear`` and not gone on with; or the beginning of "
     "what is sent next, if it is the end of what was given to the serializer before, or a piece of "
     "160 ms and more from the middle of a word of its last 4 s (correlation 0.95 at least; from "
-    "0.97 on it is called sure).",
+    "0.97 on it is called sure). All of a sentence up to where it was cut is possible only.",
     thresholds=(
         Threshold(
             20.0,
@@ -90,25 +92,26 @@ def stale_audio(call: Call) -> Iterator[Finding]:
             if len(given) and rate:
                 held = _in_a_row(given.taken(given.sample_rate == rate), rate)
                 old = Audio.from_pcm(held, rate).samples[-round(OLD_SECS * rate) :]
-                ms, likeness = _leftover(call, after, Audio(old, rate))
+                ms, likeness = _leftover(call, after, Audio(old, rate), _was_speaking(call, clear))
                 let_go(said.pieces)
         if ms and background is not None:
             if _loudest(call, after, ms) < background + OVER_AMBIENCE_DB:
                 continue  # music is like itself
         if ms >= stale_audio.threshold:
             given_behind = ((said_at > clear) & (said_at < start + TOO_SOON)).any()
-            cause, remedy = _PASSED if soon and given_behind else _KEPT
+            sure = likeness >= SURELY
+            cause, remedy = _PASSED if soon and given_behind else _KEPT if sure else _AGAIN
             yield stale_audio.finding(
                 side="bot",
                 parts=(Part(start, start + ms / 1000, ms),),
-                severity=graded(ms, stale_audio.threshold, 200),
+                severity=graded(ms, stale_audio.threshold, 200) if sure else "info",
                 value=ms,
                 measurement=f"{ms:.0f} ms of the interrupted sentence were played after the "
                 "interruption",
                 cause=cause,
                 remedy=remedy,
                 listen="bot_sent",
-                confidence=1.0 if likeness >= SURELY else POSSIBLE,
+                confidence=1.0 if sure else POSSIBLE,
             )
 
 
@@ -123,6 +126,13 @@ _KEPT: Final = (
     "The resampler, or a queue behind the interruption, kept a piece of the old audio.",
     "Reset the serializer's resampler at InterruptionFrame, as this project's does, and look for a "
     "processor that sends on what it had queued.",
+)
+
+
+_AGAIN: Final = (
+    "What was sent next is like what was cut. Either a piece of the old audio was kept, by a resampler or a "
+    "queue behind the interruption, or the bot said the same words again.",
+    "Listen to it. Where it is no repetition: " + _KEPT[1][0].lower() + _KEPT[1][1:],
 )
 
 
@@ -167,8 +177,18 @@ def _level_of(call: Call, index: int) -> float:
     return Audio.from_pcm(wire.decode(call.outbound.payloads[index]), wire.sample_rate).level
 
 
-def _leftover(call: Call, first: int, old: Audio) -> tuple[float, float]:
+def _was_speaking(call: Call, clear: float) -> bool:
+    """Whether the bot had the turn when it was interrupted: else nothing of it waited anywhere."""
+    heard = levels(call.caller_heard)[
+        max(0, round((clear - TURN_PAUSE) / HOP)) : round(clear / HOP)
+    ]
+    return bool(heard.max(initial=-100.0) > AUDIBLE_DBOV)
+
+
+def _leftover(call: Call, first: int, old: Audio, was_speaking: bool) -> tuple[float, float]:
     """How much of what is sent from message ``first`` on was in ``old``.
+
+    A resampler keeps the end of a sentence until the next; a queue keeps what it has not sent yet.
 
     Returns:
         Milliseconds, 0 for none, and the likeness of the two.
@@ -181,7 +201,7 @@ def _leftover(call: Call, first: int, old: Audio) -> tuple[float, float]:
     offset = _offset(sent_audio, old)
     new, tail = (_less(audio, offset).resampled(8000).samples for audio in (sent_audio, old))
     ms, likeness = _ending(new[: 8 * HELD_MS], tail)
-    return (ms, likeness) if ms else _within(new, tail)
+    return (ms, likeness) if ms or not was_speaking else _within(new, tail)
 
 
 def _offset(*several: Audio) -> np.float32:
@@ -242,8 +262,10 @@ def _within(new: NDArray[np.float32], old: NDArray[np.float32]) -> tuple[float, 
     else:
         return 0.0, best  # all of it: that is said again, no scrap before something new
     length = max(length, len(head))
-    is_scrap = _in_mid_word(head, old[:at]) or _breaks_off(new, old, length, len(old) - at)
-    return (length / 8 if is_scrap else 0.0), best
+    if _in_mid_word(head, old[:at]):
+        return length / 8, best
+    # A phrase that is said again may fall silent by chance where it was cut before.
+    return (length / 8, SAME) if _breaks_off(new, old, length, len(old) - at) else (0.0, best)
 
 
 def _breaks_off(new: NDArray[np.float32], old: NDArray[np.float32], length: int, left: int) -> bool:

@@ -12,7 +12,7 @@ from workbench.call import Call
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.finding import POSSIBLE, Finding, Part, graded
 from workbench.metrics.pitch import median_pitch
-from workbench.metrics.sounds import SURELY_VOICE, centred, intervals_of
+from workbench.metrics.sounds import SURELY_VOICE, intervals_of
 from workbench.metrics.speech import HOP, joined, levels
 
 __all__ = ["level_mismatch"]
@@ -29,10 +29,11 @@ SENTENCES_DB: Final = Threshold(
 _GAP_DB: Final = SENTENCES_DB.value / 2
 #: One sentence against fewer than four others is only possible: so few say little of what is usual.
 _FEW: Final = 5
+#: One sentence that is out of place by less than so many decibels more may be a voice that sinks (an actor's
+#: had 13 dB): that is for information.
+_ALONE_DB: Final = 3.0
 #: A sentence lasts at least this long, in seconds, and has no longer pause than this.
 SENTENCE, PAUSE = 1.0, 0.3
-#: What is no further above a mixer's background may be a voice in it, in dB.
-OVER_AMBIENCE_DB: Final = 10.0
 #: So many sentences are listened to, whether they are whispered.
 _LISTENED: Final = 60
 #: Of its loudest two fifths so much of a sentence has a pitch, or it is whispered.
@@ -51,7 +52,7 @@ _VOICED: Final = 0.1
     "VADParams.min_volume for a faint caller.",
     limits="a caller's sentences are not held against each other: people move, and hand the telephone "
     "on. Nor is a gain that changes inside of a sentence looked for, nor what is whispered. One sentence of the "
-    "bot against fewer than four others is only possible.",
+    "bot against fewer than four others, or by less than 15 dB, is only possible.",
     accuracy=(Accuracy("apart", 1.0, value_error=0.3, decibels=True),),
 )
 def level_mismatch(call: Call) -> Iterator[Finding]:
@@ -110,10 +111,11 @@ def _between_sentences(call: Call) -> Iterator[Finding]:
     usual, far = (low, "louder") if is_loud else (high, "fainter")
     count = len(fainter) + len(louder)
     rare = min(len(fainter), len(louder)) == 1
+    sinks = rare and apart < SENTENCES_DB.value + _ALONE_DB
     yield level_mismatch.finding(
         side="bot",
         parts=[Part(s.start, s.end, abs(s.level - usual)) for s in wrong],
-        severity=graded(apart, SENTENCES_DB.value, 20),
+        severity="info" if sinks else graded(apart, SENTENCES_DB.value, 20),
         value=apart,
         measurement=f"{len(wrong)} of the bot's {count} sentences {'is' if len(wrong) == 1 else 'are'} "
         f"{apart:.0f} dB {far} than the {'other' if count - len(wrong) == 1 else 'others'} ({low:.0f} against {high:.0f} dBov)",
@@ -124,23 +126,20 @@ def _between_sentences(call: Call) -> Iterator[Finding]:
         "for all of them. Look for what sets a gain while the bot speaks.",
         threshold=SENTENCES_DB,
         listen="caller_heard",
-        confidence=POSSIBLE if rare and count < _FEW else 1.0,
+        confidence=POSSIBLE if sinks or (rare and count < _FEW) else 1.0,
     )
 
 
 def _sentences(call: Call) -> list[_Sentence]:
     """What the bot says in one go, a second and longer."""
-    level = levels(centred(call.caller_heard))
-    least = -np.inf if call.ambience is None else call.ambience + OVER_AMBIENCE_DB
+    level = levels(call.bot_line)
     found = []
     for start, end in joined(call.bot_speech, PAUSE).tolist():
         part = level[round(start / HOP) : round(end / HOP)]
         if end - start < SENTENCE or not len(part):
             continue
         loud = 10 ** (np.sort(part)[len(part) // 2 :] / 10)
-        own = 10 * float(np.log10(loud.mean()))
-        if own > least:
-            found.append(_Sentence(start, end, own))
+        found.append(_Sentence(start, end, 10 * float(np.log10(loud.mean()))))
     return found
 
 

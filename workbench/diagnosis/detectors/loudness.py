@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from workbench import mapped
 from workbench.audio import Audio
 from workbench.call import Call
-from workbench.call.signals import WAYS
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.tones import in_tones
 from workbench.diagnosis.finding import (
@@ -24,6 +23,7 @@ from workbench.diagnosis.finding import (
     hull,
     lasting,
 )
+from workbench.metrics.rail import rounded_rail
 
 __all__ = ["clipping", "dc_offset"]
 
@@ -41,6 +41,12 @@ _AT_ONCE: Final = 250_000  # samples: an hour takes no more memory than a minute
 RAIL: Final = 0.1
 #: Of a fainter tone mu-law's steps are its flat crests.
 TONE_RAIL: Final = 0.25
+#: Samples about a rail that was rounded afterwards for each one below it, and their share of a turn. Of 6,050
+#: phrases and pieces of music those with the most were looked at: they are recordings that were cut off. Of
+#: sentences with 12 % at the rail nine of ten have both.
+PILED, PILED_SHARE = 1.0, 0.02
+#: Seconds of a turn that can tell it.
+TOLD: Final = 1.0
 #: What stands at the rail less than so many seconds apart is one word.
 WORD: Final = 0.2
 
@@ -51,7 +57,8 @@ WORD: Final = 0.2
     symptoms=(Symptom(12, "distorted", "`clipping`"),),
     measured="samples within 1.5 steps of the signal's own extreme: at least three runs of three, "
     "or nine samples and four times as many as on the step below; their share of the "
-    "turn. Thirty, twice as many as on the step below, make it possible.",
+    "turn. Thirty, twice as many as on the step below, make it possible; so do as many samples of "
+    "a turn about one height near its loudest as in as wide a band below it, and 2 % of the turn more.",
     thresholds=(
         Threshold(
             0.1,
@@ -61,8 +68,9 @@ WORD: Final = 0.2
         ),
     ),
     change="lower the gain by 6 dB; of the caller's telephone nothing can be undone.",
-    limits="clipping that was filtered or converted to another rate afterwards has no flat tops: of 1 % it "
-    "is not seen then, but for some of it through mu-law at full level. Made 12 dB fainter it is.",
+    limits="clipping that was filtered or converted to another rate afterwards has no flat tops: only "
+    "where some 12 % of a turn were cut off it is told, as possible. Made 12 dB fainter without that "
+    "it is found as at full level.",
     accuracy=(
         Accuracy("clipped", 1.0, value_error=2.3, span_ms=0.0),
         Accuracy("clipped_caller", 1.0, value_error=1.8, span_ms=0.0),
@@ -70,10 +78,13 @@ WORD: Final = 0.2
 )
 def clipping(call: Call) -> Iterator[Finding]:
     """A distorted voice: its peaks stand at the rail."""
-    for side, names in WAYS.items():
+    for side, names in call.ways.items():
         turns = [(turn.start, turn.end) for turn in call.turns if turn.side == side]
         for name in names:
-            found = list(_clipping(call.signal(name), side, name, turns))
+            audio = call.signal(name)
+            found = list(_clipping(audio, side, name, turns))
+            if not found and name == names[0]:  # the serializer's own rail is flat
+                found = list(_rounded(audio, side, name, turns))
             yield from found
             if found:  # what came clipped goes on clipped
                 break
@@ -82,6 +93,7 @@ def clipping(call: Call) -> Iterator[Finding]:
 def _clipping(
     audio: Audio, side: Side, name: str, turns: Sequence[tuple[float, float]]
 ) -> Iterator[Finding]:
+    """What stands flat at the rail."""
     samples = audio.samples
     # The signal's own extreme, because clipped audio may have been attenuated afterwards.
     extremes = [(block.max(), -block.min()) for _, block in mapped.blocks(samples, _AT_ONCE)]
@@ -89,7 +101,9 @@ def _clipping(
     if top < RAIL:
         return
     places, sizes = [np.empty(0, np.intp)], [np.empty(0, np.float32)]
-    for begin, block in mapped.blocks(samples, _AT_ONCE):
+    for (begin, block), pair in zip(mapped.blocks(samples, _AT_ONCE), extremes, strict=True):
+        if not max(pair) > 0.9 * top:
+            continue
         size = np.abs(block)
         at = np.flatnonzero(size > 0.9 * top)
         places.append(begin + at)
@@ -98,8 +112,7 @@ def _clipping(
     at_rail = size >= top - STEP
     rail, beside, size = high[at_rail], high[~at_rail], size[~at_rail]
     beside = beside[size >= float(size.max(initial=0.0)) - STEP]
-    ends = np.flatnonzero(np.diff(rail, append=rail[-1] + 2) > 1)
-    edges = np.column_stack((rail[np.append(0, ends[:-1] + 1)], rail[ends] + 1))
+    edges = _in_a_row(rail)
     rate = audio.sample_rate
     for start, end, members in _by_turn(edges / rate, turns):
         runs = edges[members]
@@ -132,6 +145,43 @@ def _clipping(
         )
 
 
+def _rounded(
+    audio: Audio, side: Side, name: str, turns: Sequence[tuple[float, float]]
+) -> Iterator[Finding]:
+    """What stood at a rail before it was filtered or converted: of all turns of a side."""
+    rate, parts, heights, shares = audio.sample_rate, list[Part](), list[float](), list[float]()
+    for start, end in turns:
+        first = round(max(0.0, start) * rate)
+        samples = audio.samples[first : round(end * rate)]
+        if len(samples) < TOLD * rate:
+            continue
+        rail = rounded_rail(samples)
+        if rail.crowding < PILED or rail.share < PILED_SHARE:
+            continue
+        high = np.flatnonzero(np.abs(samples) > 0.9 * rail.height)
+        if in_tones(audio, (first + high).tolist()):
+            continue
+        percent = 100 * rail.share
+        parts += _words(first + _in_a_row(high), rate, percent / len(high))
+        heights.append(rail.height)
+        shares.append(percent)
+    if not parts:
+        return
+    percent, cause, remedy = max(shares), *_CLIPPED[name]
+    yield clipping.finding(
+        side=side,
+        parts=parts,
+        severity="warning",
+        value=percent,
+        measurement=f"{percent:.2g} % of the speech was cut off at one height, "
+        f"{-20 * np.log10(np.median(heights)):.0f} dB below full scale, and filtered or converted since",
+        cause=cause,
+        remedy=remedy,
+        listen=name,
+        confidence=POSSIBLE,
+    )
+
+
 _AT_FULL_SCALE: Final = (
     "The conversion in the serializer goes over full scale, and cuts it off.",
     "Lower the gain before it by 3 dB: between two samples a wave is higher than at them.",
@@ -151,6 +201,12 @@ _CLIPPED: Final = {
     "bot_heard": _AT_FULL_SCALE,
     "bot_sent": _AT_FULL_SCALE,
 }
+
+
+def _in_a_row(places: NDArray[np.intp]) -> NDArray[np.intp]:
+    """First sample and the one after the last of each run of neighbours, shape ``(n, 2)``."""
+    ends = np.flatnonzero(np.diff(places, append=places[-1] + 2) > 1)
+    return np.column_stack((places[np.append(0, ends[:-1] + 1)], places[ends] + 1))
 
 
 def _words(runs: NDArray[np.int_], rate: int, percent: float) -> Iterator[Part]:
@@ -201,7 +257,7 @@ def _by_turn(
 )
 def dc_offset(call: Call) -> Iterator[Finding]:
     """Audio that is not centred on zero: clicks at every start and stop."""
-    for side, names in WAYS.items():
+    for side, names in call.ways.items():
         for name in names:
             percent = _off_centre(call.signal(name))
             if percent >= dc_offset.threshold:

@@ -263,9 +263,10 @@ def _background(
     """
     level = levels(line) + _LOST_DB
     power, threshold = 10 ** (level / 10), 10 ** (NOISE_DBOV.value / 10)
-    words, other, never = _occupied(heard, len(level))
+    words, other, never, music = _occupied(heard, len(level))
     for start, end in runs_of(~never & (running_mean(power, 5, 4) > threshold), HOP).tolist():
-        if _rumbles(line, level, start, end):
+        beside = slice(max(0, round(start / HOP) - 1), round(end / HOP) + 1)
+        if not music[beside].any() and _rumbles(line, level, start, end):
             other[_hops(start, end)] = False
     between = ~words & ~other
     # The mean over 100 ms reaches over the edges of noise. A hop alone does not, but its level is unsteady: of
@@ -279,8 +280,11 @@ def _background(
 
 
 def _occupied(heard: _Heard, size: int) -> tuple[NDArray[np.bool_], ...]:
-    """Which of so many hops hold words, what else is no background, and what cannot be a car either."""
-    words, other = np.zeros(size, bool), np.zeros(size, bool)
+    """Which of so many hops hold words, what else is no background, what of both is no car, and music.
+
+    What goes over into music is no car either.
+    """
+    words, other, music = (np.zeros(size, bool) for _ in range(3))
     for start, end in heard.speech:
         words[max(0, int((start - 0.1) / HOP)) : int((end + 0.2) / HOP)] = True
     for start, end in heard.foreign:
@@ -296,8 +300,8 @@ def _occupied(heard: _Heard, size: int) -> tuple[NDArray[np.bool_], ...]:
         # What happens is no background: a cough, a door, music.
         part = slice(max(0, int((sound.start - 0.1) / HOP)), int((sound.end + 0.2) / HOP))
         other[part] = True
-        never[part] |= sound.kind in ("music", "modem")
-    return words, other, never
+        music[part] |= sound.kind in ("music", "modem")
+    return words, other, never | music, music
 
 
 def _under(

@@ -377,10 +377,24 @@ def _compared(pieces: NDArray[np.float32], declared: Declared) -> tuple[Lengths,
     begins = np.linspace(0, size - _FRAME, min(_FRAMES, size // _FRAME)).astype(int) // 2 * 2
     frames = np.stack([pieces[:, first : first + _FRAME] for first in begins.tolist()])
     frames = frames.reshape(-1, _FRAME)
-    data = _bytes_of(frames, declared)
+    own = np.full(len(frames), np.nan)
+    length, margins = np.full((2, len(_READINGS[declared]), len(frames)), -np.inf)
+    steady = np.flatnonzero(_is_steady(frames))
+    if len(steady):
+        data = _bytes_of(frames[steady], declared)
+        own[steady], length[:, steady], margins[:, steady] = _costs(data, declared)
+    shape = len(length), len(begins), -1
+    return (
+        own.reshape(shape[1:]),
+        length.reshape(shape).min(axis=1, initial=_NO_SOUND, where=length.reshape(shape) > -np.inf),
+        margins.reshape(shape).max(axis=1),
+    )
+
+
+def _costs(data: Bytes, declared: Declared) -> tuple[Lengths, Lengths, Lengths]:
+    """The same of each of some frames, which one code length fits."""
     own = _OWN[declared](data)
-    steady = _is_steady(frames)
-    told = np.flatnonzero((own > _FAINT) & steady)
+    told = np.flatnonzero(own > _FAINT)
     length, margins = np.full((2, len(_READINGS[declared]), len(data)), -np.inf)
     length[:, told], margins[:, told] = _NO_SOUND, 0.0
     for number, reading in enumerate(_READINGS[declared]):
@@ -393,13 +407,7 @@ def _compared(pieces: NDArray[np.float32], declared: Declared) -> tuple[Lengths,
         shorter = np.where(length[number, told] < _NO_SOUND, before - length[number, told], 0.0)
         margins[number, told] = shorter / reading.margin
     _less_of_few(data, declared, length, margins)
-    shape = len(length), len(begins), -1
-    own[~steady] = np.nan
-    return (
-        own.reshape(shape[1:]),
-        length.reshape(shape).min(axis=1, initial=_NO_SOUND, where=length.reshape(shape) > -np.inf),
-        margins.reshape(shape).max(axis=1),
-    )
+    return own, length, margins
 
 
 def _is_random(pieces: NDArray[np.float32], declared: Declared) -> bool:

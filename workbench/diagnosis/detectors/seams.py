@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.call import Call
+from workbench.call.pieces import let_go, peaks
 from workbench.call.unplayed import unplayed_secs
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.encoding import CONTAINERS
@@ -191,19 +192,12 @@ def _begins(
     Yields:
         Its index, and the last piece with sound in it, if that was just before.
     """
-    sounded, last = -np.inf, b""  # when the last sound was over, and what it was
-    for index, piece in enumerate(pcm):
-        if len(piece) < 2 or not piece.strip(b"\0") or _peak(piece) <= STILL:
-            continue
-        silent = float(time[index]) - sounded
-        if silent >= 0.2:
-            yield index, last if silent < PAUSE else b""
-        sounded, last = float(ends[index]), piece
-
-
-def _peak(pcm: bytes) -> int:
-    samples = np.frombuffer(pcm, "<i2", len(pcm) // 2).astype(np.int32)
-    return int(np.abs(samples).max())
+    sounding = np.flatnonzero(peaks(pcm) > STILL)
+    silent = time[sounding] - np.append(-np.inf, ends[sounding])[:-1]
+    for at in np.flatnonzero(silent >= 0.2).tolist():
+        before = pcm[int(sounding[at - 1])] if silent[at] < PAUSE else b""
+        yield int(sounding[at]), before
+        let_go(pcm)
 
 
 def _end(pcm: bytes) -> NDArray[np.int16]:

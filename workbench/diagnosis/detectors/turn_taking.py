@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import numpy as np
 
 from workbench.call import Call, Stage
+from workbench.call.turns import OVER_AMBIENCE_DB
 from workbench.diagnosis.detector import Accuracy, Symptom, Threshold, detector
 from workbench.diagnosis.detectors.barge_in import AUDIBLE_DBOV, spoken, sureness
 from workbench.diagnosis.detectors.stages import because
 from workbench.diagnosis.finding import POSSIBLE, SURE, Finding, Part, graded
+from workbench.metrics.sounds import Sound
 from workbench.metrics.speech import (
     HOP,
+    as_intervals,
     joined,
     levels,
     noise_floor_of,
@@ -27,6 +30,8 @@ __all__ = ["dead_air", "echo", "slow_response"]
 TAIL: Final = 30
 #: How much longer the caller may be silent than the bot.
 PATIENCE: Final = 3
+#: A voice may begin and end so softly that it is heard for so much longer than a detector hears it.
+SOFTLY_MS: Final = 300.0
 #: Seconds before an answer in which the caller's last words are.
 LAST_WORDS: Final = 4.0
 #: Sounds of the bot that come so soon one after the other, in seconds, are heard as one.
@@ -95,8 +100,8 @@ def _silences(call: Call) -> Iterator[tuple[float, float]]:
         for start, end in speech.tolist():
             start, end = to_sound(start, end, level, threshold, TAIL)
             heard[round(start / HOP) : round(end / HOP)] = True
-    for sound in call.caller_sounds:  # what is no voice is somebody all the same, if it lasts
-        if sound.kind in ("tone", "music", "modem") or sound.duration >= LASTING:
+    for sound in call.caller_sounds:
+        if _is_somebody(sound):
             heard[round(sound.start / HOP) : round(sound.end / HOP)] = True
     edges = joined(runs_of(heard, HOP), 0.035)  # an onset dips before it rises
     # Crackle of 50 ms does not end a silence.
@@ -110,6 +115,11 @@ def _silences(call: Call) -> Iterator[tuple[float, float]]:
     over = min(call.duration, max(last, float(ended)))
     bounds = [*edges.ravel()[1:].tolist(), over]
     yield from zip(bounds[::2], bounds[1::2], strict=True)
+
+
+def _is_somebody(sound: Sound) -> bool:
+    """What is no voice is somebody all the same, if it lasts."""
+    return sound.kind in ("tone", "music", "modem") or sound.duration >= LASTING
 
 
 def _was_waiting(call: Call, end: float) -> bool:
@@ -144,7 +154,8 @@ _SILENT: Final = {
     title="Slow replies",
     harm=60,
     measured="from the end of the caller's speech, or of a tone right behind it, to the first sound of "
-    "the bot that the caller hears; median of the call. After a crowd it is possible only.",
+    "the bot that the caller hears; median of the call. Up to 2.3 s, after a crowd, and where "
+    "something else is heard of either in most of the waits, it is possible only.",
     thresholds=(
         Threshold(
             2000.0,
@@ -169,9 +180,8 @@ def slow_response(call: Call) -> Iterator[Finding]:
         Part(turn.start - latency / 1000, turn.start, latency)
         for turn, latency in zip(answers, latencies.tolist(), strict=True)
     ]
-    # Of a crowd nobody can say when it has finished.
-    before = (sureness(call.caller_sounds, wait.start - LAST_WORDS, wait.start) for wait in waits)
-    sure = float(np.median(list(before))) >= SURE
+    sure = float(np.median(list(_are_waits(call, waits)))) >= SURE
+    sure = sure and middle >= slow_response.threshold + SOFTLY_MS
     cause, remedy = because(
         _typical(call),
         "The sum of the end of the turn, recognition, model and synthesis.",
@@ -192,6 +202,22 @@ def slow_response(call: Call) -> Iterator[Finding]:
         remedy=remedy,
         listen="caller_heard",
     )
+
+
+def _are_waits(call: Call, waits: Sequence[Part]) -> Iterator[float]:
+    """How sure it is, of each, that the caller spoke before it, and that nobody is heard in it.
+
+    Of a crowd nobody can say when it has finished; nor of a voice that is whispered, shouted or too
+    soft for a detector of voices, though it is heard. Such a voice of the bot's is an answer.
+    """
+    quiet = -np.inf if call.ambience is None else call.ambience + OVER_AMBIENCE_DB
+    bot = (sound for sound in call.bot_sounds if sound.level > quiet)
+    heard = as_intervals([(s.start, s.end) for s in (*call.caller_sounds, *bot) if _is_somebody(s)])
+    for wait in waits:
+        shared = np.minimum(heard[:, 1], wait.end) - np.maximum(heard[:, 0], wait.start)
+        silent = shared.max(initial=0.0) <= LASTING
+        words = sureness(call.caller_sounds, wait.start - LAST_WORDS, wait.start)
+        yield words if silent else 0.0
 
 
 def _typical(call: Call) -> tuple[Stage, ...]:

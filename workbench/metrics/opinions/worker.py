@@ -10,8 +10,9 @@ import json
 import pickle
 import sys
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +25,18 @@ def _pesq(reference: NDArray[np.float32], degraded: NDArray[np.float32], rate: i
     return float(import_module("pesq").pesq(rate, reference, degraded, band))
 
 
-def _visqol(reference: NDArray[np.float32], degraded: NDArray[np.float32], rate: int) -> float:
+@cache
+def _visqol_api() -> Any:
+    """Made once: that takes longer than to score a segment."""
     api = import_module("visqol").VisqolApi()
     # Without its lattice model it would fall back on one that is up to two points too generous.
     api.create(mode="speech", use_lattice_model=True)
+    return api
+
+
+def _visqol(reference: NDArray[np.float32], degraded: NDArray[np.float32], rate: int) -> float:
     pair = (samples.astype(np.float64) for samples in (reference, degraded))
-    return float(api.measure_from_arrays(*pair, sample_rate=rate).moslqo)
+    return float(_visqol_api().measure_from_arrays(*pair, sample_rate=rate).moslqo)
 
 
 _KNOWN: Final[dict[str, Callable[..., float]]] = {"pesq": _pesq, "visqol": _visqol}
