@@ -42,6 +42,7 @@ _EAR = """
   window.sound = [];
   AudioContext.prototype.createAnalyser = function () {
     const node = analyser.call(this);
+    window.clock = this;
     this.audioWorklet.addModule(address).then(() => {
       const ear = new AudioWorkletNode(this, "ear", { numberOfOutputs: 0 });
       ear.port.onmessage = ({ data }) => window.sound.push(...data);
@@ -50,6 +51,13 @@ _EAR = """
     return node;
   };
 }
+"""
+
+# The player writes in an animation frame, and so the frame after has what was just written.
+_CLOCKS = """
+() => new Promise((give) => requestAnimationFrame(() => requestAnimationFrame(() =>
+  give([document.querySelector(".wb-tl-time").textContent, window.clock.currentTime])
+)))
 """
 
 _MODEL = """
@@ -166,6 +174,19 @@ class BarePage:
             self.page.locator("#here .wb-tl-time").inner_text().split(" / ")[0].split(":")
         )
         return int(minutes) * 60 + float(seconds)
+
+    def clocks(self, after: float = 0.0) -> tuple[float, float]:
+        """The position that is written, and the clock of the sound at that, in seconds.
+
+        Not the clock on the wall: on a busy machine sound and page fall behind that, each by its own.
+
+        Args:
+            after: What the clock of the sound shows, at least.
+        """
+        self.page.wait_for_function(f"window.clock.currentTime >= {after}")
+        text, clock = self.page.evaluate(_CLOCKS)
+        minutes, seconds = text.split(" / ")[0].split(":")
+        return int(minutes) * 60 + float(seconds), clock
 
     def hear(self, secs: float) -> NDArray[np.float64]:
         """Record what sounds from now on, at the play rate."""

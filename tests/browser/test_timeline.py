@@ -101,14 +101,11 @@ def colours(player: BarePage) -> set[int]:
 
 
 def advance(player: BarePage, act: Callable[[], Any], secs: float = 0.6) -> tuple[float, float]:
-    """How far the position went, and the clock on the wall, over an act."""
-    script = "[document.querySelector('.wb-tl-time').textContent, performance.now()]"
-    before, began = player.page.evaluate(script)
+    """How far the position went, and the clock of the sound, over an act."""
+    before, began = player.clocks()
     act()
-    player.page.wait_for_timeout(secs * 1000)
-    after, ended = player.page.evaluate(script)
-    seconds = [float(text.split(" / ")[0].split(":")[1]) for text in (before, after)]
-    return seconds[1] - seconds[0], (ended - began) / 1000
+    after, ended = player.clocks(began + secs)
+    return after - before, ended - began
 
 
 # -- seen ------------------------------------------------------------------------------------------
