@@ -128,7 +128,7 @@ SOURCES = (
     Source(_MUSIC, "Hold", "", "music", "CC-BY-SA-3.0", "/usr/share/asterisk/moh", "*.wav"),
 )
 #: Languages in which what is synthesised is only measured.
-MEASURED_LANGUAGES = ("sl", "az", "eu")
+MEASURED_LANGUAGES = ("af", "cs", "cy")
 PACKAGES = (*sorted({source.package for source in SOURCES}), "espeak-ng", "flite")
 
 #: What is synthesised, by espeak's name of the language. A few sentences of a telephone each.
@@ -297,6 +297,24 @@ SENTENCES = {
         "Zenbakia lau, zazpi, bat, bederatzi da.",
         "Errepika dezakezu, mesedez?",
         "Eskerrik asko, gero arte.",
+    ),
+    "af": (
+        "Goeiemôre, ek wil graag my afspraak na Vrydag toe skuif.",
+        "Die nommer is vier, sewe, een, nege.",
+        "Kan u dit asseblief weer sê?",
+        "Baie dankie, totsiens.",
+    ),
+    "cs": (
+        "Dobrý den, chtěla bych změnit termín své návštěvy.",
+        "Moje číslo je čtyři, sedm, jedna, devět.",
+        "Můžete mi to prosím zopakovat?",
+        "Mockrát děkuji, na shledanou.",
+    ),
+    "cy": (
+        "Bore da, hoffwn newid fy apwyntiad i ddydd Gwener.",
+        "Y rhif yw pedwar, saith, un, naw.",
+        "Allwch chi ddweud hynny eto, os gwelwch yn dda?",
+        "Diolch yn fawr iawn, hwyl fawr.",
     ),
 }
 FLITE = ("kal", "awb", "rms", "slt")
