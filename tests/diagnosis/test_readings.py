@@ -101,6 +101,19 @@ def test_a_machine_or_a_cough_is_what_it_is(name: str) -> None:
         assert not named(Audio.from_pcm(PCMU.decode(PCMU.encode(sound.pcm())), 8000), "PCMU")
 
 
+@pytest.mark.parametrize("share", [0.25, 0.47, 0.5, 0.53, 0.75, 0.9, 0.97, 0.99, 1.0])
+def test_a_whistle_is_what_it_is(share: float) -> None:
+    """Of a share of the highest frequency: every other sample of it may be slow, or none at all."""
+    rng = np.random.default_rng(round(100 * share))
+    for rate in RATES:
+        cycles = share / 2 * np.arange(2 * rate)
+        for noise in (0.0, 0.0003, 0.003):
+            for phase in (0.0, 0.25, rng.uniform()):
+                tone = 0.2 * np.sin(2 * np.pi * (cycles + phase))
+                heard = tone + noise * rng.standard_normal(len(tone))
+                assert not named(Audio(heard.astype(np.float32), rate))
+
+
 def crushed(samples: np.ndarray, bits: int, hold: int = 1) -> np.ndarray:
     """Of so few bits, each value held for so many samples: as old games sound."""
     step = 2.0 ** (1 - bits)

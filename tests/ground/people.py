@@ -63,6 +63,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import soundfile
 
 from tests.ground.filling import audible
@@ -81,6 +82,9 @@ def gather(source: Path, half: Half) -> Iterator[str]:
             for start, end in _parts(audio, whole=folder.name == "music"):
                 count += 1
                 part = audio.samples[start:end]
+                part = part / max(
+                    1.0, float(np.abs(part).max())
+                )  # FLAC holds no more: it would be cut off
                 soundfile.write(str(target / f"{path.stem}-{start}.flac"), part, audio.sample_rate)
         yield f"{folder.name}: {count}"
 

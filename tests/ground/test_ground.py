@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import soundfile
 
 from pipecat_bandwidth.encodings import PCMU
+from tests.ground import people
 from tests.ground.caller import ulaw_decode, ulaw_encode
 from tests.ground.calls import Run, runs, with_sound
 from tests.ground.filling import audible, speech
@@ -56,6 +60,22 @@ def test_speech_fills_a_length_from_its_beginning_to_its_end() -> None:
         assert sound[-1, 1] > len(samples) - 2400
         if secs > 6:
             assert sound[0, 0] < 800
+
+
+def test_a_recording_beyond_full_scale_is_not_cut_off_when_it_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(people, "PEOPLE", tmp_path / "people")
+    loud = tmp_path / "from" / "somebody" / "loud.wav"
+    loud.parent.mkdir(parents=True)
+    hum = 2.2 * np.sin(2 * np.pi * 150 * np.arange(2 * 8000) / 8000)
+    soundfile.write(loud, hum, 8000, subtype="FLOAT")
+    assert list(people.gather(tmp_path / "from", "work")) == ["somebody: 1"]
+    (kept,) = (tmp_path / "people").glob("work/somebody/*.flac")
+    samples, _ = soundfile.read(kept)
+    sine = np.mean(np.abs(samples) > 0.95)  # a fifth of a sine is near its peak, of one cut off 0.7
+    assert 0.9 < np.abs(samples).max() <= 1
+    assert sine < 0.25
 
 
 def test_mu_law_is_that_of_the_serializer() -> None:

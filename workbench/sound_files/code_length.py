@@ -194,31 +194,47 @@ def few_words(kind: str) -> CodeLength:
     return lambda data: few_codes(_view(data, kind), 65536) / 2
 
 
-def _smooth(values: NDArray[np.int32]) -> Lengths:
-    """Bits per sample, foretold from the one before it only, and only as what is like it."""
-    values = values.astype(np.float64)
-    values -= values.mean(axis=1, keepdims=True)
+def _smooth(
+    values: NDArray[np.float64], lag: int = 1, least: float = 0.0, most: float = 1.0
+) -> Lengths:
+    """Bits per sample, foretold from one before it only, by a correlation between two bounds."""
     power = np.einsum("ij,ij->i", values, values) + 1e-9
-    alike = np.einsum("ij,ij->i", values[:, 1:], values[:, :-1]) / power
-    left_over = power / values.shape[1] * (1 - alike.clip(0, 1) ** 2)
+    alike = np.einsum("ij,ij->i", values[:, lag:], values[:, :-lag]) / power
+    left_over = power / values.shape[1] * (1 - alike.clip(least, most) ** 2)
     found: Lengths = 0.5 * np.log2(2 * np.pi * np.e * left_over + 1 / 12)
     return found
 
 
+def _by_twos(data: Bytes) -> NDArray[np.float64]:
+    """16-bit samples, the first and the second of each two off the mean of theirs: ``(frames, n, 2)``."""
+    both = _view(data, "<i2").astype(np.float64)
+    both = both[:, : both.shape[1] // 2 * 2].reshape(len(data), -1, 2)
+    return both - both.mean(axis=1, keepdims=True)
+
+
 def alone(data: Bytes) -> Lengths:
-    """Code length of 16-bit samples, foretold as :func:`two_channels` foretells those of a channel."""
-    return _smooth(_view(data, "<i2").astype(np.int32)) / 2
+    """Code length of 16-bit samples, foretold as :func:`two_channels` foretells those of a channel.
+
+    Or as the opposite of the sample before, or of the one before that: a whistle or a hiss near the
+    highest frequency there is has slow waves in every other sample, a tone at half of it may have
+    nothing there, and is one channel for all that.
+    """
+    samples = _by_twos(data)
+    samples = samples.reshape(len(samples), -1)
+    return np.minimum(_smooth(samples, 1, -1.0), _smooth(samples, 2, -1.0, 0.0)) / 2
 
 
 def two_channels(data: Bytes) -> Lengths:
     """Code length of 16-bit samples of two channels in turn, which may be twice the same.
 
-    A long past would foretell two voices by every other sample, so only the last one is asked.
+    A long past would foretell two voices by every other sample, so only the last one is asked; and only
+    as what is like it, or a quarter of the sampling rate would be two channels at half of it.
     """
+    off = _by_twos(data)
     both = _view(data, "<i2").astype(np.int32)
     left, right = both[:, ::2], both[:, 1::2]
     twins = (np.abs(right - left) <= 1).mean(axis=1) > 0.99
-    found: Lengths = (_smooth(left) + np.where(twins, 0.0, _smooth(right))) / 4
+    found: Lengths = (_smooth(off[..., 0]) + np.where(twins, 0.0, _smooth(off[..., 1]))) / 4
     sounding = left[:, 1:] != 0
     held = np.count_nonzero((left[:, 1:] == left[:, :-1]) & sounding, axis=1)
     # What stands still for longer than two samples is held, not twice there.
