@@ -514,6 +514,7 @@ def test_latencies_are_those_of_the_script(call):
         ([(0.5, -20.0), (0.04, -100.0), (0.2, -30.0)], 0.74),
         ([(0.5, -20.0), (0.3, -100.0)], 0.0),  # a sound of its own
         ([(0.5, -66.0)], 0.0),  # the synthesis hisses
+        ([(0.7, -42.0)], 0.0),  # a background that begins
         ([(2.5, -40.0)], 0.0),  # a background without end
     ],
 )

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from pipecat_bandwidth.messages import Clear, Media, parse
 from tests.ground.caller import SIZE
-from tests.ground.scenarios import BY_NAME
 from workbench.capture import AudioFrame, CaptureReader, OtherFrame
 from workbench.diagnosis import Finding
 
@@ -46,7 +45,6 @@ class Course(NamedTuple):
         late: Where event loop or caller were late, 0.3 s wider.
         end: When the last message came.
         cut: Whether the bot was cut off at the end, in the middle of its words.
-        background: Whether music or a television was heard behind the caller.
     """
 
     bot: list[Span]
@@ -56,15 +54,14 @@ class Course(NamedTuple):
     late: list[Span]
     end: float
     cut: bool
-    background: bool
 
     def silences(self, caller: bool = True) -> list[Span]:
-        """Where nobody spoke for long, and nothing was heard behind the caller.
+        """Where neither spoke for long, whatever was heard behind the caller.
 
         Args:
             caller: Whether the caller speaks; whose words are noises is nobody.
         """
-        found, last = [], self.end if self.background else 0.0
+        found, last = [], 0.0
         said = self.caller if caller else []
         for start, end in sorted([*self.bot, *said, (self.end, self.end)]):
             if start - last >= SILENT:
@@ -213,12 +210,11 @@ def course_of(path: Path) -> Course:
         holes += [(float(end[a + i]), float(start[a + i + 1])) for i in np.flatnonzero(gaps > HOLE)]
     at = [min(len(came) - 1, x // SIZE) for span in truth["said"] for x in span[:2]]
     caller = [(came[a], came[b]) for a, b in zip(at[::2], at[1::2], strict=True)]
-    behind = bool(BY_NAME[truth["scenario"]].background)
     moments = truth["lag"] + truth["late"]
     late = [(time - ms / 1000 - 0.3, time + 0.3) for time, ms in moments]
     # Who is interrupted by the caller is cut off too, but something follows.
     cut = bool(truth["slots"]) and bool(truth["slots"][-1][2]) and bot[-1][1] > came[-1] - 0.1
-    return Course(bot, caller, holes, _passed(given, cuts), late, came[-1], cut, behind)
+    return Course(bot, caller, holes, _passed(given, cuts), late, came[-1], cut)
 
 
 def _times(

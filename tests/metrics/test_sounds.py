@@ -103,6 +103,31 @@ def test_many_at_once_are_no_voice_to_rely_on():
     assert float((sure[:, 1] - sure[:, 0]).sum()) < 2.0
 
 
+@pytest.mark.parametrize("other", ["voices", "voices and music"])
+def test_a_voice_behind_the_caller_is_hardly_one_and_is_parted_from_his(other):
+    """A television that goes on all the time, 8 dB fainter: as far as a soft phrase is from a loud one."""
+    paths = sorted(SAMPLES.glob("bot_voices/*.flac")) + sorted(SAMPLES.glob("human/*.flac"))
+    talk = np.concatenate([Audio.read(path).resampled(RATE).samples for path in paths])
+    behind = np.resize(talk, 24 * RATE).astype(np.float64)
+    if other != "voices":
+        behind[: len(behind) // 2] *= 0.1
+        behind += 0.05 * np.sign(sines([330], 24.0, 1.0)) * (sines([1.3], 24.0, 1.0) > -0.5)
+    behind *= 10 ** (-36 / 20) / behind.std()
+    near = speech("caller/c05", RATE).samples[: 4 * RATE]
+    near = near * 10 ** (-25 / 20) / near.std()
+    whole = behind.copy()
+    for at in (6, 15):
+        whole[at * RATE : at * RATE + len(near)] += near
+    found = sounds(on_a_line(whole, lead=0.0))
+    sure = intervals_of(found, "voice", least=SURELY_VOICE)
+    mine = (np.minimum(sure[:, 1], 10) - np.maximum(sure[:, 0], 6)).clip(0).sum()
+    mine += (np.minimum(sure[:, 1], 19) - np.maximum(sure[:, 0], 15)).clip(0).sum()
+    assert mine > 4.0
+    assert (sure[:, 1] - sure[:, 0]).sum() - mine < 2.0
+    alone = intervals_of(sounds(on_a_line(near * 10 ** (-8 / 20))), "voice", least=SURELY_VOICE)
+    assert (alone[:, 1] - alone[:, 0]).sum() > 2.0  # who is as faint, and alone, is believed
+
+
 def test_nothing_has_no_sounds():
     assert sounds(Audio(np.empty(0, np.float32), RATE)) == ()
     assert sounds(Audio(np.zeros(100, np.float32), RATE)) == ()

@@ -46,8 +46,9 @@ _BEATS_DB: Final = 5.0
 _REST, _LONG_PAUSE = 1.0, 2.0
 _HALF_REST: Final = round(_REST / 2 / HOP)
 #: What leads up to a voice is no fainter than this, in dBov and below the voice's loud syllables; and no
-#: longer than so many seconds; before it there is silence for so many.
-_LEAD_DBOV, _LEAD_DB, _LEAD_SECS, _QUIET_SECS = -60.0, 30.0, 1.5, 0.1
+#: longer than so many seconds; before it there is silence for so many. Somewhere it is as loud as a hum is: a
+#: background that begins, or a breath, is not.
+_LEAD_DBOV, _LEAD_DB, _LEAD_SECS, _QUIET_SECS, _HUM_DB = -60.0, 30.0, 1.5, 0.1, 20.0
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,9 @@ def led_up_to(bot: Audio, voice: Intervals) -> Intervals:
         earliest = max(before, first - round(_LEAD_SECS / HOP) - quiet)
         heard = level[earliest:first] > max(_LEAD_DBOV, loud - _LEAD_DB)
         silences = [over for begun, over in runs_of(~heard, 1.0) if over - begun >= quiet]
-        rows.append([min(start, (earliest + silences[-1]) * HOP) if silences else start, end])
+        begins = round(earliest + silences[-1]) if silences else first
+        is_hum = level[begins:first].max(initial=-np.inf) > loud - _HUM_DB
+        rows.append([min(start, begins * HOP) if is_hum else start, end])
         before = last
     return as_intervals(rows)
 

@@ -90,6 +90,12 @@ _SOFTER_DB, _SOFTER_SECS = 6.0, 1.0
 #: may be in the background, those by the second most likely are.
 _NEAREST_SECS: Final = 2.0
 _BACKGROUND_DB: Final = (6.0, 12.0)
+#: What is that much fainter than the nearest voice, lasts so many seconds in all and fills so much of the time
+#: beside that is a background; if nothing but voices is in it, so much: who listens now and then does not.
+_LASTS, _FILLED, _FILLED_BY_VOICES = 3.0, 0.4, 0.7
+#: A voice whose syllables are louder than nine tenths of a background's by no more than the first may be
+#: of it, by the second is none; and what goes on for so many seconds under the first is not the same talker.
+_STANDS_OUT_DB, _BEHIND_SECS = (3.0, 6.0), 0.3
 
 _WINDOW: Final = np.hanning(_SIZE).astype(np.float32)
 _BAND: Final = slice(*np.searchsorted(np.fft.rfftfreq(_SIZE, 1 / _RATE), [_LOW, _HIGH]))
@@ -186,6 +192,7 @@ def sounds(audio: Audio, line: Audio | None = None) -> tuple[Sound, ...]:
             for start, end in _patches(first, last)
         ]
     found = _joined(_trained(sorted(others, key=lambda sound: sound.start)))
+    voices = looked_at.standing_out(voices, found)
     return tuple(sorted([*voices, *found], key=lambda sound: sound.start))
 
 
@@ -233,18 +240,64 @@ class _Look:
         ]
         return [piece for one in spoken for piece in self._by_loudness(*one)]
 
-    def _by_loudness(self, start: float, end: float) -> Iterator[tuple[float, float]]:
-        """Part a stretch where it is far softer for longer than a talker is within a sentence."""
+    def _by_loudness(
+        self, start: float, end: float, softer: float | None = None, secs: float = _SOFTER_SECS
+    ) -> Iterator[tuple[float, float]]:
+        """Part a stretch where it is far softer for longer than a talker is within a sentence.
+
+        Or softer than a level in dBov, for so many seconds.
+        """
         part = self.level[round(start / HOP) : round(end / HOP)]
         loudness = running_maximum(part, _SYLLABLE, _SYLLABLE)
+        softer = part.max(initial=-100) - _SOFTER_DB if softer is None else softer
         edges = [start]
-        for begin, stop in runs_of(loudness < part.max(initial=-100) - _SOFTER_DB, HOP).tolist():
+        for begin, stop in runs_of(loudness < softer, HOP).tolist():
             # The loudest syllable reaches beyond its own ends.
             begin -= _SYLLABLE * HOP if begin > 0 else 0.0
             stop += _SYLLABLE * HOP if stop < len(part) * HOP else 0.0
-            if stop - begin >= _SOFTER_SECS:
+            if stop - begin >= secs:
                 edges += [start + begin, start + stop]
         yield from (pair for pair in pairwise([*edges, end]) if pair[1] - pair[0] >= MIN_SPEECH)
+
+    def standing_out(self, voices: list[Sound], others: list[Sound]) -> list[Sound]:
+        """Voices, parted from what goes on behind them, and held for less sure if hardly louder than it.
+
+        A television talks, sings and plays all the time: what is known as its voices is no louder than
+        the rest of it.
+
+        Args:
+            voices: What was told as voices.
+            others: What was told as something else.
+        """
+        background = self._background(voices, others)
+        if background is None:
+            return voices
+        softer = background + _STANDS_OUT_DB[0]
+        parts = [
+            voice if (start, end) == (voice.start, voice.end) else self.voice(start, end)
+            for voice in voices
+            for start, end in self._by_loudness(voice.start, voice.end, softer, _BEHIND_SECS)
+        ]
+        above = [self._loudness(part.start, part.end) - background for part in parts]
+        share = np.interp(above, _STANDS_OUT_DB, (0.5, 1.0)).tolist()
+        return [
+            replace(p, confidence=by * p.confidence) for p, by in zip(parts, share, strict=True)
+        ]
+
+    def _background(self, voices: list[Sound], others: list[Sound]) -> float | None:
+        """What nine tenths of the syllables of a background are no louder than, in dBov, if there is one."""
+        nearest = _nearest(voices)
+        if nearest is None:
+            return None
+        near = nearest - _BACKGROUND_DB[0]
+        music = [s for s in others if s.level < near and s.kind not in ("tone", "modem")]
+        faint = [*music, *(voice for voice in voices if voice.level < near)]
+        rest = len(self.level) * HOP - sum(v.duration for v in voices if v.level >= near)
+        filled = sum(sound.duration for sound in faint)
+        if filled < max(_LASTS, (_FILLED if music else _FILLED_BY_VOICES) * rest):
+            return None
+        loud = [self._loudnesses(sound.start, sound.end) for sound in faint]
+        return float(np.percentile(np.concatenate(loud), 90))
 
     def voice(self, start: float, end: float) -> Sound:
         """A stretch that a detector calls speech, and how much it is like a voice."""
@@ -282,6 +335,14 @@ class _Look:
         return Sound(kind, start, end, level, 0.8)
 
     # -- small things ----------------------------------------------------------------------
+
+    def _loudnesses(self, start: float, end: float) -> NDArray[np.float64]:
+        """How loud the loudest syllable is around each hop, in dBov."""
+        part = self.level[round(start / HOP) : max(round(start / HOP) + 1, round(end / HOP))]
+        return running_maximum(part, _SYLLABLE, _SYLLABLE)
+
+    def _loudness(self, start: float, end: float) -> float:
+        return float(np.median(self._loudnesses(start, end)))
 
     def _loud_hops(self, start: float, end: float) -> NDArray[np.intp]:
         first, last = round(start / HOP), max(round(start / HOP) + 1, round(end / HOP))
@@ -403,16 +464,24 @@ def _joined(found: list[Sound]) -> list[Sound]:
     return rows
 
 
+def _nearest(voices: list[Sound]) -> float | None:
+    """Level of the nearest voice, in dBov, if any is sure.
+
+    A voice behind the talker may go on for longer than his own, but is not louder.
+    """
+    sure = (voice for voice in voices if voice.confidence >= SURELY_VOICE)
+    loudest = sorted(sure, key=lambda voice: -voice.level)
+    if not loudest:
+        return None
+    secs = np.cumsum([voice.duration for voice in loudest])
+    return loudest[min(int(np.searchsorted(secs, _NEAREST_SECS)), len(loudest) - 1)].level
+
+
 def _in_the_foreground(voices: list[Sound]) -> list[Sound]:
     """Voices, those that are fainter than the nearest one held for less sure."""
-    loudest = sorted(
-        (voice for voice in voices if voice.confidence >= SURELY_VOICE), key=lambda v: -v.level
-    )
-    if not loudest:
+    near = _nearest(voices)
+    if near is None:
         return voices
-    # A voice behind the talker may go on for longer than his own, but is not louder.
-    secs = np.cumsum([voice.duration for voice in loudest])
-    near = loudest[min(int(np.searchsorted(secs, _NEAREST_SECS)), len(loudest) - 1)].level
     fainter = np.array([near - voice.level for voice in voices])
     share = np.interp(fainter, _BACKGROUND_DB, (1.0, 0.5)).tolist()
     return [

@@ -209,7 +209,8 @@ def _by_twos(data: Bytes) -> NDArray[np.float64]:
     """16-bit samples, the first and the second of each two off the mean of theirs: ``(frames, n, 2)``."""
     both = _view(data, "<i2").astype(np.float64)
     both = both[:, : both.shape[1] // 2 * 2].reshape(len(data), -1, 2)
-    return both - both.mean(axis=1, keepdims=True)
+    both -= both.mean(axis=1, keepdims=True)
+    return both
 
 
 def alone(data: Bytes) -> Lengths:
