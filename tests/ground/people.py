@@ -45,7 +45,7 @@ jackaduma/CycleGAN-VC2 converts). Its music is of Debian's asc-music and singula
 OpenDungeons, google/visqol and GoogleChromeLabs/web-audio-samples. TIMIT as the history of nltk/nltk has it is
 left out: its files have lost every byte 0x0D, and half of some is noise.
 
-The measured half since: nine actors in Polish (amu-cai/nEMO, CC-BY-NC-SA-4.0), one in Turkish
+Looked at since, once more: nine actors in Polish (amu-cai/nEMO, CC-BY-NC-SA-4.0), one in Turkish
 (Xeonen/TurEV-DB, CC-BY-NC-ND-4.0); ten members of the Irish parliament
 (DanielGall500/dail-eireann-audio-dataset, no licence stated); nine readers of Malayalam, most at their
 telephones (smc/msc, CC-BY-SA-4.0); five in Bangla (mijancse/continuous-bangla-speech-processing, no
@@ -56,6 +56,20 @@ GPL-2.0-or-later); twelve who name things for children (KDE/ktuberling, GPL-2.0-
 English and Russian (2600hz/kazoo-sounds) and Norwegian (gerhardadler/goip; neither states a licence); one
 in Spanish (watson-developer-cloud/speech-to-text-nodejs, Apache-2.0) and one in Mandarin
 (Azure-Samples/cognitive-services-speech-sdk, MIT). Its music is of hedgewars-data and kazoo-sounds.
+
+The measured half since: ten patients with Parkinson's disease who speak English
+(SJTU-YONGFU-RESEARCH-GRP/Parkinson-Patient-Speech-Dataset, no licence stated); 34 amateurs who act in English in
+rooms of their own (mods of games by Gibberlings3, Pocket-Plane-Group and SpellholdStudios; most state no licence,
+Isra CC-BY-SA-3.0); eight fighters, most of them through effects (Debian's nexuiz-data, GPL-2.0-or-later); two in
+Napatan and one in Persian (Debian's 0ad-data, CC-BY-SA-3.0); six who read Hindi at home (clips of Common Voice in
+shubs-code/speaker-identification, no licence stated there); teachers of five languages (KDE/artikulate-data,
+CC-BY-SA-3.0); two readers in English, of whom one is a talking clock (somtts/voicebuilding_seminar_16, no licence
+stated); and one each of kikucosmo/voice-samples (CC-BY-3.0), chloe-chlo/voice-samples, duysmile/voice-samples,
+CoEDL/toy-corpora and EC601TeamProject06/Multi-Speaker-Identification (none states a licence). Made ones: two in
+Japanese (takao-t/asterisk-sound-ja and nepia11/asterisk-sound-ja, no licence stated), one in Russian
+(Nevembert/rusich-edgetx-voicepack, not for commerce) and one that chants Pali (pnfo/pali-tts-dataset, MIT). Its
+music is of Debian's 0ad-data, btanks-data, colobot-common-sounds, freedroidrpg-data, openclonk-data, warmux-data
+and fillets-ng-data. What stood at its own rail was left out before, by counting samples.
 """
 
 from __future__ import annotations

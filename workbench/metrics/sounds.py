@@ -18,7 +18,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -26,10 +25,17 @@ from numpy.typing import NDArray
 
 from workbench import mapped
 from workbench.audio import Audio
-from workbench.metrics.smoothing import one_pole, running_maximum
+from workbench.metrics.foreground import (
+    SURELY_VOICE,
+    background,
+    in_front,
+    less_if_far,
+    less_if_hardly_louder,
+    parted,
+)
+from workbench.metrics.smoothing import one_pole
 from workbench.metrics.speech import (
     HOP,
-    MIN_SPEECH,
     ONSET,
     Intervals,
     as_intervals,
@@ -45,9 +51,6 @@ from workbench.metrics.tones import find_tones
 __all__ = ["HARDLY_VOICE", "SURELY_VOICE", "Kind", "Sound", "centred", "sounds", "intervals_of"]
 
 Kind: TypeAlias = Literal["voice", "tone", "music", "modem", "noise", "other"]
-
-#: From this confidence on a voice is one that a conversation can be read from.
-SURELY_VOICE: Final = 0.6
 
 _RATE: Final = 8000
 #: Spectra are taken of so many samples, 128 ms, so often, 64 ms.
@@ -79,23 +82,6 @@ _FLAT: Final = 0.25
 _PATCH: Final = 1.0
 #: Less than this is no voice, whatever the detector says.
 HARDLY_VOICE: Final = 0.3
-#: What is so much fainter than the loud parts of a stretch, and for longer, is behind the talker.
-_BEHIND_DB: Final = 22.0
-_SOFT: Final = 0.3
-#: What is softer than the loudest syllable (of so many hops before and after) by this, for so many seconds, is
-#: not the same talker.
-_SYLLABLE: Final = 25
-_SOFTER_DB, _SOFTER_SECS = 6.0, 1.0
-#: So much speech is the nearest voice's, in seconds; voices that are fainter than it by the first
-#: may be in the background, those by the second most likely are.
-_NEAREST_SECS: Final = 2.0
-_BACKGROUND_DB: Final = (6.0, 12.0)
-#: What is that much fainter than the nearest voice, lasts so many seconds in all and fills so much of the time
-#: beside that is a background; if nothing but voices is in it, so much: who listens now and then does not.
-_LASTS, _FILLED, _FILLED_BY_VOICES = 3.0, 0.4, 0.7
-#: A voice whose syllables are louder than nine tenths of a background's by no more than the first may be
-#: of it, by the second is none; and what goes on for so many seconds under the first is not the same talker.
-_STANDS_OUT_DB, _BEHIND_SECS = (3.0, 6.0), 0.3
 
 _WINDOW: Final = np.hanning(_SIZE).astype(np.float32)
 _BAND: Final = slice(*np.searchsorted(np.fft.rfftfreq(_SIZE, 1 / _RATE), [_LOW, _HIGH]))
@@ -173,8 +159,8 @@ def sounds(audio: Audio, line: Audio | None = None) -> tuple[Sound, ...]:
         return ()
     looked_at = _Look(audio, level)
     spoken = voice_activity(audio, probability=looked_at.probability).tolist()
-    likely = [looked_at.voice(*part) for one in spoken for part in looked_at.foreground(*one)]
-    voices = _in_the_foreground([v for v in likely if v.confidence >= HARDLY_VOICE])
+    likely = [looked_at.voice(*part) for one in spoken for part in parted(level, *one)]
+    voices = less_if_far([voice for voice in likely if voice.confidence >= HARDLY_VOICE])
     quiet = min(noise_floor_of(level), _LOUDEST_LINE)
     audible = level > max(quiet + _ABOVE, _FAINTEST)
     for voice in voices:  # what a voice trails off into is its own
@@ -192,7 +178,14 @@ def sounds(audio: Audio, line: Audio | None = None) -> tuple[Sound, ...]:
             for start, end in _patches(first, last)
         ]
     found = _joined(_trained(sorted(others, key=lambda sound: sound.start)))
-    voices = looked_at.standing_out(voices, found)
+    behind = background(level, voices, found)
+    if behind is not None:
+        apart = [
+            voice if part == (voice.start, voice.end) else looked_at.voice(*part)
+            for voice in voices
+            for part in in_front(level, voice.start, voice.end, behind)
+        ]
+        voices = less_if_hardly_louder(level, apart, behind)
     return tuple(sorted([*voices, *found], key=lambda sound: sound.start))
 
 
@@ -222,82 +215,6 @@ class _Look:
         self.samples = audio.samples
         self.level = level
         self.probability = voice_probability(audio)
-
-    def foreground(self, start: float, end: float) -> list[tuple[float, float]]:
-        """Part a stretch of speech where a talker begins or ends over what goes on behind him.
-
-        A talker begins and ends softly, but not for long; voices behind him go on at their level.
-        """
-        first, last = round(start / HOP), max(round(start / HOP) + 1, round(end / HOP))
-        part = self.level[first:last]
-        near = part > np.percentile(part, 90) - _BEHIND_DB if len(part) else np.empty(0, np.bool_)
-        parts = joined(runs_of(near, HOP), _SOFT) + first * HOP
-        spoken = [
-            (max(start, begin - _SOFT), min(end, stop + _SOFT))
-            if begin - start > _SOFT or end - stop > _SOFT or len(parts) > 1
-            else (start, end)
-            for begin, stop in parts.tolist()
-        ]
-        return [piece for one in spoken for piece in self._by_loudness(*one)]
-
-    def _by_loudness(
-        self, start: float, end: float, softer: float | None = None, secs: float = _SOFTER_SECS
-    ) -> Iterator[tuple[float, float]]:
-        """Part a stretch where it is far softer for longer than a talker is within a sentence.
-
-        Or softer than a level in dBov, for so many seconds.
-        """
-        part = self.level[round(start / HOP) : round(end / HOP)]
-        loudness = running_maximum(part, _SYLLABLE, _SYLLABLE)
-        softer = part.max(initial=-100) - _SOFTER_DB if softer is None else softer
-        edges = [start]
-        for begin, stop in runs_of(loudness < softer, HOP).tolist():
-            # The loudest syllable reaches beyond its own ends.
-            begin -= _SYLLABLE * HOP if begin > 0 else 0.0
-            stop += _SYLLABLE * HOP if stop < len(part) * HOP else 0.0
-            if stop - begin >= secs:
-                edges += [start + begin, start + stop]
-        yield from (pair for pair in pairwise([*edges, end]) if pair[1] - pair[0] >= MIN_SPEECH)
-
-    def standing_out(self, voices: list[Sound], others: list[Sound]) -> list[Sound]:
-        """Voices, parted from what goes on behind them, and held for less sure if hardly louder than it.
-
-        A television talks, sings and plays all the time: what is known as its voices is no louder than
-        the rest of it.
-
-        Args:
-            voices: What was told as voices.
-            others: What was told as something else.
-        """
-        background = self._background(voices, others)
-        if background is None:
-            return voices
-        softer = background + _STANDS_OUT_DB[0]
-        parts = [
-            voice if (start, end) == (voice.start, voice.end) else self.voice(start, end)
-            for voice in voices
-            for start, end in self._by_loudness(voice.start, voice.end, softer, _BEHIND_SECS)
-        ]
-        above = [self._loudness(part.start, part.end) - background for part in parts]
-        share = np.interp(above, _STANDS_OUT_DB, (0.5, 1.0)).tolist()
-        return [
-            replace(p, confidence=by * p.confidence) for p, by in zip(parts, share, strict=True)
-        ]
-
-    def _background(self, voices: list[Sound], others: list[Sound]) -> float | None:
-        """What nine tenths of the syllables of a background are no louder than, in dBov, if there is one."""
-        nearest = _nearest(voices)
-        if nearest is None:
-            return None
-        near = nearest - _BACKGROUND_DB[0]
-        music = [s for s in others if s.level < near and s.kind not in ("tone", "modem")]
-        faint = [*music, *(voice for voice in voices if voice.level < near)]
-        rest = len(self.level) * HOP - sum(v.duration for v in voices if v.level >= near)
-        filled = sum(sound.duration for sound in faint)
-        if filled < max(_LASTS, (_FILLED if music else _FILLED_BY_VOICES) * rest):
-            return None
-        loud = [self._loudnesses(sound.start, sound.end) for sound in faint]
-        return float(np.percentile(np.concatenate(loud), 90))
 
     def voice(self, start: float, end: float) -> Sound:
         """A stretch that a detector calls speech, and how much it is like a voice."""
@@ -335,14 +252,6 @@ class _Look:
         return Sound(kind, start, end, level, 0.8)
 
     # -- small things ----------------------------------------------------------------------
-
-    def _loudnesses(self, start: float, end: float) -> NDArray[np.float64]:
-        """How loud the loudest syllable is around each hop, in dBov."""
-        part = self.level[round(start / HOP) : max(round(start / HOP) + 1, round(end / HOP))]
-        return running_maximum(part, _SYLLABLE, _SYLLABLE)
-
-    def _loudness(self, start: float, end: float) -> float:
-        return float(np.median(self._loudnesses(start, end)))
 
     def _loud_hops(self, start: float, end: float) -> NDArray[np.intp]:
         first, last = round(start / HOP), max(round(start / HOP) + 1, round(end / HOP))
@@ -462,28 +371,3 @@ def _joined(found: list[Sound]) -> list[Sound]:
         else:
             rows.append(sound)
     return rows
-
-
-def _nearest(voices: list[Sound]) -> float | None:
-    """Level of the nearest voice, in dBov, if any is sure.
-
-    A voice behind the talker may go on for longer than his own, but is not louder.
-    """
-    sure = (voice for voice in voices if voice.confidence >= SURELY_VOICE)
-    loudest = sorted(sure, key=lambda voice: -voice.level)
-    if not loudest:
-        return None
-    secs = np.cumsum([voice.duration for voice in loudest])
-    return loudest[min(int(np.searchsorted(secs, _NEAREST_SECS)), len(loudest) - 1)].level
-
-
-def _in_the_foreground(voices: list[Sound]) -> list[Sound]:
-    """Voices, those that are fainter than the nearest one held for less sure."""
-    near = _nearest(voices)
-    if near is None:
-        return voices
-    fainter = np.array([near - voice.level for voice in voices])
-    share = np.interp(fainter, _BACKGROUND_DB, (1.0, 0.5)).tolist()
-    return [
-        replace(v, confidence=part * v.confidence) for v, part in zip(voices, share, strict=True)
-    ]
