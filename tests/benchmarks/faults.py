@@ -98,11 +98,13 @@ def faults(console: Console, trials: Sequence[Trial], wanted: Iterable[Any]) -> 
     )
     large = [trial for trial in trials if trial.times >= 2]
     sound = [trial for trial in large if trial.sound]
+    silent = [trial for trial in sound if not trial.told]
     twice = [trial.found for trial in trials if trial.times == 2]
     half = [trial.found for trial in trials if trial.times == 0.5]
     console.print(
         f"In all: {np.mean(twice):.2f} found at 2x, {np.mean(half):.2f} told at 0.5x; broken calls "
-        f"called sound: {len(sound)} of {len(large)}, {len(sound) / len(large):.1%}"
+        f"called sound: {len(sound)} of {len(large)}, {len(sound) / len(large):.1%}; {len(silent)} of them "
+        "with nothing told beneath that"
     )
     for line in misses(trials):
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -59,9 +59,10 @@ def replayed(take: Take, present: float) -> Planted:
 
 
 def hold(entries: Iterable[Entry], at: float, until: float) -> None:
-    """What lies in a span comes at its end, in the same order."""
-    for number, entry in enumerate(e for e in entries if at <= e.time < until):
-        entry.time = until + number * 1e-6
+    """What lies in a span comes at its end, in the same order and before what follows."""
+    held = [entry for entry in entries if at <= entry.time < until]
+    for number, entry in enumerate(reversed(held), 1):
+        entry.time = until - number * 1e-6
 
 
 def stalled(take: Take, ms: float) -> Planted:
