@@ -33,7 +33,7 @@ def only_the_clips():
 @pytest.mark.parametrize("fault", KNOWN, ids=[fault.label for fault in KNOWN])
 def test_twice_the_threshold_is_found(fault):
     """In one call or another: ``make faults`` counts in how many."""
-    trials = (attempt(fault, 2.0, "work", seed, whole=False) for seed in (1, 2))
+    trials = (attempt(fault, 2.0, "work", seed, whole=False) for seed in (1, 2, 3, 4))
     assert any(trial is not None and trial.found for trial in trials)
 
 
