@@ -131,6 +131,24 @@ def test_a_cry_that_interrupts_may_be_a_voice(tmp_path, hertz):
     assert "pitch" in finding.measurement
 
 
+@pytest.mark.parametrize(
+    ("hertz", "secs", "may_be_a_voice"),
+    [((352, 704), 0.1, True), ((400,), 0.06, True), ((180, 484), 0.12, True), ((425,), 0.25, False)],
+)
+def test_a_tone_as_long_as_a_syllable_that_interrupts_may_be_a_voice(
+    tmp_path, hertz, secs, may_be_a_voice
+):
+    """Machines beep for longer: those of a busy line for a quarter of a second."""
+    time = np.arange(round(8000 * secs)) / 8000
+    wave = sum(0.1 * np.sin(2 * np.pi * f * time) for f in hertz)
+    scene = talk()
+    scene.say_caller(SECOND + 1.8, Audio(wave.astype(np.float32), 8000))
+    scene.interrupt(SECOND + 2.3)
+    (finding,) = told(scene, tmp_path, "false_barge_in")
+    assert finding.possible == may_be_a_voice
+    assert (finding.severity == "info") == may_be_a_voice
+
+
 def whispered(audio: Audio) -> Audio:
     """The same with noise in the place of a voice, as its loudness goes."""
     size = audio.sample_rate // 50
