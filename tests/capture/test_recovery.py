@@ -247,6 +247,29 @@ def test_a_cut_between_a_chunk_and_its_indexes_costs_nothing(tmp_path: Path) -> 
         assert [(r.topic, r.sequence, r.body) for r in before] == by_stock_reader(path)
 
 
+def test_a_chunk_whose_head_lies_puts_nothing_out_of_order(tmp_path: Path) -> None:
+    """It says that it begins when a later one has ended; what would come too late is left out, and said."""
+    path = record_unfinished(tmp_path / "a.mcap")
+    before = everything(path)
+    with CaptureReader(path) as reader:
+        heads = sorted((block.head for block in reader._blocks), key=lambda head: head.offset)
+    data = bytearray(path.read_bytes())
+    at = heads[1].offset + 9
+    data[at : at + 8] = (before[-1].time_ns + 10**9).to_bytes(8, "little")
+    path.write_bytes(data)
+    with CaptureReader(path) as reader:
+        for _ in range(2):
+            records = list(reader.records())
+        damage = [sentence for sentence in reader.damage if "begins before it says" in sentence]
+    times = [record.time_ns for record in records]
+    assert times == sorted(times)
+    assert damage == [
+        f"the chunk at byte {heads[1].offset} begins before it says: {len(before) - len(records)} "
+        "records of it are left out"
+    ]
+    assert 0 < len(records) < len(before)
+
+
 def test_the_last_count_of_dropped_records_is_kept(tmp_path: Path) -> None:
     writer = CaptureWriter(tmp_path / "a.mcap")
     fill(writer, seconds=1)

@@ -133,7 +133,12 @@ def test_a_cry_that_interrupts_may_be_a_voice(tmp_path, hertz):
 
 @pytest.mark.parametrize(
     ("hertz", "secs", "may_be_a_voice"),
-    [((352, 704), 0.1, True), ((400,), 0.06, True), ((180, 484), 0.12, True), ((425,), 0.25, False)],
+    [
+        ((352, 704), 0.1, True),
+        ((400,), 0.06, True),
+        ((180, 484), 0.12, True),
+        ((425,), 0.25, False),
+    ],
 )
 def test_a_tone_as_long_as_a_syllable_that_interrupts_may_be_a_voice(
     tmp_path, hertz, secs, may_be_a_voice

@@ -23,6 +23,16 @@ def test_a_broken_capture_has_a_result_or_one_line(number: int) -> None:
     assert outcome.is_allowed, outcome
 
 
+#: What failed once: chunks whose head lies, a count without end, a stream of which most is empty.
+ONCE = (561, 890, 1034, 1359, 2408, 2428, 2789)
+
+
+@pytest.mark.parametrize("number", ONCE)
+def test_what_failed_once_does_not_fail_again(number: int) -> None:
+    outcome = captures.case(1, number)
+    assert outcome.is_allowed, outcome
+
+
 @pytest.mark.parametrize("number", range(20))
 def test_a_broken_sound_file_has_a_result_or_one_line(number: int) -> None:
     outcome = sounds.case(17, number)

@@ -295,14 +295,28 @@ class CaptureReader:
 
     def _go_on(self, blocks: list[_Block], topics: tuple[str, ...]) -> Iterator[Record | Refused]:
         waiting, taken = _Waiting(), self._taken
+        last_ns = 0
         for block in blocks:
-            yield from self._named(self._noted(waiting.until(block.start_ns)), topics)
-            found = self._read_block(block)
+            ready = waiting.until(block.start_ns)
+            last_ns = ready[-1][0] if ready else last_ns
+            yield from self._named(self._noted(ready), topics)
+            found = self._in_order(block, self._read_block(block), last_ns)
             taken.records += len(found)
             taken.size += sum([len(message[-1]) for message in found])
             self._check_count(taken.records, taken.size, block.start_ns - self._blocks[0].start_ns)
             waiting.add(found)
         yield from self._named(self._noted(waiting.until(_EVER)), topics)
+
+    def _in_order(self, block: _Block, messages: list[Message], last_ns: int) -> list[Message]:
+        """Messages of a block, but for those before what was read already: then its head lies."""
+        if not messages or min(messages, key=itemgetter(0))[0] >= last_ns:
+            return messages
+        kept = [message for message in messages if message[0] >= last_ns]
+        self._add_damage(
+            f"the chunk at byte {block.head.offset} begins before it says: {len(messages) - len(kept)} "
+            "records of it are left out"
+        )
+        return kept
 
     def _noted(self, messages: list[Message]) -> list[Message]:
         """The same, of which the last that tells of the call is remembered."""
@@ -451,7 +465,9 @@ class CaptureReader:
         return "a time beyond the year 2262" if time_ns >= _LAST_NS else self.budget.nonsense(body)
 
     def _note(self, offset: int, error: BaseException) -> None:
-        sentence = f"unreadable at byte {offset}: {type(error).__name__} {error}".rstrip()
+        self._add_damage(f"unreadable at byte {offset}: {type(error).__name__} {error}".rstrip())
+
+    def _add_damage(self, sentence: str) -> None:
         if sentence not in self.damage:
             self.damage.append(sentence)
 
