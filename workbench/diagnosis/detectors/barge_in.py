@@ -54,8 +54,8 @@ MID_SENTENCE: Final = 2.0
 NOT_A_REACTION: Final = 0.7
 #: What has a pitch for so many seconds, and for such a share of it, may be a voice.
 _VOICED_SECS, _VOICED = 0.3, 0.3
-#: A tone that is no key's lasts so long at least, in seconds: a busy line's, the shortest, 0.25.
-_BEEP_SECS: Final = 0.2
+#: A tone that is no key's lasts so long at least, in seconds: a busy line's, the shortest, 0.25; and music.
+_LONGER_SECS: Final = {"tone": 0.2, "music": 2.0}
 #: So soon after both talked, in seconds, a bot that was cut off is silent.
 CUT: Final = 0.3
 
@@ -416,15 +416,16 @@ def _heard(sounds: Sequence[Sound], start: float, end: float) -> list[Sound]:
 def _unknown(call: Call, heard: Sequence[Sound]) -> str:
     """What was heard last, if some voice may be in it: it has a pitch, or lasts as a word does.
 
-    A vowel or a growl may be a tone or two for as long as a syllable lasts; a key is known, and what
-    else a telephone beeps lasts longer.
+    A vowel or a growl may be a tone or two for as long as a syllable lasts, a vowel that is held may be
+    music; a key is known, and what else a telephone beeps or plays lasts longer.
     """
-    if not heard or heard[-1].kind not in ("other", "tone"):
+    sound = heard[-1] if heard else None
+    if sound is None or sound.detail.startswith("key "):
         return ""
-    sound = heard[-1]
-    if sound.kind == "tone":
-        is_short = not sound.detail.startswith("key ") and sound.duration < _BEEP_SECS
-        return "pitch" if is_short else ""
+    if sound.kind in _LONGER_SECS:
+        return "pitch" if sound.duration < _LONGER_SECS[sound.kind] else ""
+    if sound.kind != "other":
+        return ""
     _, voiced = median_pitch(call.caller_sent.span(sound.start, sound.end))
     if voiced > max(_VOICED_SECS, _VOICED * sound.duration):
         return "pitch"
