@@ -162,7 +162,17 @@ def whispered(audio: Audio) -> Audio:
     return Audio((loudness * np.diff(noise, prepend=0) * 0.5).astype(np.float32), audio.sample_rate)
 
 
-@pytest.mark.parametrize("who", ["nobody", "caller", "bot"])
+def growled(secs: float) -> Audio:
+    """A voice through effects: one short tone after the other."""
+    time = np.arange(640) / 8000
+    tones = [
+        np.append(0.1 * np.sin(2 * np.pi * hertz * time), np.zeros(160))
+        for hertz in np.resize([300, 520, 390, 640], round(10 * secs))
+    ]
+    return Audio(np.concatenate(tones).astype(np.float32), 8000)
+
+
+@pytest.mark.parametrize("who", ["nobody", "caller", "bot", "a growl"])
 def test_where_somebody_is_heard_without_a_voice_nobody_may_wait(tmp_path, who):
     """Whispered words are no silence, though no detector of voices hears them."""
     scene = Scene(24.0, noise_dbov=-68)
@@ -174,6 +184,8 @@ def test_where_somebody_is_heard_without_a_voice_nobody_may_wait(tmp_path, who):
             scene.say_caller(at + 2.0, whisper)
         if who == "bot":
             scene.say_bot(at + 2.0, whisper)
+        if who == "a growl":
+            scene.say_bot(at + 2.0, growled(2.0))
         scene.say_bot(at + 5.5, speech("bot/b02").span(0, 3))
     (finding,) = told(scene, tmp_path, "slow_response")
     unsure = who != "nobody"

@@ -3,7 +3,7 @@
 All is told from levels: what is behind is fainter, and a television goes on all the time.
 
 Conventions:
-    ``level`` is that of a signal's hops as :func:`~workbench.metrics.speech.levels` gives it, float64 in
+    ``level`` is that of a signal's hops as :func:`workbench.metrics.speech.levels` gives it, float64 in
     dBov, shape ``(hops,)``. Times in seconds.
 """
 

@@ -36,6 +36,8 @@ SOFTLY_MS: Final = 300.0
 LAST_WORDS: Final = 4.0
 #: Sounds of the bot that come so soon one after the other, in seconds, are heard as one.
 CLICKING: Final = 0.5
+#: Sounds that come so soon one after the other, in seconds, last together.
+TOGETHER: Final = 0.2
 #: What lasts so long, in seconds, is heard as somebody, whatever it is.
 LASTING: Final = 0.3
 
@@ -211,8 +213,13 @@ def _are_waits(call: Call, waits: Sequence[Part]) -> Iterator[float]:
     soft for a detector of voices, though it is heard. Such a voice of the bot's is an answer.
     """
     quiet = -np.inf if call.ambience is None else call.ambience + OVER_AMBIENCE_DB
-    bot = (sound for sound in call.bot_sounds if sound.level > quiet)
-    heard = as_intervals([(s.start, s.end) for s in (*call.caller_sounds, *bot) if _is_somebody(s)])
+    bot = [sound for sound in call.bot_sounds if sound.level > quiet]
+    # A voice through effects is many short tones, one behind the other.
+    sides = [
+        as_intervals([(s.start, s.end) for s in side if _is_somebody(s)])
+        for side in (call.caller_sounds, bot)
+    ]
+    heard = np.concatenate([joined(side, TOGETHER) for side in sides])
     for wait in waits:
         shared = np.minimum(heard[:, 1], wait.end) - np.maximum(heard[:, 0], wait.start)
         silent = shared.max(initial=0.0) <= LASTING
