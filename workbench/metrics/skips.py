@@ -37,8 +37,10 @@ _BESIDE: Final = 1
 #: Pieces that are put twice last so long, in seconds; a repetition that long is none of chance.
 _TWICE, _WHOLE = (0.020, 0.200), 0.010
 _STILL: Final = 16  # steps of 16 bits
-#: Fewer places that dip tell nothing.
-_DIPS, _DEEP_DB = 10, 20.0
+#: Fewer places that dip tell nothing; and how much a place dips counts from here on, up to there.
+_DIPS, _DIP_DB, _DEEP_DB = 10, 10.0, 20.0
+#: Of what dips by itself so often that chance would do as well once in so many, nothing is told.
+_BY_CHANCE: Final = 0.01
 
 
 class Repeat(NamedTuple):
@@ -206,16 +208,32 @@ def dips(samples: NDArray[np.float32], rate: int) -> tuple[float, NDArray[np.int
     fainter = np.minimum(10 * np.log10(flank / power[middle]), _DEEP_DB)
     fainter[flank < 10 ** (_LOUD_DBOV / 10)] = np.nan
     told = np.flatnonzero(np.isfinite(fainter))
-    for length in _lengths(_LONGEST_FADED) if len(told) else ():
+    usual = float(np.mean(fainter[told] > _DIP_DB)) if len(told) else 0.0
+    lengths = _lengths(_LONGEST_FADED)
+    for length in lengths if 0 < usual < 1 else ():
         phases = np.floor(told % (1000 * length) + 1e-6).astype(np.int_)
         count = np.bincount(phases)
+        many = np.maximum(count, 1)
+        share = np.bincount(phases, fainter[told] > _DIP_DB) / many
+        odds = _unlikely(share, usual, count) - np.log(len(lengths) * len(count) / _BY_CHANCE)
         mean = np.where(
-            count >= _DIPS, np.bincount(phases, fainter[told]) / np.maximum(count, 1), 0.0
+            (count >= _DIPS) & (odds > 0), np.bincount(phases, fainter[told]) / many, 0.0
         )
         phase = int(mean.argmax())
         if mean[phase] > best[0]:
             best = float(mean[phase]), bounds[20 + told[phases == phase]], length
     return best
+
+
+def _unlikely(
+    share: NDArray[np.float64], usual: float, count: NDArray[np.int_]
+) -> NDArray[np.float64]:
+    """How unlikely it is that so large a share is reached by chance: Chernoff's bound, in nats."""
+    rest, least = 1 - share, 1e-12
+    bound = share * np.log(np.maximum(share, least) / usual)
+    bound += rest * np.log(np.maximum(rest, least) / (1 - usual))
+    found: NDArray[np.float64] = np.where(share > usual, count * bound, 0.0)
+    return found
 
 
 def fresh(waves: NDArray[np.float32]) -> NDArray[np.bool_]:
