@@ -13,6 +13,8 @@ from tests.ground.take import OTHER, TX, Take, Unfit
 from workbench.capture import OtherFrame
 
 END = msgspec.json.encode(OtherFrame(frame="EndFrame", result="none"))
+#: By so many ms a queue may be longer than is wanted: a frame of the transport, and a bit.
+MOST_MORE = 50.0
 
 # -- turns ---------------------------------------------------------------------------------------
 
@@ -79,8 +81,11 @@ def queueing(take: Take, ms: float) -> tuple[tuple[int, int], float, float]:
     at = take.heard(slot[0]) + 2.0
     lead(take, slot, max(0.0, ms - 1000 * take.queued(at)))
     at = max(frame.time for frame in frames if frame.time < at + 1e-3) + 2e-3
+    left = take.queued(at)
+    if 1000 * left > ms + MOST_MORE:  # of itself it is further ahead than is wanted
+        raise Unfit
     put(take, at - 0.4, take.caller(1.5, False))
-    return slot, at, take.queued(at)
+    return slot, at, left
 
 
 def uncleared(take: Take, ms: float) -> Planted:
