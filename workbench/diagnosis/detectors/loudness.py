@@ -156,10 +156,12 @@ def _rounded(
         if len(samples) < TOLD * rate:
             continue
         rail = rounded_rail(samples)
-        if rail.crowding < PILED or rail.share < PILED_SHARE:
-            continue
-        high = np.flatnonzero(np.abs(samples) > 0.9 * rail.height)
-        if in_tones(audio, (first + high).tolist()):
+        is_told = rail.crowding >= PILED and rail.share >= PILED_SHARE
+        high = np.empty(0, np.intp)
+        if is_told:
+            high = np.flatnonzero(np.abs(samples) > 0.9 * rail.height)
+        mapped.let_go(samples)
+        if not is_told or in_tones(audio, (first + high).tolist()):
             continue
         percent = 100 * rail.share
         parts += _words(first + _in_a_row(high), rate, percent / len(high))
