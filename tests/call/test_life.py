@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.call.life import Life, Spell, life_of
+from workbench.call.life import Life, Spell, life_of, step_of
 
 STEP = 0.020
 RNG = np.random.default_rng(0)
@@ -202,3 +202,10 @@ def test_any_numbers_have_a_life(messages, pace):
     assert (life.missing >= 0).all() and (life.number >= 0).all()
     assert len(set(life.number[~life.duplicate].tolist())) == int((~life.duplicate).sum())
     assert all(spell.end >= spell.start for spell in life.spells)
+
+
+@pytest.mark.parametrize(
+    ("secs", "step"), [([0.04, 0.04, 0.02], 0.04), ([0.0, 0.0, 0.02], 0.02), ([], 0.02)]
+)
+def test_a_message_has_a_length_though_most_hold_nothing(secs, step):
+    assert step_of(np.array(secs, float)) == step

@@ -18,6 +18,8 @@ from tests.ground.trials import attempt, late
 
 #: Told of clean calls all the same.
 TOLD_YET = {"stale_audio"}
+#: Found in three calls of four: :data:`workbench.diagnosis.detectors.order.JUMPING` says why.
+OFTEN_MISSED = "out_of_order each fourth left out, 100 ms bot"
 #: Where size does not count there is nothing at half of it.
 SIZED = [fault for fault in KNOWN if fault.scale != "once"]
 
@@ -33,7 +35,8 @@ def only_the_clips():
 @pytest.mark.parametrize("fault", KNOWN, ids=[fault.label for fault in KNOWN])
 def test_twice_the_threshold_is_found(fault):
     """In one call or another: ``make faults`` counts in how many."""
-    trials = (attempt(fault, 2.0, "work", seed, whole=False) for seed in (1, 2, 3, 4))
+    calls = 4 if fault.label == OFTEN_MISSED else 2
+    trials = (attempt(fault, 2.0, "work", seed, whole=False) for seed in range(1, calls + 1))
     assert any(trial is not None and trial.found for trial in trials)
 
 

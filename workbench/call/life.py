@@ -33,10 +33,23 @@ from workbench.call import unrecorded
 from workbench.call.unrecorded import Unrecorded
 from workbench.metrics.smoothing import running_minimum
 
-__all__ = ["AHEAD", "HELD", "PAUSED", "Life", "Spell", "State", "anchored", "life_of", "until"]
+__all__ = [
+    "AHEAD",
+    "HELD",
+    "PAUSED",
+    "Life",
+    "Spell",
+    "State",
+    "anchored",
+    "life_of",
+    "step_of",
+    "until",
+]
 
 State: TypeAlias = Literal["lost", "paused", "held", "replayed", "restart"]
 
+#: Seconds of a message, where most hold nothing: what every carrier sends.
+_USUAL: Final = 0.020
 #: Later than this, with a burst behind it, is held back: an adaptive jitter buffer grows to about as
 #: much, and Twilio's warning stands at 30 ms of mean.
 HELD: Final = 0.100
@@ -103,6 +116,11 @@ class Life:
     spells: tuple[Spell, ...]
 
 
+def step_of(duration: NDArray[np.float64]) -> float:
+    """Seconds from one message of a sender to the next, by how much audio each holds, shape ``(n,)``."""
+    return (float(np.median(duration)) if len(duration) else 0.0) or _USUAL
+
+
 def life_of(
     time: NDArray[np.float64],
     sequence: NDArray[np.int64],
@@ -126,7 +144,7 @@ def life_of(
         none, nothing = np.empty(0, np.int64), np.empty(0)
         false = np.empty(0, np.bool_)
         return Life(none, false, none, nothing, nothing, false, None, ())
-    step = float(np.median(duration)) or 0.020
+    step = step_of(duration)
     number, duplicate, restarted = _counted(time, sequence, payloads, begins, step)
     first = np.flatnonzero(~duplicate)
     order = first[np.argsort(number[first], kind="stable")]

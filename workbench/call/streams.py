@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipecat_bandwidth.encodings import WireFormat
-from workbench.call.life import Spell, State
+from workbench.call.life import Spell, State, step_of
 from workbench.call.pieces import Decoded
 
 __all__ = ["Event", "FrameRecord", "HangUpRecord", "PipelineRecord", "Stream", "WordsRecord"]
@@ -223,6 +223,11 @@ class Stream:
     def __repr__(self) -> str:
         kinds = ", ".join(dict.fromkeys(map(str, self.formats)))
         return f"Stream({len(self)} messages, {self.duration.sum():.2f} s, {kinds or 'empty'})"
+
+    @property
+    def step(self) -> float:
+        """Seconds from one message of the sender to the next."""
+        return step_of(self.duration)
 
     def spells_of(self, *states: State) -> list[Spell]:
         """Its spells of some states, in the order of their start."""

@@ -161,9 +161,8 @@ def _inbound(stream: Stream, origin: int) -> Iterator[_Packet]:
     """One packet per message in the order of arrival, late and repeated ones as they are."""
     if not len(stream):
         return
-    step = float(np.median(stream.duration))
     sequence = max(int(stream.sequence[0]), 0) + stream.number
-    timestamp = stream.number * round(step * _RATE)
+    timestamp = stream.number * round(stream.step * _RATE)
     columns = (_ns(stream, origin), sequence.tolist(), timestamp.tolist(), stream.missing.tolist())
     for time_ns, seq, ts, missing, payload in zip(*columns, _as_pcmu(stream), strict=True):
         packet = _packet(seq, ts, _INBOUND_SSRC, payload[:_LONGEST])
