@@ -307,6 +307,10 @@ def test_a_missing_file_and_a_sound_file_are_told_as_what_they_are(
     sound = workbench("diagnose", SAMPLE / "call" / "bot" / "b02.flac")
     assert sound.code == 2
     assert "a sound file, and no capture of a call; compare takes sound files" in sound.err
+    neither = tmp_path / "notes.md"
+    neither.write_text("# A choppy call\n", encoding="utf-8")
+    text = workbench("diagnose", neither)
+    assert (text.code, text.err) == (2, f"workbench: {neither}: not an MCAP file (at byte 0)\n")
 
 
 def test_a_silent_call_is_a_sentence(workbench: Callable[..., Run], tmp_path: Path) -> None:

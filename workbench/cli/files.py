@@ -40,7 +40,7 @@ def opened(capture: Path, words: bool = True) -> Call:
         try:
             return Call.open(capture, words=words)
         except CaptureError as error:
-            if capture.exists() and is_sound(capture):
+            if capture.exists() and is_sound(capture) and _has_a_header(capture):
                 raise ValueError(
                     f"{capture}: a sound file, and no capture of a call; compare takes sound files"
                 ) from error
@@ -48,6 +48,17 @@ def opened(capture: Path, words: bool = True) -> Call:
             if capture.suffix != ".part" or capture.exists() or not finished.exists():
                 raise
             return Call.open(finished, words=words)  # the call ended meanwhile
+
+
+def _has_a_header(path: Path) -> bool:
+    """Whether a file says itself that it is sound."""
+    import soundfile
+
+    try:
+        soundfile.info(path)
+    except soundfile.LibsndfileError:
+        return False
+    return True
 
 
 def is_sound(path: Path) -> bool:
