@@ -128,7 +128,7 @@ SOURCES = (
     Source(_MUSIC, "Hold", "", "music", "CC-BY-SA-3.0", "/usr/share/asterisk/moh", "*.wav"),
 )
 #: Languages in which what is synthesised is only measured.
-MEASURED_LANGUAGES = ("af", "cs", "cy")
+MEASURED_LANGUAGES = ("eo", "is", "nb")
 PACKAGES = (*sorted({source.package for source in SOURCES}), "espeak-ng", "flite")
 
 #: What is synthesised, by espeak's name of the language. A few sentences of a telephone each.
@@ -315,6 +315,24 @@ SENTENCES = {
         "Y rhif yw pedwar, saith, un, naw.",
         "Allwch chi ddweud hynny eto, os gwelwch yn dda?",
         "Diolch yn fawr iawn, hwyl fawr.",
+    ),
+    "eo": (
+        "Bonan tagon, mi ŝatus ŝanĝi la tempon de mia vizito.",
+        "La numero estas kvar, sep, unu, naŭ.",
+        "Ĉu vi povus ripeti tion, mi petas?",
+        "Multan dankon, ĝis revido.",
+    ),
+    "is": (
+        "Góðan dag, ég vil gjarnan breyta tímanum mínum á föstudag.",
+        "Númerið er fjórir, sjö, einn, níu.",
+        "Gætirðu endurtekið þetta, takk?",
+        "Kærar þakkir fyrir hjálpina, bless.",
+    ),
+    "nb": (
+        "God dag, jeg vil gjerne flytte timen min til fredag.",
+        "Nummeret er fire, sju, en, ni.",
+        "Kan du si det en gang til, er du snill?",
+        "Tusen takk for hjelpen, ha det bra.",
     ),
 }
 FLITE = ("kal", "awb", "rms", "slt")
