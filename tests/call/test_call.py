@@ -535,6 +535,29 @@ def test_the_bot_answers_with_its_first_sound(tmp_path, before, lead):
     assert turn.start == pytest.approx(5.0 - lead, abs=0.06)
 
 
+@pytest.mark.parametrize(
+    ("secs", "dbov", "pause", "begins"),
+    [
+        (0.25, -20.0, 0.3, 4.45),  # a word that no detector calls a voice
+        (0.25, -45.0, 0.3, 5.0),  # a breath
+        (0.05, -20.0, 0.3, 5.0),  # a click
+        (0.25, -20.0, 0.8, 5.0),  # something long before
+    ],
+)
+def test_a_short_word_is_the_answers_first(tmp_path, secs, dbov, pause, begins):
+    pitch = np.linspace(300, 900, int(24000 * secs))  # it rises: no tone
+    word = 2**0.5 * 10 ** (dbov / 20) * np.sin(2 * np.pi * np.cumsum(pitch) / 24000)
+    words = speech("bot/b07").span(0.06, 1.5).resampled(24000)
+    silence = np.zeros(int(24000 * pause))
+    bot = Audio(np.concatenate([word, silence, words.samples]).astype(np.float32), 24000)
+    scene = Scene(8.0, noise_dbov=-70)
+    scene.say_caller(0.5, speech("caller/c08").span(0, 1.5))
+    scene.say_bot(5.0 - secs - pause, bot)
+    call = opened(scene, tmp_path)
+    (turn,) = [turn for turn in call.turns if turn.side == "bot"]
+    assert turn.start == pytest.approx(begins, abs=0.06)
+
+
 def test_an_interrupted_turn_was_said_further_than_heard(tmp_path):
     scene = Scene(8.0)
     scene.say_bot(0.5, speech("bot/b05"), lead=1.0)

@@ -69,6 +69,19 @@ def test_echo_is_measured_and_not_taken_for_a_caller(tmp_path):
     assert found(echoing(50), tmp_path, "echo") == []
 
 
+@pytest.mark.parametrize(("louder_db", "is_echo"), [(-6, True), (6, False)])
+def test_a_beat_that_goes_with_three_seconds_of_words_is_no_echo(tmp_path, louder_db, is_echo):
+    """Music as loud as the words, each time they are: by its level alone it would be their echo."""
+    words = speech("bot/b01").span(0.06, 3.0)
+    power = np.convolve(words.samples**2, np.ones(200) / 200, "same")
+    noise = np.random.default_rng(0).standard_normal(len(words.samples))
+    beat = Audio((noise * np.sqrt(power)).astype(np.float32), words.sample_rate)
+    scene = Scene(8.0)
+    scene.say_bot(1.0, words)
+    scene.say_caller(1.36, beat, 10 ** (louder_db / 20))
+    assert bool(found(scene, tmp_path, "echo")) is is_echo
+
+
 def test_a_caller_who_speaks_over_the_echo_is_heard(tmp_path):
     scene = echoing(20)
     scene.say_caller(5.0, speech("caller/c05"))

@@ -57,7 +57,7 @@ English and Russian (2600hz/kazoo-sounds) and Norwegian (gerhardadler/goip; neit
 in Spanish (watson-developer-cloud/speech-to-text-nodejs, Apache-2.0) and one in Mandarin
 (Azure-Samples/cognitive-services-speech-sdk, MIT). Its music is of hedgewars-data and kazoo-sounds.
 
-The measured half since: ten patients with Parkinson's disease who speak English
+Looked at since, too: ten patients with Parkinson's disease who speak English
 (SJTU-YONGFU-RESEARCH-GRP/Parkinson-Patient-Speech-Dataset, no licence stated); 34 amateurs who act in English in
 rooms of their own (mods of games by Gibberlings3, Pocket-Plane-Group and SpellholdStudios; most state no licence,
 Isra CC-BY-SA-3.0); eight fighters, most of them through effects (Debian's nexuiz-data, GPL-2.0-or-later); two in
@@ -69,7 +69,33 @@ CoEDL/toy-corpora and EC601TeamProject06/Multi-Speaker-Identification (none stat
 Japanese (takao-t/asterisk-sound-ja and nepia11/asterisk-sound-ja, no licence stated), one in Russian
 (Nevembert/rusich-edgetx-voicepack, not for commerce) and one that chants Pali (pnfo/pali-tts-dataset, MIT). Its
 music is of Debian's 0ad-data, btanks-data, colobot-common-sounds, freedroidrpg-data, openclonk-data, warmux-data
-and fillets-ng-data. What stood at its own rail was left out before, by counting samples.
+and fillets-ng-data. What stood at its own rail was left out before, by counting samples, of these and of all since.
+
+Looked at since, as well: six who read Cherokee, an old recording of a seventh (CC-BY-NC-4.0) and a man
+who reads Wyandot (CherokeeLanguage/cherokee-audio-data and wyandot-audio-data, CC0-1.0); eight who read digits in
+English (goxed/speaker-recognition) and five Portuguese
+(LucaJacentink/Speaker-Identification-Python, LGPL-3.0); five amateurs who act in English (ArtemiusI's Aura_BG1, Drake
+and Kvel-BG1); a man in Iraqi Arabic (ElafAhmedSaeed/Iraqi-Speech-Dataset-Processing-Stages-Version1-); eight who
+say letters and syllables in seven languages (Debian's klettres-data, GPL-2.0-or-later and others); two in Spanish
+(jcvasquezc/NeuroSpeech, GPL-3.0), one in Russian (Debian's festvox-ru) and one in Mandarin (KuangDD/zhrtvc). Made
+ones: one each of CherokeeLanguage/cherokee-audio-data-synthetic (CC0-1.0), DeadlyBossMods/DBM-Voicepack-Demo,
+Eivyses/roborock-s55-voicepack and Debian's openarena-data, and a game's announcer of that. Where no licence is named
+none is stated. Music: of Debian's hyperrogue-music, drascula-music, megaglest-data and cube2-data. Letters and
+games are clipped, and converted since: to be told so is no false alarm.
+
+The measured half since: twelve who say single words in Arabic in three moods, four of them girls and a boy
+(40uf411/Basic-Arabic-Vocal-Emotions-Dataset, no licence stated); fourteen readers in India, nine in English and one
+each in Assamese, Bengali, Hindi, Malayalam and Odia (SandyPanda-MLDL/ALGAN-VC-Generated-Audio-Samples, MIT); eight
+actors of a game, some by radio or a public address (Regalis11/scpcb, CC-BY-SA-3.0); readers of phrases in Turkmen
+(TheSeydiCharyyev/TurkmenPhrasebook) and Dzongkha (SangayW/DzongkhaPhrasebook; neither states a licence); four
+who read prompts in four languages (yaapu/FrskyTelemetryScript, GPL-3.0); clb and slt of CMU ARCTIC (as
+r9y9/r9y9.github.io has them); two of vosyn/CrossLingualDemo (no licence stated), and one each of
+rmcpantoja/voice-dataset (GPL-3.0), 3-bhd/ASR-WFST-Viterbi, SilkjamFPV/SilkJamFPV-SoundPack,
+StFreve/DBM-Astra-Voicepack (none states a licence), TGALLOWAY1/LusoPronunciation and myshell-ai/OpenVoice
+(MIT). Made ones: seven characters of VOICEVOX/voicevox_resource (only to develop it), four of
+willemcvu/c3po-valetudo-voicepack, two of TGALLOWAY1/LusoPronunciation, two of rotorflight/rotorflight-lua-ethos-suite,
+and one each of winconlin/valetudo_voice_packs, wolfxxx/BoerDarija and r9y9/r9y9.github.io (most state no licence). Its
+music is of Tuxemon/Tuxemon (GPL-3.0 and others) and Regalis11/scpcb.
 """
 
 from __future__ import annotations

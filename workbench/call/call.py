@@ -361,7 +361,8 @@ class Call:
 
     @cached_property
     def _bot_voice(self) -> NDArray[np.float64]:
-        return turns.led_up_to(self.caller_heard, intervals_of(self.bot_sounds, "voice"))
+        voice, others = (intervals_of(self.bot_sounds, kind) for kind in ("voice", "other"))
+        return turns.led_up_to(self.caller_heard, voice, others)
 
     @cached_property
     def ambience(self) -> float | None:

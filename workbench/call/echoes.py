@@ -123,9 +123,13 @@ def _by_envelope(caller: Audio, bot: Audio, runs: Intervals) -> list[Echo]:
         found.append(Echo(float(start), float(end), 1000 * HOP * delay, loss, correlation))
         isolated.append(len(agreeing) < _WINDOWS)
     # A way back brings all of the bot's voice; words of somebody else fit one window of it by chance.
-    if 2 * len(found) < np.count_nonzero(runs[:, 1] - runs[:, 0] >= 1.0):
-        found = [echo for echo, alone in zip(found, isolated, strict=True) if not alone]
-    return found
+    is_some = 2 * len(found) < np.count_nonzero(runs[:, 1] - runs[:, 0] >= 1.0)
+    return [
+        echo
+        for echo, alone in zip(found, isolated, strict=True)
+        # Nothing comes back louder than it went, but for a beat that goes with the words by chance.
+        if not (alone and (is_some or echo.loss_db < 0))
+    ]
 
 
 def _by_wave(caller: Audio, bot: Audio, runs: Sequence[Sequence[float]]) -> list[Echo]:

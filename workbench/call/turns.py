@@ -49,6 +49,9 @@ _HALF_REST: Final = round(_REST / 2 / HOP)
 #: longer than so many seconds; before it there is silence for so many. Somewhere it is as loud as a hum is: a
 #: background that begins, or a breath, is not.
 _LEAD_DBOV, _LEAD_DB, _LEAD_SECS, _QUIET_SECS, _HUM_DB = -60.0, 30.0, 1.5, 0.1, 20.0
+#: A first word has so many seconds and more, is so few dB below the voice's loud syllables and no more, and no
+#: longer pause lies behind it.
+_WORD_SECS, _WORD_DB, _WORD_PAUSE_SECS = 0.15, 10.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -152,21 +155,24 @@ def over_ambience(bot: Audio, voice: Intervals, ambience: float | None) -> Inter
     return as_intervals(rows)
 
 
-def led_up_to(bot: Audio, voice: Intervals) -> Intervals:
+def led_up_to(bot: Audio, voice: Intervals, others: Intervals | None = None) -> Intervals:
     """Begin each stretch of the bot's voice with its first sound.
 
-    A detector of voices misses a hum, a laugh or a held note before the first word; whoever waits
-    for an answer hears it.
+    A detector of voices misses a hum, a laugh or a held note before the first word, and a word of one
+    syllable; whoever waits for an answer hears it.
 
     Args:
         bot: What the caller heard.
         voice: Where a voice was found in it.
+        others: Where something else was, that is no tone, no music and no noise.
 
     Returns:
         The same stretches; one begins earlier if sound that is not much fainter than it leads up to it
-        without a gap, out of silence.
+        without a gap, out of silence. And those of the others that are as loud and as long as a word, and
+        so close before a voice that they are its first one.
     """
     level, quiet = levels(bot), round(_QUIET_SECS / HOP)
+    others = as_intervals([]) if others is None else others
     rows, before = [], 0
     for start, end in voice.tolist():
         first, last = round(start / HOP), round(end / HOP)
@@ -177,6 +183,11 @@ def led_up_to(bot: Audio, voice: Intervals) -> Intervals:
         begins = round(earliest + silences[-1]) if silences else first
         is_hum = level[begins:first].max(initial=-np.inf) > loud - _HUM_DB
         rows.append([min(start, begins * HOP) if is_hum else start, end])
+        words = others[(others[:, 0] >= before * HOP) & (others[:, 1] <= rows[-1][0])]
+        for begun, over in words[rows[-1][0] - words[:, 1] < _WORD_PAUSE_SECS].tolist():
+            loudest = level[round(begun / HOP) : round(over / HOP)].max(initial=-np.inf)
+            if loudest > loud - _WORD_DB and _WORD_SECS <= over - begun <= _LEAD_SECS:
+                rows.insert(-1, [begun, over])
         before = last
     return as_intervals(rows)
 
