@@ -31,7 +31,7 @@ def main() -> None:
     recording.add_argument("--only", nargs="*", default=(), metavar="NAME")
     recording.add_argument("--at-once", type=int, default=2)
     recording.add_argument("--late", type=float, default=30.0, help="ms that a run may be late")
-    recording.add_argument("--take", type=int, default=1, help="10: people to be measured")
+    recording.add_argument("--take", type=int, default=1, help="11: people to be measured")
     judging = commands.add_parser("judge", help="what the diagnosis says of clean calls")
     judging.add_argument("--runs", type=Path, default=RUNS)
     judging.add_argument("--half", default="work", choices=("work", "measured"))

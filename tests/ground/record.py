@@ -71,7 +71,7 @@ async def record(
 ) -> float:
     """Record what is missing or was late; return how many seconds it took.
 
-    Another take has other voices and other words; the tenth is of the half that is only measured.
+    Another take has other voices and other words; the eleventh is of the half that is only measured.
     """
     wanted = [BY_NAME[name] for name in names] or SCENARIOS
     again = "" if take == 1 else f"-{take}"

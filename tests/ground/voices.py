@@ -128,7 +128,7 @@ SOURCES = (
     Source(_MUSIC, "Hold", "", "music", "CC-BY-SA-3.0", "/usr/share/asterisk/moh", "*.wav"),
 )
 #: Languages in which what is synthesised is only measured.
-MEASURED_LANGUAGES = ("eo", "is", "nb")
+MEASURED_LANGUAGES = ("la", "mk", "vi")
 PACKAGES = (*sorted({source.package for source in SOURCES}), "espeak-ng", "flite")
 
 #: What is synthesised, by espeak's name of the language. A few sentences of a telephone each.
@@ -333,6 +333,24 @@ SENTENCES = {
         "Nummeret er fire, sju, en, ni.",
         "Kan du si det en gang til, er du snill?",
         "Tusen takk for hjelpen, ha det bra.",
+    ),
+    "la": (
+        "Salve, diem conventus mei mutare velim.",
+        "Numerus est quattuor, septem, unus, novem.",
+        "Potesne hoc iterum dicere, quaeso?",
+        "Gratias tibi ago, vale.",
+    ),
+    "mk": (
+        "Добар ден, сакам да го променам мојот термин за петок.",
+        "Бројот е четири, седум, еден, девет.",
+        "Може ли да повторите, ве молам?",
+        "Ви благодарам многу, пријатно.",
+    ),
+    "vi": (
+        "Xin chào, tôi muốn đổi lịch hẹn sang thứ sáu.",
+        "Số của tôi là bốn, bảy, một, chín.",
+        "Xin vui lòng nhắc lại một lần nữa.",
+        "Cảm ơn rất nhiều, tạm biệt.",
     ),
 }
 FLITE = ("kal", "awb", "rms", "slt")
