@@ -16,9 +16,11 @@ from tests.ground.voices import clips
 from tests.staged import PLANS, Plan, Planted, in_a_process
 from workbench import Call, diagnose
 from workbench.call import PipelineRecord
-from workbench.call.answers import HOW_TO_SEE, grown
-from workbench.call.milestones import Milestone, split
+from workbench.call.answers import HOW_TO_SEE, find_answers, grown
+from workbench.call.milestones import Milestone, Sending, split
+from workbench.call.playout import reconstruct
 from workbench.call.stages import KINDS
+from workbench.call.turns import Turn
 from workbench.looks import STAGE_LOOKS
 from workbench.report import write_report
 from workbench.timeline.marks import marks
@@ -236,6 +238,15 @@ def test_whatever_a_pipeline_tells_the_stages_sum_to_the_whole(told, start, wait
     assert stages[0].start == start and stages[-1].end == end
     assert all(one.end == other.start for one, other in zip(stages, stages[1:], strict=False))
     assert all(stage.took_ms > 0 and stage.name in KINDS for stage in stages)
+
+
+def test_what_nobody_waited_for_is_no_answer():
+    nothing = Sending(np.empty(0), reconstruct([], []))
+    turns = [Turn("caller", 0.0, 2.0), Turn("bot", 2.0, 3.0, latency_ms=0.0)]
+    assert len(find_answers(turns, [], nothing, [], 3.0)) == 0
+    turns[1] = Turn("bot", 2.5, 3.0, latency_ms=500.0)
+    (answer,) = find_answers(turns, [], nothing, [], 3.0)
+    assert answer.wait_ms == 500.0
 
 
 def test_the_order_of_the_milestones_is_the_pipelines_own():

@@ -351,6 +351,19 @@ def test_a_bot_that_begins_in_each_pause_is_told_however_soon_it_stops(tmp_path,
     assert [(f.value, len(f.parts)) for f in findings] == [(times, times)] * (times > 2)
 
 
+@pytest.mark.parametrize(("sound_secs", "told_of"), [(0.02, 0), (0.25, 1)])
+def test_a_click_before_the_words_is_not_when_the_bot_begins(tmp_path, sound_secs, told_of):
+    """It comes 0.85 s before the caller has finished, the first word 0.25 s before."""
+    scene = talk()
+    scene.chunks = [chunk for chunk in scene.chunks if chunk.said <= SECOND]
+    begins = SECOND + 8.0
+    scene.caller[round((SECOND + 1.0) * 8000) :] *= np.float32(0.0)
+    scene.say_caller(begins - 2.0, unbroken(2.25))
+    scene.say_bot(begins - 0.6, at_level(unbroken(sound_secs), -26))
+    scene.say_bot(begins, unbroken(2.0))
+    assert len(told(scene, tmp_path, "early_answer")) == told_of
+
+
 def test_each_early_answer_has_its_own_cause():
     pauses, amid, both = (_why_early(some) for some in ([0.4, 0.6], [0.0], [0.5, 0.0]))
     assert "paused for 0.6 s" in pauses[0] and "VADParams.stop_secs" in pauses[1]

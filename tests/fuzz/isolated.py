@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 from loguru import logger
 
-#: What a case may take: bytes of address space, and seconds of CPU, which a busy machine does not
-#: make more of. What sleeps is given up after so many times as long.
+#: What a case may take: bytes of memory that is its own, and not of files that it maps, which the system lets
+#: go of when it wants to; and seconds of CPU, which a busy machine does not make more of. What sleeps is given up after so many times as long.
 MEMORY, SECONDS, _PATIENCE = 2 * 2**30, 60.0, 10
 
 _SERVER = multiprocessing.get_context("forkserver")
@@ -72,7 +72,7 @@ def isolated(
     Args:
         case: What to do: it is pickled, so that no lambda will do.
         lines: Errors that are one line for people, and no fault.
-        memory: Bytes of address space it may have.
+        memory: Bytes of its own it may have, with what it had at first.
         seconds: How much of the CPU's time it may take.
     """
     reading, writing = _SERVER.Pipe(duplex=False)
@@ -99,7 +99,7 @@ def _run(
     """In the child."""
     logger.remove()  # what is logged is checked, and not shown
     at_first = _used()
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     allowed = math.ceil(at_first[0] + seconds)
     resource.setrlimit(resource.RLIMIT_CPU, (allowed, allowed + 1))
     said = io.StringIO()

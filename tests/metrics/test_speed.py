@@ -71,6 +71,17 @@ def test_what_is_no_voice_has_no_speed(name: str) -> None:
     assert speed(callers("work")[name](np.random.default_rng(1), 10.0)) is None
 
 
+@pytest.mark.parametrize("speaker", ["austen", "carlo", "ivrvoice"])
+@pytest.mark.parametrize(("under_db", "told"), [(2.0, False), (30.0, True)])
+def test_noise_has_no_speed_though_a_voice_is_in_it(
+    speaker: str, under_db: float, told: bool
+) -> None:
+    said = voice(speaker)
+    level = np.sqrt(np.mean(said.samples**2)) * 10 ** (-under_db / 20)
+    noise = np.random.default_rng(5).standard_normal(len(said.samples)).astype(np.float32)
+    assert (speed(Audio(said.samples + level * noise, 16000)) is not None) == told
+
+
 def test_too_little_tells_nothing() -> None:
     for samples in (np.zeros(80_000), np.zeros(10), voice("carlo").samples[:16000]):
         audio = Audio(np.asarray(samples, np.float32), 16000)

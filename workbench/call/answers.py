@@ -205,7 +205,7 @@ def find_answers(
     for turn in turns:
         if turn.side == "bot":
             start, after = _since(turn, before)
-            if start is not None:
+            if start is not None and start < turn.start:
                 stages = split(start, turn.start, pipeline, sending.milestones(start, turn.start))
                 cut = any(turn.start < moment <= turn.end + _LEAD for moment in interruptions)
                 outcome: Outcome = "interrupted" if cut else "heard"

@@ -207,12 +207,14 @@ def _stretches(
     for run in sorted(runs, key=lambda run: run.first):
         begin = max(0, run.first // rate - 1)
         end = min(duration, -(-(run.first + run.length) // rate) + 1)
+        if begin >= end:
+            continue  # behind the track
         if begin > last and some:
             yield first, last, some
             some = []
         first, last = (first, max(last, end)) if some else (begin, end)
         some.append(run)
-    if some and last > first:
+    if some:
         yield first, last, some
 
 

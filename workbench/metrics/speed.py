@@ -57,6 +57,9 @@ PACES: Final = ALL[2 * BANDS - 1 : -1]
 TIMBRES: Final = np.setdiff1d(ALL, PACES)
 #: What is fainter than the loudest by so much, in power, is a pause; and what counts as nothing in a band.
 _PAUSE, _NOTHING = 1e-3, 1e-7
+#: By so many dB a voice's loud frames stand out of its faint ones at least; over noise, or through a radio, by
+#: less, and there the figures are the noise's.
+_LEAST_RANGE_DB: Final = 15.0
 #: A figure further off than so many standard deviations is as far off as that.
 _FURTHEST: Final = 3.0
 #: The same of a sum.
@@ -89,7 +92,8 @@ def speed(audio: Audio) -> Speed | None:
         audio: A voice, its long pauses left out; some ten seconds of it, at any rate.
 
     Returns:
-        The factors; ``None`` for less than a second and a half, and for what is like no voice at any speed. How
+        The factors; ``None`` for less than a second and a half, for what is like no voice at any speed, and
+        for a voice in noise. How
         well they tell it, ``python -m tests.benchmarks speeds`` measures.
     """
     found = figures(audio)
@@ -129,7 +133,8 @@ def figures(audio: Audio) -> NDArray[np.float64] | None:
         audio: A voice, at any rate.
 
     Returns:
-        Shape ``(56,)``, in the order of the module's list; ``None`` for too little of a voice.
+        Shape ``(56,)``, in the order of the module's list; ``None`` for too little of a voice, and for one
+        in noise.
     """
     narrow = audio.resampled(_RATE)
     samples = narrow.samples[: round(_LONGEST * _RATE)]
@@ -138,7 +143,9 @@ def figures(audio: Audio) -> NDArray[np.float64] | None:
     frames = np.lib.stride_tricks.sliding_window_view(samples, _FRAME)[::_STEP]
     power = np.abs(np.fft.rfft(frames * np.hanning(_FRAME), _PADDED, axis=1)) ** 2
     loudness = power.sum(axis=1)
-    top = float(np.percentile(loudness, 95))
+    faint, top = np.percentile(loudness, (5, 95)).tolist()
+    if top < faint * 10 ** (_LEAST_RANGE_DB / 10):
+        return None
     sounds = loudness > top * _PAUSE
     if np.count_nonzero(sounds) < _FEWEST:
         return None

@@ -56,6 +56,8 @@ NOT_A_REACTION: Final = 0.7
 _VOICED_SECS, _VOICED = 0.3, 0.3
 #: A tone that is no key's lasts so long at least, in seconds: a busy line's, the shortest, 0.25; and music.
 _LONGER_SECS: Final = {"tone": 0.2, "music": 2.0}
+#: What is shorter, in seconds, and no part of a voice is a click: nobody begins to talk with it.
+CLICK: Final = 0.1
 #: So soon after both talked, in seconds, a bot that was cut off is silent.
 CUT: Final = 0.3
 
@@ -495,7 +497,7 @@ def audible_runs(call: Call, clears: NDArray[np.float64]) -> Intervals:
         cleared = runs and ((clears >= runs[-1][1] - 2 * HOP) & (clears <= start)).any()
         if runs and start - runs[-1][1] < BRIDGED and not cleared:
             runs[-1][1] = end
-        else:
+        elif end - start >= CLICK or spoken(call.bot_speech, start, end):
             runs.append([start, end])
     return as_intervals(runs)
 

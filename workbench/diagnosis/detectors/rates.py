@@ -116,8 +116,8 @@ def upsampled(call: Call) -> Iterator[Finding]:
     "the serializer lasts as long as it is declared, and is told by itself, as possible: on voices it was "
     "not fitted to at twice and at half the speed 85 %, at one and a half times and at two thirds 45 %, and "
     "22.05 for 24 kHz never. People who shout are told as up to 1.7 times too fast (three of fourteen in a "
-    "talk show): below 1.8 times it is for information. It takes five seconds of speech without music under "
-    "it, and too slow is told of a wide voice only: what is narrow before has little left to be told by.",
+    "talk show): below 1.8 times it is for information. It takes five seconds of speech without music or "
+    "noise under it, and too slow is told of a wide voice only: what is narrow before has little left to be told by.",
     accuracy=(Accuracy("doubled_rate", 1.0, value_error=0.0),),
     explains=("pacing", "tail_lost", "audio_lost", "upsampled"),
 )
