@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +22,32 @@ from workbench.metrics import distances
 from workbench.tuning import carrier_recording
 from workbench.tuning.batch import tune_captures
 from workbench.tuning.comparison import SETTINGS, compare
-from workbench.tuning.legs import LEGS, lacking
+from workbench.tuning.legs import LEGS, Leg, lacking
 from workbench.tuning.tuning import tune
 
 WIDE = wire_format("PCM", 16000)
 
 #: What can be told from a recording, on this machine.
 SINGLE = [name for name, leg in LEGS.items() if "+" not in name and not lacking(leg)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def travelled_once() -> Iterator[None]:
+    """A leg is the same each time, as ``test_legs`` tells: what it made of a voice is kept meanwhile.
+
+    Opus and AMR take most of the time of telling a leg, and these tests send two voices over them.
+    """
+    travel, kept = Leg.apply, dict[tuple[Leg, int, bytes], Audio]()
+
+    def apply(leg: Leg, audio: Audio) -> Audio:
+        key = leg, audio.sample_rate, sha256(audio.samples).digest()
+        if key not in kept:
+            kept[key] = travel(leg, audio)
+        return kept[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Leg, "apply", apply)
+        yield
 
 
 def scene(wire: object = WIDE) -> Scene:
