@@ -19,6 +19,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import rcParamsDefault
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Patch
@@ -684,10 +685,13 @@ def png(ax: Axes, *, dpi: int = 100) -> bytes:
     figure = ax.get_figure(root=True)
     if figure is None:
         raise ValueError("the axes belongs to no figure")
-    drawn, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=dpi)
+    # Not by savefig, which lays out in a drawing of its own, and packs what would be unpacked here.
+    canvas, small = FigureCanvasAgg(figure), io.BytesIO()
+    figure.set_dpi(dpi)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    drawn = Image.fromarray(np.asarray(canvas.buffer_rgba()))  # type: ignore[no-untyped-call]
     plt.close(figure)
-    Image.open(drawn).convert("RGB").quantize(256).save(small, format="png", optimize=True)
+    drawn.convert("RGB").quantize(256).save(small, format="png", optimize=True)
     return small.getvalue()
 
 
