@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipecat_bandwidth.encodings import PCMU
-from tests.ground.noises import callers
+from tests.ground.noises import MADE
 from tests.ground.planted_sound import alaw_encode
 from tests.ground.voices import Phrase, clips
 from tests.misread import TEXT, WRONG, as_samples
@@ -77,25 +77,11 @@ def test_a_voice_is_what_it_is(phrase: Phrase) -> None:
             assert not named(audio) | named(coded) | named(coded, "PCMU")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "keys",
-        "ringing",
-        "busy",
-        "beep",
-        "fax",
-        "modem",
-        "comfort_noise",
-        "cough",
-        "laughter",
-        "clicks",
-    ],
-)
+@pytest.mark.parametrize("name", MADE)
 def test_a_machine_or_a_cough_is_what_it_is(name: str) -> None:
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     for _ in range(4):
-        sound = callers("work")[name](rng, 4.0)
+        sound = MADE[name](rng, 4.0)
         for rate in RATES:
             assert not named(sound.resampled(rate))
         assert not named(Audio.from_pcm(PCMU.decode(PCMU.encode(sound.pcm())), 8000), "PCMU")

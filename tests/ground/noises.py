@@ -300,14 +300,20 @@ def gain_control(voices: Sequence[Phrase], rng: np.random.Generator, secs: float
 # -- all of them ---------------------------------------------------------------------------------
 
 
+#: Those that are made of nothing recorded.
+MADE: dict[str, Sound] = {
+    sound.__name__: sound
+    for sound in (keys, ringing, busy, beep, fax, modem, comfort_noise, cough, laughter, clicks)
+}
+
+
 @cache
 def callers(half: Half) -> dict[str, Sound]:
     """Every sound, those of voices and music made of one half."""
     voices, songs = catalogue(half, "voice"), catalogue(half, "music")
-    plain = (keys, ringing, busy, beep, fax, modem, comfort_noise, cough, laughter, clicks)
     of_voices = (babble, whisper, gsm, gain_control)
     return {
-        **{sound.__name__: sound for sound in plain},
+        **MADE,
         **{sound.__name__: partial(sound, voices) for sound in of_voices},
         "music": partial(music, songs),
         "television": partial(television, voices, songs),

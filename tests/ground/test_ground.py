@@ -11,7 +11,7 @@ from tests.ground import people
 from tests.ground.caller import ulaw_decode, ulaw_encode
 from tests.ground.calls import Run, runs, with_sound
 from tests.ground.filling import audible, speech
-from tests.ground.noises import callers
+from tests.ground.noises import MADE
 from tests.ground.record import zero_ns
 from tests.ground.scenarios import SCENARIOS
 from tests.ground.voices import clips
@@ -89,7 +89,7 @@ def test_mu_law_is_that_of_the_serializer() -> None:
 
 @pytest.mark.parametrize("name", ["keys", "ringing", "busy", "fax", "modem", "cough", "laughter"])
 def test_a_machine_or_a_cough_is_as_long_as_is_wanted_and_can_be_heard(name: str) -> None:
-    sound = callers("work")[name](np.random.default_rng(3), 2.5)
+    sound = MADE[name](np.random.default_rng(3), 2.5)
     assert len(sound) == 20000
     assert -40 < sound.level < -15
 

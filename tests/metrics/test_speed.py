@@ -16,7 +16,7 @@ from tests.benchmarks.speeds import (
     looped,
     swapped,
 )
-from tests.ground.noises import callers
+from tests.ground.noises import MADE
 from tests.ground.voices import clips
 from workbench.audio import Audio
 from workbench.diagnosis.detectors.rates import wrongly_played
@@ -68,7 +68,7 @@ def test_the_rate_that_it_is_kept_at_and_its_loudness_are_no_matter() -> None:
     "name", ["keys", "ringing", "busy", "beep", "fax", "modem", "comfort_noise"]
 )
 def test_what_is_no_voice_has_no_speed(name: str) -> None:
-    assert speed(callers("work")[name](np.random.default_rng(1), 10.0)) is None
+    assert speed(MADE[name](np.random.default_rng(1), 10.0)) is None
 
 
 @pytest.mark.parametrize("speaker", ["austen", "carlo", "ivrvoice"])
