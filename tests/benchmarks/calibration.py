@@ -286,7 +286,7 @@ def show_coverage(console: Console, table: pd.DataFrame) -> None:
     worst: dict[str, float] = {"others": 0.0, "these": 0.0}
     for metric, goal in goals.items():
         for name, pool in pools(table, goal).items():
-            for calls in (5, 10, 20, 40):
+            for calls in (5, 10, 20, 40, 80, 160):
                 said = "others" if calls >= goal.from_calls else "these"
                 share = coverage(
                     lambda r, a=(pool, calls, goal.from_calls): redrawn(r, *a), DRAWS // 2, goal  # type: ignore[misc]

@@ -58,7 +58,7 @@ class Objective:
     name: str
     band: str = ""
     parts: tuple[tuple[str, float], ...] = ()
-    from_calls: float = 40
+    from_calls: float = 80
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -122,7 +122,7 @@ def objective_for(leg: Leg) -> Objective:
     """The objective that suits a leg: loss of quality, as its smallest differences have it."""
     parts = tuple((name, smallest(leg.name, name).value) for name in PARTS)
     return Objective(
-        "loss_mos", False, LEAST_MOS, "MOS", "loss of quality", parts=parts, from_calls=80
+        "loss_mos", False, LEAST_MOS, "MOS", "loss of quality", parts=parts, from_calls=160
     )
 
 

@@ -16,6 +16,7 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -27,7 +28,8 @@ from pipecat_bandwidth.encodings import wire_format
 from pipecat_bandwidth.far_end import FarEnd
 from workbench.audio import Audio
 from workbench.call import holes
-from workbench.call.playout import Playout, Underrun, reconstruct
+from workbench.call.pieces import PieceWriter, sizes
+from workbench.call.playout import Underrun, reconstruct
 from workbench.call.streams import Stream
 from workbench.diagnosis.detectors.network import read_nothing
 
@@ -61,7 +63,7 @@ class Handed:
     """
 
     time: NDArray[np.float64]
-    pcm: tuple[bytes, ...]
+    pcm: Sequence[bytes]
     clears: tuple[float, ...] = ()
     stopped: float | None = None
     answered: NDArray[np.float64] | None = None
@@ -90,19 +92,21 @@ class Stalls:
 
 def handed_over(call: Call) -> Handed | None:
     """Collect what a call's serializer was handed over; ``None`` if that was no sound."""
-    frames = call.audio_out
+    frames, pcm = call.audio_out, PieceWriter()
     if not any(frame.mono.strip(b"\0") for frame in frames):
         return None
+    for frame in frames:
+        pcm.add(_at_8k(frame))
     return Handed(
-        time=np.maximum.accumulate([frame.time for frame in frames]),
-        pcm=tuple(_at_8k(frame) for frame in frames),
+        time=np.maximum.accumulate(frames.time),
+        pcm=pcm.pieces(),
         clears=tuple(call.times_of("interruption").tolist()),
         stopped=None if call.ending.how == "open" else call.ending.time,
         answered=call.caller_speech,
         stood_still=frozenset(
             number
-            for number in range(1, len(frames))
-            if _stood_still(call, frames[number - 1], frames[number])
+            for number, pair in enumerate(pairwise(frames), 1)
+            if _stood_still(call, *pair)
         ),
         syntheses=call.syntheses,
     )
@@ -117,22 +121,22 @@ def stalls_of(handed: Handed, cushions_ms: Sequence[int] = CUSHIONS_MS) -> Stall
     """
     with ThreadPoolExecutor(1) as thread:  # a notebook's own thread has a loop running already
         sent = thread.submit(asyncio.run, _sent(handed, cushions_ms)).result()
-    duration = np.array([len(pcm) / 2 / _WIRE.sample_rate for pcm in handed.pcm])
+    duration = sizes(handed.pcm) / 2 / _WIRE.sample_rate
     owner, count = _utterances(handed)
-    queues = [
+    gaps = [
         reconstruct(
             handed.time, duration + before / 1000, handed.clears, stopped=handed.stopped,
             continues=np.diff(owner, prepend=-1) == 0,
-        )
+        ).underruns
         for before in sent
     ]  # fmt: skip
-    torn = _torn(handed, duration, queues)
+    torn = _torn(handed, duration, gaps)
     shape = count, len(cushions_ms)
     delay, many, length = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     stood_still: set[int] = set()
-    for column, (before, queue) in enumerate(zip(sent, queues, strict=True)):
+    for column, (before, found) in enumerate(zip(sent, gaps, strict=True)):
         np.add.at(delay[:, column], owner, before)
-        for hole in queue.underruns:
+        for hole in found:
             if 1000 * (hole.end - hole.start) < LEAST_HOLE_MS or not _counts(hole, torn, handed):
                 continue
             if hole.message in handed.stood_still:
@@ -194,10 +198,10 @@ def _utterances(handed: Handed) -> tuple[NDArray[np.intp], int]:
 
 
 def _torn(
-    handed: Handed, duration: NDArray[np.float64], queues: Sequence[Playout]
+    handed: Handed, duration: NDArray[np.float64], gaps: Sequence[Sequence[Underrun]]
 ) -> frozenset[int]:
     """Frames before which a gap is in the sound, among those with a gap in any of the queues."""
-    late = {hole.message: hole for queue in queues for hole in queue.underruns}
+    late = {hole.message: hole for found in gaps for hole in found}
     none = np.zeros(len(duration), np.int64)
     stream = Stream(
         handed.time, none, duration, handed.time, none.astype(bool), none, none,
