@@ -121,6 +121,12 @@ def test_a_hang_up_counts_from_when_it_began():
     assert ending_of([], [late], **told) == Ending(10.0, "stop", "far end")
 
 
+def test_a_call_does_not_end_before_it_began():
+    early = HangUpRecord(-0.04, "ended", took_ms=10.0)
+    told = {"stop": None, "last": 0.0, "until": 0.0}
+    assert ending_of([], [early], **told) == Ending(0.0, "hang_up", "bot")
+
+
 def test_a_socket_of_which_nothing_came_for_a_minute_is_gone():
     told = {"stop": None, "last": 9.0, "until": 9.4}
     assert ending_of([], [], is_idle=True, **told) == Ending(9.0, "socket", None)

@@ -59,7 +59,8 @@ def ending_of(
         is_idle: Whether the recording ended because there was nothing more to record.
     """
     asked = _asked(events, hang_ups, last)
-    confirmed = [hang_up.time for hang_up in hang_ups if hang_up.outcome == "ended"]
+    # Not before it began, which is with the first message that came, or the first audio.
+    confirmed = [max(0.0, hang_up.time) for hang_up in hang_ups if hang_up.outcome == "ended"]
     hung_up = confirmed[0] if confirmed and asked is not None else None
     if hung_up is not None and (stop is None or hung_up < stop):
         return Ending(hung_up, "hang_up", "bot")
