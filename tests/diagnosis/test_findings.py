@@ -82,6 +82,17 @@ def test_a_beat_that_goes_with_three_seconds_of_words_is_no_echo(tmp_path, loude
     assert bool(found(scene, tmp_path, "echo")) is is_echo
 
 
+@pytest.mark.parametrize(("louder_db", "is_echo"), [(-12, True), (3, True), (12, False)])
+def test_what_is_much_louder_than_the_bots_words_is_not_made_of_them(tmp_path, louder_db, is_echo):
+    """Waves that are the bot's own, once: a line may add a little, and four times is somebody else."""
+    words = speech("bot/b01").span(0.06, 3.0)
+    quiet = Audio(words.samples / 5, words.sample_rate)
+    scene = Scene(8.0)
+    scene.say_bot(1.0, quiet)
+    scene.say_caller(1.36, quiet, 10 ** (louder_db / 20))
+    assert bool(found(scene, tmp_path, "echo")) is is_echo
+
+
 def test_a_caller_who_speaks_over_the_echo_is_heard(tmp_path):
     scene = echoing(20)
     scene.say_caller(5.0, speech("caller/c05"))

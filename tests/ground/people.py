@@ -83,7 +83,7 @@ Eivyses/roborock-s55-voicepack and Debian's openarena-data, and a game's announc
 none is stated. Music: of Debian's hyperrogue-music, drascula-music, megaglest-data and cube2-data. Letters and
 games are clipped, and converted since: to be told so is no false alarm.
 
-The measured half since: twelve who say single words in Arabic in three moods, four of them girls and a boy
+Looked at since, once more: twelve who say single words in Arabic in three moods, four of them girls and a boy
 (40uf411/Basic-Arabic-Vocal-Emotions-Dataset, no licence stated); fourteen readers in India, nine in English and one
 each in Assamese, Bengali, Hindi, Malayalam and Odia (SandyPanda-MLDL/ALGAN-VC-Generated-Audio-Samples, MIT); eight
 actors of a game, some by radio or a public address (Regalis11/scpcb, CC-BY-SA-3.0); readers of phrases in Turkmen
@@ -95,7 +95,27 @@ StFreve/DBM-Astra-Voicepack (none states a licence), TGALLOWAY1/LusoPronunciatio
 (MIT). Made ones: seven characters of VOICEVOX/voicevox_resource (only to develop it), four of
 willemcvu/c3po-valetudo-voicepack, two of TGALLOWAY1/LusoPronunciation, two of rotorflight/rotorflight-lua-ethos-suite,
 and one each of winconlin/valetudo_voice_packs, wolfxxx/BoerDarija and r9y9/r9y9.github.io (most state no licence). Its
-music is of Tuxemon/Tuxemon (GPL-3.0 and others) and Regalis11/scpcb.
+music is of Tuxemon/Tuxemon (GPL-3.0 and others) and Regalis11/scpcb. Three of the actors are in loud noise, as by radio:
+to be told so is no false alarm.
+
+The measured half since: seven students in Mandarin and English, of whom 15307130288's microphone clicks each 1024
+samples (zhongyuchen/DSPSpeech-20, MIT); who say words to learners of Saurashtra (SridharCR/Learn-Sourastra), Nepali
+(prajwol148/My-Nepali-Friend), Gujarati (savanipoojan78/Gujarati), Guarani (vanelo/guaraniApp; all CC-BY-NC-4.0),
+Bisu (pisonpeakgroup/Bisu-Language-App, Apache-2.0), Tulu (sreenathpranav/LearnTulu, MIT), Uzbek
+(Qurbonsaid/LearnUzbek), Somali (Moha143/SomalitoEnglishTranslation), Kannada (TheCyphers/LearnKannada-App and
+sapMe/LearnNammaKannada), Malayalam (mohammedafzel/Malayalam), Kazakh (saule/aghylshynsha-sandar), Yoruba
+(tbanj/yorubalang), Miwok (riayulia2/Miwok) and Mandarin (nilTheDev/learn-chinese; none of these states a licence); a
+clock in Nepali (romankhadka/talking-clock-nepali), a test of words in French (MarietteM/PCBS_VocabularyTest,
+AGPL-3.0), a door in a language unknown (Seritka/doorlock-dataset) and a trainer in Thai (mrbryside/voice-trainer);
+seven of a game, some through effects (ZephyrVentum/Warcraft3-Soundboard, MPL-2.0, the sound its publisher's), one
+each of two more (trotsky1997/RedAlert-Voice-Pack, wsturgiss/openpeon-solid-snake); three readers of Mandarin
+(victor45664/voice-conversion-demo), one of Japanese (RetCute/SorakadoAoDataset), a streamer
+(Ryuguu-Chan/Sakura-Miko-ingurishu-sound-pack, MIT) and two who read prompts in English and Arabic
+(peterscheffer/vVote). Made ones: pinkywafer/TX_soundpack-Joanne, two of utensils (openpeon-elise-soundpack and
+openpeon-alan-rickman-soundpack, CC-BY-4.0), two of n15c/voicepacks_dreame, two clocks in Mandarin
+(xuliu15/talking-clock) and two in English (rydepier/Arduino-talking-clock-with-WT588D---U-32M,
+projects22/Arduino-Talking-Clock), and one in Russian (shliamb/assist_lisa). Where no licence is named none is
+stated. Its music is of MianSoft/Techmino-Voice-Pack-Version (LGPL-3.0).
 """
 
 from __future__ import annotations

@@ -48,8 +48,9 @@ PIECE: Final = 3.0
 ALONE, AGREEING = 12.0, 6.5
 #: How surely such waves are an echo: of 4 hours of calls without one none was found.
 CERTAIN: Final = 0.99
-#: How loud such waves are at least: 50 dB fainter, which is a step of 16 bits.
-FAINTEST: Final = 10**-2.5
+#: How loud such waves are: at least 50 dB fainter, which is a step of 16 bits; at most 6 dB louder, which a
+#: line may add. What is louder yet is somebody else's, and like the bot's by chance.
+FAINTEST, LOUDEST = 10**-2.5, 2.0
 #: Two peaks at the same delay are so close, in milliseconds.
 SAME_MS: Final = 1.5
 #: For how long after the bot its echo is looked for.
@@ -163,7 +164,7 @@ def _copy(caller: Audio, bot: Audio, start: float, end: float) -> tuple[float, f
     gain = gain_of(sound, around, delay) if height >= AGREEING else 0.0
     for audio in (caller, bot):
         mapped.let_go(audio.span(start, end + delays[1]).samples)
-    return None if height < AGREEING or gain < FAINTEST else (delay, height, gain)
+    return (delay, height, gain) if height >= AGREEING and FAINTEST <= gain <= LOUDEST else None
 
 
 def _match(
