@@ -9,6 +9,7 @@ from tests.captures import Scene, speech
 from workbench.audio import Audio
 from workbench.call import Call
 from workbench.diagnosis import Finding, diagnose
+from workbench.metrics.speech import levels
 
 ANSWERS = ("b03", "b02", "b04", "b05")
 
@@ -51,6 +52,22 @@ def test_hiss_that_comes_and_goes_with_the_bots_words_is_possible(tmp_path):
     assert (finding.side, finding.possible, finding.severity) == ("bot", True, "warning")
     assert finding.value == pytest.approx(-34, abs=2)
     assert len(finding.parts) >= 3
+
+
+@pytest.mark.parametrize("burst", [0.3, 0.8])
+def test_bursts_between_noisy_words_that_are_too_short_to_count_do_not(tmp_path, burst):
+    """Nowhere as long as a second, but together; what is told is what lies under the words."""
+    words = speech("caller/c01").resampled(8000)
+    loud = np.repeat(levels(words) > -45.0, 80)
+    said = np.resize(words.samples[: len(loud)][loud], 4 * 8000) + noise(-32, 8000, 4.0)
+    scene = Scene(30.0, noise_dbov=-70)
+    for at in (1.0, 22.0):
+        scene.say_bot(at, Audio(said.astype(np.float32), 8000))
+    for at in np.arange(7.5, 19.0, 2.6 + burst):
+        scene.say_bot(at, Audio(noise(-32, 8000, burst), 8000))
+    (finding,) = found(scene, tmp_path, "noise")
+    assert finding.possible and finding.value == pytest.approx(-32, abs=2)
+    assert len(finding.parts) == 2
 
 
 def test_hum_under_the_bots_words_is_certain(tmp_path):

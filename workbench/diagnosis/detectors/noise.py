@@ -83,7 +83,8 @@ _STEP: Final = 80  # samples of a hop at 8 kHz
     "bot: make its voice of clean recordings.",
     limits="noise that is heard under words only is called possible: its level is that of its "
     "quietest moments, so swelling noise is told 3 to 5 dB too low, and words hide its "
-    "ends; hum under words is told up to 3 dB too low, and none of one or two lines is. Noise under the "
+    "ends, and what much reverberation leaves of a voice may look like it; hum under words is told up to 3 dB "
+    "too low, and none of one or two lines is. Noise under the "
     "bot's echo, low noise without lines under words, and a television that a voice activity detector "
     "takes for speech, are not seen. Where a mixer plays a background to the caller, only even noise in "
     "the bot's pauses, and hum, are told of the bot, as possible: both may be wanted.",
@@ -131,12 +132,15 @@ def _noise(heard: _Heard, line: Audio) -> Iterator[Finding]:
     power, between, loud = _background(heard, line)
     for runs in _times(heard, loud):
         start, end = hull(runs)
-        part = _hops(start, end)
-        open_ = loud[part] & between[part]
+        part, mine = _hops(start, end), np.zeros(len(loud), bool)
+        for run in runs:  # between them may be some that is too short to count
+            mine[_hops(run.start, run.end)] = True
+        loud_here = loud & mine
+        open_ = loud_here[part] & between[part]
         sure = open_.sum() * HOP >= NOISE_SECS
         if sure and not _is_noise(line.samples, part, open_):
             continue
-        known = loud & between if sure else loud
+        known = loud_here & between if sure else loud_here
         measured = _level(power, known, start, end)
         where = f"the {heard.side}" if sure else f"the {heard.side}'s words"
         cause, remedy = _NOISY[heard.side]
