@@ -104,9 +104,7 @@ def handed_over(call: Call) -> Handed | None:
         stopped=None if call.ending.how == "open" else call.ending.time,
         answered=call.caller_speech,
         stood_still=frozenset(
-            number
-            for number, pair in enumerate(pairwise(frames), 1)
-            if _stood_still(call, *pair)
+            number for number, pair in enumerate(pairwise(frames), 1) if _stood_still(call, *pair)
         ),
         syntheses=call.syntheses,
     )
