@@ -93,8 +93,7 @@ def speed(audio: Audio) -> Speed | None:
 
     Returns:
         The factors; ``None`` for less than a second and a half, for what is like no voice at any speed, and
-        for a voice in noise. How
-        well they tell it, ``python -m tests.benchmarks speeds`` measures.
+        for a voice in noise. How well they tell it, ``python -m tests.benchmarks speeds`` measures.
     """
     found = figures(audio)
     if found is None:
