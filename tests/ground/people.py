@@ -98,7 +98,7 @@ and one each of winconlin/valetudo_voice_packs, wolfxxx/BoerDarija and r9y9/r9y9
 music is of Tuxemon/Tuxemon (GPL-3.0 and others) and Regalis11/scpcb. Three of the actors are in loud noise, as by radio:
 to be told so is no false alarm.
 
-The measured half since: seven students in Mandarin and English, of whom 15307130288's microphone clicks each 1024
+Measured with once, on the eleventh take: seven students in Mandarin and English, of whom 15307130288's microphone clicks each 1024
 samples (zhongyuchen/DSPSpeech-20, MIT); who say words to learners of Saurashtra (SridharCR/Learn-Sourastra), Nepali
 (prajwol148/My-Nepali-Friend), Gujarati (savanipoojan78/Gujarati), Guarani (vanelo/guaraniApp; all CC-BY-NC-4.0),
 Bisu (pisonpeakgroup/Bisu-Language-App, Apache-2.0), Tulu (sreenathpranav/LearnTulu, MIT), Uzbek
@@ -116,6 +116,15 @@ openpeon-alan-rickman-soundpack, CC-BY-4.0), two of n15c/voicepacks_dreame, two 
 (xuliu15/talking-clock) and two in English (rydepier/Arduino-talking-clock-with-WT588D---U-32M,
 projects22/Arduino-Talking-Clock), and one in Russian (shliamb/assist_lisa). Where no licence is named none is
 stated. Its music is of MianSoft/Techmino-Voice-Pack-Version (LGPL-3.0).
+
+Measured with after that, on the same take: eleven actors of games (nine of Gigabyte5671/ta-voicepacks, one each of
+aredspy/Heavy-Roborock-Soundpack and dmonteoliva/openpeon-postal-dude, the voice its publisher's), one in Korean
+(hekkim/openpeon-sc2-scv-kr); three who say words in Nuer (bielng/Nuer_phrasebook_demo_v1), one each in Kalmyk
+(bkornusov/kalmyk-phrasebook), Ingush (ganizhevAmirkhan/ingush-phrasebook, MIT) and Vietnamese
+(JayKay755/Vietnamesephrasebook), and two in Mandarin (hugolpz/audio-cmn, CC-BY-SA). Made ones: four in Japanese
+(dyoshioka-555/SponTTS-samples), three in English (FinalFrag/lexi-soundpack, GPL-3.0;
+flxai/valetudo-voice-pack-zoidberg; eXpire163/opentx-sounds) and one in Finnish (dimamedia/OpenTX_Finnish_soundpack). Where
+no licence is named none is stated. Its music is of Debian's frozen-bubble-data and extremetuxracer-data (GPL-2).
 """
 
 from __future__ import annotations
