@@ -39,14 +39,16 @@ from workbench.audio import Audio
 from workbench.metrics.pitch import median_pitch
 from workbench.metrics.speed_fitted import MIDDLE, PACE, SCALE, TIMBRE, WHOLE
 
-__all__ = ["ALL", "BANDS", "PACES", "TIMBRES", "Speed", "figures", "speed", "terms"]
+__all__ = ["ALL", "BANDS", "LONGEST", "PACES", "TIMBRES", "Speed", "figures", "speed", "terms"]
 
 BANDS: Final = 20
 _RATE: Final = 8000
 _FRAME, _STEP, _PADDED = 200, 80, 256
 _LOWEST, _HIGHEST = 100.0, 3900.0  # Hz
-#: Fewer frames, of sound or in all, tell nothing; more than a minute's tell no more.
-_FEWEST, _LONGEST = 150, 60.0
+#: Fewer frames, of sound or in all, tell nothing.
+_FEWEST: Final = 150
+#: More seconds tell no more.
+LONGEST: Final = 60.0
 #: Frames between two that are compared: of spectra, and of loudness.
 _SOON, _LATER = (2, 5, 10), (5, 10, 20, 40)
 #: Parts of the bands of which the changes are told.
@@ -89,7 +91,7 @@ def speed(audio: Audio) -> Speed | None:
     """Estimate how many times too fast a voice is played.
 
     Args:
-        audio: A voice, its long pauses left out; some ten seconds of it, at any rate.
+        audio: A voice, its long pauses left out; some ten seconds of it, at any rate; a minute at most is looked at.
 
     Returns:
         The factors; ``None`` for less than a second and a half, for what is like no voice at any speed, and
@@ -135,8 +137,8 @@ def figures(audio: Audio) -> NDArray[np.float64] | None:
         Shape ``(56,)``, in the order of the module's list; ``None`` for too little of a voice, and for one
         in noise.
     """
-    narrow = audio.resampled(_RATE)
-    samples = narrow.samples[: round(_LONGEST * _RATE)]
+    narrow = audio.span(0.0, LONGEST).resampled(_RATE)
+    samples = narrow.samples
     if len(samples) < _FRAME + _STEP * _FEWEST:
         return None
     frames = np.lib.stride_tricks.sliding_window_view(samples, _FRAME)[::_STEP]

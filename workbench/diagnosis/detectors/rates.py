@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from workbench import mapped
 from workbench.audio import Audio
@@ -18,7 +18,7 @@ from workbench.diagnosis.detectors.encoding import misreadings
 from workbench.diagnosis.finding import POSSIBLE, Finding, Part
 from workbench.exceptions import MetricWarning
 from workbench.metrics.spectra import effective_bandwidth
-from workbench.metrics.speed import speed
+from workbench.metrics.speed import LONGEST, speed
 
 __all__ = ["OFF", "upsampled", "wire_rate", "wrong_rate", "wrongly_played"]
 
@@ -181,14 +181,15 @@ def _by_voice(call: Call) -> Iterator[Finding]:
         return
     if any(name == "bot_said" and found for _, name, found in misreadings(call)):
         return  # that is no voice
-    parts = [said.span(*pair).samples for pair in spoken.tolist()]
-    words, filled = mapped.zeros(sum(map(len, parts)), np.float32), 0
+    parts, left = list[NDArray[np.float32]](), LONGEST
+    for start, end in spoken.tolist():
+        parts.append(said.span(start, min(end, start + left)).samples)
+        left -= end - start
+        if left <= 0:
+            break
+    ratio = wrongly_played(Audio(np.concatenate(parts), said.sample_rate))
     for part in parts:
-        words[filled : filled + len(part)] = part
         mapped.let_go(part)
-        mapped.let_go(words[:filled])
-        filled += len(part)
-    ratio = wrongly_played(Audio(words, said.sample_rate))
     if ratio is None:
         return
     fast, times = ratio > 1, max(ratio, 1 / ratio)
