@@ -96,8 +96,8 @@ def test_what_is_cut_left_out_or_outside_is_not_laid():
 def test_a_piece_of_another_rate_behind_the_track_is_not_laid():
     """A clock that jumps, in the middle of a track or at once: what is placed in it stays."""
     for start in ([0.02, 9.0], [9.0, 0.02], [9.0, 9.1]):
-        sizes = [np.full(160, 1, "<i2").tobytes(), np.full(320, 2, "<i2").tobytes()]
-        track = lay(np.array(start), np.full(2, STEP), sizes, [8000, 16000], 0.2)
+        pcm = [*pieces(1), *pieces(2, size=320)]
+        track = lay(np.array(start), np.full(2, STEP), pcm, [8000, 16000], 0.2)
         there = [wanted for wanted, at in zip((1, 2), start, strict=True) if at < 0.2]
         assert track.duration == pytest.approx(0.2)
         assert bool(np.count_nonzero(track.samples)) == bool(there)

@@ -69,6 +69,14 @@ class Course(NamedTuple):
             last = max(last, end)
         return found
 
+    def together(self) -> list[Span]:
+        """Where both spoke for long.
+
+        A caller who waits for a silence that a background never leaves begins when his patience ends.
+        """
+        shared = [(max(a, c), min(b, d)) for a, b in self.bot for c, d in self.caller]
+        return [(start, end) for start, end in shared if end - start >= LONG]
+
 
 class Truth(NamedTuple):
     """Findings that are true of a run.
@@ -123,7 +131,7 @@ def truth_of(path: Path, rightly: Sequence[str] = (), *, caller: bool = True) ->
     course = course_of(path)
     answers = _answers(course)
     slow = ("slow_response",) if len(answers) and np.median(answers) >= SLOW else ()
-    together = _together(course)
+    together = course.together()
     silent = [(start - EDGE, end + EDGE) for start, end in course.silences(caller)]
     return Truth(
         (*rightly, *slow),
@@ -160,15 +168,6 @@ def _nothing_before(course: Course, caller: bool) -> list[Span]:
     first = min((start for start, _ in course.bot), default=course.end)
     spoke = caller and any(start < first for start, _ in course.caller)
     return [] if spoke or first < SILENT else [(-EDGE, first + EDGE)]
-
-
-def _together(course: Course) -> list[Span]:
-    """Where both spoke for long.
-
-    A caller who waits for a silence that a background never leaves begins when his patience ends.
-    """
-    shared = [(max(a, c), min(b, d)) for a, b in course.bot for c, d in course.caller]
-    return [(start, end) for start, end in shared if end - start >= LONG]
 
 
 # -- from the records ----------------------------------------------------------------------------

@@ -64,8 +64,10 @@ def material(half: Half, rng: np.random.Generator) -> tuple[Run, Fill, Fill]:
     voices = list(speakers(half, "voice", FEWEST[half]).values())
     voices = voices or [clips()]
     caller, bot = (speech(voices[rng.integers(len(voices))], rng) for _ in range(2))
-    while (run := plain[rng.integers(len(plain))]).course.silences():
-        pass  # to read all of them takes half a minute
+    while True:  # one after the other: to read all of them takes half a minute
+        run = plain[rng.integers(len(plain))]
+        if not (run.course.silences() or run.course.together()):
+            break
     return run, caller, bot
 
 

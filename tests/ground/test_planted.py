@@ -14,7 +14,7 @@ from tests.ground.calls import Ground
 from tests.ground.judge import judged
 from tests.ground.planting import KNOWN
 from tests.ground.take import Take
-from tests.ground.trials import attempt
+from tests.ground.trials import attempt, late
 
 #: Told of clean calls all the same.
 TOLD_YET = {"stale_audio"}
@@ -51,7 +51,7 @@ def test_half_the_threshold_is_not_told(fault):
 @pytest.mark.parametrize("seed", range(3))
 def test_a_clean_call_raises_nothing(seed):
     take = Take("work", np.random.default_rng([17, seed]))
-    told = judged(Ground(take.run.path.stem, "ordinary", "", take.run.tells, take.call()))
+    told = judged(Ground(take.run.path.stem, "ordinary", "", late(take), take.call()))
     assert [words for kind, _, words in told.alarms if kind not in TOLD_YET] == []
 
 

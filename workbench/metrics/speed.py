@@ -91,7 +91,8 @@ def speed(audio: Audio) -> Speed | None:
     """Estimate how many times too fast a voice is played.
 
     Args:
-        audio: A voice, its long pauses left out; some ten seconds of it, at any rate; a minute at most is looked at.
+        audio: A voice, its long pauses left out; some ten seconds of it, at any rate; a minute at
+            most is looked at.
 
     Returns:
         The factors; ``None`` for less than a second and a half, for what is like no voice at any speed, and
